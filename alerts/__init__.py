@@ -1,0 +1,1 @@
+"""Incidents: their life and their fingerprints."""

@@ -1,0 +1,1 @@
+"""Numbers in event time: slots, windows, pairs, baselines."""

@@ -1,0 +1,1 @@
+"""The rule language: read, check, compile; the shipped packs."""

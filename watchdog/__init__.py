@@ -1,0 +1,1 @@
+"""Watch Bitcoin nodes: events in, incidents out."""

@@ -1,0 +1,150 @@
+"""Column batches: the only form in which events travel.
+
+A batch holds events of one kind, one node, one node process and one source, as
+columns of equal length. Nothing in it is a Python object for each event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strings:
+    """Dictionary-coded text: `codes` (int32, one a row) index `values` (distinct strings)."""
+
+    codes: NDArray[np.int32]
+    values: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, rows: NDArray[np.intp]) -> Strings:
+        """The chosen rows, over the same dictionary."""
+        return Strings(self.codes[rows], self.values)
+
+    def tolist(self) -> list[str]:
+        """One Python string a row; for people and exports, never for the hot path."""
+        values = self.values
+        return [values[code] for code in self.codes.tolist()]
+
+    @classmethod
+    def constant(cls, value: str, rows: int) -> Strings:
+        """A column that says `value` in every row."""
+        return cls(np.zeros(rows, np.int32), (value,))
+
+    @classmethod
+    def of(cls, values: Sequence[str]) -> Strings:
+        """Encode one string a row; the dictionary is in order of first appearance."""
+        codes: dict[str, int] = {}
+        coded = [codes.setdefault(value, len(codes)) for value in values]
+        return cls(np.array(coded, np.int32), tuple(codes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blobs:
+    """Byte strings of any length: row i is `data[offsets[i]:offsets[i + 1]]`."""
+
+    offsets: NDArray[np.int64]  # rows + 1 entries, non-decreasing, in bytes
+    data: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def take(self, rows: NDArray[np.intp]) -> Blobs:
+        """The chosen rows, copied together."""
+        starts = self.offsets[rows]
+        sizes = self.offsets[rows + 1] - starts
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
+        return Blobs(offsets, self.data[np.repeat(starts, sizes) + within])
+
+    def tolist(self) -> list[bytes]:
+        """One `bytes` a row; for people and exports."""
+        raw, marks = self.data.tobytes(), self.offsets.tolist()
+        return [raw[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+
+    @classmethod
+    def of(cls, values: Sequence[bytes]) -> Blobs:
+        """Join one byte string a row."""
+        offsets = np.zeros(len(values) + 1, np.int64)
+        np.cumsum([len(value) for value in values], out=offsets[1:])
+        return cls(offsets, np.frombuffer(b"".join(values), np.uint8))
+
+
+Column = NDArray[np.generic] | Strings | Blobs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Events of one kind as columns; `time_ns` (event time, UTC, int64) is always there.
+
+    `boot_ns`: start of the node process that these events come from, 0 if unknown.
+    `source`: the name of the source, as given on the command line.
+    Rows keep the source's own order; times may step back within the source's lateness.
+    """
+
+    kind: str
+    node: str
+    source: str
+    columns: Mapping[str, Column]
+    boot_ns: int = 0
+    rows: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", len(self.columns["time_ns"]))
+
+    @property
+    def time_ns(self) -> IntArray:
+        """Event times in nanoseconds since the epoch."""
+        column = self.columns["time_ns"]
+        assert isinstance(column, np.ndarray)
+        return column.astype(np.int64, copy=False)
+
+    def numbers(self, name: str) -> NDArray[np.generic]:
+        """A numeric or boolean column."""
+        column = self.columns[name]
+        if not isinstance(column, np.ndarray):
+            raise TypeError(f"column {name!r} of {self.kind} is not numeric")
+        return column
+
+    def strings(self, name: str) -> Strings:
+        """A text column."""
+        column = self.columns[name]
+        if not isinstance(column, Strings):
+            raise TypeError(f"column {name!r} of {self.kind} is not text")
+        return column
+
+    def take(self, rows: NDArray[np.intp]) -> Batch:
+        """The chosen rows as a batch of their own."""
+        chosen: dict[str, Column] = {
+            name: column[rows] if isinstance(column, np.ndarray) else column.take(rows)
+            for name, column in self.columns.items()
+        }
+        return Batch(self.kind, self.node, self.source, chosen, self.boot_ns)
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Rows start to stop (exclusive)."""
+        return self.take(np.arange(start, min(stop, self.rows)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """What one poll of a source gives.
+
+    `until_ns` is the source's watermark: it promises no event before that time any
+    more. `position` is JSON-able and brings the source back to just after this slice.
+    """
+
+    source: str
+    batches: tuple[Batch, ...]
+    until_ns: int
+    position: Mapping[str, object] = field(default_factory=dict)

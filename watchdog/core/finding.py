@@ -1,0 +1,63 @@
+"""Findings: one verdict of one rule for one key, with what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["info", "warning", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "high", "critical")
+
+Attack = Literal[
+    "addr-flooding", "eclipse", "message-anomaly", "chain", "resource", "node", "data"
+]
+ATTACKS: tuple[Attack, ...] = (
+    "addr-flooding",
+    "eclipse",
+    "message-anomaly",
+    "chain",
+    "resource",
+    "node",
+    "data",
+)
+
+Change = Literal["fire", "update", "escalate", "clear"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One event behind a finding, as people read it: kind, time and its plain fields."""
+
+    time_ns: int
+    kind: str
+    fields: Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule says of one key at one moment of event time.
+
+    change: `fire` opens, `update` refreshes, `escalate` raises the severity, `clear` says
+    that the condition no longer holds. key: the rule's `by` fields as text. incident: the
+    fields under which findings of one attack come together (all peers of a netgroup, say).
+    entities: addresses without port, netgroups and ASNs, most involved first.
+    completeness: share of the window for which the input is known to be whole, 0 to 1.
+    """
+
+    rule: str
+    attack: Attack
+    severity: Severity
+    node: str
+    change: Change
+    time_ns: int
+    since_ns: int
+    key: Mapping[str, str]
+    incident: Mapping[str, str]
+    entities: tuple[str, ...]
+    measures: Mapping[str, int | float]
+    summary: str
+    evidence: tuple[Evidence, ...] = ()
+    completeness: float = 1.0
+    resolve_after_ns: int = 0
+    evidence_limit: int = field(default=50)

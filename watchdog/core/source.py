@@ -1,0 +1,55 @@
+"""The seam between sources and the rest: anything that can be polled for slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from watchdog.core.batch import Slice
+
+END_OF_TIME_NS = (1 << 63) - 1  # the watermark of a source that has ended
+
+
+class Enricher(Protocol):
+    """Looks addresses up; `watchdog.core.enrich` has the real one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What every source is built with.
+
+    node: the name that events carry. wanted: kinds that somebody reads, None for all
+    (a source skips the work for others). follow: wait for more at the end of the input.
+    position: where to resume, as the last slice said, or None for the start.
+    """
+
+    node: str = "node"
+    wanted: frozenset[str] | None = None
+    follow: bool = False
+    position: Mapping[str, object] | None = None
+    asmap_path: str | None = None
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def wants(self, kind: str) -> bool:
+        """Whether somebody reads this kind."""
+        return self.wanted is None or kind in self.wanted
+
+
+class Source(Protocol):
+    """A place where events come from.
+
+    `poll` returns the next slice, or None when there is nothing new: for good if
+    `ended`, for now otherwise. It never blocks for long and never raises on what a
+    peer sent; `SourceError` means that the input itself cannot be read.
+    `progress` is the share of a finite input that was read, 0.0 to 1.0.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def progress(self) -> float: ...
+    def poll(self) -> Slice | None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Move batches through compiled rules in event time; checkpoints."""

@@ -1,0 +1,1 @@
+"""Wire sources, engine and incidents together."""
