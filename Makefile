@@ -1,0 +1,54 @@
+# Everything runs in .venv, made from requirements.lock on first use; a change of the lock or of pyproject.toml makes it anew.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo run test check fix bench docs lock test-lowest clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml watchdog/_launcher.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m demo
+
+run: $(STAMP)
+	$(BIN)/watchdog $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+docs: $(STAMP)
+	$(BIN)/python -m docs
+
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[parquet,dev]'
+	{ sed -n '1,/^[^#]/{/^#/p}' requirements.lock; .venv-lock/bin/python -m pip freeze --exclude bitcoin-watchdog; } > .venv-lock/new
+	mv .venv-lock/new requirements.lock && rm -rf .venv-lock
+
+test-lowest:
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-lowest.lock '.[parquet,dev]'
+	.venv-lowest/bin/python -m pip uninstall --quiet --yes bitcoin-watchdog
+	.venv-lowest/bin/python -m pytest $(ARGS)
+
+clean:
+	rm -rf .venv .venv-lock .venv-lowest .mypy_cache .ruff_cache build dist
