@@ -1,0 +1,1 @@
+"""The event catalogue as Cap'n Proto schema, and the tool that makes the table from it."""
