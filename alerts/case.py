@@ -1,0 +1,232 @@
+"""One incident from the inside: what the book keeps of it and how a finding changes it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from alerts.fingerprint import fingerprint, incident_id, key_text
+from alerts.gathered import Exhibits, Involvement, key_entities
+from alerts.incident import (
+    RANK,
+    REPEATABLE,
+    HistoryEntry,
+    Incident,
+    IncidentChange,
+    Policy,
+    Reason,
+    State,
+    duration_text,
+)
+from watchdog.core.finding import Attack, Finding, Severity
+
+NAMELESS = frozenset({"boot", "boot_ns", "node", "source"})
+NOUNS = (  # what members are called, by the first of these fields that tells them apart
+    ("peer_addr", "peers"),
+    ("peer", "peers"),
+    ("conn", "connections"),
+    ("address", "addresses"),
+    ("subnet", "subnets"),
+    ("netgroup", "netgroups"),
+    ("asn", "ASNs"),
+)
+
+
+@dataclass(slots=True)
+class Case:
+    """The mutable side of one incident. Members are keys as text with the time of their last finding."""
+
+    id: str
+    fingerprint: str
+    rule: str
+    attack: Attack
+    node: str
+    key: Mapping[str, str]
+    opened_ns: int
+    severity: Severity
+    state: State = State.OPEN
+    updated_ns: int = 0
+    cleared_ns: int | None = None
+    resolved_ns: int | None = None
+    acknowledged_by: str | None = None
+    resolve_after_ns: int = 0
+    evidence_limit: int = 0
+    worst: tuple[int, int] = (-1, 0)
+    summary: str = ""
+    measures: dict[str, int | float] = field(default_factory=dict)
+    peak: dict[str, int | float] = field(default_factory=dict)
+    findings: int = 0
+    completeness: float = 1.0
+    members: int = 0
+    members_beyond: int = 0
+    nouns: str = "members"
+    firing: dict[str, int] = field(default_factory=dict)
+    quiet: dict[str, int] = field(default_factory=dict)  # the one that cleared first comes first
+    involved: Involvement = field(default_factory=Involvement)
+    exhibits: Exhibits = field(default_factory=Exhibits)
+    first_steps: list[HistoryEntry] = field(default_factory=list)
+    last_steps: list[HistoryEntry] = field(default_factory=list)
+    history_beyond: int = 0
+
+    def absorb(self, finding: Finding, policy: Policy) -> None:
+        """Take in numbers, names and evidence of a finding whatever it changes."""
+        self.findings += 1
+        self.updated_ns = max(self.updated_ns, finding.time_ns)
+        self.completeness = min(self.completeness, finding.completeness)
+        self.resolve_after_ns = max(self.resolve_after_ns, finding.resolve_after_ns)
+        self.evidence_limit = max(self.evidence_limit, finding.evidence_limit)
+        self.exhibits.add(finding.evidence, self.opened_ns, self.evidence_limit)
+        if finding.change == "clear":
+            return
+        own = key_entities(finding.incident)
+        self.involved.add((*own, *(name for name in finding.entities if name not in own)), policy.tracked_entities)
+        for name, value in finding.measures.items():
+            if not math.isnan(value) and value >= self.peak.get(name, value):
+                self.peak[name] = value
+        weight = (RANK[finding.severity], finding.time_ns)
+        if weight > self.worst:
+            self.worst, self.summary, self.measures = weight, finding.summary, dict(finding.measures)
+            self.nouns = member_nouns(finding)
+
+    def join(self, finding: Finding, policy: Policy) -> bool:
+        """Note that a key fires; True when it did not before. Beyond the cap the longest quiet key makes room."""
+        member = key_text(finding.key)
+        if member in self.firing:
+            self.firing[member] = max(self.firing[member], finding.time_ns)
+            return False
+        cleared_ns = self.quiet.get(member)
+        if cleared_ns is not None and cleared_ns >= finding.time_ns:
+            return False  # late: what it says was over before the clear that is known
+        if cleared_ns is not None:
+            del self.quiet[member]
+        else:
+            self.members += 1
+            if len(self.firing) + len(self.quiet) >= policy.members:
+                self.members_beyond += 1
+                if not self.quiet:
+                    return False
+                del self.quiet[next(iter(self.quiet))]
+        self.firing[member] = finding.time_ns
+        self.cleared_ns = None
+        return True
+
+    def leave(self, finding: Finding) -> bool:
+        """Note that a key cleared; False when it did not fire or when the clear is older than its last fire."""
+        member = key_text(finding.key)
+        if self.firing.get(member, finding.time_ns + 1) > finding.time_ns:
+            return False
+        del self.firing[member]
+        self.quiet[member] = finding.time_ns
+        if not self.firing:
+            self.cleared_ns = max(finding.time_ns, self.opened_ns)
+        return True
+
+    def due_ns(self) -> int | None:
+        """When the incident resolves if nothing more happens; None while a member fires or once resolved."""
+        if self.state is State.RESOLVED or self.cleared_ns is None:
+            return None
+        return self.cleared_ns + self.resolve_after_ns
+
+    def settles_ns(self, policy: Policy) -> int | None:
+        """Until when a new finding reopens a resolved incident; None while it is not resolved."""
+        if self.resolved_ns is None:
+            return None
+        return self.resolved_ns + max(self.resolve_after_ns, policy.reopen_ns)
+
+    def step(self, time_ns: int, reason: Reason, text: str, policy: Policy) -> IncidentChange:
+        """Store one change with its reason and return it. Time never runs backwards within an incident."""
+        self.updated_ns = max(self.updated_ns, time_ns)
+        self._store(HistoryEntry(time_ns, time_ns, reason, text), policy.history)
+        return IncidentChange(self.id, self.fingerprint, time_ns, reason, text, self.state, self.severity)
+
+    def _store(self, entry: HistoryEntry, limit: int) -> None:
+        half = max(limit // 2, 1)
+        steps = self.first_steps if len(self.first_steps) < half and not self.last_steps else self.last_steps
+        latest = (self.last_steps or self.first_steps)[-1:]
+        if latest and latest[0].reason is entry.reason and entry.reason in REPEATABLE:
+            known = latest[0]
+            until_ns = max(known.until_ns, entry.until_ns)
+            (self.last_steps or self.first_steps)[-1] = replace(known, until_ns=until_ns, count=known.count + 1)
+            return
+        steps.append(entry)
+        if len(self.last_steps) > half:
+            del self.last_steps[0]
+            self.history_beyond += 1
+
+    def settle(self) -> None:
+        """Let go of what only a running incident needs."""
+        self.quiet.clear()
+
+    def full_summary(self) -> str:
+        """The worst finding's summary, with the number of members in front when there are several."""
+        if self.members < 2:
+            return self.summary
+        group = ", ".join(value for name, value in sorted(self.key.items()) if name not in NAMELESS)
+        return f"{self.members} {self.nouns}{f' of {group}' if group else ''}: {self.summary}"
+
+    def picture(self, policy: Policy) -> Incident:
+        """The incident as it stands."""
+        entities = self.involved.ordered()
+        members = sorted(self.firing) or list(self.quiet)
+        return Incident(
+            id=self.id,
+            fingerprint=self.fingerprint,
+            rule=self.rule,
+            attack=self.attack,
+            severity=self.severity,
+            state=self.state,
+            node=self.node,
+            key=dict(self.key),
+            opened_ns=self.opened_ns,
+            updated_ns=self.updated_ns,
+            cleared_ns=self.cleared_ns,
+            resolved_ns=self.resolved_ns,
+            acknowledged_by=self.acknowledged_by,
+            entities=tuple(entities[: policy.listed_entities]),
+            entities_beyond=self.involved.beyond + max(len(entities) - policy.listed_entities, 0),
+            summary=self.full_summary(),
+            measures=dict(self.measures),
+            peak=dict(self.peak),
+            findings=self.findings,
+            members=self.members,
+            firing=len(self.firing),
+            members_beyond=self.members_beyond,
+            listed_members=tuple(json.loads(member) for member in members[: policy.listed_members]),
+            evidence=self.exhibits.shown(self.evidence_limit),
+            completeness=self.completeness,
+            history=(*self.first_steps, *self.last_steps),
+            history_beyond=self.history_beyond,
+        )
+
+
+def opened_case(finding: Finding, key: Mapping[str, str]) -> Case:
+    """A new incident under `key` (the finding's own incident key, or the overflow's)."""
+    return Case(
+        id=incident_id(finding.rule, finding.node, key, finding.time_ns),
+        fingerprint=fingerprint(finding.rule, finding.node, key),
+        rule=finding.rule,
+        attack=finding.attack,
+        node=finding.node,
+        key=dict(key),
+        opened_ns=finding.time_ns,
+        severity=finding.severity,
+    )
+
+
+def opening_text(finding: Finding) -> str:
+    """Why an incident opens, or opens again: how long the condition held, from the finding's own times."""
+    held_ns = finding.time_ns - finding.since_ns
+    return f"condition held for {duration_text(held_ns)}" if held_ns >= 1_000_000_000 else "condition met"
+
+
+def member_label(finding: Finding) -> str:
+    """What tells this key from the others of its incident."""
+    own = [value for name, value in finding.key.items() if name not in finding.incident and name not in NAMELESS]
+    return ", ".join(own) or ", ".join(finding.incident.values()) or finding.rule
+
+
+def member_nouns(finding: Finding) -> str:
+    """What several keys of this kind are called."""
+    return next((noun for name, noun in NOUNS if name in finding.key and name not in finding.incident), "members")
