@@ -1,0 +1,257 @@
+"""What an address says of its place: network, netgroup, subnet, AS, and whether it can exist at all.
+
+Everything follows Bitcoin Core (src/netaddress.cpp, src/netgroup.cpp), for one peer or for
+many addresses at once. Arrays of addresses are the network codes of `watchdog.core.address` and
+the first 16 packed bytes of each address, which is all that a group depends on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watchdog.core import prefix
+from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, NETWORK_NAMES, ONION, UNROUTABLE, parse_address, split_port
+from watchdog.core.asmap import Asmap
+from watchdog.core.errors import SourceError
+from watchdog.core.text import printable
+
+Codes = NDArray[np.uint8]  # network codes
+Packed = NDArray[np.uint8]  # [n, 16] or wider: packed addresses
+Words = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+
+MAX_PEERS = 65_536  # cached peer texts; a node sees some 10,000 peers a day
+_MAPPED_WORD = 0xFFFF  # the third quarter of ::ffff:a.b.c.d
+
+
+def _ranges(texts: Sequence[str], width: int) -> tuple[Words, Words]:
+    """First and last value of each network, as the top 64 bits of 128, or as 32 bits."""
+    networks = sorted(ipaddress.ip_network(text) for text in texts)
+    drop = width - min(width, 64)
+    first = [int(network.network_address) >> drop for network in networks]
+    last = [int(network.broadcast_address) >> drop for network in networks]
+    return np.array(first, np.uint64), np.array(last, np.uint64)
+
+
+# src/netaddress.cpp IsRoutable: IsLocal, IsRFC1918, IsRFC6598, IsRFC3927, IsRFC5737, IsRFC2544; IsValid: INADDR_NONE
+_UNROUTABLE_IPV4 = _ranges(
+    (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24",
+        "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "255.255.255.255/32",
+    ),
+    32,
+)  # fmt: skip
+# IsRFC4843, IsRFC7343, IsRFC3849, IsRFC4193 (with the embedded internal and Tor v2 forms), IsRFC4862
+_UNROUTABLE_IPV6 = _ranges(("2001:10::/28", "2001:20::/28", "2001:db8::/32", "fc00::/7", "fe80::/64"), 128)
+
+
+def _within(ranges: tuple[Words, Words], values: Words) -> Flags:
+    first, last = ranges
+    found = np.searchsorted(first, values, side="right") - 1
+    return (found >= 0) & (values <= last[np.maximum(found, 0)])
+
+
+def halves(packed: Packed) -> tuple[Words, Words]:
+    """The first 16 bytes of each packed address as two big-endian numbers."""
+    words = np.ascontiguousarray(packed[:, :16]).view(">u8").astype(np.uint64)
+    return words[:, 0], words[:, 1]
+
+
+def routable(networks: Codes, packed: Packed) -> Flags:
+    """Bitcoin Core's IsRoutable. Mapped IPv4 inside an IPv6 entry and unknown networks are not routable."""
+    return _routable(networks, *halves(packed))
+
+
+def _routable(networks: Codes, high: Words, low: Words) -> Flags:
+    answer: Flags = (networks == ONION) | (networks == I2P)
+    answer |= (networks == CJDNS) & (high >> np.uint64(56) == 0xFC)
+    four = networks == IPV4
+    if four.any():
+        answer |= four & ~_within(_UNROUTABLE_IPV4, low & np.uint64(0xFFFFFFFF))
+    six = networks == IPV6
+    if six.any():
+        embedded = (high == 0) & ((low <= 1) | (low >> np.uint64(32) == _MAPPED_WORD))
+        answer |= six & ~embedded & ~_within(_UNROUTABLE_IPV6, high)
+    return answer
+
+
+def impossible(networks: Codes, packed: Packed) -> Flags:
+    """IPv4 in 224.0.0.0/3 (multicast and class E): no host has one, yet IsRoutable lets all but the last pass."""
+    answer: Flags = (networks == IPV4) & (packed[:, 12] >= 224)
+    return answer
+
+
+def _linked(networks: Codes, high: Words, low: Words) -> tuple[Flags, Words]:
+    """HasLinkedIPv4 (but for IsRoutable) and GetLinkedIPv4: tunnels and translations count as their IPv4 address."""
+    six = networks == IPV6
+    start, last = high >> np.uint64(32), low & np.uint64(0xFFFFFFFF)
+    translated = six & (low >> np.uint64(32) == 0) & (high == 0x0064FF9B << 32)  # RFC 6052
+    translated |= six & (high == 0) & (low >> np.uint64(32) == _MAPPED_WORD << 16)  # RFC 6145
+    sixtofour = six & (high >> np.uint64(48) == 0x2002)  # RFC 3964
+    teredo = six & (start == 0x20010000)  # RFC 4380
+    value = np.where(sixtofour, (high >> np.uint64(16)) & np.uint64(0xFFFFFFFF), last)
+    value = np.where(teredo, last ^ np.uint64(0xFFFFFFFF), value)
+    return (networks == IPV4) | translated | sixtofour | teredo, value
+
+
+class CidrSet:
+    """A set of IPv4 and IPv6 networks; membership of many addresses at once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """`texts` are CIDRs or single addresses; ValueError names the first that is neither."""
+        by_length: dict[int, list[bytes]] = {}
+        for text in texts:
+            network = ipaddress.ip_network(text, strict=False)
+            raw, length = network.network_address.packed, network.prefixlen
+            if network.version == 4:
+                raw, length = bytes(10) + b"\xff\xff" + raw, length + 96
+            by_length.setdefault(length, []).append(raw)
+        self._members = {
+            length: np.unique(np.frombuffer(b"".join(members), "S16")) for length, members in by_length.items()
+        }
+
+    def __contains__(self, text: object) -> bool:
+        """Whether the address (with or without port) lies in one of the networks."""
+        address = parse_address(text) if isinstance(text, str) else None
+        if address is None or len(address.packed) != 16:
+            return False
+        return bool(self.contains(np.array([address.network], np.uint8), _row(address.packed))[0])
+
+    def contains(self, networks: Codes, packed: Packed) -> Flags:
+        """Which of the addresses lie in one of the networks; overlay addresses never do."""
+        answer = np.zeros(len(networks), np.bool_)
+        rows = np.flatnonzero((networks == IPV4) | (networks == IPV6))
+        addresses = packed[rows, :16]
+        for length, members in self._members.items():
+            mask = np.packbits(np.arange(128) < length)
+            masked = np.ascontiguousarray(addresses & mask).view("S16")[:, 0]
+            answer[rows] |= np.isin(masked, members)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFacts:
+    """What a peer's address says: `addr` without port and brackets, harmless; `asn` 0 when unknown."""
+
+    addr: str
+    network: str
+    netgroup: int
+    subnet: int
+    asn: int
+
+
+class Enricher:
+    """Looks addresses up: alone with a bounded cache, or many at once."""
+
+    def __init__(self, asmap_path: str | None = None, lists: Mapping[str, Sequence[str]] | None = None) -> None:
+        """SourceError when the asmap cannot be used. `lists` are named lists of CIDRs, built when first asked for."""
+        self._asmap = Asmap.load(asmap_path) if asmap_path is not None else None
+        self._lists = dict(lists or {})
+        self._sets: dict[str, CidrSet] = {}
+        self._peers: dict[str, PeerFacts] = {}
+
+    def listed(self, name: str, networks: Codes, packed: Packed) -> Flags:
+        """Which addresses lie in the CIDR list `name`; SourceError when it is missing or holds something else."""
+        if name not in self._sets:
+            if name not in self._lists:
+                raise SourceError(f"no list named {name!r}; there are: {', '.join(sorted(self._lists)) or 'none'}")
+            try:
+                self._sets[name] = CidrSet(self._lists[name])
+            except ValueError as error:
+                raise SourceError(f"list {name!r}: {error}") from None
+        return self._sets[name].contains(networks, packed)
+
+    def asns(self, networks: Codes, packed: Packed) -> NDArray[np.uint32]:
+        """GetMappedAS: the AS of each routable IPv4 or IPv6 address, 0 for others or without a map."""
+        return self.place(networks, packed)[1]
+
+    def netgroups(self, networks: Codes, packed: Packed) -> Words:
+        """GetGroup as packed prefixes. Loopback reads "local"; Core counts it among the unroutable."""
+        return self.place(networks, packed)[0]
+
+    def place(self, networks: Codes, packed: Packed) -> tuple[Words, NDArray[np.uint32], Flags]:
+        """Netgroup, AS and routable of each address: the work of all three in one pass."""
+        high, low = halves(packed)
+        reachable = _routable(networks, high, low)
+        has_four, four = _linked(networks, high, low)
+        has_four &= reachable
+        numbers = np.zeros(len(networks), np.uint32)
+        if self._asmap is not None:
+            ip = np.flatnonzero(has_four | (reachable & (networks == IPV6)))
+            linked = has_four[ip]
+            numbers[ip] = self._asmap.lookup(
+                np.where(linked, np.uint64(0), high[ip]),
+                np.where(linked, four[ip] | np.uint64(_MAPPED_WORD << 32), low[ip]),
+            )
+        groups = _address_groups(networks, high)
+        groups[has_four] = prefix.pack_prefixes(prefix.IPV4_16, four[has_four] >> np.uint64(16))
+        groups[~reachable] = prefix.UNROUTABLE_PREFIX
+        groups[_local(networks, high, low)] = prefix.LOCAL_PREFIX
+        mapped = numbers > 0
+        groups[mapped] = prefix.pack_prefixes(prefix.AS, numbers[mapped])
+        return groups, numbers, reachable
+
+    def subnets(self, networks: Codes, packed: Packed) -> Words:
+        """/24 of routable IPv4, /48 of routable IPv6, else the netgroup."""
+        high, low = halves(packed)
+        reachable = _routable(networks, high, low)
+        answer = self.netgroups(networks, packed)
+        four, six = reachable & (networks == IPV4), reachable & (networks == IPV6)
+        answer[four] = prefix.pack_prefixes(prefix.IPV4_24, (low[four] & np.uint64(0xFFFFFFFF)) >> np.uint64(8))
+        answer[six] = prefix.pack_prefixes(prefix.IPV6_48, high[six] >> np.uint64(16))
+        return answer
+
+    def peer(self, address_text: str) -> PeerFacts:
+        """Facts of one address as Core prints it, with or without port. Total; the last 65,536 are kept."""
+        facts = self._peers.get(address_text)
+        if facts is None:
+            facts = self._look_up(address_text)
+            if len(self._peers) >= MAX_PEERS:
+                del self._peers[next(iter(self._peers))]
+            self._peers[address_text] = facts
+        return facts
+
+    def _look_up(self, text: str) -> PeerFacts:
+        name = printable(split_port(text)[0])
+        address = parse_address(text)
+        if address is None:
+            return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], prefix.UNROUTABLE_PREFIX, prefix.UNROUTABLE_PREFIX, 0)
+        networks, packed = np.array([address.network], np.uint8), _row(address.packed)
+        groups, numbers, reachable = self.place(networks, packed)
+        # Core reports GetNetClass: tunnelled IPv4 is ipv4, what cannot be reached is unroutable
+        tunnel = address.network == IPV6 and bool(_linked(networks, *halves(packed))[0][0])
+        network = IPV4 if tunnel else address.network
+        code = network if reachable[0] else UNROUTABLE
+        subnet = int(self.subnets(networks, packed)[0])
+        return PeerFacts(name, NETWORK_NAMES[code], int(groups[0]), subnet, int(numbers[0]))
+
+
+def _row(packed: bytes) -> Packed:
+    return np.frombuffer(packed, np.uint8)[None, :]
+
+
+def _local(networks: Codes, high: Words, low: Words) -> Flags:
+    """IsLocal: 127.0.0.0/8, 0.0.0.0/8 and ::1."""
+    first = (low >> np.uint64(24)) & np.uint64(0xFF)
+    answer: Flags = (networks == IPV4) & ((first == 127) | (first == 0))
+    return answer | ((networks == IPV6) & (high == 0) & (low == 1))
+
+
+def _address_groups(networks: Codes, high: Words) -> Words:
+    """Groups by network as if all were routable and none a tunnel."""
+    answer = np.full(len(high), prefix.UNROUTABLE_PREFIX, np.uint64)
+    six = networks == IPV6
+    if six.any():
+        henet = six & (high >> np.uint64(32) == 0x20010470)  # IsHeNet
+        answer[six] = prefix.pack_prefixes(prefix.IPV6_32, high[six] >> np.uint64(32))
+        answer[henet] = prefix.pack_prefixes(prefix.IPV6_36, high[henet] >> np.uint64(28))
+    for code, network, shift in ((prefix.ONION, ONION, 60), (prefix.I2P, I2P, 60), (prefix.CJDNS, CJDNS, 52)):
+        chosen = networks == network
+        if chosen.any():
+            answer[chosen] = prefix.pack_prefixes(code, (high[chosen] >> np.uint64(shift)) & np.uint64(15))
+    return answer

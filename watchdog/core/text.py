@@ -1,0 +1,58 @@
+r"""Peer strings made harmless: what strangers send may reach a terminal, a log or a page only through here.
+
+Escapes are `\xNN` up to U+00FF and `\u{N...}` above, so a person sees that something odd was
+sent, and what. The result of `printable` holds no character that moves the cursor, turns
+the direction of writing, hides, or joins to its neighbours.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+MAX_TEXT = 256  # Bitcoin Core src/net_processing.cpp: MAX_SUBVERSION_LENGTH
+
+# Controls, formats (bidi, zero width), surrogates, private, unassigned, line and paragraph separators, odd spaces,
+# and marks, which pile up on the character before them.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs", "Mn", "Me"})
+# Letters by category, but drawn as nothing (Unicode Default_Ignorable_Code_Point)
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+_CUT = "…"
+
+
+def _escape(char: str) -> str:
+    if char == " " or (unicodedata.category(char) not in _UNSAFE and char not in _BLANK_LETTERS):
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
+
+
+def printable(text: str, limit: int = MAX_TEXT) -> str:
+    """`text` with every unsafe character escaped, at most `limit` characters long.
+
+    A longer text ends in "…"; an escape is never cut in two. Total, and the work is bounded by
+    `limit`, however long the text.
+    """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
+    pieces: list[str] = []
+    room = limit
+    for char in text[: limit + 1]:
+        piece = _escape(char)
+        room -= len(piece)
+        pieces.append(piece)
+        if room < 0:
+            return _cut(pieces, limit)
+    return "".join(pieces)
+
+
+def _cut(pieces: list[str], limit: int) -> str:
+    """As many whole pieces as leave room for the mark of a cut."""
+    size = sum(map(len, pieces))
+    while pieces and size > limit - len(_CUT):
+        size -= len(pieces.pop())
+    return "".join(pieces) + (_CUT if limit > 0 else "")
+
+
+def decode_text(raw: bytes) -> str:
+    r"""UTF-8 text of `raw`; bytes that are none become `\xNN`. Total. Not yet safe to show: see `printable`."""
+    return raw.decode("utf-8", "backslashreplace")
