@@ -1,0 +1,1 @@
+"""Our recording format: checksummed, compressed blocks of column batches."""
