@@ -112,7 +112,7 @@ def test_the_table_fits_its_width_and_counts_whom_it_does_not_name() -> None:
     crowd = [replace(incident, entities_beyond=1200) for incident in incidents("x" * 500)]
     text = table(crowd, 60)
     assert max(map(len, text.splitlines())) <= 60
-    assert "217.94.0.0/16 217.94.191.240 and 1202 more" in text
+    assert "217.94.0.0/16 217.94.191.240 AS3352 and 1201 more" in text
 
 
 def test_the_table_shows_hostile_text_escaped() -> None:
