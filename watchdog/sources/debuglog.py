@@ -1,0 +1,194 @@
+"""The source `log:FILE`: Bitcoin Core's debug.log, read or followed.
+
+What a log tells depends on its options: `-debug=net` and `-debug=addrman` for most kinds, `-logips`
+for the addresses of peers. Without `-logips` peers have an id only: `peer` and `peer_addr` are
+empty, `network` is "unroutable", netgroup, subnet and asn are 0, and the direction is known from
+the end of the handshake on. A line without a time is the rest of the line before and tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from watchdog.core.batch import Slice
+from watchdog.core.enrich import Enricher
+from watchdog.core.errors import SourceError
+from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.sources import log_patterns
+from watchdog.sources.log_facts import LogFacts
+from watchdog.sources.log_files import LogFiles
+from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, Lines, Prefixes, find_lines, steady_time
+
+KINDS = log_patterns.KINDS
+CHUNK = 1 << 20  # bytes a poll: a slice of minutes, so that sources stay together in event time
+LATENESS_NS = 2_000_000_000  # clocks are stepped back by less than this, or their lines are late
+
+
+class DebugLogSource:
+    """Bitcoin Core's debug.log as events; plain or .gz, followed through rotation if asked to.
+
+    `counters`: lines read, lines skipped as too long, half lines at the end of rotated files,
+    lines with a known beginning and an unknown rest, connections dropped from a full registry.
+    """
+
+    def __init__(self, path: str, options: SourceOptions) -> None:
+        self._options = options
+        self._name = f"log:{path}"
+        selection = log_patterns.select(options.wanted)
+        self._prefixes = Prefixes.of(selection.heads)
+        self._start_code = selection.start_code
+        enricher = Enricher(options.asmap_path, options.lists)
+        self._facts = LogFacts(options.node, self._name, selection, options.wanted, enricher)
+        self._latest_ns = 0
+        self._skipping = False  # inside a line that is too long
+        self._patience = False  # a start was held back once
+        self._ended = False
+        self._lines = self._long = 0
+        self._files = LogFiles(path, follow=options.follow, position=options.position)
+        if options.position is not None:
+            self._restore(options.position)
+
+    @property
+    def name(self) -> str:
+        """The source's name, as on the command line."""
+        return self._name
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
+
+    @property
+    def progress(self) -> float:
+        """Share of the open file that was read."""
+        return 1.0 if self._ended else self._files.file.share_read
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was read, and what was left out."""
+        return {
+            "lines": self._lines,
+            "long_lines": self._long,
+            "torn_lines": self._files.torn_lines,
+            "unmatched_lines": self._facts.unmatched,
+            "dropped_peers": self._facts.peers.dropped,
+        }
+
+    def poll(self) -> Slice | None:
+        """Events of the next megabyte of lines; None when there is no whole new line."""
+        if self._ended:
+            return None
+        while True:
+            file = self._files.file
+            before = (file.offset, len(file.pending))
+            changed = self._files.fill(CHUNK)
+            if self._files.file is not file:
+                self._skipping = False
+                continue
+            chunk = self._whole_lines(idle=not changed)
+            if chunk:
+                self._patience = False
+                return self._slice(chunk)
+            if self._files.finished:
+                return self._finish()
+            if not changed and before == (file.offset, len(file.pending)):
+                return None
+
+    def close(self) -> None:
+        """Close the file; no more polls."""
+        self._ended = True
+        self._files.close()
+
+    def _finish(self) -> Slice:
+        """The last slice: nothing in it, but the end of time as watermark."""
+        torn = self._files.file.torn
+        if torn:
+            place = f"after {self._files.file.offset} bytes"
+            raise SourceError(f"log file '{self._files.path}' is torn {place}: {torn.lower()}")
+        self._files.torn_lines += bool(self._files.file.pending)
+        self._ended = True
+        return Slice(self._name, (), END_OF_TIME_NS, self._position())
+
+    def _whole_lines(self, *, idle: bool) -> bytes:
+        """The pending bytes up to the last newline, a start at their end held back until more is there."""
+        file = self._files.file
+        if self._skipping or (len(file.pending) > LONGEST_LINE and file.pending.rfind(b"\n") < 0):
+            self._skip_long()
+        chunk = file.pending[: file.pending.rfind(b"\n") + 1]
+        start = _last_start(chunk)
+        if start < 0 or chunk.count(b"\n", start) >= BANNER_LINES + 8 or self._files.finished:
+            return chunk
+        if start:
+            return chunk[:start]
+        if idle and self._patience:
+            return chunk
+        self._patience = idle
+        return b""
+
+    def _skip_long(self) -> None:
+        """Leave out what is pending of a line that is too long."""
+        file = self._files.file
+        end = file.pending.find(b"\n") + 1
+        if not self._skipping:
+            self._long += 1
+            self._lines += 1
+        self._skipping = not end
+        file.consume(end or len(file.pending))
+
+    def _slice(self, chunk: bytes) -> Slice:
+        lines = self._settle_starts(chunk, find_lines(chunk, self._prefixes))
+        self._lines += lines.lines
+        self._long += lines.long
+        if self._files.lost and lines.first_ns:
+            self._facts.gap(self._latest_ns or lines.first_ns, lines.first_ns, self._files.lost)
+            self._files.lost = ""
+        self._facts.read(chunk, lines)
+        self._latest_ns = max(self._latest_ns, lines.last_ns, int(lines.time_ns.max(initial=0)))
+        self._files.file.consume(len(chunk))
+        until = max(self._latest_ns - LATENESS_NS, 0)
+        return Slice(self._name, self._facts.batches(), until, self._position())
+
+    def _settle_starts(self, chunk: bytes, lines: Lines) -> Lines:
+        """Give a node's start the time of the steady lines after it: its mock clock is set a few lines later."""
+        for row in (lines.codes == self._start_code).nonzero()[0].tolist():
+            begin = chunk.rfind(b"\n", 0, int(lines.starts[row])) + 1
+            steady, _ = steady_time(chunk, begin)
+            lines.time_ns[row] = min(steady, int(lines.time_ns[row])) if steady else lines.time_ns[row]
+        return lines
+
+    def _position(self) -> dict[str, object]:
+        return {
+            **self._files.state(),
+            **self._facts.peers.state(),
+            "skipping": self._skipping,
+            "lost": self._files.lost,
+            "latest_ns": self._latest_ns,
+            "boot_ns": self._facts.boot_ns,
+            "running": self._facts.running,
+        }
+
+    def _restore(self, position: Mapping[str, object]) -> None:
+        try:
+            peers, attempts = position["peers"], position["attempts"]
+            assert isinstance(peers, list)
+            assert isinstance(attempts, list)
+            self._facts.peers.restore([_peer_row(row) for row in peers], [(str(a), str(b)) for a, b in attempts])
+            self._latest_ns, self._facts.boot_ns = int(str(position["latest_ns"])), int(str(position["boot_ns"]))
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            raise SourceError(f"cannot resume {self._name!r}: its saved position is damaged ({error!r})") from None
+        self._skipping = position.get("skipping") is True
+        self._facts.running = position.get("running") is True
+        self._files.lost = self._files.lost or str(position.get("lost", ""))
+
+
+def _last_start(chunk: bytes) -> int:
+    """Where the last line of a starting node begins, -1 without one."""
+    found = chunk.rfind(b" Bitcoin ")
+    if found < 0 or chunk[found - 1 : found] not in (b"Z", b"]", b")"):
+        return -1
+    return chunk.rfind(b"\n", 0, found) + 1
+
+
+def _peer_row(row: list[object]) -> tuple[int, str, str, str, int, str]:
+    conn, text, direction, kind, opened, ending = row
+    return int(str(conn)), str(text), str(direction), str(kind), int(str(opened)), str(ending)

@@ -1,0 +1,236 @@
+"""A log file followed through rotation: renamed, copied and truncated, shrunk, compressed.
+
+The place in a log is its offset together with the bytes just before it (the mark): a file in which
+the mark ends at the offset is the file that was being read, whatever its name is by now.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from watchdog.core.errors import SourceError
+
+MARK = 200  # bytes before the offset; a log line's time and text make it unique
+_SHRUNK = 16 << 20  # Bitcoin Core src/logging.cpp ShrinkDebugFile keeps the last 10 MB
+
+
+class LogFile:
+    """One open file, plain or .gz, with bytes that were read and not yet consumed.
+
+    `offset` counts consumed bytes (of the uncompressed text), `pending` is what follows.
+    """
+
+    def __init__(self, path: Path, offset: int = 0):
+        self.path = path
+        self.offset = 0
+        self.mark = b""
+        self.pending = b""
+        self.torn = ""
+        self._raw = path.open("rb", buffering=0)
+        self.packed = path.suffix == ".gz"
+        self._stream: BinaryIO = gzip.GzipFile(fileobj=self._raw) if self.packed else self._raw  # type: ignore[assignment]  # GzipFile reads like a BinaryIO
+        self._seek(offset)
+
+    def _seek(self, offset: int) -> None:
+        start = max(offset - MARK, 0)
+        if self.packed:
+            left = start
+            while left and (piece := self._stream_read(min(left, 1 << 20))):
+                left -= len(piece)
+        else:
+            self._raw.seek(start)
+        self.mark = self._stream_read(offset - start) if offset else b""
+        self.offset = start + len(self.mark)
+
+    def _stream_read(self, size: int) -> bytes:
+        pieces, left = [], size
+        while left > 0:
+            try:
+                piece = self._stream.read(left)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                self.torn = str(error)
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def fill(self, size: int) -> bool:
+        """Read on until `size` bytes are pending; whether there was anything new."""
+        more = self._stream_read(size - len(self.pending)) if size > len(self.pending) and not self.torn else b""
+        self.pending += more
+        return bool(more)
+
+    def consume(self, size: int) -> None:
+        """The first `size` pending bytes are done with."""
+        self.mark = (self.mark + self.pending[max(size - MARK, 0) : size])[-MARK:]
+        self.pending = self.pending[size:]
+        self.offset += size
+
+    @property
+    def stat(self) -> os.stat_result:
+        """Of the open file, whatever its name is by now."""
+        return os.fstat(self._raw.fileno())
+
+    @property
+    def share_read(self) -> float:
+        """How much of the file was consumed, 0.0 to 1.0."""
+        size = self.stat.st_size
+        if not size:
+            return 1.0
+        return min(self._raw.tell() / size if self.packed else self.offset / size, 1.0)
+
+    def still_whole(self) -> bool:
+        """Whether what was read still stands there: false after a truncation, also if it grew since."""
+        if self.packed:
+            return True
+        if self.stat.st_size < self.offset + len(self.pending):
+            return False
+        behind = os.pread(self._raw.fileno(), len(self.mark), self.offset - len(self.mark))
+        return behind == self.mark
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+
+class LogFiles:
+    """The chain of files that a log's name stands for over time; one of them is open.
+
+    `lost` says why lines were lost before what comes next, empty if none were. `torn_lines`
+    counts half lines at the end of files that will not grow any more.
+    """
+
+    def __init__(self, path: str, *, follow: bool, position: Mapping[str, object] | None):
+        self.path = Path(path)
+        self.follow = follow
+        self.lost = ""
+        self.torn_lines = 0
+        self.finished = False
+        self._later: list[Path] = []
+        self.file = self._open(self.path) if position is None else self._resume(position)
+
+    def _open(self, path: Path, offset: int = 0) -> LogFile:
+        try:
+            file = LogFile(path, offset)
+        except OSError as error:
+            hint = "" if error.strerror is None else error.strerror.lower()
+            raise SourceError(f"cannot read log file '{path}': {hint}") from None
+        if file.packed and not file.offset:
+            file.fill(1)
+            if file.torn and not file.pending:
+                raise SourceError(f"cannot read log file '{path}': not gzip data ({file.torn.lower()})")
+        return file
+
+    def fill(self, size: int) -> bool:
+        """Get up to `size` bytes pending; whether anything changed. Sets `finished` at the end of all input."""
+        if self.follow and not self.file.still_whole():
+            self._truncated()
+        if self.file.fill(size):
+            return True
+        if len(self.file.pending) >= size:
+            return False
+        if self._later:
+            self._switch(self._later.pop(0))
+            return True
+        if not self.follow:
+            self.finished = True
+            return False
+        return self._renamed()
+
+    def _switch(self, path: Path, offset: int = 0) -> None:
+        self.torn_lines += bool(self.file.pending)
+        self.file.close()
+        self.file = self._open(path, offset)
+
+    def _renamed(self) -> bool:
+        """Go on with the new file, once it holds something and the old one is read to its end."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return False
+        old = self.file.stat
+        if (now.st_ino, now.st_dev) == (old.st_ino, old.st_dev) or not now.st_size:
+            return False
+        if self.file.fill(len(self.file.pending) + 1):
+            return True
+        self._later = [*self._rotated(after_ns=old.st_mtime_ns, but=old.st_ino), self.path]
+        self._switch(self._later.pop(0))
+        return True
+
+    def _truncated(self) -> None:
+        """The open file lost what was read: find the rest in a copy, or in its own shrunk text."""
+        offset, mark = self.file.offset, self.file.mark
+        copy = self._find(offset, mark, but=self.path)
+        self.file.pending = b""
+        if copy is not None:
+            self._later = [self.path]
+            self._switch(copy, offset)
+            return
+        self._switch(self.path, self._shrunk_offset(mark))
+
+    def _shrunk_offset(self, mark: bytes) -> int:
+        """Where the text goes on after Core kept only its tail; 0, and lines lost, if it does not."""
+        with self.path.open("rb") as file:
+            head = file.read(_SHRUNK)
+        at = head.find(mark) if mark else -1
+        if at < 0:
+            self.lost = "log was truncated" if mark else ""
+            return 0
+        return at + len(mark)
+
+    def _rotated(self, after_ns: int = -1, but: int = 0) -> list[Path]:
+        """Rotated files of this log (debug.log.1, debug.log-20260121.gz), oldest first."""
+        name = re.compile(re.escape(self.path.name) + r"[.-]\d{1,14}(?:\.gz)?")
+        found = []
+        for entry in os.scandir(self.path.parent):
+            if name.fullmatch(entry.name) and entry.is_file():
+                stat = entry.stat()
+                if stat.st_mtime_ns > after_ns and stat.st_ino != but:
+                    found.append((stat.st_mtime_ns, entry.name))
+        return [self.path.parent / entry_name for _, entry_name in sorted(found)]
+
+    def _find(self, offset: int, mark: bytes, but: Path | None = None) -> Path | None:
+        """The file in which `mark` ends at `offset`."""
+        for path in [self.path, *reversed(self._rotated())]:
+            if path == but or not path.is_file():
+                continue
+            file = LogFile(path, offset)
+            same = file.offset == offset and file.mark == mark
+            file.close()
+            if same:
+                return path
+        return None
+
+    def _resume(self, position: Mapping[str, object]) -> LogFile:
+        offset, mark, inode = position.get("offset"), position.get("mark"), position.get("inode")
+        if not isinstance(offset, int) or not isinstance(mark, str) or not isinstance(inode, int) or offset < 0:
+            raise SourceError(f"cannot resume log file '{self.path}': its saved position is damaged")
+        wanted = mark.encode("latin-1", "replace")
+        if not wanted:
+            return self._open(self.path)
+        path = self._find(offset, wanted)
+        if path is None:
+            if not self.path.is_file():
+                return self._open(self.path)
+            at = self._shrunk_offset(wanted)
+            self.lost = "" if at else "log was rotated away before its end was read"
+            return self._open(self.path, at)
+        if path != self.path:
+            self._later = [*self._rotated(after_ns=path.stat().st_mtime_ns), self.path]
+        return self._open(path, offset)
+
+    def state(self) -> dict[str, object]:
+        """The place, JSON-able."""
+        return {"offset": self.file.offset, "mark": self.file.mark.decode("latin-1"), "inode": self.file.stat.st_ino}
+
+    def close(self) -> None:
+        """Close the open file."""
+        self.file.close()

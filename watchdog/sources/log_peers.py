@@ -1,0 +1,159 @@
+"""Open connections as debug.log tells of them: Core's peer id to address, direction, type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from watchdog.core.address import NETWORK_NAMES, UNROUTABLE, Address, parse_address, split_port
+from watchdog.core.enrich import Enricher, PeerFacts
+from watchdog.core.text import printable
+
+OPEN_PEERS = 4_096  # far above any maxconnections in use; the oldest goes first, and is counted
+ATTEMPTS = 256  # outbound attempts waiting for their connection
+_KNOWN_FACTS = 65_536
+_TUNNELS = ("2002:", "2001:0:", "2001::", "64:ff9b:", "::")  # IPv4 inside IPv6: Bitcoin Core HasLinkedIPv4
+
+UNKNOWN = PeerFacts(addr="", network="unroutable", netgroup=0, subnet=0, asn=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peer:
+    """One connection at one moment; `opened_ns` is 0 when its start was not seen."""
+
+    conn: int
+    peer: str
+    direction: str = "unknown"
+    connection_type: str = "unknown"
+    opened_ns: int = 0
+    ending: str = ""
+
+
+class Addresses:
+    """Facts on addresses, looked up many at a time; memory is bounded."""
+
+    def __init__(self, enricher: Enricher) -> None:
+        self._enricher = enricher
+        self._known: dict[str, PeerFacts] = {"": UNKNOWN}
+
+    def of(self, texts: Sequence[str]) -> list[PeerFacts]:
+        """Facts on each address, with or without port; an empty text gives `UNKNOWN`."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if len(self._known) + len(missing) > _KNOWN_FACTS:
+            self._known = {"": UNKNOWN}
+            missing = [text for text in dict.fromkeys(texts) if text]
+        if missing:
+            self._look_up(missing)
+        return [self._known[text] for text in texts]
+
+    def _look_up(self, texts: Sequence[str]) -> None:
+        """Native addresses in one pass; tunnels, which count as what they carry, and odd texts one by one."""
+        parsed: list[tuple[str, Address]] = []
+        for text in texts:
+            address = None if text.lstrip("[").startswith(_TUNNELS) else parse_address(text)
+            if address is None:
+                self._known[text] = self._enricher.peer(text)
+            else:
+                parsed.append((text, address))
+        if not parsed:
+            return
+        networks = np.array([address.network for _, address in parsed], np.uint8)
+        raw = b"".join(address.packed[:16].ljust(16, b"\0") for _, address in parsed)
+        packed = np.frombuffer(raw, np.uint8).reshape(-1, 16)
+        groups, numbers, reachable = self._enricher.place(networks, packed)
+        subnets = self._enricher.subnets(networks, packed)
+        facts = zip(groups.tolist(), subnets.tolist(), numbers.tolist(), reachable.tolist(), strict=True)
+        for (text, address), (group, subnet, asn, routable) in zip(parsed, facts, strict=True):
+            name = NETWORK_NAMES[address.network if routable else UNROUTABLE]
+            self._known[text] = PeerFacts(printable(split_port(text)[0]), name, group, subnet, asn)
+
+
+class OpenPeers:
+    """Registry of open connections, bounded; cleared when the node starts."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._peers: dict[int, Peer] = {}
+        self._by_text: dict[str, int] = {}
+        self._attempts: dict[str, str] = {}
+
+    def clear(self) -> None:
+        """Forget everything: ids start at 0 again."""
+        self._peers.clear()
+        self._by_text.clear()
+        self._attempts.clear()
+
+    def attempt(self, text: str, connection_type: str) -> None:
+        """An outbound connection is tried; a named type stays when a second line does not name one."""
+        known = self._attempts.pop(text, "unknown")
+        self._attempts[text] = known if connection_type == "unknown" else connection_type
+        if len(self._attempts) > ATTEMPTS:
+            del self._attempts[next(iter(self._attempts))]
+
+    def opened(self, conn: int, text: str, time_ns: int) -> Peer:
+        """A connection was set up: outbound if it was tried before, else inbound, unknown without address."""
+        tried = self._attempts.pop(text, None) if text else None
+        direction = "unknown" if not text else "in" if tried is None else "out"
+        kind = tried or ("inbound" if direction == "in" else "unknown")
+        return self._keep(Peer(conn, text, direction, kind, time_ns))
+
+    def get(self, conn: int, text: str) -> Peer:
+        """The connection; one whose start was not seen is entered with what the line says of it."""
+        known = self._peers.get(conn)
+        if known is None:
+            return self._keep(Peer(conn, text))
+        if text and known.peer != text:
+            return self._keep(replace(known, peer=text))
+        return known
+
+    def named(self, text: str) -> Peer:
+        """The latest connection with this address, or one with id -1 that is not entered."""
+        conn = self._by_text.get(text)
+        known = None if conn is None else self._peers.get(conn)
+        return known or Peer(-1, text)
+
+    def typed(self, peer: Peer, connection_type: str) -> Peer:
+        """The connection now that its type, and so its direction, is known."""
+        direction = "in" if connection_type == "inbound" else "out"
+        if connection_type == "outbound":
+            connection_type = peer.connection_type if peer.direction == "out" else "unknown"
+        if (peer.direction, peer.connection_type) == (direction, connection_type):
+            return peer
+        changed = replace(peer, direction=direction, connection_type=connection_type)
+        return self._keep(changed) if peer.conn >= 0 else changed
+
+    def ending(self, peer: Peer, reason: str) -> None:
+        """Remember why the connection is about to end; the first reason stays."""
+        if peer.conn >= 0 and not peer.ending:
+            self._keep(replace(peer, ending=reason))
+
+    def close(self, conn: int) -> Peer | None:
+        """Take the connection out; None if it is not there."""
+        peer = self._peers.pop(conn, None)
+        if peer is not None and self._by_text.get(peer.peer) == conn:
+            del self._by_text[peer.peer]
+        return peer
+
+    def _keep(self, peer: Peer) -> Peer:
+        self._peers[peer.conn] = peer
+        if peer.peer:
+            self._by_text[peer.peer] = peer.conn
+        if len(self._peers) > OPEN_PEERS:
+            self.close(next(iter(self._peers)))
+            self.dropped += 1
+        return peer
+
+    def state(self) -> dict[str, object]:
+        """What a resume needs, JSON-able; at most `OPEN_PEERS` and `ATTEMPTS` entries."""
+        peers = [[p.conn, p.peer, p.direction, p.connection_type, p.opened_ns, p.ending] for p in self._peers.values()]
+        return {"peers": peers, "attempts": [[text, kind] for text, kind in self._attempts.items()]}
+
+    def restore(
+        self, peers: Iterable[tuple[int, str, str, str, int, str]], attempts: Iterable[tuple[str, str]]
+    ) -> None:
+        """Take up what `state` gave, in its order."""
+        for conn, text, direction, kind, opened_ns, ending in peers:
+            self._keep(Peer(conn, text, direction, kind, opened_ns, ending))
+        self._attempts.update(attempts)
