@@ -1,0 +1,65 @@
+"""What the event catalogue says of a rule's kinds: field types, identity, what a key determines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rules.typed import Type
+from watchdog.core.kinds import KINDS
+
+PSEUDO: Mapping[str, Type] = {
+    "kind": "text",
+    "node": "text",
+    "source": "text",
+    "boot_ns": "int",
+    "time_ns": "int",
+}
+_TYPES: Mapping[str, Type] = {"bool": "bool", "str": "text", "bytes": "bytes", "prefix": "prefix", "f64": "float"}
+# what stays the same for all connections from one address; the rest needs the connection itself
+_OF_ADDRESS = ("peer_addr", "network", "netgroup", "subnet", "asn")
+
+
+def kind_names() -> list[str]:
+    """All kinds of the catalogue."""
+    return sorted(KINDS)
+
+
+def storage_type(kind: str, name: str) -> str:
+    """The catalogue's own type of a field, such as `u64`."""
+    return KINDS[kind].fields[name].type
+
+
+def field_types(kind: str) -> dict[str, Type]:
+    """Fields of a kind with the types that expressions see, pseudo-fields included."""
+    types: dict[str, Type] = dict(PSEUDO)
+    for name, entry in KINDS[kind].fields.items():
+        types[name] = _TYPES.get(entry.type, "int")
+    return types
+
+
+def shared_fields(kinds: Sequence[str]) -> dict[str, Type]:
+    """Fields that all of the kinds have with one type."""
+    first, *rest = [field_types(kind) for kind in kinds]
+    return {name: kind for name, kind in first.items() if all(each.get(name) == kind for each in rest)}
+
+
+def missing_in(kinds: Sequence[str], name: str) -> str:
+    """The first of the kinds that lacks the field, or nothing."""
+    return next((kind for kind in kinds if name not in field_types(kind)), "")
+
+
+def determined(kinds: Sequence[str], by: Sequence[str]) -> set[str]:
+    """Fields that have one value for each key: the key's own, and what they determine.
+
+    A connection (`conn`, `peer`) determines all identity fields, an address its groups.
+    """
+    shared = shared_fields(kinds)
+    known = {name for name in by if name in shared}
+    identity = {
+        name for name in shared if name not in PSEUDO and all(KINDS[kind].fields[name].identity for kind in kinds)
+    }
+    if {"conn", "peer"} & known & identity:
+        known |= identity
+    elif "peer_addr" in known:
+        known |= identity & set(_OF_ADDRESS)
+    return known

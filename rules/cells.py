@@ -1,0 +1,159 @@
+"""Cell expressions: over the measures of one key and window, compiled to NumPy closures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rules.canonical import canonical
+from rules.functions import NUMERIC, numeric_call
+from rules.near import did_you_mean
+from rules.rows import number_member
+from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
+from rules.typed import Type, Typed, compare_numbers, compile_tree, constant, fail
+from watchdog.core.plan import Cells
+
+Cell = Typed[Cells]
+
+
+class CellScope:
+    """Names of measures and values with their types."""
+
+    def __init__(self, types: Mapping[str, Type]) -> None:
+        self.types = types
+
+    def name(self, node: Name) -> Cell:
+        """A measure or an earlier value."""
+        kind = self.types.get(node.name)
+        name = node.name
+        if kind is None:
+            known = [each for each in self.types if not each.startswith("__")]
+            hint = did_you_mean(name, known, "measures") or "there are no measures before this one"
+            raise fail(node, f"unknown measure '{name}'", hint)
+        return Typed(kind, lambda cells: cells[name], None, name)
+
+    def call(self, node: Call) -> Cell:
+        """Functions of numbers; measures and detectors were replaced by names before."""
+        if node.name not in NUMERIC:
+            raise fail(node, f"unknown function '{node.name}'", did_you_mean(node.name, NUMERIC, "functions"))
+        return numeric_call(node, self)
+
+    def compare(self, node: Binary, left: Cell, right: Cell) -> Cell:
+        """Comparisons of numbers."""
+        return compare_numbers(node, left, right)
+
+    def member(self, node: Member) -> Cell:
+        """`x in [1, 2]`."""
+        if isinstance(node.choices, Name):
+            raise fail(node.choices, "measures cannot be compared with a named list", "write the numbers in brackets")
+        item = compile_tree(node.item, self)
+        found = number_member(node, item, [choice.value for choice in node.choices], node.choices)
+        if not node.negated:
+            return found
+        if found.constant is not None:
+            return constant(not found.constant)
+        return Typed("bool", lambda cells: np.logical_not(found.run(cells)))
+
+
+class CellFormula:
+    """A checked expression over measures: `watchdog.core.plan.CellExpression`.
+
+    Raises ExpressionError when it does not fit the types. `type` and `constant` say what it
+    gives; a constant formula gives an array of no dimension.
+    """
+
+    __slots__ = ("_run", "constant", "names", "text", "tree", "type")
+
+    def __init__(self, tree: Expr, types: Mapping[str, Type]) -> None:
+        typed = compile_tree(tree, CellScope(types))
+        self._run = typed.run
+        self.tree = tree
+        self.type = typed.type
+        self.constant = typed.constant
+        self.text = canonical(tree, {})
+        self.names = frozenset(names_in(tree))
+
+    def __call__(self, cells: Cells) -> NDArray[Any]:
+        """One value for each cell, or a single one for a constant."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self._run(cells))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CellFormula) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"CellFormula({self.text!r})"
+
+
+def names_in(tree: Expr) -> set[str]:
+    """All names that a tree refers to."""
+    if isinstance(tree, Name):
+        return {tree.name}
+    found: set[str] = set()
+    for part in parts_of(tree):
+        found |= names_in(part)
+    return found
+
+
+def parts_of(tree: Expr) -> tuple[Expr, ...]:
+    """The direct parts of a node."""
+    if isinstance(tree, Logic):
+        return tree.parts
+    if isinstance(tree, Binary):
+        return (tree.left, tree.right)
+    if isinstance(tree, Unary):
+        return (tree.operand,)
+    if isinstance(tree, Member):
+        return (tree.item,)
+    if isinstance(tree, Call):
+        where = (tree.where,) if tree.where else ()
+        return (*tree.args, *where, *(value for _, value in tree.options))
+    return ()
+
+
+_BOUNDED = {"count": (0.0, np.inf), "distinct": (0.0, np.inf), "entropy": (0.0, np.inf), "top_share": (0.0, 1.0)}
+
+
+def settled(tree: Expr, ops: Mapping[str, str]) -> bool | None:
+    """Whether `measure < number` is always true or always false, from what the measure can be.
+
+    ops: the operation of each measure; None when nothing is known.
+    """
+    if not (isinstance(tree, Binary) and isinstance(tree.left, Name) and isinstance(tree.right, Literally)):
+        return None
+    bounds, limit = _BOUNDED.get(ops.get(tree.left.name, "")), tree.right.value
+    if bounds is None or isinstance(limit, (bool, str)):
+        return None
+    low, high = bounds
+    always = {"<": high < limit, "<=": high <= limit, ">": low > limit, ">=": low >= limit}
+    never = {"<": low >= limit, "<=": low > limit, ">": high <= limit, ">=": high < limit}
+    if always.get(tree.op):
+        return True
+    return False if never.get(tree.op) else None
+
+
+def overlaps(fire: Expr, clear: Expr) -> bool:
+    """Whether both are one comparison of the same name and can be true together."""
+    sides = []
+    for tree in (fire, clear):
+        if not (isinstance(tree, Binary) and isinstance(tree.left, Name) and isinstance(tree.right, Literally)):
+            return False
+        if isinstance(tree.right.value, (bool, str)):
+            return False
+        sides.append((tree.left.name, tree.op, tree.right.value))
+    (name, up, high), (other, down, low) = sides
+    if name != other:
+        return False
+    if up[0] == down[0] and up[0] in "<>":
+        return True
+    if up[0] == ">" and down[0] == "<":
+        return high < low or (high == low and up == ">=" and down == "<=")
+    if up[0] == "<" and down[0] == ">":
+        return high > low or (high == low and up == "<=" and down == ">=")
+    return False

@@ -1,0 +1,165 @@
+"""Tests on text columns: each distinct string of a batch is looked at once, not each row."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watchdog.core.batch import Strings
+
+LONGEST_VALUE = 256  # characters of a peer's text that a pattern sees; Core caps user agents at 256
+LONGEST_PATTERN = 200
+MOST_REPEATS = 2  # unbounded repeats; each one multiplies the worst case by the length of the value
+REMEMBERED = 65_536  # distinct strings whose answer is kept
+
+_REPEAT = re.compile(r"[*+]|\{[0-9]*,?[0-9]*\}")
+_GROUP_START = re.compile(r"\((\?:)?(?!\?)")
+
+
+class TextTest:
+    """A yes-or-no question to a text column, remembered for dictionaries and strings seen before."""
+
+    __slots__ = ("_answers", "_ask", "_values")
+
+    def __init__(self, ask: Callable[[str], bool]) -> None:
+        self._ask = lru_cache(REMEMBERED)(ask)
+        self._values: tuple[str, ...] = ()
+        self._answers: NDArray[np.bool_] = np.zeros(0, np.bool_)
+
+    def __call__(self, column: Strings) -> NDArray[np.bool_]:
+        """One answer a row."""
+        if column.values is not self._values:
+            values = column.values
+            self._answers = np.fromiter(map(self._ask, values), np.bool_, len(values))
+            self._values = values
+        return self._answers[column.codes]
+
+
+def is_text(column: Strings, wanted: str) -> NDArray[np.bool_]:
+    """Rows whose text is `wanted`."""
+    if wanted not in column.values:
+        return np.zeros(len(column), np.bool_)
+    return np.equal(column.codes, column.values.index(wanted))
+
+
+@lru_cache(REMEMBERED)
+def text_id(value: str) -> int:
+    """A number (int64) that stands for a text in every batch and process: BLAKE2b, 64 bits."""
+    digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def text_ids(column: Strings) -> NDArray[np.int64]:
+    """`text_id` of each row."""
+    return np.fromiter(map(text_id, column.values), np.int64, len(column.values))[column.codes]
+
+
+def parse_network(text: str) -> tuple[int, int, int] | None:
+    """(IP version, first, last address) of an address or CIDR range; None for other text.
+
+    Raises ValueError when the range has bits set behind its prefix length.
+    """
+    base, slash, bits = text.partition("/")
+    try:
+        address = ipaddress.ip_address(base)
+    except ValueError:
+        return None
+    if slash and not (bits.isdecimal() and bits.isascii() and int(bits) <= address.max_prefixlen):
+        raise ValueError(f"bad prefix length '/{bits}'")
+    network = ipaddress.ip_network((base, int(bits)) if slash else base, strict=False)
+    if network.network_address != address:
+        raise ValueError(f"bits behind the prefix length are set, the range is {network}")
+    first, last = int(network.network_address), int(network.broadcast_address)
+    return (network.version, first, last)
+
+
+def list_test(values: Iterable[str]) -> Callable[[str], bool]:
+    """Whether a text is in a list: exactly, or as an address inside one of its ranges."""
+    exact: set[str] = set()
+    ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+    for value in values:
+        exact.add(value)
+        network = parse_network(value)
+        if network:
+            ranges[network[0]].append(network[1:])
+    merged = {version: _merged(found) for version, found in ranges.items() if found}
+    if not merged:
+        return exact.__contains__
+
+    def ask(value: str) -> bool:
+        if value in exact:
+            return True
+        try:
+            address = ipaddress.ip_address(value)
+        except ValueError:
+            return False
+        starts, ends = merged.get(address.version, ([], []))
+        at = bisect_right(starts, int(address)) - 1
+        return at >= 0 and int(address) <= ends[at]
+
+    return ask
+
+
+def _merged(ranges: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """Starts and ends of ranges, sorted and without overlap."""
+    starts: list[int] = []
+    ends: list[int] = []
+    for first, last in sorted(ranges):
+        if ends and first <= ends[-1] + 1:
+            ends[-1] = max(ends[-1], last)
+        else:
+            starts.append(first)
+            ends.append(last)
+    return starts, ends
+
+
+def pattern_test(pattern: str) -> Callable[[str], bool]:
+    """Whether a regular expression is found in the first LONGEST_VALUE characters of a text.
+
+    Raises ValueError for a pattern that is wrong or that a peer's text could make slow:
+    repeats inside repeated groups, look-around, back references, too many open repeats.
+    """
+    complaint = _complaint(pattern)
+    if complaint:
+        raise ValueError(complaint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return lambda value: compiled.search(value[:LONGEST_VALUE]) is not None
+
+
+def _complaint(pattern: str) -> str:
+    """Why a pattern is not taken, or nothing."""
+    if len(pattern) > LONGEST_PATTERN:
+        return f"pattern is longer than {LONGEST_PATTERN} characters"
+    if re.search(r"\\[1-9]", pattern):
+        return "back references are not allowed"
+    bare = re.sub(r"\\.", "_", pattern)  # escapes and classes stand for one character each
+    bare = re.sub(r"\[\^?\]?[^\]]*\]", "_", bare)
+    if len(_GROUP_START.findall(bare)) != bare.count("("):
+        return "only plain and (?: groups are allowed"
+    if len(re.findall(r"[*+]|\{[0-9]*,\}", bare)) > MOST_REPEATS:
+        return f"more than {MOST_REPEATS} repeats without an end ('*', '+')"
+    busy: list[bool] = [False]  # whether the group that is open here holds a repeat or a choice
+    for at, char in enumerate(bare):
+        if char == "(":
+            busy.append(False)
+        elif char == ")" and len(busy) > 1:
+            inner = busy.pop()
+            if inner and _REPEAT.match(bare, at + 1):
+                return "a repeat inside a repeated group"
+            busy[-1] = busy[-1] or inner
+        elif char in "*+?|{" and not bare.startswith("(?:", at - 1):
+            busy[-1] = True
+    return ""

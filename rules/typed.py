@@ -1,0 +1,264 @@
+"""Types and arithmetic that rows and measures share.
+
+A tree becomes a `Typed`: its type and a closure from an environment (a batch of rows, or the
+cells of measures) to an array or, for constants, one value. What names and functions mean is
+the business of a scope. Integers are int64; a division by zero gives 0; the logarithm of what
+is not positive is 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from rules.syntax import (
+    LARGEST,
+    Binary,
+    Call,
+    Constant,
+    Expr,
+    Literally,
+    Logic,
+    Member,
+    Name,
+    Span,
+    Unary,
+)
+from rules.tokens import ExpressionError, Flaw
+
+E = TypeVar("E")
+T = TypeVar("T")
+U = TypeVar("U")
+
+Type = Literal["bool", "int", "float", "text", "prefix", "bytes"]
+Run = Callable[[E], Any]  # arrays of several dtypes, or one constant: what NumPy takes
+
+WORDS: dict[Type, str] = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "text": "text",
+    "prefix": "a prefix",
+    "bytes": "bytes",
+}
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed(Generic[E]):
+    """A compiled expression. constant: its value when it needs no environment. field: the
+    column that it is, when it is nothing else. Text that is no constant has no `run` of its
+    own use: comparisons read the column's dictionary instead.
+    """
+
+    type: Type
+    run: Run[E]
+    constant: Constant | None = None
+    field: str = ""
+
+
+class Scope(Protocol[E]):
+    """What names, functions and lists mean; each raises ExpressionError for what it lacks."""
+
+    def name(self, node: Name) -> Typed[E]:
+        """A field or a measure."""
+        ...
+
+    def call(self, node: Call) -> Typed[E]:
+        """A function."""
+        ...
+
+    def member(self, node: Member) -> Typed[E]:
+        """A membership in a list."""
+        ...
+
+    def compare(self, node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
+        """A comparison of two compiled sides."""
+        ...
+
+
+def fail(node: Expr, message: str, hint: str = "") -> ExpressionError:
+    """An error at a node, to be raised by the caller."""
+    return ExpressionError(Flaw(node.start, node.end, message, hint))
+
+
+def gather(parts: Iterable[T], work: Callable[[T], U]) -> list[U]:
+    """`work` on every part; the mistakes of all parts are raised together."""
+    done: list[U] = []
+    flaws: list[Flaw] = []
+    for part in parts:
+        try:
+            done.append(work(part))
+        except ExpressionError as error:
+            flaws.extend(error.flaws)
+    if flaws:
+        raise ExpressionError(*flaws)
+    return done
+
+
+def constant(value: Constant) -> Typed[Any]:
+    """A constant of any environment."""
+    kind: Type = "bool"
+    if not isinstance(value, bool):
+        kind = "int" if isinstance(value, int) else "float" if isinstance(value, float) else "text"
+    return Typed(kind, lambda _: value, value)
+
+
+def compile_tree(tree: Expr, scope: Scope[E]) -> Typed[E]:
+    """Check a tree against a scope and turn it into a closure."""
+    if isinstance(tree, Literally):
+        return constant(tree.value)
+    if isinstance(tree, Span):
+        raise fail(tree, "a duration cannot be used here", "durations are for options and keys; fields are numbers")
+    if isinstance(tree, Name):
+        return scope.name(tree)
+    if isinstance(tree, Logic):
+        return _logic(tree, scope)
+    if isinstance(tree, Member):
+        return scope.member(tree)
+    if isinstance(tree, Call):
+        return scope.call(tree)
+    if isinstance(tree, Unary):
+        return _unary(tree, scope)
+    left, right = gather((tree.left, tree.right), lambda part: compile_tree(part, scope))
+    return scope.compare(tree, left, right) if tree.op in _COMPARE else arithmetic(tree, left, right)
+
+
+def truth(tree: Expr, scope: Scope[E]) -> Typed[E]:
+    """A tree that must be true or false."""
+    typed = compile_tree(tree, scope)
+    if typed.type != "bool":
+        raise fail(tree, f"expected true or false, found {WORDS[typed.type]}", "compare it with something")
+    return typed
+
+
+def number(tree: Expr, scope: Scope[E]) -> Typed[E]:
+    """A tree that must be a number; true and false count as 1 and 0."""
+    typed = compile_tree(tree, scope)
+    if typed.type not in ("bool", "int", "float"):
+        raise fail(tree, f"expected a number, found {WORDS[typed.type]}")
+    return typed
+
+
+def folded(typed: Typed[E], inputs: Iterable[Typed[E]], node: Expr) -> Typed[E]:
+    """The constant that an expression over constants is."""
+    if any(part.constant is None for part in inputs):
+        return typed
+    with np.errstate(all="ignore"):
+        value = np.asarray(typed.run(None)).item()  # type: ignore[arg-type]  # constants read no environment
+    if (isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST) or math.isnan(value):
+        raise fail(node, "the result is out of range")
+    return constant(value)
+
+
+def compare_numbers(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
+    """A comparison of numbers, or of two truths for equality."""
+    apply = _COMPARE[node.op]
+    equality = node.op in ("==", "!=")
+    plain = ("int", "float")
+    if not ((left.type in plain and right.type in plain) or (left.type == right.type == "bool" and equality)):
+        how = "compare" if left.type != right.type or equality else f"order by '{node.op}'"
+        raise fail(node, f"cannot {how} {WORDS[left.type]} with {WORDS[right.type]}")
+    a, b = left.run, right.run
+    return folded(Typed("bool", lambda env: apply(a(env), b(env))), (left, right), node)
+
+
+def divide(above: Any, below: Any) -> Any:
+    """Above / below, and 0 where below is 0."""
+    zero = np.equal(below, 0)
+    return np.where(zero, 0.0, np.divide(above, np.where(zero, 1.0, below)))
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": divide,
+}
+
+
+def arithmetic(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
+    """`+ - *` keep whole numbers whole; `/` gives a number with a fraction."""
+    for part, side in ((left, node.left), (right, node.right)):
+        if part.type not in ("bool", "int", "float"):
+            raise fail(side, f"cannot calculate with {WORDS[part.type]}")
+    whole = node.op != "/" and "float" not in (left.type, right.type)
+    kind: Type = "int" if whole else "float"
+    a, b = _as(left, kind), _as(right, kind)
+    apply = _ARITHMETIC[node.op]
+    if whole and left.constant is not None and right.constant is not None:
+        return constant(_exact(node, int(left.constant), int(right.constant)))
+    return folded(Typed(kind, lambda env: apply(a(env), b(env))), (left, right), node)
+
+
+def _exact(node: Binary, left: int, right: int) -> int:
+    """Whole constants, calculated without overflow."""
+    value = {"+": left + right, "-": left - right, "*": left * right}[node.op]
+    if not -LARGEST - 1 <= value <= LARGEST:
+        raise fail(node, "the result is out of range")
+    return value
+
+
+def _as(typed: Typed[E], kind: Type) -> Run[E]:
+    """The closure with its result as int64 or float64."""
+    run = typed.run
+    if typed.type == kind:
+        return run
+    dtype = np.int64 if kind == "int" else np.float64
+    return lambda env: np.asarray(run(env)).astype(dtype)
+
+
+def _logic(tree: Logic, scope: Scope[E]) -> Typed[E]:
+    """`and`, `or`. A part that alone settles the answer makes mistakes in the others moot:
+    that is how `kind == "p2p:addr" and entries > 10` works for kinds without `entries`.
+    """
+    settles = tree.op == "or"
+    parts: list[Typed[E]] = []
+    flaws: list[Flaw] = []
+    for part in tree.parts:
+        try:
+            parts.append(truth(part, scope))
+        except ExpressionError as error:
+            flaws.extend(error.flaws)
+    if any(part.constant is settles for part in parts):
+        return constant(settles)
+    if flaws:
+        raise ExpressionError(*flaws)
+    runs = [part.run for part in parts if part.constant is None]
+    if not runs:
+        return constant(not settles)
+    if len(runs) == 1:
+        return Typed("bool", runs[0])
+    apply = np.logical_or if settles else np.logical_and
+    first, *rest = runs
+
+    def run(env: E) -> Any:
+        result = first(env)
+        for each in rest:
+            result = apply(result, each(env))
+        return result
+
+    return Typed("bool", run)
+
+
+def _unary(tree: Unary, scope: Scope[E]) -> Typed[E]:
+    """`not x` and `-x`."""
+    if tree.op == "not":
+        inner = truth(tree.operand, scope)
+        run = inner.run
+        return folded(Typed("bool", lambda env: np.logical_not(run(env))), (inner,), tree)
+    inner = number(tree.operand, scope)
+    kind: Type = "float" if inner.type == "float" else "int"
+    run = _as(inner, kind)
+    return folded(Typed(kind, lambda env: np.negative(run(env))), (inner,), tree)
