@@ -1,0 +1,94 @@
+"""`anomalous(value, option=...)`: its options, their defaults, and the baseline plan they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+from rules.amounts import UNITS_NS, show_duration
+from rules.cells import CellFormula
+from rules.near import did_you_mean
+from rules.syntax import Call, Expr, Literally, Span
+from rules.typed import fail
+from watchdog.core.plan import BaselinePlan
+
+DIRECTIONS = ("up", "down", "both")
+
+# option: default, meaning with unit. Six deviations: a stabilised count is near normal but its
+# tail is heavier, and a rule is asked once a minute for each key.
+OPTIONS: Mapping[str, tuple[str, str]] = {
+    "floor": ("0", "least difference from the expectation that counts, in the unit of the value"),
+    "direction": ('"up"', 'which side counts: "up", "down" or "both"'),
+    "threshold": ("6", "standard deviations of the stabilised series"),
+    "half_life": ("6h", "event time after which an old sample weighs half"),
+    "warmup": ("30m", "event time without verdicts after a key is first seen"),
+    "step": ("1m", "event time between samples; rounded up to whole panes when left out"),
+}
+
+
+def baseline(name: str, call: Call, value: CellFormula, pane_ns: int) -> BaselinePlan:
+    """The plan of an `anomalous` call. Raises ExpressionError for wrong options."""
+    given = _given(call)
+    step = _duration(given, "step", UNITS_NS["m"])
+    if "step" not in given:
+        step = -(-step // pane_ns) * pane_ns
+    elif step % pane_ns:
+        raise fail(given["step"], f"step must be a multiple of the pane, {show_duration(pane_ns)}")
+    return BaselinePlan(
+        name=name,
+        value=value,
+        direction=_direction(given),
+        threshold=_number(given, "threshold", 6.0, least=0.5),
+        floor=_number(given, "floor", 0.0, least=0.0),
+        half_life_ns=_duration(given, "half_life", 6 * UNITS_NS["h"]),
+        warmup_ns=_duration(given, "warmup", 30 * UNITS_NS["m"]),
+        step_ns=step,
+    )
+
+
+def _given(call: Call) -> dict[str, Expr]:
+    """The options by name, each known and given once."""
+    given: dict[str, Expr] = {}
+    if call.where is not None:
+        raise fail(call.where, "'anomalous' takes no filter", "put it into the measure")
+    for name, value in call.options:
+        if name not in OPTIONS:
+            raise fail(value, f"unknown option '{name}' of anomalous", did_you_mean(name, OPTIONS, "options"))
+        if name in given:
+            raise fail(value, f"option '{name}' is given twice")
+        given[name] = value
+    return given
+
+
+def _duration(given: Mapping[str, Expr], name: str, default: int) -> int:
+    """A duration option in nanoseconds, more than zero."""
+    node = given.get(name)
+    if node is None:
+        return default
+    if not isinstance(node, Span):
+        raise fail(node, f"'{name}' must be a duration", "as in 30m or 6h")
+    if node.nanoseconds <= 0 and name != "warmup":
+        raise fail(node, f"'{name}' must be more than zero")
+    return node.nanoseconds
+
+
+def _number(given: Mapping[str, Expr], name: str, default: float, least: float) -> float:
+    """A number option with its least value."""
+    node = given.get(name)
+    if node is None:
+        return default
+    if not isinstance(node, Literally) or isinstance(node.value, (bool, str)):
+        raise fail(node, f"'{name}' must be a number")
+    if node.value < least:
+        raise fail(node, f"'{name}' must be at least {least:g}")
+    return float(node.value)
+
+
+def _direction(given: Mapping[str, Expr]) -> Literal["up", "down", "both"]:
+    """The direction option."""
+    node = given.get("direction")
+    if node is None:
+        return "up"
+    if not isinstance(node, Literally) or node.value not in DIRECTIONS:
+        raise fail(node, '\'direction\' must be one of "up", "down", "both"')
+    return cast(Literal["up", "down", "both"], node.value)

@@ -1,0 +1,95 @@
+"""The keys of the rule language: one table for the reader, the JSON Schema and the reference."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from watchdog.core.finding import ATTACKS, SEVERITIES
+
+Shape = Literal[
+    "text", "choice", "texts", "names", "kinds", "expression", "measures", "escalations", "duration", "whole"
+]
+
+RULE_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+LONGEST_ID = 64  # characters of a rule id, a measure or a list
+MATURITIES = ("sandbox", "incubating", "stable", "deprecated")
+DURATION_PATTERN = "^[0-9][0-9_]*(ms|s|m|h|d)$"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a rule. default: as people read it, empty when there is none. unit: of the
+    value. low, high: bounds of a whole number or, in nanoseconds, of a duration.
+    """
+
+    name: str
+    shape: Shape
+    about: str
+    default: str = ""
+    unit: str = ""
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 0
+
+
+_DAY_NS = 86_400_000_000_000
+
+RULE_KEYS: tuple[Key, ...] = (
+    Key("title", "text", "What the rule sees, in a few words.", required=True),
+    Key("attack", "choice", "The family of attacks it belongs to.", required=True, choices=ATTACKS),
+    Key("severity", "choice", "Severity when it fires.", required=True, choices=SEVERITIES),
+    Key("maturity", "choice", "How far the rule has been proved.", "stable", choices=MATURITIES),
+    Key("references", "texts", "Where the attack or the threshold is described.", "none"),
+    Key("false_positives", "texts", "What else can make it fire.", "none"),
+    Key("on", "kinds", "The event kind, or a list of kinds, that it reads.", required=True),
+    Key("where", "expression", "Which events count; a condition over fields.", "all events"),
+    Key("by", "names", "Fields that make a key; keys are always within one node.", "one key for the node"),
+    Key("measure", "measures", "Names with their measures and expressions, in order.", "none"),
+    Key("over", "duration", "The window.", unit="duration", required=True, low=1_000_000_000, high=30 * _DAY_NS),
+    Key(
+        "pane",
+        "duration",
+        "The step by which the window moves; verdicts are made at its end.",
+        "largest of 1s 2s 5s 10s 15s 30s 60s 5m 15m that divides `over` and is at most a 60th of it, else 1s",
+        unit="duration",
+        low=100_000_000,
+        high=_DAY_NS,
+    ),
+    Key("fire", "expression", "When the rule fires; a condition over measures.", required=True),
+    Key("clear", "expression", "When it is over; a condition over measures.", "as soon as `fire` is false"),
+    Key("for", "duration", "How long `fire` must hold first.", "0s", unit="duration", high=30 * _DAY_NS),
+    Key(
+        "resolve_after",
+        "duration",
+        "How long it must be over before the incident is resolved.",
+        "30m",
+        unit="duration",
+        high=30 * _DAY_NS,
+    ),
+    Key("escalate", "escalations", "Higher severities with their conditions.", "none"),
+    Key(
+        "incident",
+        "names",
+        "Fields under which findings come together in one incident.",
+        "`by`, with conn, peer and peer_addr replaced by netgroup",
+    ),
+    Key("entities", "names", "Fields that name who is involved.", "`peer_addr` when the kinds have it"),
+    Key("summary", "text", "One sentence for people, with {placeholders}.", "the title"),
+    Key("evidence", "whole", "Events kept with a finding.", "50", unit="events", low=0, high=1000),
+    Key(
+        "max_keys",
+        "whole",
+        "Keys followed at a time; the least active go first.",
+        "100000",
+        unit="keys",
+        low=1,
+        high=10_000_000,
+    ),
+)
+RULE_KEY_NAMES = tuple(key.name for key in RULE_KEYS)
+TOP_KEYS = ("lists", "overrides", "rules")
+OVERRIDE_KEYS = ("enabled", "expects", *RULE_KEY_NAMES)

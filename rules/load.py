@@ -1,0 +1,204 @@
+"""Rule files to a rule set: all files, all mistakes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from rules import values
+from rules.compile import RuleSource, compile_rule
+from rules.digest import rule_hash, set_hash
+from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
+from rules.named_lists import NamedLists, read_lists, texts_of
+from rules.near import did_you_mean
+from rules.overrides import Override, apply_override, read_overrides
+from rules.problem import Problem, Report, RuleSetError
+from rules.reader import Node, Scalar, Table, read_file, read_yaml, source_text
+from watchdog.core.plan import RulePlan
+
+PACKS = Path(__file__).parent / "packs"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Compiled rules, ordered by id. lists: the named lists as text. warnings: what deserves a
+    look. sources: the rules as written, overrides applied. hash: what they do, stable over
+    formatting.
+    """
+
+    plans: tuple[RulePlan, ...]
+    warnings: tuple[Problem, ...]
+    lists: Mapping[str, tuple[str, ...]]
+    sources: Mapping[str, RuleSource] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits."""
+        return set_hash(self.plans, self.lists)
+
+
+def load(paths: Sequence[Path], *, packs: bool = True) -> RuleSet:
+    """Read and compile rule files and folders (every *.yaml in them), after the shipped packs.
+
+    Raises RuleSetError (a RuleError) with all problems of all files.
+    """
+    report = Report()
+    found = _load([*([PACKS] if packs else []), *paths], report)
+    if report.problems:
+        raise RuleSetError(report.ordered())
+    return found
+
+
+def check(paths: Sequence[Path], *, packs: bool = True) -> list[Problem]:
+    """All problems of these files, which may override rules of the packs; empty when right."""
+    report = Report()
+    _load([*([PACKS] if packs else []), *paths], report)
+    return list(report.ordered())
+
+
+def load_text(text: str, name: str = "rules.yaml") -> RuleSet:
+    """The rule set that one text makes, without packs; for tests and editors.
+
+    Raises RuleSetError with all problems.
+    """
+    report = Report()
+    reading = _Reading(report)
+    reading.add(read_yaml(source_text(name, text), report))
+    found = reading.finish()
+    if report.problems:
+        raise RuleSetError(report.ordered())
+    return found
+
+
+def _load(paths: Sequence[Path], report: Report) -> RuleSet:
+    """All files in order; problems go to the report."""
+    reading = _Reading(report)
+    seen: set[Path] = set()
+    for path in _files(paths, report):
+        real = path.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        shipped = path.parent == PACKS  # named by their place in the tree, the same on every machine
+        source = read_file(path, report, f"rules/packs/{path.name}" if shipped else str(path))
+        if source is not None:
+            reading.add(read_yaml(source, report))
+    return reading.finish()
+
+
+def _files(paths: Sequence[Path], report: Report) -> list[Path]:
+    """The files named, and all *.yaml of the folders named, sorted."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        try:
+            inside = sorted(path.glob("*.yaml"))
+        except OSError as error:
+            report.unreadable(str(path), f"cannot read: {(error.strerror or 'failed').lower()}")
+            continue
+        if not inside and path != PACKS:
+            report.unreadable(str(path), "no *.yaml file in this folder")
+        found.extend(inside)
+    return found
+
+
+class _Reading:
+    """What was read so far: lists, rules and overrides; compiled at the end, when all are known."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.lists: NamedLists = {}
+        self.rules: dict[str, RuleSource] = {}
+        self.overrides: list[Override] = []
+
+    def add(self, node: Node | None) -> None:
+        """Take the sections of one file; an empty file is fine."""
+        if node is None:
+            return
+        table = values.table(node, "file", self.report)
+        for entry in table.entries if table else ():
+            name = entry.key.text
+            if name not in TOP_KEYS:
+                hint = did_you_mean(name, TOP_KEYS, "keys")
+                self.report.error(entry.key.place, f"unknown key '{name[:80]}' at the top of the file", hint)
+            elif isinstance(entry.value, Scalar) and entry.value.empty:
+                continue
+            elif name == "lists":
+                read_lists(entry.value, self.lists, self.report)
+            elif name == "rules":
+                self._add_rules(entry.value)
+            else:
+                self._add_overrides(entry.value)
+
+    def finish(self) -> RuleSet:
+        """Compile everything."""
+        plans = []
+        for rule in self.rules.values():
+            plan = compile_rule(rule, self.lists, self.report)
+            if plan is not None:
+                plans.append(plan)
+        plans.sort(key=lambda plan: plan.id)
+        return RuleSet(tuple(plans), tuple(self.report.warnings), texts_of(self.lists), dict(self.rules))
+
+    def _add_rules(self, node: Node) -> None:
+        """The rules of one file; ids are unique over all files."""
+        table = values.table(node, "rules", self.report)
+        for entry in table.entries if table else ():
+            rule_id = entry.key.text
+            if not RULE_ID.fullmatch(rule_id) or len(rule_id) > LONGEST_ID:
+                hint = "small letters, digits and -, a letter first"
+                self.report.error(entry.key.place, f"bad rule id '{rule_id[:80]}'", hint)
+                continue
+            if rule_id in self.rules:
+                first = self.rules[rule_id].place
+                message = f"rule '{rule_id}' is already defined in {first.source.name}:{first.line}"
+                self.report.error(entry.key.place, message, "to change a rule, use 'overrides'")
+                continue
+            body = values.table(entry.value, rule_id, self.report)
+            if body is not None:
+                self._check_keys(rule_id, body)
+                known = {each.key.text: each for each in body.entries if each.key.text in RULE_KEY_NAMES}
+                self.rules[rule_id] = RuleSource(entry.key, known, entry.key.place)
+
+    def _check_keys(self, rule_id: str, body: Table) -> None:
+        """Unknown keys are mistakes, never ignored."""
+        for entry in body.entries:
+            name = entry.key.text
+            if name not in RULE_KEY_NAMES:
+                self.report.error(
+                    entry.key.place,
+                    f"unknown key '{name[:80]}' in rule '{rule_id}'",
+                    partial(did_you_mean, name, RULE_KEY_NAMES, "keys"),
+                )
+
+    def _add_overrides(self, node: Node) -> None:
+        """Change rules that were loaded before."""
+        for override in read_overrides(node, self.report):
+            rule_id = override.id.text
+            rule = self.rules.get(rule_id)
+            if rule is None:
+                hint = did_you_mean(rule_id, self.rules, "rules")
+                self.report.error(override.id.place, f"override of unknown rule '{rule_id[:80]}'", hint)
+                continue
+            self._check_expected(rule, override)
+            if override.enabled:
+                self.rules[rule_id] = apply_override(rule, override)
+            else:
+                del self.rules[rule_id]
+
+    def _check_expected(self, rule: RuleSource, override: Override) -> None:
+        """Warn when the rule below an override is not the one it was written for."""
+        if override.expects is None:
+            return
+        plan = compile_rule(rule, self.lists, Report())
+        found = rule_hash(plan) if plan else "unknown"
+        if found != override.expects.text:
+            self.report.warn(
+                override.expects.place,
+                f"rule '{rule.id.text}' has changed: expected {override.expects.text[:40]}, found {found}",
+                "compare it with your override, then write the new hash",
+            )

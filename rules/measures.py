@@ -1,0 +1,224 @@
+"""Measures: from the expressions of a rule to measure, value and baseline plans.
+
+Every measure call becomes one MeasurePlan (equal ones are shared) and a name in the expression
+around it; `mean` and `rate` are written out as divisions, `flat` as a comparison with cover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rules.amounts import UNITS_NS
+from rules.canonical import Lists, canonical
+from rules.catalogue import field_types
+from rules.cells import CellFormula, settled
+from rules.detector import baseline
+from rules.functions import NUMERIC, count_arguments
+from rules.near import did_you_mean
+from rules.rows import RowFormula, Use, check_row
+from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
+from rules.typed import Type, fail
+from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasureOp, MeasurePlan
+
+MEASURES = ("count", "distinct", "entropy", "last", "max", "mean", "min", "sum", "top_share")
+CELL_FUNCTIONS = ("anomalous", "flat", "rate", *NUMERIC)
+
+_IDENTITY = ("distinct", "top_share", "entropy")
+_FRACTIONS = ("top_share", "entropy")
+
+
+class Measures:
+    """The measures, values and baselines of one rule, filled expression by expression.
+
+    kinds, lists: what row expressions may read. over_ns, pane_ns: the rule's window and pane.
+    absence: whether `flat` was used.
+    """
+
+    def __init__(self, kinds: Sequence[str], lists: Lists, over_ns: int, pane_ns: int) -> None:
+        self.kinds, self.lists = kinds, lists
+        self.over_ns, self.pane_ns = over_ns, pane_ns
+        self.plans: list[MeasurePlan] = []
+        self.values: list[tuple[str, CellExpression]] = []
+        self.baselines: list[BaselinePlan] = []
+        self.types: dict[str, Type] = {}
+        self.verdicts: dict[str, Type] = {}
+        self.absence = False
+        self._by_text: dict[str, str] = {}
+
+    def add(self, name: str, tree: Expr) -> None:
+        """Define a measure. Raises ExpressionError; the name is then known, but of no use."""
+        if isinstance(tree, Call) and tree.name == "anomalous":
+            self._add_baseline(name, tree)
+            return
+        if is_measure(tree):
+            assert isinstance(tree, Call)
+            if tree.name != "mean":
+                self._add_plan(name, tree)
+                return
+        formula = CellFormula(self._lower(tree), self.types)
+        self.values.append((name, formula))
+        self.types[name] = formula.type
+
+    def poison(self, name: str) -> None:
+        """Make a name known although its definition failed, so that it is reported only once."""
+        self.types.setdefault(name, "int")
+
+    def verdict(self, tree: Expr) -> CellFormula:
+        """An expression that decides: fire, clear, escalate. Raises ExpressionError."""
+        lowered = self._lower(tree, deciding=True)
+        formula = CellFormula(lowered, {**self.types, **self.verdicts, COVERED: "bool"})
+        if formula.type != "bool":
+            raise fail(tree, "expected true or false, found a number", "compare it with something")
+        truth = formula.constant if formula.constant is not None else settled(lowered, self.ops())
+        if truth is not None:
+            raise fail(tree, f"is {'always' if truth else 'never'} true")
+        return formula
+
+    def ops(self) -> dict[str, str]:
+        """The operation of each measure plan by name."""
+        return {plan.name: plan.op for plan in self.plans}
+
+    def names(self) -> set[str]:
+        """Names that a summary may show."""
+        return {name for name in (*self.types, *self.verdicts) if not name.startswith("__")}
+
+    def _add_plan(self, name: str, call: Call) -> None:
+        """A measure of its own, or another name for an equal one."""
+        existing = self._plan(name, call)
+        if existing != name:
+            tree = Name(existing, call.start, call.end)
+            self.values.append((name, CellFormula(tree, self.types)))
+            self.types[name] = self.types[existing]
+
+    def _plan(self, name: str, call: Call) -> str:
+        """The name of the measure plan for a call, made if there is none that is equal."""
+        plan = self._measure(name, call)
+        known = self._by_text.get(plan.text)
+        if known is not None:
+            return known
+        self._by_text[plan.text] = name
+        self.plans.append(plan)
+        self.types[name] = "float" if plan.op in _FRACTIONS else "int"
+        return name
+
+    def _measure(self, name: str, call: Call) -> MeasurePlan:
+        """Check a measure call and compile its value and filter."""
+        if call.options:
+            raise fail(call, f"'{call.name}' has no option '{call.options[0][0]}'", "filters: sum(x where y == 1)")
+        op: MeasureOp = call.name  # type: ignore[assignment]  # one of MEASURES without mean, as callers checked
+        if op == "count":
+            return MeasurePlan(name, op, None, self._count_filter(call))
+        count_arguments(call, 1)
+        where = self._filter(call.where) if call.where else None
+        use: Use = "identity" if op in _IDENTITY else "number"
+        check_row(call.args[0], self.kinds, self.lists, use, where)
+        return MeasurePlan(name, op, RowFormula(call.args[0], self.kinds, self.lists, use), where)
+
+    def _count_filter(self, call: Call) -> RowFormula | None:
+        """`count()`, `count(condition)`."""
+        if len(call.args) > 1:
+            raise fail(call, f"'count' takes one condition, found {len(call.args)}", "join them with 'and'")
+        if call.where is not None:
+            raise fail(call.where, "'count' takes its condition without 'where'", "write count(condition)")
+        return self._filter(call.args[0]) if call.args else None
+
+    def _filter(self, tree: Expr) -> RowFormula:
+        """A checked filter."""
+        check_row(tree, self.kinds, self.lists, "filter")
+        return RowFormula(tree, self.kinds, self.lists, "filter")
+
+    def _add_baseline(self, name: str, call: Call) -> None:
+        """`anomalous(...)` under a name; `<name>_expected` can be shown and compared as well."""
+        count_arguments(call, 1)
+        value = CellFormula(self._lower(call.args[0]), self.types)
+        if value.type == "bool":
+            raise fail(call.args[0], "expected a number, found true or false")
+        self.baselines.append(baseline(name, call, value, self.pane_ns))
+        self.verdicts[name] = "bool"
+        self.verdicts[f"{name}_expected"] = "float"
+
+    def _hidden(self, call: Call) -> str:
+        """A name that no rule can use."""
+        return f"__{call.name}{len(self.plans) + len(self.baselines)}"
+
+    def _lower(self, tree: Expr, deciding: bool = False) -> Expr:
+        """The tree with measure calls replaced by names. deciding: verdicts may be used."""
+        if isinstance(tree, Name):
+            self._check_name(tree, deciding)
+            return tree
+        if isinstance(tree, Logic):
+            return replace(tree, parts=tuple(self._lower(part, deciding) for part in tree.parts))
+        if isinstance(tree, Unary):
+            return replace(tree, operand=self._lower(tree.operand, deciding))
+        if isinstance(tree, Binary):
+            return replace(tree, left=self._lower(tree.left, deciding), right=self._lower(tree.right, deciding))
+        if isinstance(tree, Member):
+            return replace(tree, item=self._lower(tree.item, deciding))
+        return self._lower_call(tree, deciding) if isinstance(tree, Call) else tree
+
+    def _lower_call(self, call: Call, deciding: bool) -> Expr:
+        """A measure, a detector, a rewritten function, or a plain one."""
+        if is_measure(call):
+            return self._mean(call) if call.name == "mean" else self._named(self._plan(self._hidden(call), call), call)
+        if call.name == "anomalous":
+            return self._anomalous(call, deciding)
+        if call.name not in CELL_FUNCTIONS:
+            known = (*MEASURES, *CELL_FUNCTIONS)
+            raise fail(call, f"unknown function '{call.name}'", did_you_mean(call.name, known, "functions"))
+        if call.name in NUMERIC:
+            return replace(call, args=tuple(self._lower(arg, deciding) for arg in call.args))
+        if call.where is not None or call.options:
+            raise fail(call, f"'{call.name}' takes one value and nothing else")
+        count_arguments(call, 1)
+        inner = self._lower(call.args[0], deciding)
+        if call.name == "rate":
+            seconds = self.over_ns / UNITS_NS["s"]
+            return self._divided(call, inner, Literally(seconds, call.start, call.end))
+        self.absence = True
+        zero = Binary("==", inner, Literally(0, call.start, call.end), call.start, call.end, inner.depth + 1)
+        return Logic("and", (zero, self._named(COVERED, call)), call.start, call.end, inner.depth + 2)
+
+    def _mean(self, call: Call) -> Expr:
+        """`mean(x where c)` is `sum(x where c) / count(c)`."""
+        total = self._plan(self._hidden(call), replace(call, name="sum"))
+        rows = replace(call, name="count", args=(call.where,) if call.where else (), where=None)
+        return self._divided(call, self._named(total, call), self._named(self._plan(self._hidden(call), rows), call))
+
+    def _anomalous(self, call: Call, deciding: bool) -> Expr:
+        """A detector inside a deciding expression."""
+        if not deciding:
+            raise fail(call, "a verdict of anomalous() can only stand alone, or in fire, clear and escalate")
+        text = canonical(call, self.lists)
+        known = self._by_text.get(text)
+        if known is None:
+            known = self._by_text[text] = self._hidden(call)
+            self._add_baseline(known, call)
+        return self._named(known, call)
+
+    def _check_name(self, node: Name, deciding: bool) -> None:
+        """Better words for names that exist, but not here."""
+        name = node.name
+        if name in self.types or (deciding and name in self.verdicts):
+            return
+        if name in self.verdicts:
+            raise fail(node, f"'{name}' comes from anomalous(), which values cannot use", "use it in fire or escalate")
+        if any(name in field_types(kind) for kind in self.kinds):
+            hint = f"put a measure around it, as in sum({name}) or distinct({name})"
+            raise fail(node, f"'{name}' is a field, not a measure", hint)
+
+    @staticmethod
+    def _named(name: str, at: Expr) -> Name:
+        return Name(name, at.start, at.end)
+
+    @staticmethod
+    def _divided(at: Expr, above: Expr, below: Expr) -> Binary:
+        depth = 1 + max(above.depth, below.depth)
+        return Binary("/", above, below, at.start, at.end, depth)
+
+
+def is_measure(tree: Expr) -> bool:
+    """Whether a tree is a measure call; min and max are one with one argument, else a function."""
+    if not isinstance(tree, Call) or tree.name not in MEASURES:
+        return False
+    return tree.name not in ("min", "max") or len(tree.args) == 1
