@@ -1,0 +1,98 @@
+"""Least, greatest and latest values for each slot over a sliding window.
+
+Least and greatest cannot be taken back by subtraction, so they are looked up in the log of
+the window for the slots that changed; such rules are closed pane by pane.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.state import State
+from detectors.windows import SMALLEST, Changes, Ints, PaneLog
+
+
+class Extremes:
+    """The least or greatest value of each slot over the last `width` panes."""
+
+    def __init__(self, width: int, *, least: bool) -> None:
+        self._log = PaneLog(1, width)
+        self._width = width
+        self._fold = np.minimum if least else np.maximum
+        self._start = np.iinfo(np.int64).max if least else np.iinfo(np.int64).min
+
+    def next_expiry(self) -> int | None:
+        """The pane at which the next row leaves."""
+        return self._log.next_expiry()
+
+    def close(self, slots: Ints, values: Ints, pane: int) -> None:
+        """Close one pane."""
+        if len(slots):
+            order = np.argsort(slots, kind="stable")
+            heads = np.flatnonzero(np.diff(slots[order], prepend=-1))
+            folded = self._fold.reduceat(values[order], heads)
+            self._log.append(Changes(slots[order][heads], np.full(len(heads), pane), folded[:, None]))
+        self._log.expire(pane + 1)
+
+    def of(self, slots: Ints) -> Ints:
+        """The extreme of each slot, 0 where the window is empty."""
+        rows = self._log.rows()
+        size = int(max(slots.max(initial=0), rows.slots.max(initial=0))) + 1
+        folded = np.full(size, self._start, np.int64)
+        self._fold.at(folded, rows.slots, rows.deltas[:, 0])
+        chosen = folded[slots]
+        return np.where(chosen == self._start, 0, chosen)
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots."""
+        rows = self._log.rows()
+        self._log.restart(rows.rows(~np.isin(rows.slots, slots)))
+
+    def state(self) -> State:
+        """The log, as arrays."""
+        rows = self._log.rows()
+        return {"slots": rows.slots, "panes": rows.panes, "values": rows.deltas[:, 0]}
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self._log.restart(Changes(state["slots"], state["panes"], state["values"][:, None]))
+
+
+class Latest:
+    """The latest value of each slot, as signed changes; equal times are settled by the greater value."""
+
+    def __init__(self) -> None:
+        self.values: Ints = np.zeros(SMALLEST, np.int64)
+
+    def reserve(self, slots: int) -> None:
+        """Make room for slots 0..slots-1."""
+        if slots > len(self.values):
+            grown = np.zeros(1 << (slots - 1).bit_length(), np.int64)
+            grown[: len(self.values)] = self.values
+            self.values = grown
+
+    def close(self, slots: Ints, panes: Ints, times: Ints, values: Ints) -> Changes:
+        """Signed changes of the latest value, one for each (slot, pane) with arrivals."""
+        if not len(slots):
+            return Changes.none(1)
+        order = np.lexsort((values, times, panes, slots))
+        slot, pane, value = slots[order], panes[order], values[order]
+        ends = np.flatnonzero(np.concatenate(((slot[1:] != slot[:-1]) | (pane[1:] != pane[:-1]), [True])))
+        slot, pane, value = slot[ends], pane[ends], value[ends]
+        head: NDArray[np.bool_] = np.concatenate(([True], slot[1:] != slot[:-1]))
+        before = np.where(head, self.values[slot], np.roll(value, 1))
+        self.values[slot] = value  # the last assignment of a slot wins: its latest pane
+        return Changes(slot, pane, (value - before)[:, None])
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots."""
+        self.values[slots] = 0
+
+    def state(self) -> State:
+        """The values, as an array."""
+        return {"values": self.values}
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self.values = state["values"].copy()

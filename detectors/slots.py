@@ -1,0 +1,165 @@
+"""Dense slots for sparse keys: the index under every keyed state.
+
+An open-addressing hash table in NumPy arrays. A look-up of n keys costs a few array
+passes, whatever the number of keys in the table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.mixing import Words, mix
+from detectors.state import State
+
+Slots = NDArray[np.int32]
+
+EMPTY, REMOVED = np.int32(-1), np.int32(-2)
+NO_SLOT = -1
+_SMALLEST = 64
+
+
+class SlotTable:
+    """Maps 64-bit keys to dense slots 0..capacity-1; slots of removed keys are used again.
+
+    max_slots bounds it: keys beyond get no slot (`NO_SLOT`) and are counted in `refused`.
+    """
+
+    def __init__(self, max_slots: int) -> None:
+        self.max_slots = max_slots
+        self.refused = 0
+        self.capacity = 0  # slots ever handed out; arrays of users need this length
+        self.keys: Words = np.zeros(_SMALLEST, np.uint64)  # by slot
+        self.used: NDArray[np.bool_] = np.zeros(_SMALLEST, np.bool_)  # by slot
+        self._free: list[int] = []
+        self._removed = 0
+        self._place: NDArray[np.int32] = np.zeros(_SMALLEST, np.int32)  # by slot: where it stands in the table
+        self._rehash(_SMALLEST * 2)
+
+    def __len__(self) -> int:
+        return self.capacity - len(self._free)
+
+    def find(self, keys: Words) -> Slots:
+        """The slot of each key, NO_SLOT for unknown ones."""
+        places = (mix(keys) >> self._shift).astype(np.intp)
+        slots = self._slots[places]
+        hit = (slots >= 0) & (self._keys[places] == keys)
+        if hit.all():
+            return slots
+        result = np.where(hit, slots, EMPTY)
+        ask = np.flatnonzero(~hit & (slots != EMPTY))
+        mask = len(self._slots) - 1
+        while len(ask):
+            places[ask] = (places[ask] + 1) & mask
+            at = places[ask]
+            slots = self._slots[at]
+            hit = (slots >= 0) & (self._keys[at] == keys[ask])
+            result[ask[hit]] = slots[hit]
+            ask = ask[~hit & (slots != EMPTY)]
+        return result
+
+    def assign(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
+        """The slot of each key, new ones made; and for each new slot, the first row that has it."""
+        slots = self.find(keys)
+        missing = np.flatnonzero(slots < 0)
+        if not len(missing):
+            return slots, missing
+        fresh, first = np.unique(keys[missing], return_index=True)
+        order = np.argsort(first, kind="stable")  # slots in order of first appearance
+        fresh, first = fresh[order], first[order]
+        room = self.max_slots - len(self)
+        if len(fresh) > room:
+            self.refused += len(fresh) - room
+            fresh, first = fresh[:room], first[:room]
+        self._insert(fresh)
+        slots[missing] = self.find(keys[missing])
+        return slots, missing[first]
+
+    def remove(self, slots: NDArray[np.intp]) -> None:
+        """Forget these slots' keys; their numbers will be used again, highest first."""
+        if not len(slots):
+            return
+        places = self._place[slots]
+        self._slots[places] = REMOVED
+        self.used[slots] = False
+        self._removed += len(slots)
+        self._free.extend(int(slot) for slot in slots)
+
+    def _insert(self, keys: Words) -> None:
+        if not len(keys):
+            return
+        while (len(self) + self._removed + len(keys)) * 2 > len(self._slots):
+            bigger = (len(self) + len(keys)) * 4 > len(self._slots)
+            self._rehash(len(self._slots) * (2 if bigger else 1))
+        slots = np.array([self._next_slot() for _ in range(len(keys))], np.int32)
+        if self.capacity > len(self.keys):
+            self._grow()
+        self.keys[slots] = keys
+        self.used[slots] = True
+        self._place_all(keys, slots)
+
+    def _next_slot(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self.capacity += 1
+        return self.capacity - 1
+
+    def _grow(self) -> None:
+        size = max(_SMALLEST, 1 << (self.capacity - 1).bit_length())
+        self.keys = np.resize(self.keys, size)
+        self.used = np.concatenate([self.used, np.zeros(size - len(self.used), np.bool_)])
+        self._place = np.concatenate([self._place, np.zeros(size - len(self._place), np.int32)])
+
+    def _rehash(self, size: int) -> None:
+        self._shift = np.uint64(64 - (size.bit_length() - 1))
+        self._keys: Words = np.zeros(size, np.uint64)
+        self._slots: Slots = np.full(size, EMPTY, np.int32)
+        self._place = np.zeros(len(self.keys), np.int32)
+        self._removed = 0
+        live = np.flatnonzero(self.used[: self.capacity]).astype(np.int32)
+        self._place_all(self.keys[live], live)
+
+    def _place_all(self, keys: Words, slots: Slots) -> None:
+        """Put keys that are not in the table yet where the first gap after their place is."""
+        mask = len(self._slots) - 1
+        places = (mix(keys) >> self._shift).astype(np.intp)
+        left = np.arange(len(keys))
+        while len(left):
+            at = places[left]
+            gap = self._slots[at] < 0
+            _, winners = np.unique(at, return_index=True)
+            won = np.zeros(len(left), np.bool_)
+            won[winners] = True
+            won &= gap
+            chosen = left[won]
+            reused = int(np.count_nonzero(self._slots[places[chosen]] == REMOVED))
+            self._removed -= reused
+            self._keys[places[chosen]] = keys[chosen]
+            self._slots[places[chosen]] = slots[chosen]
+            self._place[slots[chosen]] = places[chosen]
+            left = left[~won]
+            places[left] = (places[left] + 1) & mask
+
+    def state(self) -> State:
+        """Everything a restored table needs, as arrays and numbers."""
+        return {
+            "keys": self.keys[: self.capacity].copy(),
+            "used": self.used[: self.capacity].copy(),
+            "free": np.array(self._free, np.int64),
+            "refused": self.refused,
+        }
+
+    @classmethod
+    def restored(cls, max_slots: int, state: State) -> SlotTable:
+        """The table that `state` was taken from: same slots, same order of reuse."""
+        table = cls(max_slots)
+        keys, used, free = (np.asarray(state[name]) for name in ("keys", "used", "free"))
+        table.capacity = len(keys)
+        size = max(_SMALLEST, 1 << max(0, len(keys) - 1).bit_length())
+        table.keys = np.zeros(size, np.uint64)
+        table.used = np.zeros(size, np.bool_)
+        table.keys[: len(keys)], table.used[: len(keys)] = keys, used
+        table._free = [int(slot) for slot in free]
+        table.refused = int(state["refused"])
+        table._rehash(max(_SMALLEST * 2, 1 << (max(1, len(table)) * 4 - 1).bit_length()))
+        return table

@@ -1,0 +1,121 @@
+"""Checkpoints: a JSON header and raw little-endian columns under one checksum. Never pickle.
+
+    magic(8)  crc32(4)  header size(4)  header: JSON  columns, each aligned to 8 bytes
+
+A state is nested dictionaries and lists of numbers, texts and arrays. Arrays stand in the
+header as {"@": dtype, "shape": [...], "at": offset}.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+from detectors.state import State
+from watchdog.core.batch import Batch, Blobs, Column, Strings
+from watchdog.core.errors import StateError
+
+MAGIC = b"WDCHECK1"
+_HEAD = struct.Struct("<8sII")
+_DTYPES = frozenset(np.dtype(code).str for code in "?bBhHiIqQd")
+_ALIGN = 8
+
+
+def pack(state: State) -> bytes:
+    """The state as bytes."""
+    columns: list[bytes] = []
+    size = 0
+
+    def plain(value: Any) -> Any:  # any value a state may hold
+        nonlocal size
+        if isinstance(value, np.ndarray):
+            raw = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
+            place = {"@": value.dtype.newbyteorder("<").str, "shape": list(value.shape), "at": size}
+            columns.append(raw + bytes(-len(raw) % _ALIGN))
+            size += len(columns[-1])
+            return place
+        if isinstance(value, dict):
+            return {str(name): plain(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(part) for part in value] if _nested(value) else list(value)
+        return value.item() if isinstance(value, np.generic) else value
+
+    header = json.dumps(plain(state), separators=(",", ":")).encode()
+    header += b" " * (-(len(header)) % _ALIGN)
+    body = header + b"".join(columns)
+    return _HEAD.pack(MAGIC, zlib.crc32(body), len(header)) + body
+
+
+def unpack(blob: bytes) -> State:
+    """The state that was packed. Raises StateError for anything else."""
+    if len(blob) < _HEAD.size:
+        raise StateError("checkpoint is too short")
+    magic, crc, header_size = _HEAD.unpack_from(blob)
+    if magic != MAGIC:
+        raise StateError("not a checkpoint of this version")
+    body = memoryview(blob)[_HEAD.size :]
+    if zlib.crc32(body) != crc:
+        raise StateError("checkpoint fails its checksum")
+    columns = body[header_size:]
+
+    def rich(value: Any) -> Any:  # any value a state may hold
+        if isinstance(value, dict):
+            if "@" in value:
+                return _array(columns, value)
+            return {name: rich(part) for name, part in value.items()}
+        return [rich(part) for part in value] if isinstance(value, list) and _nested(value) else value
+
+    state: State = rich(json.loads(bytes(body[:header_size])))
+    return state
+
+
+def _nested(values: Any) -> bool:
+    """Whether a list holds anything but plain values; texts of keys are long lists of those."""
+    return any(isinstance(value, dict | list | tuple | np.ndarray | np.generic) for value in values)
+
+
+def _array(columns: memoryview, place: State) -> np.ndarray[Any, np.dtype[Any]]:
+    if place["@"] not in _DTYPES:
+        raise StateError(f"checkpoint has a column of unknown type {place['@']!r}")
+    dtype = np.dtype(place["@"])
+    count = int(np.prod(place["shape"], dtype=np.int64))
+    if place["at"] + count * dtype.itemsize > len(columns):
+        raise StateError("checkpoint is cut short")
+    return np.frombuffer(columns, dtype, count, place["at"]).reshape(place["shape"]).copy()
+
+
+def batch_state(batch: Batch) -> State:
+    """A batch as a state."""
+    return {
+        "kind": batch.kind,
+        "node": batch.node,
+        "source": batch.source,
+        "boot_ns": batch.boot_ns,
+        "columns": {name: _column_state(column) for name, column in batch.columns.items()},
+    }
+
+
+def batch_from(state: State) -> Batch:
+    """The batch of such a state."""
+    columns = {name: _column_from(column) for name, column in state["columns"].items()}
+    return Batch(state["kind"], state["node"], state["source"], columns, state["boot_ns"])
+
+
+def _column_state(column: Column) -> Any:  # an array or a state
+    if isinstance(column, Strings):
+        return {"codes": column.codes, "values": list(column.values)}
+    if isinstance(column, Blobs):
+        return {"offsets": column.offsets, "data": column.data}
+    return column
+
+
+def _column_from(state: Any) -> Column:  # an array or a state
+    if isinstance(state, np.ndarray):
+        return state
+    if "codes" in state:
+        return Strings(state["codes"], tuple(state["values"]))
+    return Blobs(state["offsets"], state["data"])

@@ -1,0 +1,76 @@
+"""What the engine knows of what it did not see: gaps, starts of the node, its own beginning."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.state import State
+from watchdog.core.batch import Batch
+
+GAP, STARTED = "source:gap", "node:started"
+KINDS = frozenset({GAP, STARTED, "source:heartbeat"})  # read by the engine itself
+REMEMBERED = 1_000  # gaps; older ones are forgotten, windows are shorter than that
+
+
+class Coverage:
+    """Stretches of event time for which the input is known to be incomplete."""
+
+    def __init__(self) -> None:
+        self.first_ns: int | None = None
+        self.gaps: list[tuple[int, int]] = []
+        self.starts: list[int] = []
+        self.lost = 0
+
+    def see(self, batch: Batch) -> None:
+        """Learn from a batch of any kind."""
+        times = batch.time_ns
+        if not len(times):
+            return
+        least = int(times.min())
+        self.first_ns = least if self.first_ns is None else min(self.first_ns, least)
+        if batch.kind == GAP:
+            begins = batch.numbers("from_ns").astype(np.int64).tolist()
+            ends = batch.numbers("to_ns").astype(np.int64).tolist()
+            self.gaps = sorted({*self.gaps, *zip(begins, ends, strict=True)})[-REMEMBERED:]
+            self.lost += int(batch.numbers("lost").astype(np.int64).sum())
+        elif batch.kind == STARTED:
+            self.starts = sorted({*self.starts, *times.tolist()})[-REMEMBERED:]
+
+    def completeness(self, from_ns: int, to_ns: int) -> float:
+        """Share of (from_ns, to_ns] outside of gaps and after the first event, 0 to 1."""
+        if to_ns <= from_ns:
+            return 1.0
+        begin = from_ns if self.first_ns is None else min(max(from_ns, self.first_ns), to_ns)
+        missing, seen_to = begin - from_ns, begin
+        for gap_from, gap_to in self.gaps:
+            start, end = max(gap_from, seen_to), min(gap_to, to_ns)
+            if end > start:
+                missing += end - start
+                seen_to = end
+        return round(1.0 - missing / (to_ns - from_ns), 6)
+
+    def whole(self, ends_ns: NDArray[np.int64], over_ns: int) -> NDArray[np.bool_]:
+        """For windows that end at `ends_ns`: seen from begin to end, without gap or node start."""
+        begins = ends_ns - over_ns
+        ok = begins >= (self.first_ns if self.first_ns is not None else 1 << 62)
+        for start, end in self.gaps:
+            ok &= (end <= begins) | (start >= ends_ns)
+        for start in self.starts:
+            ok &= (start <= begins) | (start > ends_ns)
+        return ok
+
+    def state(self) -> State:
+        """All of it."""
+        return {
+            "first_ns": -1 if self.first_ns is None else self.first_ns,
+            "gaps": [list(gap) for gap in self.gaps],
+            "starts": list(self.starts),
+            "lost": self.lost,
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self.first_ns = None if state["first_ns"] < 0 else state["first_ns"]
+        self.gaps = [(int(start), int(end)) for start, end in state["gaps"]]
+        self.starts, self.lost = [int(start) for start in state["starts"]], state["lost"]

@@ -1,0 +1,318 @@
+"""The engine: slices of events in, findings out, in event time, for one node.
+
+process(slice)                        rows wait in open panes until every source's
+  feed: select, key, measure          watermark has passed them; then the panes close,
+  advance: close panes, decide        many at a time, and rules are decided
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.state import State
+from detectors.windows import Ints
+from watchdog.core.batch import Batch, Slice
+from watchdog.core.errors import StateError
+from watchdog.core.finding import Finding
+from watchdog.core.plan import MeasurePlan, RowExpression, RulePlan
+from watchdog.core.source import END_OF_TIME_NS
+from watchdog.engine import coverage as covering
+from watchdog.engine.checkpoint import batch_from, batch_state, pack, unpack
+from watchdog.engine.coverage import Coverage
+from watchdog.engine.findings import Place
+from watchdog.engine.grouping import Grouping
+from watchdog.engine.lookback import Lookback
+from watchdog.engine.selection import Selector
+from watchdog.engine.statistics import Statistics
+from watchdog.engine.stream import StreamWindow
+from watchdog.engine.window_rules import WindowRules, carried_fields
+
+VERSION = 1  # of the checkpoint
+SWEEP_NS = 600_000_000_000  # free idle keys each ten minutes of event time
+CROWDED, EVICTED_SHARE = 0.95, 0.1  # a table this full loses a tenth of its keys, the longest idle first
+OWN_KINDS = covering.KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A filter over kinds with a key: what one or more windows read."""
+
+    index: int
+    plan: RulePlan
+    group: int
+    windows: tuple[int, ...]
+
+
+class Engine:
+    """Runs compiled rules over one node's events.
+
+    sources: names of all sources that will feed it, so that panes wait for each of them.
+    Nothing here reads a clock or does I/O.
+    """
+
+    def __init__(self, plans: Sequence[RulePlan], *, node: str = "node", sources: Iterable[str] = ()) -> None:
+        self.plans, self.node = tuple(plans), node
+        self.statistics = Statistics()
+        self._marks: dict[str, int] = dict.fromkeys(sources, 0)
+        self._coverage = Coverage()
+        self._groupings = self._make_groupings()
+        self._by = [grouping.by for grouping in self._groupings]
+        self._windows: list[WindowRules] = []
+        self._streams: list[_Stream] = []
+        self._make_windows()
+        self._readers = self._make_readers()
+        self._lookback = Lookback(self._horizons())
+        self._latest_ns = 0
+        self._swept_ns = 0
+
+    @property
+    def watermark_ns(self) -> int:
+        """No event before this time is expected from any source."""
+        return min(self._marks.values(), default=0)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that the engine reads."""
+        return OWN_KINDS | {kind for plan in self.plans for kind in plan.kinds}
+
+    def process(self, events: Slice) -> list[Finding]:
+        """Take a slice; the findings of all panes that it closed, by (time, rule, key).
+
+        Rows before the source's earlier watermark are late: counted, and left out.
+        """
+        promised = self._marks.get(events.source, 0)
+        for batch in events.batches:
+            self._feed(batch, promised)
+        self._marks[events.source] = max(promised, events.until_ns)
+        return self._advance(self.watermark_ns)
+
+    def finish(self) -> list[Finding]:
+        """The input is at its end: close every pane that has events, but let nothing expire after them."""
+        return self._advance(END_OF_TIME_NS)
+
+    def _feed(self, batch: Batch, promised_ns: int) -> None:
+        if not batch.rows:
+            return
+        times = batch.time_ns
+        late = times < promised_ns
+        if late.any():
+            self.statistics.late[batch.kind] += int(late.sum())
+            batch = batch.take(np.flatnonzero(~late))
+            if not batch.rows:
+                return
+        self.statistics.events[batch.kind] += batch.rows
+        self._latest_ns = max(self._latest_ns, int(batch.time_ns.max()))
+        self._coverage.see(batch)
+        if batch.kind not in self._readers:
+            return
+        selector, streams = self._readers[batch.kind]
+        selected = selector.select(batch)
+        slots = self._slots(batch, [(s.group, found.rows) for s, found in zip(streams, selected, strict=True) if found])
+        kept: dict[int, NDArray[np.intp]] = {}
+        for stream, found in zip(streams, selected, strict=True):
+            if found is None:
+                continue
+            for window in stream.windows:
+                self._windows[window].window.feed(found, slots[stream.group][found.rows])
+            if stream.plan.evidence or stream.plan.entities:
+                kept[stream.index] = found.rows
+        self._lookback.add(batch, kept, slots)
+
+    def _slots(self, batch: Batch, asked: list[tuple[int, NDArray[np.intp]]]) -> dict[int, NDArray[np.int32]]:
+        """For each grouping that streams use, the slots of the rows they read (-1 for others)."""
+        marks: dict[int, NDArray[np.bool_]] = {}
+        for group, rows in asked:
+            marks.setdefault(group, np.zeros(batch.rows, np.bool_))[rows] = True
+        found = {}
+        for group, mark in marks.items():
+            grouping = self._groupings[group]
+            if len(grouping.table) > CROWDED * grouping.table.max_slots:
+                self._evict(group)
+            rows = np.flatnonzero(mark)
+            slots = np.full(batch.rows, -1, np.int32)
+            slots[rows] = grouping.slots(batch, rows)
+            found[group] = slots
+        return found
+
+    def _advance(self, watermark_ns: int) -> list[Finding]:
+        if self._coverage.first_ns is None:
+            return []
+        findings: list[Finding] = []
+        for rules in self._windows:
+            pane_ns = rules.window.pane_ns
+            until = watermark_ns // pane_ns
+            if watermark_ns == END_OF_TIME_NS:
+                until = self._latest_ns // pane_ns + 1
+            if rules.absence_of_node and rules.window.closed is None:
+                rules.watch_node(self._coverage.first_ns)
+            findings += rules.close(until, self._lookback)
+        findings.sort(key=lambda finding: (finding.time_ns, finding.rule))
+        self.statistics.findings += len(findings)
+        if watermark_ns != END_OF_TIME_NS:
+            self._lookback.trim(watermark_ns)
+            if watermark_ns - self._swept_ns >= SWEEP_NS:
+                self._sweep()
+                self._swept_ns = watermark_ns
+        return findings
+
+    def _sweep(self) -> None:
+        for group, grouping in enumerate(self._groupings):
+            grouping.release(self._busy(group))
+
+    def _busy(self, group: int) -> NDArray[np.bool_]:
+        """By slot: rows wait in an open pane, or a rule's condition holds."""
+        busy = np.zeros(self._groupings[group].capacity, np.bool_)
+        for rules in self._windows:
+            if rules.group == group:
+                busy |= rules.busy()
+        return busy
+
+    def _evict(self, group: int) -> None:
+        grouping = self._groupings[group]
+        grouping.release(self._busy(group))
+        excess = len(grouping.table) - int((1 - EVICTED_SHARE) * grouping.table.max_slots)
+        if excess <= 0:
+            return
+        firing = np.zeros(grouping.capacity, np.bool_)
+        for rules in self._windows:
+            if rules.group == group:
+                firing |= rules.firing()
+        victims: Ints = grouping.longest_idle(excess, firing).astype(np.int64)
+        for rules in self._windows:
+            if rules.group == group:
+                rules.purge(victims)
+        grouping.evicted += len(victims)
+        grouping.release(self._busy(group))
+
+    def _make_groupings(self) -> list[Grouping]:
+        carried: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
+        keys: dict[tuple[str, ...], int] = defaultdict(int)
+        for plan in self.plans:
+            carried[plan.by].update(dict.fromkeys(carried_fields(plan)))
+            keys[plan.by] = max(keys[plan.by], plan.max_keys)
+        return [Grouping(by, tuple(fields), keys[by]) for by, fields in carried.items()]
+
+    def _make_windows(self) -> None:
+        streams: dict[str, list[int]] = defaultdict(list)
+        first: dict[str, RulePlan] = {}
+        shared: dict[tuple[str, int, int, bool, bool], list[RulePlan]] = defaultdict(list)
+        for plan in self.plans:
+            sampled = plan.absence or bool(plan.baselines)
+            shared[(plan.stream_text, plan.over_ns, plan.pane_ns, sampled, plan.for_ns > 0)].append(plan)
+        order = {text: index for index, text in enumerate(dict.fromkeys(plan.stream_text for plan in self.plans))}
+        for (text, _, _, sampled, _), plans in shared.items():
+            group = self._by.index(plans[0].by)
+            measures = _union(plans)
+            window = StreamWindow(plans[0], self._groupings[group], list(measures.values()), sampled=sampled)
+            streams[text].append(len(self._windows))
+            lead = first.setdefault(text, plans[0])
+            wants = max(lead.evidence, *(plan.evidence for plan in plans))
+            first[text] = replace(lead, evidence=wants, entities=lead.entities or plans[0].entities)
+            place = Place(self.node, order[text], group)
+            self._windows.append(WindowRules(window, plans, measures, place, self._coverage))
+        for text, windows in streams.items():
+            self._streams.append(_Stream(order[text], first[text], self._windows[windows[0]].group, tuple(windows)))
+
+    def _make_readers(self) -> dict[str, tuple[Selector, list[_Stream]]]:
+        filters: dict[str, list[RowExpression | None]] = defaultdict(list)
+        streams: dict[str, list[_Stream]] = defaultdict(list)
+        for stream in self._streams:
+            for kind in stream.plan.kinds:
+                filters[kind].append(stream.plan.where)
+                streams[kind].append(stream)
+        return {kind: (Selector(filters[kind]), streams[kind]) for kind in filters}
+
+    def _horizons(self) -> dict[str, int]:
+        horizons: Counter[str] = Counter()
+        for plan in self.plans:
+            for kind in plan.kinds if plan.evidence or plan.entities else ():
+                horizons[kind] = max(horizons[kind], plan.over_ns)
+        return dict(horizons)
+
+    @property
+    def rules_hash(self) -> str:
+        """Of everything in the plans that state depends on."""
+        return hashlib.sha256("\n".join(_plan_text(plan) for plan in self.plans).encode()).hexdigest()
+
+    def key_counts(self) -> dict[str, dict[str, int]]:
+        """Live, refused and evicted keys of each grouping, by its fields."""
+        return {
+            ",".join(grouping.by) or "node": {
+                "live": len(grouping.table),
+                "refused": grouping.table.refused,
+                "evicted": grouping.evicted,
+            }
+            for grouping in self._groupings
+        }
+
+    def snapshot(self) -> bytes:
+        """Everything that is needed to go on exactly, without the plans."""
+        return pack(
+            {
+                "version": VERSION,
+                "rules": self.rules_hash,
+                "node": self.node,
+                "marks": self._marks,
+                "latest_ns": self._latest_ns,
+                "swept_ns": self._swept_ns,
+                "coverage": self._coverage.state(),
+                "statistics": self.statistics.state(),
+                "groupings": [grouping.state() for grouping in self._groupings],
+                "windows": [rules.state() for rules in self._windows],
+                "lookback": [batch_state(batch) for batch in self._lookback.batches()],
+            }
+        )
+
+    def restore(self, blob: bytes) -> None:
+        """Go on from a snapshot of an engine with the same plans. Raises StateError if it does not fit."""
+        state: State = unpack(blob)
+        if state.get("version") != VERSION:
+            raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {VERSION}")
+        if state["rules"] != self.rules_hash:
+            raise StateError("checkpoint was made with other rules")
+        self.node, self._marks = state["node"], dict(state["marks"])
+        self._latest_ns, self._swept_ns = state["latest_ns"], state["swept_ns"]
+        self._coverage.restore(state["coverage"])
+        self.statistics.restore(state["statistics"])
+        for grouping, saved in zip(self._groupings, state["groupings"], strict=True):
+            grouping.restore(saved)
+        for rules, saved in zip(self._windows, state["windows"], strict=True):
+            rules.restore(saved)
+        for saved in state["lookback"]:
+            self._remember(batch_from(saved))
+
+    def _remember(self, batch: Batch) -> None:
+        """Put a batch of a checkpoint back into the lookback, by the keys that are known."""
+        selector, streams = self._readers[batch.kind]
+        kept, slots = {}, {}
+        every = np.arange(batch.rows)
+        for stream, found in zip(streams, selector.select(batch), strict=True):
+            if found is None or not (stream.plan.evidence or stream.plan.entities):
+                continue
+            kept[stream.index] = found.rows
+            if stream.group not in slots:
+                slots[stream.group] = self._groupings[stream.group].find(batch, every)
+        self._lookback.add(batch, kept, slots)
+
+
+def _union(plans: Sequence[RulePlan]) -> dict[str, MeasurePlan]:
+    """The measures of several rules, each once, under names of the window's own."""
+    texts = dict.fromkeys(measure.text for plan in plans for measure in plan.measures)
+    found = {measure.text: measure for plan in plans for measure in plan.measures}
+    return {text: replace(found[text], name=f"m{index}") for index, text in enumerate(texts)}
+
+
+def _plan_text(plan: RulePlan) -> str:
+    parts = [plan.id, plan.stream_text, str(plan.over_ns), str(plan.pane_ns), str(plan.for_ns), str(plan.max_keys)]
+    parts += [f"{measure.name}={measure.text}" for measure in plan.measures]
+    parts += [f"{name}={expression.text}" for name, expression in plan.values]
+    parts += [f"{b.name}={b.value.text}/{b.direction}/{b.threshold}/{b.floor}/{b.half_life_ns}" for b in plan.baselines]
+    parts += [plan.fire.text, plan.clear.text if plan.clear else ""]
+    parts += [f"{severity}:{expression.text}" for severity, expression in plan.escalate]
+    return "|".join(parts)

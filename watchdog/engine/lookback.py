@@ -1,0 +1,94 @@
+"""The latest rows that streams read, kept so that a finding can show what it rests on.
+
+Bounded: of each kind at most ROWS rows behind the watermark, and none older than the longest
+window. What a query returns depends on event time only, so it is the same for any batching.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watchdog.core.batch import Batch
+
+ROWS = 200_000
+COMPACT_SHARE = 0.75  # batches of which fewer rows are wanted are copied down to those
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """A batch, which of its rows each stream read, and the slots of these rows by grouping."""
+
+    batch: Batch
+    first_ns: int
+    last_ns: int
+    streams: Mapping[int, NDArray[np.intp]]
+    slots: Mapping[int, NDArray[np.int32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Rows of a batch, and their times."""
+
+    batch: Batch
+    rows: NDArray[np.intp]
+
+
+class Lookback:
+    """Kept batches by kind, oldest first."""
+
+    def __init__(self, horizon_ns: Mapping[str, int], rows: int = ROWS) -> None:
+        self._horizon, self._limit = dict(horizon_ns), rows
+        self._kept: dict[str, deque[Kept]] = {kind: deque() for kind in horizon_ns}
+
+    def add(
+        self, batch: Batch, streams: Mapping[int, NDArray[np.intp]], slots: Mapping[int, NDArray[np.int32]]
+    ) -> None:
+        """Keep the rows that streams read; slots are full columns of the batch."""
+        if not streams or batch.kind not in self._kept:
+            return
+        wanted = np.zeros(batch.rows, np.bool_)
+        for rows in streams.values():
+            wanted[rows] = True
+        rows = np.flatnonzero(wanted)
+        if len(rows) < COMPACT_SHARE * batch.rows:
+            places = np.cumsum(wanted) - 1
+            streams = {name: places[chosen] for name, chosen in streams.items()}
+            slots = {name: column[rows] for name, column in slots.items()}
+            batch = batch.take(rows)
+        times = batch.time_ns
+        self._kept[batch.kind].append(Kept(batch, int(times.min()), int(times.max()), streams, slots))
+
+    def trim(self, watermark_ns: int) -> None:
+        """Let go what no query can reach any more."""
+        for kind, kept in self._kept.items():
+            oldest = watermark_ns - self._horizon[kind]
+            while kept and kept[0].last_ns < oldest:
+                kept.popleft()
+            behind = sum(entry.batch.rows for entry in kept if entry.last_ns < watermark_ns)
+            while kept and behind - kept[0].batch.rows >= self._limit and kept[0].last_ns < watermark_ns:
+                behind -= kept.popleft().batch.rows
+
+    def find(self, kinds: tuple[str, ...], key: tuple[int, int, int], from_ns: int, to_ns: int) -> list[Found]:
+        """The rows of a key (stream, grouping, slot) with times in [from_ns, to_ns), in order of arrival."""
+        stream, grouping, slot = key
+        found = []
+        for kind in kinds:
+            for kept in self._kept.get(kind, ()):
+                if kept.last_ns < from_ns or kept.first_ns >= to_ns or stream not in kept.streams:
+                    continue
+                rows = kept.streams[stream]
+                rows = rows[kept.slots[grouping][rows] == slot]
+                times = kept.batch.time_ns[rows]
+                rows = rows[(times >= from_ns) & (times < to_ns)]
+                if len(rows):
+                    found.append(Found(kept.batch, rows))
+        return found
+
+    def batches(self) -> list[Batch]:
+        """Everything kept, for a checkpoint: by kind, oldest first."""
+        return [kept.batch for kind in sorted(self._kept) for kept in self._kept[kind]]

@@ -1,0 +1,120 @@
+"""Which rows of a batch a stream wants; rules meet only the rows that can concern them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watchdog.core.batch import Batch, Column, Strings
+from watchdog.core.plan import RowExpression, as_bool
+
+Rows = NDArray[np.intp]
+
+
+class ChosenColumns(Mapping[str, Column]):
+    """Columns of some rows of a batch, taken when they are asked for."""
+
+    def __init__(self, columns: Mapping[str, Column], rows: Rows) -> None:
+        self._columns, self._rows = columns, rows
+        self._taken: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> Column:
+        taken = self._taken.get(name)
+        if taken is None:
+            column = self._columns[name]
+            taken = column[self._rows] if isinstance(column, np.ndarray) else column.take(self._rows)
+            self._taken[name] = taken
+        return taken
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selected:
+    """Rows that a stream reads: `view` holds them (and they stand at `rows` of the batch)."""
+
+    view: Batch
+    rows: Rows
+
+
+def chosen(batch: Batch, rows: Rows) -> Batch:
+    """A view of some rows; nothing is copied before it is read."""
+    return Batch(batch.kind, batch.node, batch.source, ChosenColumns(batch.columns, rows), batch.boot_ns)
+
+
+class Selector:
+    """Selects rows of one kind for several filters.
+
+    Filters that demand `field == "constant"` are found by that constant: the batch is
+    partitioned by the field once, and each such filter sees its own part only.
+    """
+
+    def __init__(self, filters: Sequence[RowExpression | None]) -> None:
+        self._filters = list(filters)
+        self._plain: list[int] = []
+        self._indexed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        uses: dict[str, int] = defaultdict(int)
+        for expression in self._filters:
+            for field, _ in expression.equals if expression else ():
+                uses[field] += 1
+        for position, expression in enumerate(self._filters):
+            equals = dict(expression.equals) if expression else {}
+            equals.pop("kind", None)
+            if not equals:
+                self._plain.append(position)
+                continue
+            field = max(equals, key=lambda name: (uses[name], name == "type", name))
+            self._indexed[field][equals[field]].append(position)
+
+    def select(self, batch: Batch) -> list[Selected | None]:
+        """For each filter what it reads of this batch, None if nothing."""
+        found: list[Selected | None] = [None] * len(self._filters)
+        every = np.arange(batch.rows)
+        for position in self._plain:
+            found[position] = self._narrow(batch, every, position)
+        for field, wanted in self._indexed.items():
+            column = batch.columns.get(field)
+            if not isinstance(column, Strings):
+                for position in (p for positions in wanted.values() for p in positions):
+                    found[position] = self._narrow(batch, every, position)
+                continue
+            for value, rows in parts(column, wanted.keys()):
+                part = chosen(batch, rows)
+                for position in wanted[value]:
+                    found[position] = self._narrow(part, rows, position)
+        return found
+
+    def _narrow(self, view: Batch, rows: Rows, position: int) -> Selected | None:
+        expression = self._filters[position]
+        if expression is None:
+            return Selected(view, rows) if len(rows) else None
+        passed = as_bool(expression(view), len(rows))
+        if passed.all():
+            return Selected(view, rows) if len(rows) else None
+        inside = np.flatnonzero(passed)
+        return Selected(chosen(view, inside), rows[inside]) if len(inside) else None
+
+
+def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, Rows]]:
+    """The rows of each wanted value, in row order; values that do not occur are left out."""
+    codes = {value: code for code, value in enumerate(column.values) if value in wanted}
+    if not codes:
+        return
+    if len(codes) == 1:
+        value, code = next(iter(codes.items()))
+        yield value, np.flatnonzero(column.codes == code)
+        return
+    small = column.codes.astype(np.uint16) if len(column.values) <= 1 << 16 else column.codes
+    order = np.argsort(small, kind="stable")  # a radix sort on 16 bits
+    bounds = np.searchsorted(small[order], np.arange(len(column.values) + 1))
+    for value, code in codes.items():
+        if bounds[code] < bounds[code + 1]:
+            yield value, order[bounds[code] : bounds[code + 1]]

@@ -1,0 +1,317 @@
+"""A stream's window: rows wait in open panes, and come out as decided cells when panes close."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.state import State
+from detectors.windows import Changes, Decided, Ints, Window
+from watchdog.core.plan import MeasurePlan, RulePlan
+from watchdog.engine.grouping import Grouping
+from watchdog.engine.measures import PANE_BY_PANE, Measures
+from watchdog.engine.selection import Selected
+
+NEVER = np.int64(1 << 62)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Decided rows with the measures' values by name; rows of one slot stand together, by pane."""
+
+    decided: Decided
+    values: dict[str, NDArray[Any]]
+
+
+class Decider(Protocol):
+    """Who judges the cells of a window: its rules."""
+
+    def decide(self, cells: Cells) -> None:
+        """Judge these cells; called in order of time."""
+
+    def next_due(self) -> int:
+        """The next pane at which a key must be judged though nothing may have changed."""
+
+    def due(self, pane: int) -> Ints:
+        """The slots that must be judged at this pane."""
+
+
+class Pending:
+    """Rows of open panes, as column arrays in order of arrival."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._first = NEVER
+
+    @property
+    def first_pane(self) -> int:
+        """The earliest pane with rows; far in the future without any."""
+        return int(self._first)
+
+    def add(self, rows: dict[str, NDArray[Any]]) -> None:
+        """Keep rows; all parts have the same columns, `pane` and `slot` among them."""
+        if len(rows["pane"]):
+            self._parts.append(rows)
+            self._first = min(self._first, rows["pane"].min())
+
+    def take(self, stop: int) -> dict[str, NDArray[Any]] | None:
+        """Rows of panes before `stop`, which are gone from here then."""
+        if self._first >= stop:
+            return None
+        rows = self.rows()
+        assert rows is not None
+        due = rows["pane"] < stop
+        self._parts, self._first = [], NEVER
+        if due.all():
+            return rows
+        self.add({name: column[~due] for name, column in rows.items()})
+        return {name: column[due] for name, column in rows.items()}
+
+    def rows(self) -> dict[str, NDArray[Any]] | None:
+        """All rows."""
+        if not self._parts:
+            return None
+        if len(self._parts) > 1:
+            self._parts = [{name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}]
+        return self._parts[0]
+
+    def drop(self, slots: Ints) -> None:
+        """Forget the rows of these slots."""
+        rows = self.rows()
+        if rows is not None:
+            kept = ~np.isin(rows["slot"], slots)
+            self._parts, self._first = [], NEVER
+            self.add({name: column[kept] for name, column in rows.items()})
+
+
+class StreamWindow:
+    """One window over one stream: shared by all rules that read the same rows, key and length.
+
+    sampled: decided at every pane for every key that was ever seen (absence, baselines), not
+    only where something changed.
+    """
+
+    def __init__(self, plan: RulePlan, grouping: Grouping, measures: list[MeasurePlan], *, sampled: bool) -> None:
+        self.grouping = grouping
+        self.pane_ns, self.over_ns = plan.pane_ns, plan.over_ns
+        width = plan.over_ns // plan.pane_ns
+        self.measures = Measures(measures, width)
+        self.window = Window(self.measures.width, width)
+        self.sampled = sampled
+        self.stepping = sampled or plan.for_ns > 0 or any(measure.op in PANE_BY_PANE for measure in measures)
+        self.closed: int | None = None  # panes before this one are closed
+        self._pending = Pending()
+        self._seen: NDArray[np.bool_] = np.zeros(64, np.bool_)  # sampled: slots that have been live
+
+    def feed(self, selected: Selected, slots: NDArray[np.int32]) -> None:
+        """Add rows of a batch; `slots` are theirs, rows without a slot are left out."""
+        times = selected.view.time_ns
+        rows: dict[str, NDArray[Any]] = {"slot": slots.astype(np.int64), "pane": times // self.pane_ns}
+        rows["added"] = self.measures.additions(selected)
+        if self.measures.latest:
+            rows["time"] = times
+        for i, (values, counts) in zip(self.measures.valued, self.measures.values(selected), strict=True):
+            rows[f"value{i}"] = values
+            if counts is not None:
+                rows[f"counts{i}"] = counts
+        if (slots < 0).any():
+            kept = slots >= 0
+            rows = {name: column[kept] for name, column in rows.items()}
+        self._pending.add(rows)
+
+    def hold(self, slot: int, pane: int) -> None:
+        """Decide for this slot from now on, though nothing came for it (sampled windows)."""
+        self._reserve()
+        if not self._seen[slot]:
+            self._seen[slot] = True
+            self.grouping.refs[slot] += 1
+        self.closed = pane if self.closed is None else self.closed
+
+    def close(self, stop: int, decider: Decider) -> None:
+        """Close all panes before `stop`; the decider judges what comes out."""
+        if self.closed is None:
+            if self._pending.first_pane >= stop:
+                return
+            self.closed = self._pending.first_pane
+        if stop <= self.closed:
+            return
+        rows = self._pending.take(stop)
+        self._reserve()
+        if self.stepping or self._near_cap(rows):
+            self._step(rows, self.closed, stop, decider)
+        elif rows is not None or self._next_expiry() < stop:
+            self._judge(rows, self.closed, stop, decider)
+        self.closed = stop
+
+    def busy(self) -> NDArray[np.bool_]:
+        """By slot: whether rows wait in an open pane."""
+        marks = np.zeros(self.grouping.capacity, np.bool_)
+        rows = self._pending.rows()
+        if rows is not None:
+            marks[rows["slot"]] = True
+        return marks
+
+    def _step(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
+        parts = _by_pane(rows)
+        arrivals = iter(parts)
+        arrival = next(arrivals, NEVER)
+        pane = start
+        while pane < stop:
+            if not self.sampled:
+                pane = max(pane, int(min(arrival, self._next_expiry(), decider.next_due())))
+                if pane >= stop:
+                    break
+            part = None
+            if pane == arrival:
+                part, arrival = parts[pane], next(arrivals, NEVER)
+            self._judge(part, pane, pane + 1, decider)
+            pane += 1
+
+    def _judge(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
+        due = decider.due(start) if self.stepping else np.zeros(0, np.int64)
+        cells = self._close_panes(rows, start, stop, due)
+        if len(cells.decided.slots):
+            decider.decide(cells)
+
+    def _close_panes(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, due: Ints) -> Cells:
+        width = self.measures.width
+        arrivals, extra = Changes.none(width), []
+        if rows is not None:
+            deltas = np.zeros((len(rows["slot"]), width), np.int64)
+            deltas[:, [self.measures.columns[i] for i in self.measures.additive]] = rows["added"]
+            arrivals = Changes(rows["slot"], rows["pane"], deltas)
+        for i in self.measures.valued:
+            changes = self._close_measure(i, rows, start, stop)
+            if changes is not None and len(changes.slots):
+                extra.append(self.measures.placed(changes, i))
+        decided = self.window.close(arrivals, Changes.joined(extra, width), start, stop)
+        self._count_refs(decided)
+        if self.sampled or len(due):
+            decided = self._complete(decided, start, due)
+        cells = Cells(decided, self.measures.cells(decided))
+        self._resample(decided)
+        return cells
+
+    def _close_measure(self, i: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> Changes | None:
+        nothing = np.zeros(0, np.int64)
+        slots, panes, values, times = nothing, nothing, nothing, nothing
+        if rows is not None:
+            counted = rows.get(f"counts{i}", slice(None))
+            slots, panes, values = rows["slot"][counted], rows["pane"][counted], rows[f"value{i}"][counted]
+            times = rows["time"][counted] if i in self.measures.latest else nothing
+        if i in self.measures.distinct:
+            return self.measures.distinct[i].close(slots, panes, values.astype(np.uint64, copy=False), start, stop)
+        if i in self.measures.counts:
+            return self.measures.counts[i].close(slots, panes, values.astype(np.uint64, copy=False), start, stop)
+        if i in self.measures.latest:
+            return self.measures.latest[i].close(slots, panes, times, values)
+        self.measures.extremes[i].close(slots, values, start)
+        return None
+
+    def _resample(self, decided: Decided) -> None:
+        for i, distinct in self.measures.distinct.items():
+            if not distinct.needs_resampling(decided.slots):
+                continue
+            slots = np.unique(decided.slots)
+            before = distinct.pairs[slots].copy()
+            distinct.resample(slots)
+            self.window.values[slots, self.measures.columns[i]] += distinct.pairs[slots] - before
+
+    def _near_cap(self, rows: dict[str, NDArray[Any]] | None) -> bool:
+        if rows is None:
+            return False
+        return any(distinct.may_overflow(rows["slot"]) for distinct in self.measures.distinct.values())
+
+    def _next_expiry(self) -> int:
+        due = [self.window.log.next_expiry()]
+        due += [counts.next_expiry() for counts in self.measures.counts.values()]
+        return min((pane for pane in due if pane is not None), default=int(NEVER))
+
+    def _complete(self, decided: Decided, pane: int, due: Ints) -> Decided:
+        """Add the rows of slots that did not change: all that were seen, or those that wait."""
+        if self.sampled:
+            self._seen[decided.slots] = True
+            wanted = np.flatnonzero(self._seen)
+        else:
+            wanted = due
+        more = np.setdiff1d(wanted, decided.slots)
+        slots = np.concatenate([decided.slots, more])
+        order = np.argsort(slots, kind="stable")
+        slots = slots[order]
+        size = len(slots)
+        deltas = np.concatenate([decided.deltas, np.zeros((len(more), self.window.columns), np.int64)])[order]
+        return Decided(
+            slots,
+            np.full(size, pane),
+            self.window.values[slots],
+            deltas,
+            self.window.live[slots].astype(np.int64),
+            np.ones(size, np.bool_),
+        )
+
+    def _count_refs(self, decided: Decided) -> None:
+        """Slots that became live are held, slots that fell empty are let go."""
+        if not len(decided.slots):
+            return
+        ends = np.flatnonzero(np.concatenate((decided.first[1:], [True])))
+        slots, now = decided.slots[ends], decided.live[ends] > 0
+        if self.sampled:
+            fresh = slots[now & ~self._seen[slots]]
+            self._seen[fresh] = True
+            self.grouping.refs[fresh] += 1  # held for good: absence is judged after the last event
+            return
+        was = self._seen[slots]
+        self.grouping.refs[slots[now & ~was]] += 1
+        self.grouping.refs[slots[~now & was]] -= 1
+        self._seen[slots] = now
+
+    def _reserve(self) -> None:
+        size = self.grouping.capacity
+        self.window.reserve(size)
+        self.measures.reserve(size)
+        if size > len(self._seen):
+            more = (1 << (size - 1).bit_length()) - len(self._seen)
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.bool_)])
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots, also in open panes."""
+        self._reserve()
+        self._pending.drop(slots)
+        self.window.purge(slots)
+        self.measures.purge(slots)
+        held = slots[self._seen[slots]]
+        self.grouping.refs[held] -= 1
+        self._seen[slots] = False
+
+    def state(self) -> State:
+        """Open panes, window and measures."""
+        return {
+            "closed": -1 if self.closed is None else self.closed,
+            "pending": self._pending.rows() or {},
+            "window": self.window.state(),
+            "measures": self.measures.state(),
+            "seen": self._seen,
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`; the grouping is restored before."""
+        self._reserve()
+        self.closed = None if state["closed"] < 0 else state["closed"]
+        if state["pending"]:
+            self._pending.add(dict(state["pending"]))
+        self.window.restore(state["window"])
+        self.measures.restore(state["measures"])
+        self._seen = state["seen"].copy()
+        self._reserve()
+
+
+def _by_pane(rows: dict[str, NDArray[Any]] | None) -> dict[int, dict[str, NDArray[Any]]]:
+    if rows is None:
+        return {}
+    order = np.argsort(rows["pane"], kind="stable")
+    panes = rows["pane"][order]
+    parts = np.split(order, np.flatnonzero(np.diff(panes)) + 1)
+    return {int(rows["pane"][part[0]]): {name: column[part] for name, column in rows.items()} for part in parts}

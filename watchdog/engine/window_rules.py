@@ -1,0 +1,122 @@
+"""A window and the rules that are decided on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.state import State
+from detectors.windows import Ints
+from watchdog.core.finding import Finding
+from watchdog.core.kinds import KINDS
+from watchdog.core.plan import COVERED, MeasurePlan, RulePlan
+from watchdog.engine.coverage import Coverage
+from watchdog.engine.findings import Findings, Place
+from watchdog.engine.lookback import Lookback
+from watchdog.engine.stream import NEVER, Cells, StreamWindow
+from watchdog.engine.verdict import Verdict
+
+_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+
+
+class WindowRules:
+    """Closes one window's panes and decides its rules; a `Decider`."""
+
+    def __init__(
+        self,
+        window: StreamWindow,
+        plans: Sequence[RulePlan],
+        measures: Mapping[str, MeasurePlan],
+        place: Place,
+        coverage: Coverage,
+    ) -> None:
+        self.window, self.group = window, place.group
+        self._coverage = coverage
+        self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
+        self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
+        self._verdicts = [Verdict(plan) for plan in plans]
+        self._names = [{m.name: measures[m.text].name for m in plan.measures} for plan in plans]
+        self._writers = [Findings(plan, place, window.grouping, coverage) for plan in plans]
+        self._lookback: Lookback | None = None
+        self._found: list[Finding] = []
+
+    def close(self, stop: int, lookback: Lookback) -> list[Finding]:
+        """Close all panes before `stop`; what the rules found."""
+        self._lookback, self._found = lookback, []
+        self.window.close(stop, self)
+        found, self._found = self._found, []
+        return found
+
+    def watch_node(self, first_ns: int) -> None:
+        """Begin to judge absence for the node itself, which may never send an event of this kind."""
+        slot = self.window.grouping.ensure_node_key()
+        self.window.hold(slot, first_ns // self.window.pane_ns)
+
+    def decide(self, cells: Cells) -> None:
+        """Judge the cells of a closing with every rule of the window."""
+        decided = cells.decided
+        covered = np.ones(len(decided.slots), np.bool_)
+        if self._needs_coverage:
+            ends = (decided.panes + 1) * self.window.pane_ns
+            covered = self._coverage.whole(ends, self.window.over_ns)
+        for verdict, names, writer in zip(self._verdicts, self._names, self._writers, strict=True):
+            own = Cells(decided, {name: cells.values[inner] for name, inner in names.items()})
+            named = verdict.values(own, covered)
+            emissions = verdict.decide(own, named)
+            if emissions and self._lookback is not None:
+                del named[COVERED]
+                self._found += writer.write(emissions, named, self._lookback)
+
+    def next_due(self) -> int:
+        """The next pane at which some rule's condition has held for long enough."""
+        return min((verdict.next_due() for verdict in self._verdicts), default=int(NEVER))
+
+    def due(self, pane: int) -> Ints:
+        """The slots of which that is true by this pane."""
+        return np.unique(np.concatenate([verdict.due(pane) for verdict in self._verdicts]))
+
+    def busy(self) -> NDArray[np.bool_]:
+        """By slot: rows wait in an open pane, or a condition holds."""
+        return self.window.busy() | self.firing()
+
+    def firing(self) -> NDArray[np.bool_]:
+        """By slot: a condition holds."""
+        size = self.window.grouping.capacity
+        firing = np.zeros(size, np.bool_)
+        for verdict in self._verdicts:
+            firing |= verdict.firing(size)
+        return firing
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots."""
+        self.window.purge(slots)
+        for verdict, writer in zip(self._verdicts, self._writers, strict=True):
+            verdict.purge(slots)
+            writer.purge(slots)
+
+    def state(self) -> State:
+        """Window, verdicts and what is open."""
+        return {
+            "window": self.window.state(),
+            "verdicts": [verdict.state() for verdict in self._verdicts],
+            "open": [writer.state() for writer in self._writers],
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self.window.restore(state["window"])
+        for verdict, saved in zip(self._verdicts, state["verdicts"], strict=True):
+            verdict.restore(saved)
+        for writer, saved in zip(self._writers, state["open"], strict=True):
+            writer.restore(saved)
+
+
+def carried_fields(plan: RulePlan) -> list[str]:
+    """Fields beside the key that findings of this rule name: they are kept with the key."""
+    derived = {measure.name for measure in plan.measures} | {name for name, _ in plan.values}
+    fields = {name for kind in plan.kinds for name in KINDS[kind].fields}
+    wanted = [*plan.incident, *_PLACEHOLDER.findall(plan.summary)]
+    return [name for name in dict.fromkeys(wanted) if name not in derived and name in fields and name not in plan.by]
