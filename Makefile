@@ -1,16 +1,17 @@
 # Everything runs in .venv, made from requirements.lock on first use; a change of the lock or of pyproject.toml makes it anew.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
+PIP_QUIET := --quiet --quiet --disable-pip-version-check
 
 .PHONY: setup demo run test check fix bench docs lock test-lowest clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml watchdog/_launcher.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(STAMP): requirements.lock pyproject.toml watchdog/_launcher.py watchdog/core/release.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install $(PIP_QUIET) --requirement requirements.lock
+	$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(STAMP)
@@ -36,17 +37,17 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP)
-	$(BIN)/python -m docs
+	$(BIN)/python docs/generate.py
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[parquet,dev]'
+	.venv-lock/bin/python -m pip install $(PIP_QUIET) '.[parquet,dev]'
 	{ sed -n '1,/^[^#]/{/^#/p}' requirements.lock; .venv-lock/bin/python -m pip freeze --exclude bitcoin-watchdog; } > .venv-lock/new
 	mv .venv-lock/new requirements.lock && rm -rf .venv-lock
 
 test-lowest:
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-lowest.lock '.[parquet,dev]'
+	.venv-lowest/bin/python -m pip install $(PIP_QUIET) --constraint requirements-lowest.lock '.[parquet,dev]'
 	.venv-lowest/bin/python -m pip uninstall --quiet --yes bitcoin-watchdog
 	.venv-lowest/bin/python -m pytest $(ARGS)
 

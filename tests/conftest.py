@@ -1,0 +1,48 @@
+"""What all tests share: where the recordings are, and how much hypothesis may try."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDINGS = ROOT.parent / "shared" / "recordings"
+
+# The same examples on every machine and in every run: a red `make check` can be repeated. To search for new examples:
+# HYPOTHESIS_PROFILE=explore make test
+settings.register_profile("ci", derandomize=True, max_examples=100, deadline=None, database=None, print_blob=True)
+settings.register_profile(
+    "explore", max_examples=2_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what reads the recordings, so that `-m 'not recordings'` leaves it out."""
+    for item in items:
+        if "recordings" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.recordings)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of recordings of a real node beside the repository.
+
+    Where it is absent, as in a fresh clone, the test is skipped and the reason printed; with
+    WATCHDOG_REQUIRE_RECORDINGS=1 it fails instead.
+    """
+    if not RECORDINGS.is_dir():
+        reason = "no recordings: '../shared/recordings' beside the repository does not exist"
+        if os.environ.get("WATCHDOG_REQUIRE_RECORDINGS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return RECORDINGS

@@ -1,0 +1,171 @@
+"""The command line as people and shells meet it: help, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from watchdog.cli import main as cli
+from watchdog.core.errors import SourceError
+from watchdog.core.release import VERSION
+
+Install = Callable[[Callable[[Namespace], int]], None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make a function the body of the only command, `replay`, which takes --out."""
+
+    def configure(parser: ArgumentParser) -> None:
+        parser.add_argument("--out")
+
+    def put(run: Callable[[Namespace], int]) -> None:
+        module = SimpleNamespace(SUMMARY="Replay a recording.", configure=configure, run=run)
+        monkeypatch.setattr(cli, "available", lambda: ("replay",))
+        monkeypatch.setattr(importlib, "import_module", lambda _name: module)
+
+    return put
+
+
+def raising(error: BaseException) -> Callable[[Namespace], int]:
+    def run(_args: Namespace) -> int:
+        raise error
+
+    return run
+
+
+def test_help_lists_only_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name, line in cli.COMMANDS:
+        folder = Path(cli.__file__).parent
+        exists = (folder / f"{name}.py").exists() or (folder / name).is_dir()
+        assert (line in text) == exists, name
+
+
+def test_every_command_has_a_help_page(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in cli.available():
+        assert cli.main([name, "--help"]) == 0, name
+        assert capsys.readouterr().out.startswith(f"usage: watchdog {name}")
+
+
+def test_help_loads_no_library(root: Path) -> None:
+    libraries = {"numpy", "capnp", "river", "sqlalchemy", "aiohttp", "yaml", "msgspec", "zstandard", "pyarrow"}
+    code = "import sys; from watchdog.cli.main import main; main(['--help']); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert not libraries & set(done.stdout.splitlines()[-1].split()), done.stderr
+
+
+def test_version_is_that_of_the_release(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"watchdog {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "watchdog: the following arguments are required: COMMAND; see 'watchdog --help'\n"),
+        (["repaly"], "watchdog: unknown command 'repaly', did you mean 'replay'; see 'watchdog --help'\n"),
+        (["\x1b[2J"], "watchdog: unknown command '\\x1b[2J'; see 'watchdog --help'\n"),
+        (["replay", "--outt", "f"], "watchdog: unrecognized arguments: --outt f; see 'watchdog --help'\n"),
+        (["--ver"], "watchdog: the following arguments are required: COMMAND; see 'watchdog --help'\n"),
+        (["replay", "--out"], "watchdog: argument --out: expected one argument; see 'watchdog replay --help'\n"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_2(
+    install: Install, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    install(lambda _args: 0)
+    assert cli.main(argv) == 2
+    assert capsys.readouterr().err == message
+
+
+def test_the_exit_code_is_that_of_the_command(install: Install) -> None:
+    install(lambda _args: 1)
+    assert cli.main(["replay"]) == 1
+
+
+def test_an_error_of_ours_is_one_line_and_exit_2(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install(raising(SourceError("log.gz:12: torn record\n  hint: \x1b]0;evil\x07 'x'")))
+    assert cli.main(["replay"]) == 2
+    assert capsys.readouterr().err == "watchdog: log.gz:12: torn record; hint: \\x1b]0;evil\\x07 'x'\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a b"), "'a b': no such file or directory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "'out.jsonl': no space left on device"),
+        (OSError("odd"), "'out.jsonl': odd"),
+    ],
+)
+def test_a_failing_file_is_named(
+    install: Install, capsys: pytest.CaptureFixture[str], error: OSError, message: str
+) -> None:
+    install(raising(error))
+    assert cli.main(["replay", "--out", "out.jsonl"]) == 2
+    assert capsys.readouterr().err == f"watchdog: {message}\n"
+
+
+def test_an_interrupt_is_silent_and_130(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install(raising(KeyboardInterrupt()))
+    assert cli.main(["replay"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+PRINTING = """
+import sys, types
+from watchdog.cli import main as cli
+def run(args):
+    for number in range({lines}):
+        print("incident", number)
+    return 0
+module = types.SimpleNamespace(SUMMARY="", configure=lambda parser: None, run=run)
+cli.available = lambda: ("replay",)
+cli.importlib.import_module = lambda name: module
+sys.exit(cli.main(["replay"]))
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_goes_away_makes_no_noise(root: Path, lines: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as sink:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTING.format(lines=lines)],
+            cwd=root,
+            stdout=sink,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_full_disk_under_standard_output_is_one_line_and_exit_2(root: Path, lines: int) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with full.open("wb") as sink:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTING.format(lines=lines)],
+            cwd=root,
+            stdout=sink,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (2, b"watchdog: standard output or input: no space left on device\n")

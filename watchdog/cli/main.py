@@ -1,0 +1,153 @@
+"""The `watchdog` command: finds the subcommand, runs it, and turns errors into one line and an exit code.
+
+Each command is a module of this package with `SUMMARY: str`, `configure(parser) -> None` and `run(args) -> int`. Only
+the module of the command that was asked for is imported, so help starts fast and needs no library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, Protocol, cast
+
+from watchdog.core.errors import WatchdogError
+from watchdog.core.release import VERSION
+
+COMMANDS = (
+    ("replay", "run the rules over recordings, as fast as it goes, and print the incidents"),
+    ("evaluate", "measure the rules on labelled recordings: found, missed, delay, false alarms"),
+    ("rules", "check, list and describe rules"),
+    ("record", "write what sources see to a recording of our own format"),
+    ("export", "turn a recording into Parquet, CSV or JSON lines"),
+    ("events", "list the kinds of events and their fields"),
+    ("run", "watch nodes for good"),
+)
+"""Every command in the order of the help page, with its line there; one without a module is not shown."""
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
+
+
+class Command(Protocol):
+    """What a module of a command has."""
+
+    SUMMARY: str
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work; the exit code."""
+        ...
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line that names the help page, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and leave."""
+        self.exit(EXIT_BAD_INPUT, f"watchdog: {one_line(message)}; see '{self.prog} --help'\n")
+
+
+def available() -> tuple[str, ...]:
+    """The commands whose module exists, in the order of the help page."""
+    return tuple(name for name, _ in COMMANDS if importlib.util.find_spec(f"watchdog.cli.{name}") is not None)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line, without the program's name; the exit code.
+
+    0 and 1 are the command's own answers; 2 is bad input or a failing disk, said in one line on standard error; 130 an
+    interrupt; 141 a reader of our output that went away.
+    """
+    args = argparse.Namespace()
+    try:
+        code = _run(argv, args)
+        sys.stdout.flush()
+    except WatchdogError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _settle_stdout()
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        _settle_stdout()
+        return _fail(_os_error_text(error, args))
+    return code
+
+
+def one_line(text: str) -> str:
+    """The text as one line without control characters: line breaks become '; ', others are escaped."""
+    joined = "; ".join(part.strip() for part in text.splitlines() if part.strip())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in joined)
+
+
+def _run(argv: Sequence[str], args: argparse.Namespace) -> int:
+    """Parse and run; the exit code, also of a parser that left because of help or a wrong argument."""
+    try:
+        command = _parse(argv, args)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
+    return command.run(args)
+
+
+def _parse(argv: Sequence[str], args: argparse.Namespace) -> Command:
+    """Fill the namespace and return the command's module; SystemExit for help, version and wrong arguments."""
+    names = available()
+    parser = OneLineParser(
+        prog="watchdog", description="Watch Bitcoin nodes: events in, incidents out.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"watchdog {VERSION}")
+    chosen = argv[0] if argv else ""
+    if chosen and not chosen.startswith("-") and chosen not in names:
+        near = difflib.get_close_matches(chosen, names, n=1)
+        parser.error(f"unknown command {chosen!r}" + (f", did you mean {near[0]!r}" if near else ""))
+    listing = parser.add_subparsers(metavar="COMMAND", required=True)
+    command: Command | None = None
+    for name, line in COMMANDS:
+        if name not in names:
+            continue
+        page = listing.add_parser(name, help=line, allow_abbrev=False)
+        if name == chosen:
+            command = cast("Command", importlib.import_module(f"watchdog.cli.{name}"))
+            page.description = command.SUMMARY
+            command.configure(page)
+    parser.parse_args(argv, args)
+    if command is None:
+        parser.error("a command is needed")
+    return command
+
+
+def _fail(message: str) -> int:
+    """Print the one line of an error; exit code 2."""
+    sys.stderr.write(f"watchdog: {one_line(message)}\n")
+    return EXIT_BAD_INPUT
+
+
+def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
+    """What the system said and about which file: the error's own, else the output that was asked for."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    place = error.filename if error.filename is not None else getattr(args, "out", None)
+    if isinstance(place, bytes):
+        place = os.fsdecode(place)
+    return f"'{place}': {reason}" if place not in (None, "-") else f"standard output or input: {reason}"
+
+
+def _settle_stdout() -> None:
+    """Write out what is buffered or, where that fails, send it nowhere: the interpreter flushes once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(sink, sys.stdout.fileno())
+        finally:
+            os.close(sink)
