@@ -169,12 +169,9 @@ class DebugLogSource:
 
     def _restore(self, position: Mapping[str, object]) -> None:
         try:
-            peers, attempts = position["peers"], position["attempts"]
-            assert isinstance(peers, list)
-            assert isinstance(attempts, list)
-            self._facts.peers.restore([_peer_row(row) for row in peers], [(str(a), str(b)) for a, b in attempts])
+            self._facts.peers.restore(position)
             self._latest_ns, self._facts.boot_ns = int(str(position["latest_ns"])), int(str(position["boot_ns"]))
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise SourceError(f"cannot resume {self._name!r}: its saved position is damaged ({error!r})") from None
         self._skipping = position.get("skipping") is True
         self._facts.running = position.get("running") is True
@@ -187,8 +184,3 @@ def _last_start(chunk: bytes) -> int:
     if found < 0 or chunk[found - 1 : found] not in (b"Z", b"]", b")"):
         return -1
     return chunk.rfind(b"\n", 0, found) + 1
-
-
-def _peer_row(row: list[object]) -> tuple[int, str, str, str, int, str]:
-    conn, text, direction, kind, opened, ending = row
-    return int(str(conn)), str(text), str(direction), str(kind), int(str(opened)), str(ending)

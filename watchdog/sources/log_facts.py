@@ -180,9 +180,9 @@ class LogFacts:
         self._row("log:feeler_completed", time_ns, peer)
 
     def _closed(self, time_ns: int, match: Match) -> None:
-        peer = self._peer(match)
-        self.peers.close(peer.conn)
-        self._disconnected(time_ns, peer)
+        """The socket is gone, which is said once for a connection; one not seen before is entered first."""
+        self._peer(match)
+        self._cleared(time_ns, match)
 
     def _cleared(self, time_ns: int, match: Match) -> None:
         peer = self.peers.close(int(match["conn"]))

@@ -167,6 +167,8 @@ class LogFiles:
 
     def _truncated(self) -> None:
         """The open file lost what was read: find the rest in a copy, or in its own shrunk text."""
+        if not self.path.is_file():
+            return
         offset, mark = self.file.offset, self.file.mark
         copy = self._find(offset, mark, but=self.path)
         self.file.pending = b""
@@ -199,6 +201,8 @@ class LogFiles:
 
     def _find(self, offset: int, mark: bytes, but: Path | None = None) -> Path | None:
         """The file in which `mark` ends at `offset`."""
+        if not mark:
+            return None
         for path in [self.path, *reversed(self._rotated())]:
             if path == but or not path.is_file():
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.text import printable
 
 OPEN_PEERS = 4_096  # far above any maxconnections in use; the oldest goes first, and is counted
+CLOSED = 256  # closed connections whose last lines may still come; the message thread runs behind the socket thread
 ATTEMPTS = 256  # outbound attempts waiting for their connection
 _KNOWN_FACTS = 65_536
 _TUNNELS = ("2002:", "2001:0:", "2001::", "64:ff9b:", "::")  # IPv4 inside IPv6: Bitcoin Core HasLinkedIPv4
@@ -76,12 +77,14 @@ class OpenPeers:
     def __init__(self) -> None:
         self.dropped = 0
         self._peers: dict[int, Peer] = {}
+        self._closed: dict[int, Peer] = {}
         self._by_text: dict[str, int] = {}
         self._attempts: dict[str, str] = {}
 
     def clear(self) -> None:
         """Forget everything: ids start at 0 again."""
         self._peers.clear()
+        self._closed.clear()
         self._by_text.clear()
         self._attempts.clear()
 
@@ -102,6 +105,8 @@ class OpenPeers:
     def get(self, conn: int, text: str) -> Peer:
         """The connection; one whose start was not seen is entered with what the line says of it."""
         known = self._peers.get(conn)
+        if known is None and conn in self._closed:
+            return self._closed[conn]
         if known is None:
             return self._keep(Peer(conn, text))
         if text and known.peer != text:
@@ -122,18 +127,23 @@ class OpenPeers:
         if (peer.direction, peer.connection_type) == (direction, connection_type):
             return peer
         changed = replace(peer, direction=direction, connection_type=connection_type)
-        return self._keep(changed) if peer.conn >= 0 else changed
+        return self._keep(changed) if peer.conn in self._peers else changed
 
     def ending(self, peer: Peer, reason: str) -> None:
         """Remember why the connection is about to end; the first reason stays."""
-        if peer.conn >= 0 and not peer.ending:
+        if peer.conn in self._peers and not peer.ending:
             self._keep(replace(peer, ending=reason))
 
     def close(self, conn: int) -> Peer | None:
-        """Take the connection out; None if it is not there."""
+        """Take the connection out; None if it is not there, or was closed already."""
         peer = self._peers.pop(conn, None)
-        if peer is not None and self._by_text.get(peer.peer) == conn:
+        if peer is None:
+            return None
+        if self._by_text.get(peer.peer) == conn:
             del self._by_text[peer.peer]
+        self._closed[conn] = peer
+        if len(self._closed) > CLOSED:
+            del self._closed[next(iter(self._closed))]
         return peer
 
     def _keep(self, peer: Peer) -> Peer:
@@ -146,14 +156,33 @@ class OpenPeers:
         return peer
 
     def state(self) -> dict[str, object]:
-        """What a resume needs, JSON-able; at most `OPEN_PEERS` and `ATTEMPTS` entries."""
-        peers = [[p.conn, p.peer, p.direction, p.connection_type, p.opened_ns, p.ending] for p in self._peers.values()]
-        return {"peers": peers, "attempts": [[text, kind] for text, kind in self._attempts.items()]}
+        """What a resume needs, JSON-able; at most `OPEN_PEERS`, `CLOSED` and `ATTEMPTS` entries."""
+        return {
+            "peers": [_row(peer) for peer in self._peers.values()],
+            "closed": [_row(peer) for peer in self._closed.values()],
+            "attempts": [[text, kind] for text, kind in self._attempts.items()],
+        }
 
-    def restore(
-        self, peers: Iterable[tuple[int, str, str, str, int, str]], attempts: Iterable[tuple[str, str]]
-    ) -> None:
-        """Take up what `state` gave, in its order."""
-        for conn, text, direction, kind, opened_ns, ending in peers:
-            self._keep(Peer(conn, text, direction, kind, opened_ns, ending))
-        self._attempts.update(attempts)
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Take up what `state` gave, in its order; KeyError, TypeError or ValueError when it is something else."""
+        for peer in map(_peer_of, _rows(state["peers"])):
+            self._keep(peer)
+        for peer in map(_peer_of, _rows(state["closed"])):
+            self._closed[peer.conn] = peer
+        for text, kind in _rows(state["attempts"]):
+            self._attempts[str(text)] = str(kind)
+
+
+def _row(peer: Peer) -> list[object]:
+    return [peer.conn, peer.peer, peer.direction, peer.connection_type, peer.opened_ns, peer.ending]
+
+
+def _peer_of(row: list[object]) -> Peer:
+    conn, text, direction, kind, opened_ns, ending = row
+    return Peer(int(str(conn)), str(text), str(direction), str(kind), int(str(opened_ns)), str(ending))
+
+
+def _rows(value: object) -> list[list[object]]:
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        raise TypeError("not a list of rows")
+    return value
