@@ -145,9 +145,11 @@ class _Layout:
                 raise DamagedFrameError(f"a block has a column of unknown type {typ!r}")
             self.columns.append((name, typ, dtype_of(typ)))
         names = {name for name, _, _ in self.columns}
-        if len(names) != len(self.columns) or len(names) > MAX_COLUMNS or ("time_ns", "i64") not in {
-            (name, typ) for name, typ, _ in self.columns
-        }:
+        if (
+            len(names) != len(self.columns)
+            or len(names) > MAX_COLUMNS
+            or ("time_ns", "i64") not in {(name, typ) for name, typ, _ in self.columns}
+        ):
             raise DamagedFrameError("a block's columns are not distinct, or have no time")
         self.texts = sum(typ == "str" for _, typ, _ in self.columns)
         self.blobs = sum(typ == "bytes" for _, typ, _ in self.columns)

@@ -94,6 +94,7 @@ def pack_frame(
     kind: int,
     payload: bytes,
     compressor: zstandard.ZstdCompressor | None = None,
+    *,
     rows: int = 0,
     tag: int = 0,
     span: tuple[int, int] = (0, 0),
