@@ -1,0 +1,46 @@
+"""Several sources as one stream of slices, always from the source that is furthest behind in event time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from watchdog.core.batch import Slice
+from watchdog.core.source import Source
+
+IDLE_S = 0.25  # between two rounds in which no source had anything new
+_START = -(1 << 63)
+
+
+def merged(
+    sources: Sequence[Source],
+    on_progress: Callable[[float], None] | None = None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Iterator[Slice]:
+    """Slices of all sources until all have ended; the source with the lowest watermark goes first.
+
+    So sources stay together in event time, and what the engine has to keep open is bounded. A source that has
+    nothing new for now is passed over until the others were asked; when none has anything, `wait(IDLE_S)` is called.
+    Ties go to the source named first. on_progress: told the mean share of all inputs read, 0.0 to 1.0.
+    """
+    watermarks = [_START] * len(sources)
+    idle: set[int] = set()
+    while True:
+        alive = [at for at, source in enumerate(sources) if not source.ended]
+        ready = [at for at in alive if at not in idle]
+        if not alive:
+            break
+        if not ready:
+            wait(IDLE_S)
+            idle.clear()
+            continue
+        chosen = min(ready, key=lambda at: (watermarks[at], at))
+        slice_ = sources[chosen].poll()
+        if slice_ is None:
+            idle.add(chosen)
+            continue
+        idle.clear()
+        watermarks[chosen] = max(watermarks[chosen], slice_.until_ns)
+        yield slice_
+        if on_progress is not None:
+            on_progress(sum(source.progress for source in sources) / len(sources))

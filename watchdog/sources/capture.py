@@ -1,0 +1,136 @@
+"""`capture:DIR`: the files that Bitcoin Core writes with -capturemessages, read once or followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from watchdog.core.batch import Batch, Slice
+from watchdog.core.enrich import Enricher
+from watchdog.core.errors import SourceError, StateError
+from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.sources.capture_batches import BatchMaker
+from watchdog.sources.capture_merge import CaptureMerge, Cut
+from watchdog.sources.capture_rows import message_rows
+from watchdog.sources.capture_tree import ArchiveTree, CaptureTree, DiskTree
+from watchdog.sources.connections import ConnectionTracker
+
+ARCHIVE_ENDINGS: Final = (".tar", ".tar.xz", ".tar.gz")
+KINDS: Final[frozenset[str]] = frozenset(
+    [
+        "net:inbound_message",
+        "net:outbound_message",
+        "net:inbound_connection",
+        "net:outbound_connection",
+        "net:closed_connection",
+        "p2p:version",
+        "p2p:addr",
+        "p2p:addr_entry",
+        "p2p:inv",
+        "p2p:getdata",
+        "p2p:notfound",
+        "p2p:headers",
+        "p2p:getheaders",
+        "p2p:getblocks",
+        "p2p:ping",
+        "p2p:pong",
+        "p2p:feefilter",
+        "p2p:sendcmpct",
+        "p2p:cmpctblock",
+        "p2p:getblocktxn",
+        "p2p:blocktxn",
+        "p2p:tx",
+        "p2p:block",
+        "p2p:getaddr",
+        "p2p:mempool",
+        "p2p:reject",
+        "p2p:filter",
+        "p2p:cf",
+        "p2p:unknown",
+        "p2p:malformed",
+        "source:gap",
+    ]
+)
+
+
+class CaptureSource:
+    """A -capturemessages tree (or a tar of one) as slices, all files merged by time.
+
+    A finite read gives slices of about 20,000 messages and at most 15 minutes; when following, what is there. The
+    last slice of a finite read has the watermark END_OF_TIME_NS. A resumed source gives exactly what
+    was not given yet.
+    """
+
+    def __init__(self, path: str, options: SourceOptions, name: str = "", tree: CaptureTree | None = None) -> None:
+        """path: the folder of peer folders, or an archive (see ARCHIVE_ENDINGS).
+
+        name: `capture:PATH` unless given. tree: read this instead of what lies at path. SourceError when there is
+        nothing to read, StateError when options.position is damaged.
+        """
+        self._name = name or f"capture:{path}"
+        archive = path.endswith(ARCHIVE_ENDINGS)
+        position = options.position
+        self._tracker = ConnectionTracker() if position is None else ConnectionTracker.resumed(_part(position, "who"))
+        self._follow = options.follow and not archive
+        files = None if position is None else _part(position, "read")
+        self._merge = CaptureMerge(tree or (ArchiveTree(path) if archive else DiskTree(path)), self._follow, files)
+        if not self._follow and not self._merge.bytes_total:
+            raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
+        self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists))
+        self._until_ns = 0
+        self._ended = position is not None and bool(position.get("ended")) and not self._follow
+
+    @property
+    def name(self) -> str:
+        """As given on the command line."""
+        return self._name
+
+    @property
+    def ended(self) -> bool:
+        """Whether a finite read is over."""
+        return self._ended
+
+    @property
+    def progress(self) -> float:
+        """Share of the known bytes that was given, 0.0 to 1.0."""
+        if self._ended:
+            return 1.0
+        return min(1.0, max(0, self._merge.bytes_taken) / max(1, self._merge.bytes_total))
+
+    def poll(self) -> Slice | None:
+        """The next slice, None when there is nothing new (for good if `ended`)."""
+        if self._ended:
+            return None
+        cut = self._merge.cut()
+        if not self._follow and self._merge.empty:
+            return self._last(cut)
+        return self._slice(self._batches(cut), cut.until_us * 1000) if cut else None
+
+    def close(self) -> None:
+        """Nothing is held open between polls."""
+
+    def _last(self, cut: Cut | None) -> Slice:
+        batches = self._batches(cut, ended=True) if cut else []
+        self._ended = True
+        tails = self._merge.tails()
+        if tails:
+            batches.append(self._maker.damage(tails))
+        return self._slice(batches, END_OF_TIME_NS)
+
+    def _batches(self, cut: Cut, ended: bool = False) -> list[Batch]:
+        batches = [self._maker.damage(cut.damage)] if cut.damage else []
+        if cut.folders:
+            batches += self._maker.batches(message_rows(cut, self._tracker, ended))
+        return batches
+
+    def _slice(self, batches: list[Batch], until_ns: int) -> Slice:
+        self._until_ns = max(self._until_ns, until_ns)
+        position = {"read": self._merge.position(), "who": self._tracker.position(), "ended": self._ended}
+        return Slice(self._name, tuple(batches), self._until_ns, position)
+
+
+def _part(position: Mapping[str, object], name: str) -> Mapping[str, object]:
+    part = position.get(name)
+    if not isinstance(part, Mapping):
+        raise StateError(f"position of a capture source is damaged: expected {name!r}")
+    return part

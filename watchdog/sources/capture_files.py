@@ -1,0 +1,223 @@
+"""Walking one capture file: record headers, chunks in memory, torn tails, the exact byte to go on from.
+
+A record (Bitcoin Core src/net.cpp, CaptureMessageToFile): time u64 in microseconds, message type 12 bytes
+padded with NUL, payload length u32, payload; little endian.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from watchdog.sources.capture_tree import CaptureTree
+
+HEADER_BYTES: Final = 24
+MAX_PAYLOAD: Final = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
+MAX_TIME_US: Final = (1 << 63) // 1000 - 1  # event time in nanoseconds has to fit an int64
+PENDING_LIMIT: Final = 8 * 1024 * 1024  # bytes of one file held in memory ahead of the merge; holds the largest record
+_SIZE = Struct("<I").unpack_from
+_TIME = np.arange(8)
+
+
+def walk(data: bytes) -> tuple[list[int], int, bool]:
+    """Starts of the whole records in `data`, where the rest begins, and whether the rest is impossible.
+
+    Impossible: a payload larger than any message may be; nothing after it can be trusted.
+    """
+    starts: list[int] = []
+    append, size_at = starts.append, _SIZE
+    at, end = 0, len(data)
+    last = end - HEADER_BYTES
+    while at <= last:
+        (size,) = size_at(data, at + 20)
+        if size > MAX_PAYLOAD:
+            return starts, at, True
+        following = at + 24 + size
+        if following > end:
+            break
+        append(at)
+        at = following
+    return starts, at, False
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """Whole records of one stretch of a file: raw bytes, starts in them, merge times."""
+
+    data: bytes
+    base: int  # where `data` begins in the file
+    starts: NDArray[np.int64]
+    end: int  # in `data`, after the last whole record
+    clock_us: list[int]  # time that the merge goes by: never steps back within a file
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Consecutive records taken from one file: bytes from the first header to the last payload's end."""
+
+    data: bytes
+    starts: NDArray[np.int64]  # of the headers, in `data`
+    fresh: bool  # begins at byte 0 of the file
+
+
+class CaptureFile:
+    """One file of the tree as the merge sees it: what was taken, what is in memory, what is known to come.
+
+    offset: the byte after the last record taken (the resume position). torn: an impossible record was
+    found at the end of what is in memory; the file is not read beyond it.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_loaded",
+        "_row",
+        "clock_us",
+        "folder",
+        "offset",
+        "queued",
+        "received",
+        "size",
+        "skip_us",
+        "torn",
+    )
+
+    def __init__(self, folder: str, received: bool, offset: int = 0, clock_us: int = 0, skip_us: int = 0) -> None:
+        """offset, clock_us: where to go on. skip_us: records before this merge time were taken in an earlier run."""
+        self.folder = folder
+        self.received = received
+        self.offset = offset
+        self.clock_us = clock_us
+        self.skip_us = skip_us
+        self.size = 0
+        self.torn = False
+        self.queued = False  # kept by the merge: whether it waits there
+        self._chunks: list[Chunk] = []
+        self._loaded = offset
+        self._row = 0  # first record of the first chunk that was not taken
+
+    @property
+    def next_us(self) -> int | None:
+        """Merge time of the next record in memory, None when nothing is."""
+        return self._chunks[0].clock_us[self._row] if self._chunks else None
+
+    @property
+    def known_us(self) -> int:
+        """Merge time of the last record in memory (or taken)."""
+        return self._chunks[-1].clock_us[-1] if self._chunks else self.clock_us
+
+    @property
+    def pending(self) -> int:
+        """Bytes held in memory."""
+        return sum(chunk.end for chunk in self._chunks)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no byte of the known size is worth reading."""
+        return self.torn or self._loaded >= self.size
+
+    @property
+    def tail(self) -> int:
+        """Bytes of the known size after the last whole record."""
+        return max(0, self.size - self._loaded_end)
+
+    @property
+    def _loaded_end(self) -> int:
+        last = self._chunks[-1] if self._chunks else None
+        return last.base + last.end if last else self.offset
+
+    def grow(self, size: int) -> bool:
+        """Note the size of the file now; True when there is something new to read.
+
+        A file that shrank was replaced: it is read from its start.
+        """
+        if size < self.offset:
+            self.offset, self._loaded, self.torn = 0, 0, False
+            self._chunks.clear()
+            self._row = 0
+        grown = size != self.size
+        self.size = size
+        if grown and not self.torn:
+            self._loaded = self._loaded_end  # the torn tail, if any, is read again with what came after
+        return grown and not self.torn
+
+    def fill(self, tree: CaptureTree, until_us: int, step: int) -> bool:
+        """Read ahead until a record at or after `until_us` is in memory; False when the limit stopped it.
+
+        step: bytes of one read. At the limit of memory for one file the caller has to merge less far.
+        """
+        while not self.exhausted and (not self._chunks or self._chunks[-1].clock_us[-1] < until_us):
+            if self.pending >= PENDING_LIMIT:
+                return False
+            self._load(tree, step)
+        return True
+
+    def _load(self, tree: CaptureTree, step: int) -> None:
+        base = self._loaded_end
+        data = tree.read(self.folder, self.received, base, min(step, self.size - base))
+        starts, end, impossible = walk(data)
+        if not starts and not impossible and len(data) < self.size - base:
+            whole = HEADER_BYTES + MAX_PAYLOAD if len(data) < HEADER_BYTES else HEADER_BYTES + _SIZE(data, 20)[0]
+            data = tree.read(self.folder, self.received, base, min(whole, self.size - base))
+            starts, end, impossible = walk(data)
+        if starts:
+            impossible |= self._keep(data, base, np.array(starts, np.int64), end)
+        self.torn = impossible
+        # a tail without a whole record stays unread until the file grows
+        at_end = base + len(data) >= self.size or not data
+        self._loaded = self.size if at_end or not starts else self._loaded_end
+
+    def _keep(self, data: bytes, base: int, starts: NDArray[np.int64], end: int) -> bool:
+        """Hold the whole records of a stretch; True when one has an impossible time (it and the rest are dropped)."""
+        times = np.frombuffer(data, np.uint8)[starts[:, None] + _TIME].view("<u8")[:, 0]
+        bad = times > MAX_TIME_US
+        impossible = bool(bad.any())
+        if impossible:
+            good = int(bad.argmax())
+            end = int(starts[good])
+            starts, times = starts[:good], times[:good]
+        if len(starts):
+            clock = np.maximum(np.maximum.accumulate(times.astype(np.int64)), self.known_us)
+            self._chunks.append(Chunk(data, base, starts, end, clock.tolist()))
+            self._skip()
+        return impossible
+
+    def _skip(self) -> None:
+        """Drop what an earlier run took (files that its position did not name)."""
+        if self.skip_us and self._chunks and self._chunks[0].clock_us[self._row] < self.skip_us:
+            self.take(self.skip_us)
+
+    def take(self, until_us: int) -> list[Part]:
+        """Remove the records in memory before `until_us` (merge time), in file order."""
+        parts: list[Part] = []
+        while self._chunks:
+            chunk, first = self._chunks[0], self._row
+            stop = bisect_left(chunk.clock_us, until_us, first)
+            if stop == first:
+                break
+            total = len(chunk.starts)
+            begin = int(chunk.starts[first])
+            end = chunk.end if stop == total else int(chunk.starts[stop])
+            data = chunk.data if end - begin == len(chunk.data) else chunk.data[begin:end]
+            fresh = chunk.base + begin == 0
+            parts.append(Part(data, chunk.starts[first:stop] - begin, fresh))
+            self.offset = chunk.base + end
+            self.clock_us = chunk.clock_us[stop - 1]
+            if stop < total:
+                self._row = stop
+                break
+            self._chunks.pop(0)
+            self._row = 0
+        return parts
+
+    def times_before(self, until_us: int) -> list[int]:
+        """Merge times of the records in memory before `until_us`."""
+        times: list[int] = []
+        for number, chunk in enumerate(self._chunks):
+            first = 0 if number else self._row
+            times += chunk.clock_us[first : bisect_left(chunk.clock_us, until_us, first)]
+        return times

@@ -1,0 +1,265 @@
+"""All files of a capture tree merged by time, in bounded memory and without open files.
+
+A heap holds one entry for each file with something left, by the time of its next record. A cut chooses an end
+time, reads the files that have records before it that far ahead, and takes everything before the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from watchdog.core.errors import StateError
+from watchdog.sources.capture_files import MAX_TIME_US, CaptureFile, Part
+from watchdog.sources.capture_tree import CaptureTree
+
+TARGET_MESSAGES: Final = 20_000  # of one cut
+SPAN_LIMIT_US: Final = 900_000_000  # event time of one cut; less than the silence that closes a connection
+FIRST_SPAN_US: Final = 60_000_000
+MEMORY_LIMIT: Final = 64 * 1024 * 1024  # bytes read ahead, all files together
+STEP_MIN: Final = 16 * 1024
+STEP_MAX: Final = 256 * 1024
+WATCHED_FOLDERS: Final = 2_000  # looked at in each poll; the others in turn, so many in each poll:
+WATCHED_IN_TURN: Final = 500
+MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
+
+
+@dataclass(slots=True, eq=False)
+class Damage:
+    """A file that lost records: `lost` of them (0: unknown) after `from_us`, found out at `time_us`."""
+
+    folder: str
+    from_us: int
+    time_us: int
+    lost: int
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class Cut:
+    """Parts of each folder (sent, received) taken by one cut; nothing before `until_us` comes any more."""
+
+    folders: dict[str, tuple[list[Part], list[Part]]]
+    until_us: int
+    damage: list[Damage] = field(default_factory=list)
+
+
+class CaptureMerge:
+    """The merge of one tree; `cut` gives the next stretch of event time."""
+
+    def __init__(self, tree: CaptureTree, follow: bool, position: Mapping[str, object] | None = None) -> None:
+        """position: as `position` gave it, or None for the start. StateError when it is not one of ours."""
+        self._tree = tree
+        self._follow = follow
+        self._files: dict[str, tuple[CaptureFile, CaptureFile]] = {}  # the folders in order of last growth
+        self._names: list[str] = []
+        self._turn = 0
+        self._heap: list[tuple[int, int, CaptureFile]] = []
+        self._pushed = 0
+        self._marks: dict[str, list[int]] = {}
+        self._span_us = FIRST_SPAN_US
+        self._skip_us = 0
+        self._seen_us = 0
+        self._last_us = 0
+        self._behind = True
+        self._damage: list[Damage] = []
+        self.bytes_total = 0
+        self.bytes_taken = 0
+        if position is not None:
+            self._resume(position)
+        self._refresh()
+        self._read_ahead()
+
+    def cut(self, refresh: bool = True) -> Cut | None:
+        """The next stretch, or None when nothing is there (yet)."""
+        ceiling = MAX_TIME_US + 1
+        if self._follow and not self._behind:
+            seen = self._seen_us
+            news = self._refresh() if refresh else False
+            self._read_ahead()
+            # what is new may still be overtaken by another file that was looked at earlier: one poll of patience
+            ceiling = (seen if news else self._seen_us) + 1
+        result = self._cut(ceiling)
+        if self._behind:
+            self._behind = any(not file.exhausted for _, _, file in self._heap)
+        return result
+
+    @property
+    def empty(self) -> bool:
+        """Whether all that is known of was taken."""
+        return not self._heap
+
+    def tails(self) -> list[Damage]:
+        """Files that end in a torn record; for the end of a finite read."""
+        last = self._last_us
+        return [
+            Damage(file.folder, file.clock_us or last, last, 1, "torn-record")
+            for pair in self._files.values()
+            for file in pair
+            if file.tail and not file.torn
+        ]
+
+    def position(self) -> dict[str, object]:
+        """Where to go on, JSON-able: the bytes taken of each file, and the time before which all was taken."""
+        return {"files": dict(self._marks), "taken_us": self._skip_us, "span_us": self._span_us}
+
+    def _resume(self, position: Mapping[str, object]) -> None:
+        files, taken, span = position.get("files"), position.get("taken_us"), position.get("span_us")
+        if not isinstance(files, Mapping) or not isinstance(taken, int) or not isinstance(span, int):
+            raise StateError("position of a capture source is damaged: expected files, taken_us and span_us")
+        for folder, mark in files.items():
+            if not isinstance(mark, list | tuple) or len(mark) != 4 or not all(isinstance(n, int) for n in mark):
+                raise StateError(f"position of a capture source is damaged at folder {str(folder)!r}")
+            self._marks[str(folder)] = list(mark)
+        self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
+        self._seen_us = taken
+
+    def _refresh(self) -> bool:
+        """Look for new folders and for growth; True when there is something new."""
+        news = False
+        for folder in self._tree.folders():
+            mark = self._marks.get(folder)
+            sent_at, sent_us, received_at, received_us = mark or (0, 0, 0, 0)
+            skip = 0 if mark else self._skip_us
+            self._files[folder] = (
+                CaptureFile(folder, False, sent_at, sent_us, skip),
+                CaptureFile(folder, True, received_at, received_us, skip),
+            )
+            self._names.append(folder)
+            news |= self._look(folder)
+        for folder in self._due():
+            if self._look(folder):
+                news = True
+                self._files[folder] = self._files.pop(folder)
+        return news
+
+    def _due(self) -> list[str]:
+        if not self._follow:
+            return []
+        due = list(islice(reversed(self._files), WATCHED_FOLDERS))
+        if len(self._names) > WATCHED_FOLDERS:
+            self._turn = self._turn % len(self._names)
+            due += self._names[self._turn : self._turn + WATCHED_IN_TURN]
+            self._turn += WATCHED_IN_TURN
+        return due
+
+    def _look(self, folder: str) -> bool:
+        news = False
+        for file in self._files[folder]:
+            before = file.size
+            if file.grow(self._tree.size(folder, file.received)):
+                news = True
+                self.bytes_total += file.size - before
+                if not before:
+                    self.bytes_taken += min(file.offset, file.size)
+                if not file.queued:
+                    self._push(file, self._peek(file))
+        return news
+
+    def _peek(self, file: CaptureFile) -> int:
+        """Merge time of the next record, or a time before it."""
+        head = self._tree.read(file.folder, file.received, file.offset, 8)
+        time_us = int.from_bytes(head, "little") if len(head) == 8 else 0
+        return max(file.clock_us, time_us) if time_us <= MAX_TIME_US else file.clock_us
+
+    def _push(self, file: CaptureFile, time_us: int) -> None:
+        self._pushed += 1
+        file.queued = True
+        heappush(self._heap, (time_us, self._pushed, file))
+
+    def _step(self) -> int:
+        return max(STEP_MIN, min(STEP_MAX, MEMORY_LIMIT // (len(self._heap) + 1)))
+
+    def _read_ahead(self) -> None:
+        """When following: hold all that is there in memory, unless it is a backlog."""
+        if not self._follow:
+            return
+        room, step = MEMORY_LIMIT, self._step()
+        for _, _, file in self._heap:
+            room -= file.size - file.offset
+            if room < 0:
+                self._behind = True
+                return
+            self._fill(file, MAX_TIME_US + 1, step)
+            self._seen_us = max(self._seen_us, file.known_us)
+        self._behind = False
+
+    def _fill(self, file: CaptureFile, until_us: int, step: int) -> bool:
+        was_torn = file.torn
+        full = file.fill(self._tree, until_us, step)
+        if file.torn and not was_torn:
+            self._damage.append(Damage(file.folder, file.known_us, file.known_us, 0, "impossible-record"))
+        return full
+
+    def _cut(self, ceiling: int) -> Cut | None:
+        heap, step = self._heap, self._step()
+        if not heap or heap[0][0] >= ceiling:
+            return None
+        start = heap[0][0]
+        end = min(start + self._span_us, ceiling)
+        until, held = end, 0
+        chosen: list[CaptureFile] = []
+        while heap and heap[0][0] < end:
+            file = heappop(heap)[2]
+            chosen.append(file)
+            if not self._fill(file, end, step):
+                end = max(file.known_us, start + 1)
+                until = min(until, file.known_us)
+            held += file.pending
+            if held > MEMORY_LIMIT:
+                end = max(start + (end - start) // 2, start + 1)
+        end = self._fitting(chosen, start, end)
+        result = Cut({}, min(until, end), self._damage)
+        for damage in self._damage:
+            damage.from_us = damage.from_us or start
+            damage.time_us = max(damage.time_us, start)
+        self._damage = []
+        for file in sorted(chosen, key=lambda one: one.folder):  # so that equal times have one order, always
+            self._take(file, end, result)
+        self._skip_us = max(self._skip_us, result.until_us)
+        return result
+
+    def _fitting(self, chosen: list[CaptureFile], start: int, end: int) -> int:
+        """An end time that keeps the cut near its target; sets the span of the next one."""
+        times: list[int] = []
+        for file in chosen:
+            times += file.times_before(end)
+        count, span = len(times), end - start
+        if count > TARGET_MESSAGES * 3 // 2:
+            middle = int(np.partition(np.array(times, np.int64), TARGET_MESSAGES)[TARGET_MESSAGES])
+            end = max(middle, start + 1)
+            self._span_us = max(1, end - start)
+        elif not self._follow or self._behind:
+            self._span_us = max(1, min(span * TARGET_MESSAGES // max(count, 1), span * 4, SPAN_LIMIT_US))
+        else:
+            self._span_us = SPAN_LIMIT_US
+        return end
+
+    def _take(self, file: CaptureFile, end: int, result: Cut) -> None:
+        before = file.offset
+        parts = file.take(end)
+        file.queued = False
+        if parts:
+            pair = result.folders.setdefault(file.folder, ([], []))
+            pair[file.received].extend(parts)
+            self._mark(file)
+            self._last_us = max(self._last_us, file.clock_us)
+        self.bytes_taken += file.offset - before
+        following = file.next_us
+        if following is not None:
+            self._push(file, following)
+        elif not file.exhausted:
+            self._push(file, file.clock_us)
+
+    def _mark(self, file: CaptureFile) -> None:
+        """Remember the byte after the last record taken; the longest silent folders are forgotten."""
+        mark = list(self._marks.pop(file.folder, (0, 0, 0, 0)))
+        mark[2 * file.received : 2 * file.received + 2] = (file.offset, file.clock_us)
+        self._marks[file.folder] = mark
+        if len(self._marks) > MARKED_FOLDERS:
+            del self._marks[next(iter(self._marks))]

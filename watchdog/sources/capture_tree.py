@@ -1,0 +1,168 @@
+"""Where capture files lie: a folder on disk, or a tar archive read into memory as it lies.
+
+The layout (Bitcoin Core src/net.cpp, CaptureMessageToFile): one folder for each peer address with ':' written
+as '_', in it `msgs_recv.dat` and `msgs_sent.dat`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import zlib
+from pathlib import Path
+from typing import IO, Protocol
+
+from watchdog.core.errors import SourceError
+
+RECEIVED_FILE = "msgs_recv.dat"
+SENT_FILE = "msgs_sent.dat"
+FILES = {SENT_FILE: False, RECEIVED_FILE: True}  # name -> written by received messages
+ARCHIVE_LIMIT = 512 * 1024 * 1024  # bytes unpacked; a larger archive is better unpacked to disk (or is a bomb)
+_READ_STEP = 4 * 1024 * 1024
+
+
+class CaptureTree(Protocol):
+    """A place that capture files are read from."""
+
+    def folders(self) -> list[str]:
+        """Names of the peer folders seen for the first time since the last call."""
+        ...
+
+    def size(self, folder: str, received: bool) -> int:
+        """Size of one file in bytes now, 0 when it does not exist (yet)."""
+        ...
+
+    def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer at the end of the file."""
+        ...
+
+
+class DiskTree:
+    """A -capturemessages tree on disk; it may grow while it is read. No file stays open."""
+
+    def __init__(self, root: str) -> None:
+        """root: the folder that holds one folder for each peer. SourceError if it cannot be listed."""
+        self.root = root
+        self._known: set[str] = set()
+        self._stamp = -1
+        self._calm = False
+        check_folder(root)
+
+    def folders(self) -> list[str]:
+        """New peer folders, by name; the listing is read only when the folder changed."""
+        try:
+            stamp = os.stat(self.root).st_mtime_ns  # noqa: PTH116 - with Path, half of a quiet poll is making objects
+            if self._calm and stamp == self._stamp:
+                return []
+            with os.scandir(self.root) as entries:
+                found = [entry.name for entry in entries if entry.name not in self._known and entry.is_dir()]
+        except OSError as error:
+            raise SourceError(f"cannot list the capture folder {self.root!r}: {error.strerror}") from error
+        # a folder made within the same tick of the file system's clock would not change the stamp again,
+        # so a stamp is believed only after a second listing
+        self._calm = stamp == self._stamp
+        self._stamp = stamp
+        self._known.update(found)
+        return sorted(found)
+
+    def size(self, folder: str, received: bool) -> int:
+        """Size of one file in bytes; a folder that was removed counts as empty."""
+        try:
+            return os.stat(self._path(folder, received)).st_size  # noqa: PTH116 - as above
+        except OSError:
+            return 0
+
+    def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`; SourceError when the file cannot be read."""
+        path = self._path(folder, received)
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+                file.seek(offset)
+                return file.read(count) or b""
+        except OSError as error:
+            raise SourceError(f"cannot read capture file {path!r}: {error.strerror}") from error
+
+    def _path(self, folder: str, received: bool) -> str:
+        return f"{self.root}/{folder}/{RECEIVED_FILE if received else SENT_FILE}"
+
+
+class ArchiveTree:
+    """Capture files inside a tar archive (plain, .xz or .gz), unpacked into memory in one pass."""
+
+    def __init__(self, path: str, limit: int = ARCHIVE_LIMIT) -> None:
+        """limit: bytes unpacked that are accepted. SourceError for torn, corrupt or too large archives."""
+        self._files: dict[tuple[str, bool], memoryview] = {}
+        data = _unpacked(path, limit)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+                self._index(archive, memoryview(data))
+        except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
+            raise SourceError(f"archive {path!r} is not a readable tar file: {error}") from error
+        self._new = sorted({folder for folder, _ in self._files})
+        if not self._new:
+            raise SourceError(f"archive {path!r} holds no capture files; expected <address>_<port>/{RECEIVED_FILE}")
+
+    def _index(self, archive: tarfile.TarFile, data: memoryview) -> None:
+        for member in archive:
+            parts = member.name.split("/")
+            if member.isreg() and len(parts) >= 2 and parts[-1] in FILES:
+                if member.offset_data + member.size > len(data):
+                    raise tarfile.ReadError(f"it ends inside of {member.name!r}")
+                content = data[member.offset_data : member.offset_data + member.size]
+                self._files[parts[-2], FILES[parts[-1]]] = content
+
+    def folders(self) -> list[str]:
+        """All folders at the first call, none after that."""
+        new, self._new = self._new, []
+        return new
+
+    def size(self, folder: str, received: bool) -> int:
+        """Size of one file in bytes."""
+        content = self._files.get((folder, received))
+        return 0 if content is None else len(content)
+
+    def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`."""
+        content = self._files.get((folder, received))
+        return b"" if content is None else bytes(content[offset : offset + count])
+
+
+def check_folder(root: str) -> None:
+    """SourceError, with the likely place, unless `root` is a folder that can hold capture files."""
+    path = Path(root)
+    if not path.exists():
+        raise SourceError(f"no such folder: {root!r}; expected the node's message_capture folder")
+    if not path.is_dir():
+        raise SourceError(f"not a folder: {root!r}; a capture source wants the node's message_capture folder")
+    for inner in ("message_capture", "capture", *(f"{chain}/message_capture" for chain in ("regtest", "signet"))):
+        if (path / inner).is_dir():
+            raise SourceError(f"{root!r} holds no peer folders; did you mean {str(path / inner)!r}?")
+
+
+def _unpacked(path: str, limit: int) -> bytes:
+    """The whole tar archive, decompressed; never more than `limit` bytes."""
+    parts: list[bytes] = []
+    total = 0
+    try:
+        with _opened(path) as stream:
+            while part := stream.read(_READ_STEP):
+                total += len(part)
+                if total > limit:
+                    wanted = f"{limit >> 20} MiB; unpack it and use capture:DIR"
+                    raise SourceError(f"archive {path!r} unpacks to more than {wanted}")
+                parts.append(part)
+    except (lzma.LZMAError, EOFError, zlib.error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SourceError(f"cannot read archive {path!r}: torn or corrupt after {total} bytes: {reason}") from error
+    return b"".join(parts)
+
+
+def _opened(path: str) -> IO[bytes]:
+    if path.endswith(".xz"):
+        return lzma.open(path)
+    if path.endswith(".gz"):
+        return gzip.open(path)  # type: ignore[return-value]  # GzipFile is an IO[bytes] in all but its declared base
+    return Path(path).open("rb")

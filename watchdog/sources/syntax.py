@@ -1,0 +1,105 @@
+"""The text that names a source on the command line: `capture:DIR`, `log:FILE`, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from watchdog.core.errors import SourceError
+from watchdog.core.source import Source, SourceOptions
+from watchdog.sources.recording_folder import PARTS, open_recording, position_of
+
+SYNTAX: Final = {
+    "capture": "capture:DIR",
+    "snapshots": "snapshots:FILE",
+    "log": "log:FILE",
+    "events": "events:FILE",
+    "recording": "recording:DIR",
+}
+
+
+def open_source(text: str, options: SourceOptions) -> Source:
+    """The source that `text` names; its name is `text`. SourceError says what is wrong, and what was perhaps meant.
+
+    options.position: of this source. A recording is several sources: see `open_sources`.
+    """
+    scheme, path = split_source(text)
+    if scheme == "recording":
+        raise SourceError(f"{text!r} is several sources; it cannot be opened as one")
+    if scheme == "capture":
+        from watchdog.sources.capture import CaptureSource  # noqa: PLC0415 - only what is asked for is loaded
+
+        return CaptureSource(path, options)
+    if not Path(path).exists():
+        raise SourceError(f"{text!r}: no such file{_similar(path)}")
+    if scheme == "snapshots":
+        from watchdog.sources.snapshots import SnapshotsSource  # noqa: PLC0415 - only what is asked for is loaded
+
+        return SnapshotsSource(path, options)
+    if scheme == "log":
+        from watchdog.sources.debuglog import DebugLogSource  # noqa: PLC0415 - only what is asked for is loaded
+
+        return DebugLogSource(path, options)
+    from watchdog.sources.events_file import EventsFileSource  # noqa: PLC0415 - only what is asked for is loaded
+
+    return EventsFileSource(path, options)
+
+
+def open_sources(texts: Sequence[str], options: SourceOptions) -> list[Source]:
+    """All sources that the texts name; a recording gives one for each part that somebody reads.
+
+    options.position: maps names of sources to their positions, or None. SourceError when two have one name.
+    """
+    sources: list[Source] = []
+    for text in texts:
+        scheme, path = split_source(text)
+        if scheme == "recording":
+            sources += open_recording(path, options)
+        else:
+            sources.append(open_source(text, replace(options, position=position_of(options, text))))
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise SourceError(f"source {name!r} is given twice")
+    return sources
+
+
+def split_source(text: str) -> tuple[str, str]:
+    """Scheme and path of a source text; SourceError when it is not one."""
+    scheme, colon, path = text.partition(":")
+    if not colon:
+        raise SourceError(f"{text!r} is not a source{_meant(text)}")
+    if scheme not in SYNTAX:
+        close = get_close_matches(scheme, SYNTAX, 1)
+        hint = f"did you mean {f'{close[0]}:{path}'!r}?" if close else f"expected one of {', '.join(SYNTAX.values())}"
+        raise SourceError(f"unknown kind of source {scheme!r} in {text!r}; {hint}")
+    if not path:
+        raise SourceError(f"{text!r} lacks a path; expected {SYNTAX[scheme]}")
+    return scheme, path
+
+
+def _meant(text: str) -> str:
+    """The source that a bare path probably is."""
+    path = Path(text)
+    scheme = ""
+    if path.is_dir():
+        parts = {name for names in PARTS.values() for name in names}
+        scheme = "recording" if any((path / name).exists() for name in parts) else "capture"
+    elif path.exists():
+        scheme = "snapshots" if ".jsonl" in path.name else "log" if ".log" in path.name else "events"
+    expected = ", ".join(SYNTAX.values())
+    return f"; did you mean {f'{scheme}:{text}'!r}?" if scheme else f"; expected one of {expected}"
+
+
+def _similar(path: str) -> str:
+    """A file of nearly the same name in the same folder, as a hint."""
+    folder = Path(path).parent
+    try:
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    except OSError:
+        names = []
+    close = get_close_matches(Path(path).name, names, 1)
+    return f"; did you mean {str(folder / close[0])!r}?" if close else ""
