@@ -1,0 +1,1 @@
+"""What several tests build on: events made by hand, rules from text, slow but plain references."""

@@ -1,0 +1,18 @@
+"""Rules from text, as plans."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from textwrap import dedent
+
+from rules.load import load
+from watchdog.core.plan import RulePlan
+
+
+def plans(text: str) -> tuple[RulePlan, ...]:
+    """The plans of a rule file with this content."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rules.yaml"
+        path.write_text(dedent(text), encoding="utf-8")
+        return load([path], packs=False).plans
