@@ -1,0 +1,54 @@
+"""Checkpoint files: all that a replay needs to go on exactly where it stopped, written whole or not at all."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from watchdog.core.errors import StateError
+from watchdog.service.whole_file import write_whole
+
+MAGIC = b"watchdog checkpoint 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """rules: digest of the rule set. sources: as given. positions: by source name. times in ns."""
+
+    rules: str
+    sources: tuple[str, ...]
+    node: str
+    asmap: str
+    positions: Mapping[str, Mapping[str, object]]
+    engine: bytes
+    book: bytes
+    events: int = 0
+    first_event_ns: int | None = None
+    last_event_ns: int | None = None
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace `path` atomically: a temporary file beside it, fsync, rename. OSError when the disk refuses."""
+    body = msgspec.msgpack.encode(checkpoint)
+    write_whole(path, MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in `path`; StateError with place and reason when it is none or damaged."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise StateError(f"checkpoint '{path}': {(error.strerror or 'cannot be read').lower()}") from None
+    if not raw.startswith(MAGIC):
+        raise StateError(f"checkpoint '{path}': not a checkpoint of this version; remove it to start anew")
+    body = raw[len(MAGIC) + 4 :]
+    if raw[len(MAGIC) : len(MAGIC) + 4] != zlib.crc32(body).to_bytes(4, "little"):
+        raise StateError(f"checkpoint '{path}': checksum does not fit, the file is damaged; remove it to start anew")
+    try:
+        return msgspec.msgpack.decode(body, type=Checkpoint)
+    except msgspec.DecodeError as error:
+        raise StateError(f"checkpoint '{path}': {error}; remove it to start anew") from None

@@ -1,0 +1,203 @@
+"""Replay: sources in, incidents out, as fast as it goes or paced by event time; can stop and go on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alerts.book import IncidentBook
+from alerts.incident import Incident
+from alerts.render import as_line, as_object, table
+from rules.load import RuleSet, load
+from watchdog.core.errors import StateError
+from watchdog.core.plan import RulePlan
+from watchdog.core.source import Source, SourceOptions
+from watchdog.engine.engine import Engine
+from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from watchdog.service.merge import merged
+from watchdog.service.pace import Clock, Pace, SystemClock
+from watchdog.service.run import Run
+from watchdog.sources.syntax import open_sources
+
+CHECKPOINT_EVERY_S = 10.0
+ALWAYS_WANTED = frozenset({"source:gap", "source:heartbeat", "node:started", "node:stopped"})
+"""What the engine itself reads: it must know of gaps and restarts, whatever the rules are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What a replay is run with.
+
+    rules: files and folders, after the shipped packs unless `packs` is False. asmap: a file of Core's format. node: the
+    name that events carry. speed: seconds of event time in a real second, None for as fast as it goes. checkpoint:
+    a file to keep the state in; if it exists, the replay goes on from there.
+    """
+
+    rules: Sequence[Path] = ()
+    packs: bool = True
+    asmap: str | None = None
+    node: str = "node"
+    speed: float | None = None
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a replay stands. share: of the input, 0 to 1; time_ns: latest event time, None before the first event."""
+
+    share: float
+    time_ns: int | None
+    events: int
+    incidents: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """What came of it. finished: False when it was stopped before the end of the input."""
+
+    incidents: Sequence[Incident]
+    titles: Mapping[str, str]
+    events: int
+    first_event_ns: int | None
+    last_event_ns: int | None
+    finished: bool
+
+    def lines(self) -> str:
+        """One JSON object a line, by opening time."""
+        return "".join(f"{as_line(one, self.titles.get(one.rule, ''))}\n" for one in self.incidents)
+
+    def objects(self) -> list[dict[str, object]]:
+        """The same as data."""
+        return [as_object(one, self.titles.get(one.rule, "")) for one in self.incidents]
+
+    def table(self, width: int, *, colour: bool = False) -> str:
+        """For people: at most `width` columns."""
+        return table(self.incidents, width, colour=colour)
+
+
+def replay(
+    sources: Sequence[str],
+    options: ReplayOptions,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
+) -> ReplayResult:
+    """Run the rules over the sources until they end or `stopped()` says so.
+
+    With a checkpoint file that exists the replay goes on where that one stopped; the file is removed once the input has
+    ended. SourceError, RuleError and StateError say what is wrong with the input, the rules or the checkpoint.
+    """
+    clock = clock or SystemClock()
+    rules = load(options.rules, packs=options.packs)
+    keeper = _Keeper(tuple(sources), options, rules.hash, clock)
+    saved = keeper.saved()
+    inputs = _opened(sources, options, rules, saved.positions if saved else {})
+    try:
+        run, pace = _run(rules, options.node, inputs, saved), Pace(options.speed, clock)
+        for slice_ in merged(inputs):
+            pace.wait(slice_.until_ns, stopped)
+            run.take(slice_)
+            if progress is not None:
+                progress(_progress(run, inputs))
+            keeper.keep(run, now=stopped())
+            if stopped():
+                return _result(run, rules, finished=False)
+    finally:
+        for source in inputs:
+            source.close()
+    run.finish()
+    keeper.remove()
+    return _result(run, rules, finished=True)
+
+
+def wanted_kinds(plans: Sequence[RulePlan]) -> frozenset[str]:
+    """The kinds that rules or engine read: a source skips the work for all others."""
+    return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
+
+
+def _opened(
+    sources: Sequence[str], options: ReplayOptions, rules: RuleSet, positions: Mapping[str, Mapping[str, object]]
+) -> list[Source]:
+    source_options = SourceOptions(
+        node=options.node,
+        wanted=wanted_kinds(rules.plans),
+        position=positions or None,
+        asmap_path=options.asmap,
+        lists=rules.lists,
+    )
+    return open_sources(sources, source_options)
+
+
+def _run(rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None) -> Run:
+    engine = Engine(rules.plans, node=node, sources=[source.name for source in inputs])
+    if saved is None:
+        return Run(engine, IncidentBook())
+    engine.restore(saved.engine)
+    run = Run(engine, IncidentBook.restore(saved.book))
+    run.positions = dict(saved.positions)
+    run.events, run.first_event_ns, run.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
+    return run
+
+
+def _progress(run: Run, inputs: Sequence[Source]) -> Progress:
+    share = sum(source.progress for source in inputs) / max(len(inputs), 1)
+    return Progress(share, run.last_event_ns, run.events, run.opened)
+
+
+def _result(run: Run, rules: RuleSet, *, finished: bool) -> ReplayResult:
+    titles = {plan.id: plan.title for plan in rules.plans}
+    incidents = run.book.incidents()
+    return ReplayResult(incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished)
+
+
+class _Keeper:
+    """Keeps the checkpoint file of one replay."""
+
+    def __init__(self, sources: tuple[str, ...], options: ReplayOptions, rules: str, clock: Clock) -> None:
+        self._path, self._sources, self._rules, self._clock = options.checkpoint, sources, rules, clock
+        self._node, self._asmap = options.node, options.asmap or ""
+        self._last_s = clock.monotonic()
+
+    def saved(self) -> Checkpoint | None:
+        """The state to go on from; None without one. StateError when it belongs to another replay."""
+        if self._path is None or not self._path.exists():
+            return None
+        found = read_checkpoint(self._path)
+        checks = (
+            ("rules", found.rules, self._rules),
+            ("sources", " ".join(found.sources), " ".join(self._sources)),
+            ("node", found.node, self._node),
+            ("asmap", found.asmap, self._asmap),
+        )
+        for what, then, now in checks:
+            if then != now:
+                raise StateError(
+                    f"checkpoint '{self._path}': was made with {what} {then!r}, now {now!r}; remove it to start anew"
+                )
+        return found
+
+    def keep(self, run: Run, *, now: bool) -> None:
+        """Write the state when it is time, or at once."""
+        if self._path is None or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
+            return
+        state = Checkpoint(
+            rules=self._rules,
+            sources=self._sources,
+            node=self._node,
+            asmap=self._asmap,
+            positions=dict(run.positions),
+            engine=run.engine.snapshot(),
+            book=run.book.snapshot(),
+            events=run.events,
+            first_event_ns=run.first_event_ns,
+            last_event_ns=run.last_event_ns,
+        )
+        write_checkpoint(self._path, state)
+        self._last_s = self._clock.monotonic()
+
+    def remove(self) -> None:
+        """The replay is complete: nothing is left to go on with."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
