@@ -1,0 +1,139 @@
+"""What an evaluation says of incidents and labels that were made up for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alerts.book import IncidentBook
+from alerts.incident import Incident
+from watchdog.core.errors import SourceError
+from watchdog.core.finding import Attack, Finding, Severity
+from watchdog.service.evaluate import RecordingScore, evaluate, folder_of, score
+from watchdog.service.labels import Label
+from watchdog.service.replay import ReplayOptions, ReplayResult
+from watchdog.service.scorecard import as_data, as_text
+
+SECOND = 1_000_000_000
+HOUR = 3600
+START = 1_768_208_400
+FLOOD = Label("addr_flood", "addr-flooding", START + HOUR, START + 2 * HOUR, ("136.43.0.0/16", "28.55.4.251"))
+WARM_UP = Label("node_start", "benign", START, START + 900, ("1.2.3.4",))
+
+
+def incident(
+    opened: float,
+    attack: Attack = "addr-flooding",
+    severity: Severity = "warning",
+    entities: tuple[str, ...] = (),
+    resolved: float | None = None,
+) -> Incident:
+    """An incident opened (and resolved) so many hours after the start."""
+    book = IncidentBook()
+    time_ns = int((START + opened * HOUR) * SECOND)
+    book.apply(
+        Finding(
+            rule=f"{attack}-rule",
+            attack=attack,
+            severity=severity,
+            node="node",
+            change="fire",
+            time_ns=time_ns,
+            since_ns=time_ns,
+            key={},
+            incident={},
+            entities=entities,
+            measures={},
+            summary="something happened",
+        )
+    )
+    book.drain()
+    (made,) = book.incidents()
+    return replace(made, resolved_ns=None if resolved is None else int((START + resolved * HOUR) * SECOND))
+
+
+def scored(*incidents: Incident, labels: tuple[Label, ...] = (WARM_UP, FLOOD), hours: float = 6) -> RecordingScore:
+    result = ReplayResult(incidents, {}, 1, START * SECOND, int((START + hours * HOUR) * SECOND), finished=True)
+    return score("open-x", labels, result)
+
+
+def test_an_incident_of_the_labels_class_finds_it_with_its_delay() -> None:
+    found = scored(incident(1.25, entities=("136.43.9.9",))).labels[1]
+    assert (found.found, found.delay_s, found.named) == (True, 900.0, True)
+
+
+def test_found_without_naming_anybody_who_took_part() -> None:
+    found = scored(incident(1.25, entities=("9.9.9.9",))).labels[1]
+    assert (found.found, found.named) == (True, False)
+
+
+def test_an_incident_of_another_class_counts_when_it_names_somebody() -> None:
+    found = scored(incident(1.5, "eclipse", entities=("28.55.4.251",))).labels[1]
+    assert (found.found, found.matches[0].primary) == (True, False)
+    assert scored(incident(1.5, "eclipse", entities=("9.9.9.9",))).labels[1].found is False
+
+
+def test_the_grace_after_a_label_counts_and_nothing_later() -> None:
+    assert scored(incident(2.16)).labels[1].found
+    assert not scored(incident(2.17)).labels[1].found
+
+
+def test_an_incident_that_lasts_into_a_label_finds_it_at_once_but_was_false_before() -> None:
+    result = scored(incident(0.5, resolved=1.5))
+    assert (result.labels[1].found, result.labels[1].delay_s) == (True, 0.0)
+    assert len(result.unlabelled) == 1
+
+
+def test_an_incident_that_was_over_before_the_label_does_not_find_it() -> None:
+    assert not scored(incident(0.5, resolved=0.9)).labels[1].found
+
+
+def test_alarms_outside_labels_are_counted_by_node_day_and_quiet_ones_are_not() -> None:
+    result = scored(incident(3), incident(4, "chain"), incident(5, severity="info"))
+    assert [one.attack for one in result.unlabelled] == ["addr-flooding", "chain"]
+    assert result.per_node_day == 8.0
+
+
+def test_an_alarm_within_a_label_of_another_class_that_names_nobody_is_unlabelled() -> None:
+    assert len(scored(incident(1.5, "eclipse")).unlabelled) == 1
+
+
+def test_alarms_in_a_benign_label_are_listed_apart() -> None:
+    result = scored(incident(0.1))
+    assert (len(result.unlabelled), len(result.benign), result.labels[0].found) == (0, 1, False)
+
+
+def test_the_data_says_what_the_help_promises() -> None:
+    data = as_data([scored(incident(1.25, entities=("136.43.9.9",)), incident(3))])
+    assert data["summary"] == {
+        "labels": 1,
+        "found": 1,
+        "entity_named": 1,
+        "unlabelled": 1,
+        "node_days": 0.25,
+        "unlabelled_per_node_day": 4.0,
+        "classes": {"addr-flooding": {"labels": 1, "found": 1, "entity_named": 1}},
+    }
+    (recording,) = data["recordings"] if isinstance(data["recordings"], list) else []
+    benign, flood = recording["labels"]
+    assert (benign["found"], benign["entity_named"], benign["by"]) == (None, None, None)
+    assert (flood["found"], flood["by"], flood["delay"], flood["entity_named"]) == (True, "class", 900.0, True)
+    assert [one["named"] for one in flood["incidents"]] == [True]
+    assert [one["rule"] for one in recording["unlabelled"]] == ["addr-flooding-rule"]
+
+
+def test_the_text_is_a_table_with_a_last_line_over_all() -> None:
+    lines = as_text([scored(incident(1.25, entities=("136.43.9.9",)))]).splitlines()
+    assert lines[0] == "open-x: 6h, 1 incidents"
+    assert lines[2].split() == ["addr_flood", "addr-flooding", "found", "15m", "yes", "addr-flooding-rule"]
+    assert lines[-1].startswith("1 of 1 labels found, a true entity named in 1; 0 unlabelled")
+
+
+def test_a_recording_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"recording '.*nowhere': no such folder"):
+        evaluate([str(tmp_path), str(tmp_path / "nowhere")], ReplayOptions())
+    with pytest.raises(SourceError, match=r"labels\.json': no such file"):
+        evaluate([f"recording:{tmp_path}"], ReplayOptions())
+    assert folder_of(f"recording:{tmp_path}") == tmp_path

@@ -1,0 +1,128 @@
+"""Evaluation: what the rules find of the labels of recordings, how soon, and what they say without need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alerts.incident import Incident
+from watchdog.core.errors import SourceError
+from watchdog.service.labels import BENIGN, Label, Match, grace_of, is_alarm, match, read_labels
+from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
+
+DAY_S = 86_400.0
+SCHEME = "recording:"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """What was found of one label. delay_s: from its start to the opening of the first incident that speaks of it."""
+
+    label: Label
+    matches: tuple[Match, ...]
+
+    @property
+    def benign(self) -> bool:
+        """Benign labels can be neither found nor missed."""
+        return self.label.class_ == BENIGN
+
+    @property
+    def found(self) -> bool:
+        """Whether any incident speaks of it."""
+        return bool(self.matches)
+
+    @property
+    def named(self) -> bool:
+        """Whether one of them names somebody who took part."""
+        return any(one.named for one in self.matches)
+
+    @property
+    def delay_s(self) -> float | None:
+        """Seconds, 0 when an incident was open already; None when missed."""
+        opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.matches]
+        return max(min(opened), 0.0) if opened else None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingScore:
+    """One recording. unlabelled: alarms that no label explains; benign: alarms in the span of a benign label."""
+
+    name: str
+    seconds: float
+    grace_s: float
+    incidents: int
+    labels: tuple[LabelScore, ...]
+    unlabelled: tuple[Incident, ...]
+    benign: tuple[Incident, ...]
+
+    @property
+    def per_node_day(self) -> float:
+        """Unlabelled incidents of warning and above for each day of a node."""
+        return len(self.unlabelled) * DAY_S / self.seconds if self.seconds > 0 else 0.0
+
+
+def evaluate(
+    recordings: Sequence[str],
+    options: ReplayOptions,
+    *,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> list[RecordingScore]:
+    """Replay each labelled recording (a folder, with or without `recording:`) and compare; errors as `replay`."""
+    folders = [folder_of(text) for text in recordings]
+    labels = [read_labels(folder / "labels.json") for folder in folders]
+    scores = []
+    for folder, known in zip(folders, labels, strict=True):
+        name = folder.resolve().name
+        told = _teller(progress, name)
+        result = replay([f"{SCHEME}{folder}"], replace(options, checkpoint=None), progress=told)
+        scores.append(score(name, known, result))
+    return scores
+
+
+def folder_of(text: str) -> Path:
+    """The folder of a recording named on the command line; SourceError when it is none."""
+    folder = Path(text.removeprefix(SCHEME))
+    if not folder.is_dir():
+        reason = "not a folder" if folder.exists() else "no such folder"
+        raise SourceError(f"recording '{folder}': {reason}; a recording is a folder with labels.json in it")
+    return folder
+
+
+def score(name: str, labels: Sequence[Label], result: ReplayResult) -> RecordingScore:
+    """Compare the incidents of a recording with its labels."""
+    end_s = (result.last_event_ns or 0) / 1e9
+    seconds = end_s - (result.first_event_ns or 0) / 1e9
+    grace_s = grace_of(seconds)
+    scores = tuple(_label_score(label, result.incidents, end_s, grace_s) for label in labels)
+    attacks = [one for one in scores if not one.benign]
+    benign_labels = [label for label in labels if label.class_ == BENIGN]
+    unlabelled: list[Incident] = []
+    benign: list[Incident] = []
+    for incident in filter(is_alarm, result.incidents):
+        opened_s = incident.opened_ns / 1e9
+        if any(_explains(one, incident, grace_s) for one in attacks):
+            continue
+        within = any(label.covers(opened_s, grace_s) for label in benign_labels)
+        (benign if within else unlabelled).append(incident)
+    return RecordingScore(name, seconds, grace_s, len(result.incidents), scores, tuple(unlabelled), tuple(benign))
+
+
+def _label_score(label: Label, incidents: Sequence[Incident], end_s: float, grace_s: float) -> LabelScore:
+    if label.class_ == BENIGN:
+        return LabelScore(label, ())
+    found = [one for incident in incidents if (one := match(label, incident, end_s, grace_s)) is not None]
+    return LabelScore(label, tuple(sorted(found, key=lambda one: (not one.primary, one.incident.opened_ns))))
+
+
+def _explains(scored: LabelScore, incident: Incident, grace_s: float) -> bool:
+    """An alarm is explained by a label only when it opened within it, and matches it."""
+    opened_within = scored.label.covers(incident.opened_ns / 1e9, grace_s)
+    return opened_within and any(one.incident.id == incident.id for one in scored.matches)
+
+
+def _teller(progress: Callable[[str, Progress], None] | None, name: str) -> Callable[[Progress], None] | None:
+    if progress is None:
+        return None
+    tell = progress
+    return lambda step: tell(name, step)

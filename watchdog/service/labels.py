@@ -1,0 +1,149 @@
+"""Labelled recordings: what really happened in them, and which incidents speak of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from alerts.incident import RANK, Incident
+from watchdog.core.errors import SourceError
+
+GRACE_S = 600.0  # after every label: alerts that persist or come late (recordings' README: "Grant a grace")
+GRACE_SHARE = 0.2  # of a recording that is shorter than that would suit
+BENIGN = "benign"
+ANY = "*"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Label(msgspec.Struct, frozen=True, rename={"class_": "class"}):
+    """One labelled time span; start and end in unix seconds, entities are addresses, ranges or `*`."""
+
+    attack: str
+    class_: str
+    start: float
+    end: float
+    entities: tuple[str, ...]
+    note: str = ""
+
+    def covers(self, time_s: float, grace_s: float) -> bool:
+        """Whether a time lies in the label or in the grace after it."""
+        return self.start <= time_s <= self.end + grace_s
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When an incident was there: unix seconds; one that is still open ends with the recording."""
+
+    opened_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An incident that speaks of a label. primary: it names the label's class; named: it names one of its entities."""
+
+    incident: Incident
+    primary: bool
+    named: bool
+
+
+def read_labels(path: Path) -> tuple[Label, ...]:
+    """The labels in a `labels.json`; SourceError with place and reason."""
+    try:
+        labels = msgspec.json.decode(path.read_bytes(), type=tuple[Label, ...])
+    except OSError as error:
+        raise SourceError(f"labels '{path}': {(error.strerror or 'cannot be read').lower()}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SourceError(f"labels '{path}': {str(error)[:1].lower()}{str(error)[1:]}") from None
+    for place, label in enumerate(labels, 1):
+        if label.end < label.start:
+            raise SourceError(f"labels '{path}': label {place} ({label.attack!r}) ends before it starts")
+    return labels
+
+
+def grace_of(recording_s: float) -> float:
+    """Seconds of grace in a recording of that length: 10 minutes, in a short one a fifth of it."""
+    return min(GRACE_S, GRACE_SHARE * recording_s)
+
+
+def span_of(incident: Incident, end_s: float) -> Span:
+    """From opening to resolution, or to the recording's end."""
+    ended_s = end_s if incident.resolved_ns is None else incident.resolved_ns / 1e9
+    return Span(incident.opened_ns / 1e9, max(ended_s, incident.opened_ns / 1e9))
+
+
+def match(label: Label, incident: Incident, end_s: float, grace_s: float) -> Match | None:
+    """Whether an incident speaks of a label: they overlap in time, and it names the class or somebody involved."""
+    span = span_of(incident, end_s)
+    if span.opened_s > label.end + grace_s or span.ended_s < label.start:
+        return None
+    named = names_entity(label.entities, incident.entities)
+    primary = incident.attack == label.class_
+    return Match(incident, primary, named) if primary or named else None
+
+
+def is_alarm(incident: Incident) -> bool:
+    """Whether somebody would have been woken: warning and above."""
+    return RANK[incident.severity] >= RANK["warning"]
+
+
+def names_entity(true: tuple[str, ...], named: Sequence[str]) -> bool:
+    """Whether one of the named entities is a true one: equal, or one lies in the other; `*` is anybody."""
+    if ANY in true:
+        return bool(named)
+    if not set(true).isdisjoint(named):
+        return True
+    truth = _truth(true)
+    return any(truth.meets(network) for text in named if (network := network_of(text)) is not None)
+
+
+class _Truth:
+    """The true ranges, by version and length, so that a look-up does not go through all of them."""
+
+    def __init__(self, entities: Sequence[str]) -> None:
+        self._networks = [network for text in entities if (network := network_of(text)) is not None]
+        self._lengths = {(network.version, network.prefixlen) for network in self._networks}
+        self._known: dict[tuple[int, int], set[int]] = {}
+
+    def meets(self, network: Network) -> bool:
+        """Whether it lies in a true range, or a true one lies in it."""
+        version, own = network.version, network.prefixlen
+        wider = [length for v, length in self._lengths if v == version and length < own]
+        return any(_head(network, length) in self._heads(version, length, length) for length in wider) or (
+            _head(network, own) in self._heads(version, own, network.max_prefixlen)
+        )
+
+    def _heads(self, version: int, length: int, longest: int) -> set[int]:
+        """First `length` bits of the true ranges that are at least as long, up to `longest`."""
+        key = (version, length if longest == length else -1 - length)
+        if key not in self._known:
+            self._known[key] = {
+                _head(network, length)
+                for network in self._networks
+                if network.version == version and length <= network.prefixlen <= longest
+            }
+        return self._known[key]
+
+
+@lru_cache(maxsize=256)
+def _truth(entities: tuple[str, ...]) -> _Truth:
+    return _Truth(entities)
+
+
+def _head(network: Network, length: int) -> int:
+    return int(network.network_address) >> (network.max_prefixlen - length)
+
+
+@lru_cache(maxsize=65_536)
+def network_of(text: str) -> Network | None:
+    """An address or range as a network; None for ASNs and overlay addresses."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None

@@ -1,0 +1,140 @@
+"""The result of an evaluation as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from alerts.incident import Incident, duration_text
+from alerts.render import time_text
+from watchdog.core.text import printable
+from watchdog.service.evaluate import DAY_S, LabelScore, RecordingScore
+from watchdog.service.labels import Match
+
+SHOWN_INCIDENTS = 20  # unlabelled ones of a recording, in the text
+
+
+def as_data(scores: Sequence[RecordingScore]) -> dict[str, object]:
+    """JSON-able; `watchdog evaluate --help` describes it."""
+    attacks = [one for score in scores for one in score.labels if not one.benign]
+    unlabelled = sum(len(score.unlabelled) for score in scores)
+    days = sum(score.seconds for score in scores) / DAY_S
+    classes = sorted({one.label.class_ for one in attacks})
+    return {
+        "recordings": [_recording(score) for score in scores],
+        "summary": {
+            **_counts(attacks),
+            "unlabelled": unlabelled,
+            "node_days": round(days, 6),
+            "unlabelled_per_node_day": round(unlabelled / days, 3) if days else 0.0,
+            "classes": {name: _counts(one for one in attacks if one.label.class_ == name) for name in classes},
+        },
+    }
+
+
+def as_text(scores: Sequence[RecordingScore]) -> str:
+    """Tables for people: one for each recording, and a last line over all."""
+    lines: list[str] = []
+    for score in scores:
+        lines += _section(score)
+    attacks = [one for score in scores for one in score.labels if not one.benign]
+    found, named = sum(one.found for one in attacks), sum(one.named for one in attacks)
+    unlabelled = sum(len(score.unlabelled) for score in scores)
+    days = sum(score.seconds for score in scores) / DAY_S
+    rate = unlabelled / days if days else 0.0
+    lines.append(
+        f"{found} of {len(attacks)} labels found, a true entity named in {named}; "
+        f"{unlabelled} unlabelled incidents of warning and above in {days:.2f} node-days ({rate:.1f} a day)"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _section(score: RecordingScore) -> list[str]:
+    lines = [
+        f"{printable(score.name)}: {duration_text(int(score.seconds * 1e9))}, {score.incidents} incidents",
+        f"  {'LABEL':<30}  {'CLASS':<15}  {'RESULT':<6}  {'DELAY':<7}  {'NAMED':<5}  RULES",
+    ]
+    for one in score.labels:
+        if one.benign:
+            continue
+        delay = "-" if one.delay_s is None else duration_text(int(one.delay_s * 1e9))
+        result, named = "found" if one.found else "MISSED", "yes" if one.named else "no"
+        rules = _rules(one.matches)
+        lines.append(
+            f"  {printable(one.label.attack):<30}  {printable(one.label.class_):<15}  {result:<6}  {delay:<7}  "
+            f"{named:<5}  {rules}"
+        )
+    lines.append(f"  unlabelled, warning and above: {len(score.unlabelled)} ({score.per_node_day:.1f} a node-day)")
+    lines += [_incident_line(incident) for incident in score.unlabelled[:SHOWN_INCIDENTS]]
+    if len(score.unlabelled) > SHOWN_INCIDENTS:
+        lines.append(f"    and {len(score.unlabelled) - SHOWN_INCIDENTS} more")
+    if score.benign:
+        lines.append(f"  in benign labels (not counted): {len(score.benign)}")
+        lines += [_incident_line(incident) for incident in score.benign[:SHOWN_INCIDENTS]]
+    return [*lines, ""]
+
+
+def _rules(matches: Sequence[Match]) -> str:
+    """Rules that speak of a label; those of another class, which only name somebody, in brackets."""
+    primary = dict.fromkeys(one.incident.rule for one in matches if one.primary)
+    others = dict.fromkeys(one.incident.rule for one in matches if not one.primary and one.incident.rule not in primary)
+    return ", ".join([*primary, *(f"({rule})" for rule in others)])
+
+
+def _incident_line(incident: Incident) -> str:
+    moment = time_text(incident.opened_ns)
+    return f"    {moment}  {incident.severity:<8}  {incident.rule}: {printable(incident.summary)}"
+
+
+def _recording(score: RecordingScore) -> dict[str, object]:
+    return {
+        "name": score.name,
+        "seconds": round(score.seconds, 6),
+        "node_days": round(score.seconds / DAY_S, 6),
+        "grace": score.grace_s,
+        "incidents": score.incidents,
+        "labels": [_label(one) for one in score.labels],
+        "unlabelled": [_incident(incident) for incident in score.unlabelled],
+        "unlabelled_per_node_day": round(score.per_node_day, 3),
+        "benign": [_incident(incident) for incident in score.benign],
+    }
+
+
+def _label(one: LabelScore) -> dict[str, object]:
+    found_by = "class" if any(match.primary for match in one.matches) else "entity" if one.found else None
+    return {
+        "attack": one.label.attack,
+        "class": one.label.class_,
+        "start": one.label.start,
+        "end": one.label.end,
+        "found": None if one.benign else one.found,
+        "by": found_by,
+        "delay": one.delay_s,
+        "entity_named": None if one.benign else one.named,
+        "incidents": [_match(match) for match in one.matches if match.primary],
+        "secondary": [_match(match) for match in one.matches if not match.primary],
+    }
+
+
+def _match(match: Match) -> dict[str, object]:
+    return {**_incident(match.incident), "named": match.named}
+
+
+def _incident(incident: Incident) -> dict[str, object]:
+    return {
+        "id": incident.id,
+        "rule": incident.rule,
+        "attack": incident.attack,
+        "severity": incident.severity,
+        "opened": incident.opened_ns / 1e9,
+        "resolved": None if incident.resolved_ns is None else incident.resolved_ns / 1e9,
+        "summary": incident.summary,
+    }
+
+
+def _counts(scores: Iterable[LabelScore]) -> dict[str, int]:
+    known = list(scores)
+    return {
+        "labels": len(known),
+        "found": sum(one.found for one in known),
+        "entity_named": sum(one.named for one in known),
+    }
