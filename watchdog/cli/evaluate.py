@@ -1,0 +1,66 @@
+"""`watchdog evaluate`: what the rules find of labelled recordings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from watchdog.cli.output import write_output
+from watchdog.cli.progress import ProgressBar
+from watchdog.cli.replay import add_rule_arguments
+from watchdog.service.evaluate import evaluate
+from watchdog.service.replay import Progress, ReplayOptions
+from watchdog.service.scorecard import as_data, as_text
+
+SUMMARY = "Replay labelled recordings and compare the incidents with the labels. Exit code 0 whatever was found."
+
+DETAILS = """\
+An incident speaks of a label when they overlap in time (a label lasts 10 minutes longer than it says; in a short
+recording a fifth of its length) and the incident has the label's class as its attack, or names somebody who took
+part. A label is found when any incident speaks of it. An incident of warning or above that does not speak of a label
+in which it opened is unlabelled; one that opened in a benign label (node_start, aftermath) is listed apart.
+
+--json prints one object:
+  recordings: list of
+    name, seconds (event time), node_days, grace (seconds), incidents (number, of any severity)
+    labels: list of
+      attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
+      delay (seconds from start to the opening of the first incident, 0 if it was open; null if missed),
+      entity_named (true, false; null for benign), incidents (those that name the class), secondary (others)
+    unlabelled: list of incidents, unlabelled_per_node_day, benign: list of incidents
+  summary: labels, found, entity_named, unlabelled, node_days, unlabelled_per_node_day, classes (class -> labels, found,
+    entity_named)
+An incident is an object: id, rule, attack, severity, opened, resolved (unix seconds, null), summary; under labels also
+named (whether it names somebody who took part)."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `watchdog evaluate`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = DETAILS
+    parser.add_argument(
+        "recordings", nargs="+", metavar="RECORDING", help="folder of a recording with labels.json in it"
+    )
+    parser.add_argument("--json", action="store_true", help="print data instead of a table")
+    add_rule_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay and compare."""
+    options = ReplayOptions(rules=args.rules, packs=not args.no_packs, asmap=args.asmap)
+    bar = ProgressBar()
+
+    def show(name: str, step: Progress) -> None:
+        bar.show(step.share, step.time_ns, step.events, step.incidents, name)
+
+    try:
+        scores = evaluate(_distinct(args.recordings), options, progress=show)
+    finally:
+        bar.clear()
+    write_output("-", f"{json.dumps(as_data(scores), indent=1)}\n" if args.json else as_text(scores))
+    return 0
+
+
+def _distinct(recordings: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(recordings))

@@ -1,0 +1,54 @@
+"""Results to a file or to standard output: whole lines or an error, never half a line."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from watchdog.service.whole_file import check_place, write_whole
+
+STDOUT = 1
+
+
+def check_output(out: str) -> None:
+    """OSError (naming the place) when nothing can be written there; asked before long work, not after it."""
+    if out != "-" and (_is_ordinary(Path(out)) or Path(out).is_dir()):
+        check_place(Path(out))
+
+
+def write_output(out: str, text: str) -> None:
+    """Write all of `text`: an ordinary file is replaced atomically, devices and pipes are written to, `-` is stdout.
+
+    When a disk is full in the middle of standard output's file, the half line is taken back before OSError is raised.
+    """
+    content = text.encode("utf-8", "backslashreplace")
+    if out == "-":
+        _write_handle(STDOUT, content)
+    elif _is_ordinary(Path(out)):
+        write_whole(Path(out), content)
+    else:
+        handle = os.open(out, os.O_WRONLY)
+        try:
+            _write_handle(handle, content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, out) from None
+        finally:
+            os.close(handle)
+
+
+def _is_ordinary(path: Path) -> bool:
+    """Whether renaming a file onto `path` is right: it is a plain file, or nothing yet."""
+    return path.is_file() or not path.exists()
+
+
+def _write_handle(handle: int, content: bytes) -> None:
+    written = 0
+    try:
+        while written < len(content):
+            written += os.write(handle, content[written : written + (1 << 20)])
+    except OSError:
+        half = written - (content.rfind(b"\n", 0, written) + 1)
+        if half and stat.S_ISREG(os.fstat(handle).st_mode):
+            os.ftruncate(handle, os.fstat(handle).st_size - half)
+        raise

@@ -1,0 +1,134 @@
+"""`watchdog replay`: recordings in, incidents out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from watchdog.cli.output import check_output, write_output
+from watchdog.cli.progress import ProgressBar
+from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
+
+SUMMARY = (
+    "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "
+    "Exit code 0 whatever was found, 2 for bad input."
+)
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `watchdog replay`."""
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="capture:DIR, snapshots:FILE, log:FILE, events:FILE or recording:DIR; several are merged in event time",
+    )
+    add_rule_arguments(parser)
+    parser.add_argument("--node", default="node", metavar="NAME", help="name of the node that was recorded")
+    parser.add_argument(
+        "--speed",
+        type=_speed,
+        default=None,
+        metavar="max|N",
+        help="seconds of event time in a real second (default: max, as fast as it goes)",
+    )
+    parser.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="keep the state here, every 10 s and on an interrupt; the same command goes on from it",
+    )
+    parser.add_argument("--table", action="store_true", help="print a table for people instead of JSON lines")
+
+
+def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which rules, and what they know of the network."""
+    parser.add_argument(
+        "--rules",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="a rule file, or a folder of *.yaml; may be given again, after the shipped packs",
+    )
+    parser.add_argument("--no-packs", action="store_true", help="leave the shipped rules out")
+    parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, then write; 130 when it was interrupted and can go on from its checkpoint."""
+    check_output(args.out)
+    options = ReplayOptions(
+        rules=args.rules,
+        packs=not args.no_packs,
+        asmap=args.asmap,
+        node=args.node,
+        speed=args.speed,
+        checkpoint=args.checkpoint,
+    )
+    bar = ProgressBar()
+
+    def show(step: Progress) -> None:
+        bar.show(step.share, step.time_ns, step.events, step.incidents)
+
+    interrupt = _Interrupt() if args.checkpoint is not None else None
+    try:
+        result = replay(args.sources, options, progress=show, stopped=interrupt.came if interrupt else lambda: False)
+    finally:
+        bar.clear()
+        if interrupt:
+            interrupt.restore()
+    if not result.finished:
+        sys.stderr.write(
+            f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
+        )
+        return INTERRUPTED
+    write_output(args.out, _text(result, table=args.table, out=args.out))
+    return 0
+
+
+def _text(result: ReplayResult, *, table: bool, out: str) -> str:
+    if not table:
+        return result.lines()
+    return result.table(shutil.get_terminal_size().columns, colour=out == "-" and sys.stdout.isatty())
+
+
+def _speed(text: str) -> float | None:
+    """`max` or a positive number."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not (math.isfinite(speed) and speed > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 'max' nor a number above 0")
+    return speed
+
+
+class _Interrupt:
+    """Notes SIGINT, so that the replay can stop between two slices, where its state is whole; a second one ends it."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._previous = signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._came:
+            raise KeyboardInterrupt
+        self._came = True
+
+    def came(self) -> bool:
+        """Whether it is time to stop."""
+        return self._came
+
+    def restore(self) -> None:
+        """Put the handler back that was there before."""
+        signal.signal(signal.SIGINT, self._previous)
