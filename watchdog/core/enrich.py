@@ -239,7 +239,8 @@ def _local(networks: Codes, high: Words, low: Words) -> Flags:
     """IsLocal: 127.0.0.0/8, 0.0.0.0/8 and ::1."""
     first = (low >> np.uint64(24)) & np.uint64(0xFF)
     answer: Flags = (networks == IPV4) & ((first == 127) | (first == 0))
-    return answer | ((networks == IPV6) & (high == 0) & (low == 1))
+    answer |= (networks == IPV6) & (high == 0) & (low == 1)
+    return answer
 
 
 def _address_groups(networks: Codes, high: Words) -> Words:

@@ -1,0 +1,52 @@
+"""Small messages of fixed layout: ping, pong, feefilter, sendcmpct, and messages without content."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from watchdog.core.batch import Column
+from watchdog.sources.wire.messages import Decoded
+from watchdog.sources.wire.part import BAD_VALUE, TRUNCATED, Part
+
+
+def bare(part: Part) -> list[Decoded]:
+    """getaddr, mempool: the message itself is all there is."""
+    return [Decoded(f"p2p:{part.type}", part.rows(np.flatnonzero(part.good)), {})]
+
+
+def ping(part: Part) -> list[Decoded]:
+    """p2p:ping; before BIP31 pings were empty."""
+    size = part.ends - part.starts
+    part.refuse((size > 0) & (size < 8), TRUNCATED)
+    rows = np.flatnonzero(part.good)
+    has_nonce = size[rows] > 0
+    nonce = np.where(has_nonce, part.u64(part.starts[rows]), np.uint64(0))
+    return [Decoded("p2p:ping", part.rows(rows), {"nonce": nonce, "has_nonce": has_nonce})]
+
+
+def pong(part: Part) -> list[Decoded]:
+    """p2p:pong."""
+    part.need(part.starts + 8)
+    rows = np.flatnonzero(part.good)
+    return [Decoded("p2p:pong", part.rows(rows), {"nonce": part.u64(part.starts[rows])})]
+
+
+def feefilter(part: Part) -> list[Decoded]:
+    """p2p:feefilter, in satoshi per 1000 virtual bytes."""
+    part.need(part.starts + 8)
+    rows = np.flatnonzero(part.good)
+    rate = part.u64(part.starts[rows]).view(np.int64)
+    return [Decoded("p2p:feefilter", part.rows(rows), {"fee_rate_sat_kvb": rate})]
+
+
+def sendcmpct(part: Part) -> list[Decoded]:
+    """p2p:sendcmpct; Core punishes an announce field other than 0 and 1."""
+    part.need(part.starts + 9)
+    announce = part.u8(part.starts)
+    part.refuse(announce > 1, BAD_VALUE)
+    rows = np.flatnonzero(part.good)
+    columns: dict[str, Column] = {
+        "announce": announce[rows] == 1,
+        "cmpct_version": part.u64(part.starts[rows] + 1),
+    }
+    return [Decoded("p2p:sendcmpct", part.rows(rows), columns)]

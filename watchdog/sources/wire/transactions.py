@@ -1,0 +1,128 @@
+"""p2p:tx: ids and sizes of transactions. One message at a time: a transaction's shape is in its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from watchdog.core.batch import Blobs, Column
+from watchdog.sources.wire.messages import Decoded
+from watchdog.sources.wire.part import BAD_TRANSACTION, TRUNCATED, Part, RefusedError, compact_at
+
+_WITNESS_SCALE = 4  # Bitcoin Core src/consensus/consensus.h: WITNESS_SCALE_FACTOR
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Ids in internal byte order, virtual size in vB, counts, and whether it carries witness data."""
+
+    txid: bytes
+    wtxid: bytes
+    vsize: int
+    inputs: int
+    outputs: int
+    witness: bool
+
+
+def _skip(raw: bytes, at: int, fixed: int) -> int:
+    """The place behind a script: its length is at `at`, and `fixed` bytes follow it."""
+    size = raw[at] if at < len(raw) else 0xFF
+    if size < 0xFD:
+        return at + 1 + size + fixed
+    size, at = compact_at(raw, at)
+    return at + size + fixed
+
+
+def _skip_inputs(raw: bytes, at: int, count: int) -> int:
+    for _ in range(count):
+        at = _skip(raw, at + 36, 4)
+    return at
+
+
+def _skip_outputs(raw: bytes, at: int) -> tuple[int, int]:
+    count, at = compact_at(raw, at)
+    for _ in range(count):
+        at = _skip(raw, at + 8, 0)
+    return count, at
+
+
+def _skip_witness(raw: bytes, at: int, inputs: int) -> tuple[bool, int]:
+    """Whether any input has witness items, and the place behind them all."""
+    found = False
+    for _ in range(inputs):
+        items, at = compact_at(raw, at)
+        found = found or items > 0
+        for _ in range(items):
+            at = _skip(raw, at, 0)
+    return found, at
+
+
+def _hash(raw: bytes) -> bytes:
+    return sha256(sha256(raw).digest()).digest()
+
+
+def parse_transaction(raw: bytes) -> Transaction:
+    """The transaction at the start of `raw`, as UnserializeTransaction reads it; RefusedError as it throws.
+
+    Every step moves on by a byte at least and stops behind the last one: work is bounded by the size.
+    """
+    inputs, at = compact_at(raw, 4)
+    start, flag = 4, 0
+    if inputs == 0 and at < len(raw) and raw[at] != 0:
+        start, flag = at + 1, raw[at]
+        inputs, at = compact_at(raw, start)
+    elif inputs == 0:
+        return _empty(raw, at + 1)
+    at = _skip_inputs(raw, at, inputs)
+    outputs, stop = _skip_outputs(raw, at)
+    at = stop
+    if flag & 1:
+        found, at = _skip_witness(raw, stop, inputs)
+        if not found:  # "Superfluous witness record"
+            raise RefusedError(BAD_TRANSACTION)
+    if flag & ~1:  # "Unknown transaction optional data"
+        raise RefusedError(BAD_TRANSACTION)
+    end = at + 4
+    if end > len(raw):
+        raise RefusedError(TRUNCATED)
+    wtxid = _hash(raw[:end])
+    if not flag:
+        return Transaction(wtxid, wtxid, end, inputs, outputs, witness=False)
+    bare = raw[:4] + raw[start:stop] + raw[at:end]
+    vsize = (len(bare) * (_WITNESS_SCALE - 1) + end + _WITNESS_SCALE - 1) // _WITNESS_SCALE
+    return Transaction(_hash(bare), wtxid, vsize, inputs, outputs, witness=True)
+
+
+def _empty(raw: bytes, at: int) -> Transaction:
+    """No inputs and a flag of 0, which is the count of outputs as well: nothing in it. Lock time at `at`."""
+    end = at + 4
+    if end > len(raw):
+        raise RefusedError(TRUNCATED)
+    hashed = _hash(raw[:end])
+    return Transaction(hashed, hashed, end, 0, 0, witness=False)
+
+
+def tx(part: Part) -> list[Decoded]:
+    """p2p:tx."""
+    rows: list[int] = []
+    found: list[Transaction] = []
+    raw = part.data.tobytes()
+    starts, ends = part.starts.tolist(), part.ends.tolist()
+    for row in np.flatnonzero(part.good).tolist():
+        try:
+            found.append(parse_transaction(raw[starts[row] : ends[row]]))
+        except RefusedError as error:
+            part.reason[row] = error.reason
+        else:
+            rows.append(row)
+    columns: dict[str, Column] = {
+        "txid": Blobs.of([one.txid for one in found]),
+        "wtxid": Blobs.of([one.wtxid for one in found]),
+        "vsize_vb": np.array([one.vsize for one in found], np.uint32),
+        "inputs": np.array([one.inputs for one in found], np.uint32),
+        "outputs": np.array([one.outputs for one in found], np.uint32),
+        "witness": np.array([one.witness for one in found], np.bool_),
+    }
+    return [Decoded("p2p:tx", part.rows(np.array(rows, np.intp)), columns)]
