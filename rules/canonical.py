@@ -88,13 +88,8 @@ def _call(tree: Call, lists: Lists) -> str:
     """`name(args where filter, option=value)`."""
     args = ", ".join(canonical(arg, lists) for arg in tree.args)
     where = f" where {canonical(tree.where, lists)}" if tree.where else ""
-    options = "".join(f", {name}={canonical(value, lists)}" for name, value in sorted(tree.options, key=_first))
+    options = "".join(sorted(f", {name.name}={canonical(value, lists)}" for name, value in tree.options))
     return f"{tree.name}({args}{where}{options})"
-
-
-def _first(option: tuple[str, Expr]) -> str:
-    """Options are told apart by name."""
-    return option[0]
 
 
 def _unary(tree: Unary, lists: Lists) -> str:

@@ -17,7 +17,7 @@ from rules.keys import LONGEST_ID, NAME, RULE_KEYS, Key
 from rules.measures import CELL_FUNCTIONS, MEASURES, Measures
 from rules.near import did_you_mean
 from rules.problem import Place, Report
-from rules.reader import Entry, Node, Scalar
+from rules.reader import Entry, Node, Scalar, Series
 from rules.rows import RowFormula, check_row
 from rules.summary import ALWAYS, check_summary
 from rules.syntax import WORDS
@@ -146,7 +146,7 @@ class _Compiler:
                 self.report.error(item.place, f"kind '{item.text}' is given twice")
             else:
                 found.append(item.text)
-        if not items and not isinstance(node, Scalar):
+        if isinstance(node, Series) and not items:
             self.report.error(node.place, "'on' names no kind")
         return tuple(sorted(found)) if len(found) == len(items) else ()
 
@@ -254,7 +254,7 @@ class _Compiler:
         if tree is None:
             return None
         try:
-            return measures.verdict(tree)
+            return measures.verdict(tree, name)
         except ExpressionError as error:
             report_flaws(node, error, self.report)
             return None
@@ -340,8 +340,11 @@ class _Compiler:
             return ""
         if self.node("summary") is None:
             return node.text.strip().replace("{", "(").replace("}", ")")
+        given = self.node("by")
+        whole = given is None or len(by) == len(values.scalars(given, "by", "", Report()))
+        known = determined(kinds, by) if whole else shared_fields(kinds)  # a broken key is one mistake, not two
         try:
-            check_summary(node.text, {*determined(kinds, by), *measures.names()})
+            check_summary(node.text, {*known, *measures.names()})
         except ExpressionError as error:
             report_flaws(node, error, self.report)
         return values.text(node, "summary", self.report)

@@ -52,11 +52,12 @@ def _given(call: Call) -> dict[str, Expr]:
     if call.where is not None:
         raise fail(call.where, "'anomalous' takes no filter", "put it into the measure")
     for name, value in call.options:
-        if name not in OPTIONS:
-            raise fail(value, f"unknown option '{name}' of anomalous", did_you_mean(name, OPTIONS, "options"))
-        if name in given:
-            raise fail(value, f"option '{name}' is given twice")
-        given[name] = value
+        if name.name not in OPTIONS:
+            hint = did_you_mean(name.name, OPTIONS, "options")
+            raise fail(name, f"unknown option '{name.name}' of anomalous", hint)
+        if name.name in given:
+            raise fail(name, f"option '{name.name}' is given twice")
+        given[name.name] = value
     return given
 
 

@@ -21,7 +21,7 @@ def numeric_call(node: Call, scope: Scope[E]) -> Typed[E]:
     if node.where is not None:
         raise fail(node.where, f"'{node.name}' takes no filter")
     if node.options:
-        raise fail(node, f"'{node.name}' has no option '{node.options[0][0]}'")
+        raise fail(node, f"'{node.name}' has no option '{node.options[0][0].name}'")
     if node.name == "if":
         return _choice(node, scope)
     if node.name in ("min", "max"):

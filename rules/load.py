@@ -119,7 +119,7 @@ class _Reading:
         """Take the sections of one file; an empty file is fine."""
         if node is None:
             return
-        table = values.table(node, "file", self.report)
+        table = values.table(node, "rule file", self.report)
         for entry in table.entries if table else ():
             name = entry.key.text
             if name not in TOP_KEYS:

@@ -64,15 +64,15 @@ class Measures:
         """Make a name known although its definition failed, so that it is reported only once."""
         self.types.setdefault(name, "int")
 
-    def verdict(self, tree: Expr) -> CellFormula:
-        """An expression that decides: fire, clear, escalate. Raises ExpressionError."""
+    def verdict(self, tree: Expr, name: str) -> CellFormula:
+        """An expression that decides; name: its key, for errors. Raises ExpressionError."""
         lowered = self._lower(tree, deciding=True)
         formula = CellFormula(lowered, {**self.types, **self.verdicts, COVERED: "bool"})
         if formula.type != "bool":
             raise fail(tree, "expected true or false, found a number", "compare it with something")
         truth = formula.constant if formula.constant is not None else settled(lowered, self.ops())
         if truth is not None:
-            raise fail(tree, f"is {'always' if truth else 'never'} true")
+            raise fail(tree, f"'{name}' is {'always' if truth else 'never'} true")
         return formula
 
     def ops(self) -> dict[str, str]:
@@ -105,7 +105,7 @@ class Measures:
     def _measure(self, name: str, call: Call) -> MeasurePlan:
         """Check a measure call and compile its value and filter."""
         if call.options:
-            raise fail(call, f"'{call.name}' has no option '{call.options[0][0]}'", "filters: sum(x where y == 1)")
+            raise fail(call, f"'{call.name}' has no option '{call.options[0][0].name}'", "filters: sum(x where y == 1)")
         op: MeasureOp = call.name  # type: ignore[assignment]  # one of MEASURES without mean, as callers checked
         if op == "count":
             return MeasurePlan(name, op, None, self._count_filter(call))

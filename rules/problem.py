@@ -43,8 +43,12 @@ class Problem:
     unreadable: bool = False
 
     def render(self) -> str:
-        """`file:line:column: message`, the source line with a caret, and the hint."""
-        parts = [f"{self.place}: {plain(self.message)}"]
+        """`file:line:column: message`, the source line with a caret, and the hint.
+
+        A file that could not be read has no lines: its name stands alone.
+        """
+        place = self.place.source.name if self.unreadable else str(self.place)
+        parts = [f"{plain(place)}: {plain(self.message)}"]
         shown = self._excerpt()
         if shown:
             parts.append(shown)

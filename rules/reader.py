@@ -119,6 +119,8 @@ def read_yaml(source: SourceText, report: Report) -> Node | None:
         return _build(source, report)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if error.context_mark and "end of stream" in (error.problem or ""):
+            mark = error.context_mark  # where the open quote is helps, where the file ends does not
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         message = (error.problem or error.context or "not valid YAML").lower()
         report.error(place, f"not valid YAML: {message}", _yaml_hint(message))
@@ -138,6 +140,10 @@ def _yaml_hint(message: str) -> str:
         return "indent with spaces, not tabs"
     if "mapping values are not allowed" in message:
         return "put text that contains ': ' in quotes"
+    if "end of stream" in message:
+        return "a quote or bracket is not closed"
+    if "expected <block end>, but found '<scalar>'" in message:
+        return "put the whole value in quotes when it starts with a quote"
     if "expected <block end>" in message:
         return "check the indentation of this line against the lines above"
     return ""

@@ -176,7 +176,7 @@ class RowScope:
     def _list(self, name: Name) -> Sequence[Any]:
         """The named list."""
         if name.name not in self.lists:
-            hint = did_you_mean(name.name, self.lists, "lists")
+            hint = did_you_mean(name.name, self.lists, "lists") or "there are no lists; define it under 'lists'"
             if self.types.get(name.name) == "text":
                 hint = f"'{name.name}' is a field; write has({name.name}, \"...\")"
             raise fail(name, f"unknown list '{name.name}'", hint)

@@ -108,7 +108,7 @@ class Call:
     name: str
     args: tuple[Expr, ...]
     where: Expr | None
-    options: tuple[tuple[str, Expr], ...]
+    options: tuple[tuple[Name, Expr], ...]
     start: int
     end: int
     depth: int
@@ -161,7 +161,7 @@ class _Parser:
         if self.next.kind == "end":
             return
         if self.next.text == "=":
-            raise self.unexpected("a single '='", "write '==' to compare")
+            raise self.unexpected("expected an operator", "write '==' to compare")
         if self.next.text in _COMPARE:
             raise self.unexpected("comparisons cannot be chained", "join two with 'and'")
         if self.next.text == "where":
@@ -274,7 +274,9 @@ class _Parser:
             tree = self.expression()
             self.expect(")")
             return tree
-        if token.kind != "name" or token.text in ("and", "or", "in", "where", "not"):
+        if token.text == "where" and token.kind == "name":
+            raise self.unexpected("expected a value", "a filter follows one: sum(x where y > 1); count takes it alone")
+        if token.kind != "name" or token.text in ("and", "or", "in", "not"):
             raise self.unexpected("expected a value")
         self.take()
         if token.text in ("true", "false"):
@@ -302,7 +304,7 @@ class _Parser:
     def call(self, name: Token) -> Expr:
         """Arguments up to the closing bracket."""
         args: list[Expr] = []
-        options: list[tuple[str, Expr]] = []
+        options: list[tuple[Name, Expr]] = []
         where: Expr | None = None
         while not self.accept(")"):
             if args or options:
@@ -310,7 +312,7 @@ class _Parser:
             if self.next.kind == "name" and self.tokens[self.at + 1].text == "=":
                 key = self.take()
                 self.take()
-                options.append((key.text, self.expression()))
+                options.append((Name(key.text, key.start, key.end), self.expression()))
                 continue
             args.append(self.expression())
             if self.accept("where"):

@@ -1,0 +1,53 @@
+"""A rule as it is in force: its keys after overrides, each with the place it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from rules.amounts import show_duration
+from rules.compile import RuleSource
+from rules.digest import rule_hash
+from rules.keys import RULE_KEY_NAMES
+from rules.problem import plain
+from rules.reader import Node, Scalar, Series
+from watchdog.core.plan import RulePlan
+
+_ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quotes
+
+
+def show_rule(plan: RulePlan, source: RuleSource) -> Iterator[str]:
+    """Lines of YAML with comments: hash, keys with their places, and what the reader worked out."""
+    yield f"# hash {rule_hash(plan)}, pane {show_duration(plan.pane_ns)}, state by {_names(plan.by)}"
+    yield f"# incidents by {_names(plan.incident)}, entities {_names(plan.entities)}"
+    yield f"{plan.id}:  # {plan.place}"
+    for name in RULE_KEY_NAMES:
+        entry = source.entries.get(name)
+        if entry is not None:
+            place = entry.key.place
+            first, *rest = _value(entry.value, "  ")
+            yield f"  {name}:{first}  # {place.source.name}:{place.line}"
+            yield from rest
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "node"
+
+
+def _value(node: Node, indent: str) -> list[str]:
+    """The value behind a key: on its line, or as a table below it."""
+    if isinstance(node, Scalar):
+        return [f" {_scalar(node)}"]
+    if isinstance(node, Series):
+        return [f" [{', '.join(_scalar(item) for item in node.items if isinstance(item, Scalar))}]"]
+    lines = [""]
+    for entry in node.entries:
+        first, *rest = _value(entry.value, indent + "  ")
+        lines.extend([f"{indent}  {plain(entry.key.text)}:{first}", *rest])
+    return lines
+
+
+def _scalar(node: Scalar) -> str:
+    """A scalar on one line, quoted when YAML could take it for something else."""
+    text = " ".join(node.text.split())
+    return json.dumps(text, ensure_ascii=True) if not node.plain or set(text) & _ODD else plain(text)

@@ -1,0 +1,120 @@
+"""`watchdog rules`: check rule files, list and show the rules in force, print the schema for editors."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rules.digest import rule_hash
+from rules.load import RuleSet, load
+from rules.problem import Problem, RuleSetError, plain
+from rules.schema import json_schema
+from rules.show import show_rule
+from watchdog.core.errors import RuleError
+from watchdog.core.plan import RulePlan
+
+SUMMARY = "check, list and describe rules"
+EXIT_WRONG = 1  # the rules have mistakes
+EXIT_UNREADABLE = 2  # a file cannot be read
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the four actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="read rule files and print every mistake", allow_abbrev=False)
+    check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder of *.yaml")
+    check.add_argument("--no-packs", action="store_true", help="without the shipped rules, which are read first")
+    listing = actions.add_parser("list", help="list the rules in force", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
+    _add_rules(listing)
+    show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
+    show.add_argument("id", metavar="ID", help="the rule's id")
+    _add_rules(show)
+    actions.add_parser("schema", help="print the JSON Schema of rule files", allow_abbrev=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action; the exit code. RuleError when list or show meet a rule set with mistakes."""
+    if args.action == "schema":
+        print(json.dumps(json_schema(), indent=2))
+        return 0
+    if args.action == "check":
+        return _check(args.paths, packs=not args.no_packs)
+    found = load(args.rules, packs=not args.no_packs)
+    _warn(found.warnings)
+    if args.action == "show":
+        return _show(found, args.id)
+    _list(found, as_json=args.json)
+    return 0
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Which rules are in force, as `watchdog replay` takes it."""
+    parser.add_argument("--rules", action="append", default=[], type=Path, metavar="PATH", help="rules or overrides")
+    parser.add_argument("--no-packs", action="store_true", help="without the shipped rules")
+
+
+def _check(paths: Sequence[Path], *, packs: bool) -> int:
+    """Every mistake of these files on standard output; files that cannot be read on standard error."""
+    try:
+        found = load(paths, packs=packs)
+    except RuleSetError as error:
+        for problem in error.problems:
+            stream = sys.stderr if problem.unreadable else sys.stdout
+            stream.write(f"{problem.render()}\n")
+        unreadable = any(problem.unreadable for problem in error.problems)
+        return EXIT_UNREADABLE if unreadable else EXIT_WRONG
+    _warn(found.warnings)
+    count = len(found.plans)
+    print(f"{count} {'rule' if count == 1 else 'rules'}, no mistakes, hash {found.hash}")
+    return 0
+
+
+def _warn(warnings: Sequence[Problem]) -> None:
+    """Warnings go to standard error and change no exit code."""
+    for warning in warnings:
+        sys.stderr.write(f"warning: {warning.render()}\n")
+
+
+def _list(found: RuleSet, *, as_json: bool) -> None:
+    """A line for each rule."""
+    if as_json:
+        print(json.dumps([_facts(plan) for plan in found.plans], indent=2))
+        return
+    rows = [(plan.id, plan.severity, plan.maturity, plan.attack, plan.title) for plan in found.plans]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        print("  ".join([*cells, plain(row[4])]))
+
+
+def _facts(plan: RulePlan) -> dict[str, object]:
+    """What `list --json` says of a rule; durations in seconds."""
+    return {
+        "id": plan.id,
+        "title": plan.title,
+        "attack": plan.attack,
+        "severity": plan.severity,
+        "maturity": plan.maturity,
+        "kinds": plan.kinds,
+        "by": plan.by,
+        "over_s": plan.over_ns / 1e9,
+        "pane_s": plan.pane_ns / 1e9,
+        "incident": plan.incident,
+        "place": plan.place,
+        "hash": rule_hash(plan),
+        **plan.metadata,
+    }
+
+
+def _show(found: RuleSet, rule_id: str) -> int:
+    """One rule; RuleError when there is none of that id."""
+    plan = next((plan for plan in found.plans if plan.id == rule_id), None)
+    if plan is None:
+        raise RuleError(f"no rule '{rule_id}'; see 'watchdog rules list'")
+    for line in show_rule(plan, found.sources[rule_id]):
+        print(line)
+    return 0
