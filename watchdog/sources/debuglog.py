@@ -84,7 +84,6 @@ class DebugLogSource:
             changed = self._files.fill(CHUNK)
             if self._files.file is not file:
                 self._skipping = False
-                continue
             chunk = self._whole_lines(idle=not changed)
             if chunk:
                 self._patience = False
@@ -101,13 +100,12 @@ class DebugLogSource:
 
     def _finish(self) -> Slice:
         """The last slice: nothing in it, but the end of time as watermark."""
-        torn = self._files.file.torn
-        if torn:
-            place = f"after {self._files.file.offset} bytes"
-            raise SourceError(f"log file '{self._files.path}' is torn {place}: {torn.lower()}")
-        self._files.torn_lines += bool(self._files.file.pending)
-        self._ended = True
-        return Slice(self._name, (), END_OF_TIME_NS, self._position())
+        file, position = self._files.file, self._position()
+        self._files.torn_lines += bool(file.pending)
+        self.close()
+        if file.torn:
+            raise SourceError(f"log file '{file.path}' is torn after {file.offset} bytes: {file.torn.lower()}")
+        return Slice(self._name, (), END_OF_TIME_NS, position)
 
     def _whole_lines(self, *, idle: bool) -> bytes:
         """The pending bytes up to the last newline, a start at their end held back until more is there."""
@@ -172,6 +170,7 @@ class DebugLogSource:
             self._facts.peers.restore(position)
             self._latest_ns, self._facts.boot_ns = int(str(position["latest_ns"])), int(str(position["boot_ns"]))
         except (KeyError, TypeError, ValueError) as error:
+            self.close()
             raise SourceError(f"cannot resume {self._name!r}: its saved position is damaged ({error!r})") from None
         self._skipping = position.get("skipping") is True
         self._facts.running = position.get("running") is True

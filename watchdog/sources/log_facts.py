@@ -48,7 +48,7 @@ def _number(raw: bytes | None, missing: int = 0) -> int:
 class LogFacts:
     """Reads matched lines in file order; the same lines give the same rows however they are cut.
 
-    `boot_ns` is the start of the node process, 0 while unknown. `running` is false after a
+    `boot_ns` is the start of the node process, 0 while unknown. `running` is true from a start line to a
     shutdown line. `unmatched` counts lines that began like a known one but went on otherwise.
     """
 

@@ -12,7 +12,6 @@ import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from watchdog.core.errors import SourceError
 
@@ -34,7 +33,7 @@ class LogFile:
         self.torn = ""
         self._raw = path.open("rb", buffering=0)
         self.packed = path.suffix == ".gz"
-        self._stream: BinaryIO = gzip.GzipFile(fileobj=self._raw) if self.packed else self._raw  # type: ignore[assignment]  # GzipFile reads like a BinaryIO
+        self._gzip = gzip.GzipFile(fileobj=self._raw) if self.packed else None
         self._seek(offset)
 
     def _seek(self, offset: int) -> None:
@@ -52,7 +51,7 @@ class LogFile:
         pieces, left = [], size
         while left > 0:
             try:
-                piece = self._stream.read(left)
+                piece = self._raw.read(left) if self._gzip is None else self._gzip.read1(left)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 self.torn = str(error)
                 break
@@ -126,6 +125,7 @@ class LogFiles:
         if file.packed and not file.offset:
             file.fill(1)
             if file.torn and not file.pending:
+                file.close()
                 raise SourceError(f"cannot read log file '{path}': not gzip data ({file.torn.lower()})")
         return file
 
@@ -137,6 +137,8 @@ class LogFiles:
             return True
         if len(self.file.pending) >= size:
             return False
+        if b"\n" in self.file.pending and not self._is_last:
+            return False  # whole lines that are held back come before the next file
         if self._later:
             self._switch(self._later.pop(0))
             return True
@@ -144,6 +146,10 @@ class LogFiles:
             self.finished = True
             return False
         return self._renamed()
+
+    @property
+    def _is_last(self) -> bool:
+        return not self.follow and not self._later
 
     def _switch(self, path: Path, offset: int = 0) -> None:
         self.torn_lines += bool(self.file.pending)

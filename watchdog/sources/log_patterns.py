@@ -107,15 +107,13 @@ _CONNECTIONS: tuple[Shape, ...] = (
         + _PEER
         + rb"(?:; disconnecting)?",
         "evicted",
-        "log:evicted",
-        "log:disconnected",
+        *PEER_KINDS,
     ),
     _shape(
         b"feeler c",
         rb"feeler connection completed[,;]? (?:disconnecting )?" + _PEER + rb"(?:; disconnecting)?",
         "feeler_completed",
-        "log:feeler_completed",
-        "log:disconnected",
+        *PEER_KINDS,
     ),
 )
 

@@ -1,0 +1,232 @@
+"""debug.log followed while it grows, is rotated, truncated, shrunk, and after a restart of the watchdog."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from watchdog.core.batch import Batch
+from watchdog.core.errors import SourceError
+from watchdog.core.source import SourceOptions
+from watchdog.sources.debuglog import LATENESS_NS, DebugLogSource
+
+START_NS = 1_769_000_000_000_000_000  # 2026-01-21T12:53:20Z
+
+
+def lines(first: int, last: int) -> str:
+    """Lines that tell of peers `first` to `last`, one a second."""
+    text = ""
+    for conn in range(first, last + 1):
+        minute, second = divmod(20 + conn, 60)
+        text += f"2026-01-21T12:{53 + minute:02}:{second:02}Z [net] Misbehaving: peer={conn}: x\n"
+    return text
+
+
+def conns(batches: tuple[Batch, ...] | list[Batch]) -> list[int]:
+    return [
+        int(conn) for batch in batches if batch.kind == "log:misbehaving" for conn in batch.numbers("conn").tolist()
+    ]
+
+
+def gaps(batches: list[Batch]) -> list[tuple[int, int, str]]:
+    found: list[tuple[int, int, str]] = []
+    for batch in batches:
+        if batch.kind == "source:gap":
+            reasons = batch.strings("reason").tolist()
+            found += zip(batch.numbers("from_ns").tolist(), batch.numbers("to_ns").tolist(), reasons, strict=True)
+    return found
+
+
+class Follower:
+    """A followed log and all that came out of it."""
+
+    def __init__(self, path: Path, position: object = None) -> None:
+        restored = None if position is None else json.loads(json.dumps(position))
+        self.source = DebugLogSource(str(path), SourceOptions(follow=True, position=restored))
+        self.batches: list[Batch] = []
+        self.position: object = position
+
+    def drain(self) -> list[int]:
+        """Poll until nothing new comes; the peers told of so far."""
+        for _ in range(50):
+            slice_ = self.source.poll()
+            if slice_ is None:
+                break
+            self.batches += slice_.batches
+            self.position = slice_.position
+        return conns(self.batches)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "debug.log"
+    path.write_text(lines(1, 3))
+    return path
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_a_growing_log_gives_whole_lines_only(path: Path) -> None:
+    follower = Follower(path)
+    assert follower.drain() == [1, 2, 3]
+    text = lines(4, 4)
+    append(path, text[:-10])
+    assert follower.drain() == [1, 2, 3]
+    append(path, text[-10:])
+    assert follower.drain() == [1, 2, 3, 4]
+    assert not follower.source.ended
+    follower.source.close()
+
+
+def test_the_watermark_stays_behind_the_latest_time_when_the_clock_steps_back(path: Path) -> None:
+    path.write_text(lines(50, 50) + lines(1, 2))
+    source = DebugLogSource(str(path), SourceOptions(follow=True))
+    slice_ = source.poll()
+    source.close()
+    assert slice_ is not None
+    assert slice_.until_ns == START_NS + 50_000_000_000 - LATENESS_NS
+
+
+def test_a_renamed_log_is_read_to_its_end_before_the_new_one(path: Path) -> None:
+    follower = Follower(path)
+    follower.drain()
+    append(path, lines(4, 5))
+    path.rename(path.with_name("debug.log.1"))
+    append(path.with_name("debug.log.1"), lines(6, 6))
+    assert follower.drain() == [1, 2, 3, 4, 5, 6]
+    path.write_text("")
+    append(path.with_name("debug.log.1"), lines(7, 7))
+    assert follower.drain() == [1, 2, 3, 4, 5, 6, 7]
+    path.write_text(lines(8, 9))
+    assert follower.drain() == list(range(1, 10))
+    assert gaps(follower.batches) == []
+    follower.source.close()
+
+
+def test_a_log_copied_and_truncated_loses_nothing_while_the_copy_is_there(path: Path) -> None:
+    follower = Follower(path)
+    follower.drain()
+    append(path, lines(4, 5))
+    shutil.copy(path, path.with_name("debug.log.1"))
+    path.write_text(lines(6, 6))
+    assert follower.drain() == [1, 2, 3, 4, 5, 6]
+    append(path, lines(7, 30))
+    assert follower.drain() == list(range(1, 31))
+    assert gaps(follower.batches) == []
+    follower.source.close()
+
+
+def test_a_truncation_without_a_copy_is_a_gap_also_when_the_log_grew_beyond_the_place(path: Path) -> None:
+    follower = Follower(path)
+    follower.drain()
+    path.write_text(lines(10, 40))
+    assert follower.drain() == [1, 2, 3, *range(10, 41)]
+    second = 1_000_000_000
+    assert gaps(follower.batches) == [(START_NS + 3 * second, START_NS + 10 * second, "log was truncated")]
+    follower.source.close()
+
+
+def test_a_log_shrunk_by_core_goes_on_where_it_was(path: Path) -> None:
+    path.write_text(lines(1, 20))
+    follower = Follower(path)
+    follower.drain()
+    path.write_text(lines(15, 22))
+    assert follower.drain() == list(range(1, 23))
+    assert gaps(follower.batches) == []
+    follower.source.close()
+
+
+def test_a_restart_finds_the_rotated_files_and_reads_what_it_missed(path: Path) -> None:
+    follower = Follower(path)
+    follower.drain()
+    follower.source.close()
+    append(path, lines(4, 5))
+    path.with_name("debug.log.2.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.with_name("debug.log.1").write_text(lines(6, 7))
+    path.unlink()
+    path.write_text(lines(8, 9))
+    for age, name in enumerate(["debug.log.2.gz", "debug.log.1", "debug.log"]):
+        set_mtime(path.with_name(name), 1_000 + age)
+    resumed = Follower(path, follower.position)
+    assert resumed.drain() == [4, 5, 6, 7, 8, 9]
+    assert gaps(resumed.batches) == []
+    resumed.source.close()
+
+
+def set_mtime(path: Path, seconds: int) -> None:
+    os.utime(path, (seconds, seconds))
+
+
+def test_a_restart_after_the_old_file_is_gone_tells_of_the_gap(path: Path) -> None:
+    follower = Follower(path)
+    follower.drain()
+    follower.source.close()
+    path.unlink()
+    path.write_text(lines(8, 9))
+    resumed = Follower(path, follower.position)
+    assert resumed.drain() == [8, 9]
+    second = 1_000_000_000
+    reason = "log was rotated away before its end was read"
+    assert gaps(resumed.batches) == [(START_NS + 3 * second, START_NS + 8 * second, reason)]
+    resumed.source.close()
+
+
+def test_a_half_line_at_the_end_of_a_rotated_file_is_counted_not_read(path: Path) -> None:
+    append(path, lines(4, 4)[:-1])
+    follower = Follower(path)
+    follower.drain()
+    path.rename(path.with_name("debug.log.1"))
+    path.write_text(lines(5, 5))
+    assert follower.drain() == [1, 2, 3, 5]
+    assert follower.source.counters["torn_lines"] == 1
+    follower.source.close()
+
+
+def test_a_start_at_the_end_of_what_is_there_waits_for_its_steady_lines(path: Path) -> None:
+    append(path, "2027-01-01T00:00:00Z Bitcoin Core version v30.0.0 (release build)\n")
+    follower = Follower(path)
+    assert follower.source.poll() is not None
+    assert follower.source.poll() is None
+    append(path, "2026-01-21T12:54:00Z Using data directory\n" * 30)
+    follower.drain()
+    (start,) = [batch for batch in follower.batches if batch.kind == "node:started"]
+    assert start.time_ns.tolist() == [START_NS + 40_000_000_000]
+    follower.source.close()
+
+
+@pytest.mark.parametrize("name", ["missing.log", "."])
+def test_a_log_that_cannot_be_opened_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SourceError, match=r"cannot read log file '.*': (no such file|is a directory)"):
+        DebugLogSource(str(tmp_path / name), SourceOptions())
+
+
+def test_a_file_that_is_not_gzip_is_one_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "debug.log.gz"
+    path.write_text(lines(1, 3))
+    with pytest.raises(SourceError, match="not gzip data"):
+        DebugLogSource(str(path), SourceOptions())
+
+
+def test_a_torn_gzip_gives_what_is_there_and_then_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "debug.log.gz"
+    path.write_bytes(gzip.compress(lines(1, 300).encode())[:-20])
+    source = DebugLogSource(str(path), SourceOptions())
+    slice_ = source.poll()
+    assert slice_ is not None
+    assert conns(slice_.batches)[:3] == [1, 2, 3]
+    with pytest.raises(SourceError, match="torn after"):
+        source.poll()
+
+
+@pytest.mark.parametrize("damage", [{}, {"offset": "1"}, {"offset": 3, "mark": "x", "inode": 1, "peers": 3}])
+def test_a_damaged_position_is_one_clear_error(path: Path, damage: dict[str, object]) -> None:
+    with pytest.raises(SourceError, match="position is damaged"):
+        DebugLogSource(str(path), SourceOptions(position=damage))
