@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class Blobs:
     def tolist(self) -> list[bytes]:
         """One `bytes` a row; for people and exports."""
         raw, marks = self.data.tobytes(), self.offsets.tolist()
-        return [raw[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+        return [raw[a:b] for a, b in pairwise(marks)]
 
     @classmethod
     def of(cls, values: Sequence[bytes]) -> Blobs:

@@ -9,9 +9,7 @@ from typing import Literal
 Severity = Literal["info", "warning", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "high", "critical")
 
-Attack = Literal[
-    "addr-flooding", "eclipse", "message-anomaly", "chain", "resource", "node", "data"
-]
+Attack = Literal["addr-flooding", "eclipse", "message-anomaly", "chain", "resource", "node", "data"]
 ATTACKS: tuple[Attack, ...] = (
     "addr-flooding",
     "eclipse",

@@ -29,20 +29,36 @@ class RowExpression(Protocol):
     """
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The expression in its canonical spelling."""
+        ...
+
     @property
-    def equals(self) -> tuple[tuple[str, str], ...]: ...
-    def __call__(self, batch: Batch) -> NDArray[Any]: ...
+    def equals(self) -> tuple[tuple[str, str], ...]:
+        """(field, constant) of every conjunct `field == "constant"`."""
+        ...
+
+    def __call__(self, batch: Batch) -> NDArray[Any]:
+        """The value of each row of the batch."""
+        ...
 
 
 class CellExpression(Protocol):
     """A typed expression over measures: one value for each (key, pane) that is decided."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """The expression in its canonical spelling."""
+        ...
+
     @property
-    def names(self) -> frozenset[str]: ...
-    def __call__(self, cells: Cells) -> NDArray[Any]: ...
+    def names(self) -> frozenset[str]:
+        """The measures that it reads."""
+        ...
+
+    def __call__(self, cells: Cells) -> NDArray[Any]:
+        """The value of each (key, pane)."""
+        ...
 
 
 MeasureOp = Literal["count", "sum", "min", "max", "last", "distinct", "top_share", "entropy"]
