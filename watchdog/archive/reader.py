@@ -136,6 +136,12 @@ class EventsFile:
         self.offset = self._at
         return Slice(held[0].source, tuple(held), self.until_ns.get(held[0].source, NEVER_NS))
 
+    def rewind(self) -> None:
+        """Forget blocks whose slice has not ended: a writer that crashed within it begins it anew."""
+        self._at = self.offset
+        self._held, self._held_bytes = [], 0
+        self._window = b""
+
     def resume(self, offset: int) -> None:
         """Go on at a byte offset that `offset` said before; SourceError when no frame begins there."""
         self._read_sources()

@@ -1,0 +1,191 @@
+"""`events:FILE` as a source: the recorded slices, one watermark, exact resume, following, other versions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.archive_batches import batch_of, content, slice_of
+from watchdog.archive.reader import EventsFile
+from watchdog.archive.writer import EventsWriter
+from watchdog.core.batch import Batch, Slice
+from watchdog.core.errors import SourceError
+from watchdog.core.kinds import check_batch
+from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
+from watchdog.sources.events_file import EventsFileSource
+
+SECOND = 10**9
+
+
+def polled(source: Source) -> list[Slice]:
+    pieces = []
+    while not source.ended:
+        piece = source.poll()
+        assert piece is not None
+        pieces.append(piece)
+    source.close()
+    return pieces
+
+
+def rows_of(pieces: list[Slice]) -> list[object]:
+    return [content(batch) for piece in pieces for batch in piece.batches]
+
+
+def write_all(path: Path, pieces: list[Slice], sources: tuple[str, ...] = ()) -> None:
+    with EventsWriter(path, sources) as out:
+        for piece in pieces:
+            out.write(piece)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "a.events"
+    write_all(path, [slice_of(number) for number in range(6)], ("test:a",))
+    return path
+
+
+def test_slices_come_back_and_the_last_one_ends_time(written: Path) -> None:
+    pieces = polled(EventsFileSource(str(written), SourceOptions()))
+    assert rows_of(pieces) == rows_of([slice_of(number) for number in range(6)])
+    assert [piece.until_ns for piece in pieces] == [n * 100 * SECOND for n in range(1, 7)] + [END_OF_TIME_NS]
+    assert {piece.source for piece in pieces} == {f"events:{written}"}
+
+
+@pytest.mark.parametrize("cut", range(8))
+def test_resuming_anywhere_gives_exactly_the_rest(written: Path, cut: int) -> None:
+    whole = polled(EventsFileSource(str(written), SourceOptions()))
+    source = EventsFileSource(str(written), SourceOptions())
+    head = [piece for piece in (source.poll() for _ in range(cut)) if piece is not None]
+    position = head[-1].position if head else None
+    rest = polled(EventsFileSource(str(written), SourceOptions(position=position)))
+    assert rows_of(head + rest) == rows_of(whole)
+    assert [piece.until_ns for piece in rest][-1] == END_OF_TIME_NS
+
+
+@pytest.mark.parametrize("position", [{}, {"offset": "1"}, {"offset": 7, "until_ns": 1, "marks": {}}])
+def test_a_position_of_something_else_is_refused(written: Path, position: dict[str, object]) -> None:
+    with pytest.raises(SourceError, match=r"position|resume"):
+        EventsFileSource(str(written), SourceOptions(position=position))
+
+
+def test_watermark_is_the_least_of_the_recorded_sources(tmp_path: Path) -> None:
+    pieces = [
+        Slice("a", (), 10),
+        Slice("b", (), 5),
+        Slice("a", (), END_OF_TIME_NS),
+        Slice("b", (), 30),
+        Slice("b", (), END_OF_TIME_NS),
+        Slice("a", (), 40),  # another session
+        Slice("b", (), 20),
+    ]
+    write_all(tmp_path / "a", pieces, ("a", "b"))
+    source = EventsFileSource(str(tmp_path / "a"), SourceOptions())
+    marks = [piece.until_ns for piece in polled(source)]
+    assert marks == [-(1 << 63), 5, 5, 30, 30, 40, 40, END_OF_TIME_NS]
+
+
+def test_only_wanted_kinds_come(written: Path) -> None:
+    pieces = polled(EventsFileSource(str(written), SourceOptions(wanted=frozenset({"log:tip"}))))
+    assert {batch.kind for piece in pieces for batch in piece.batches} == {"log:tip"}
+
+
+def test_following_waits_for_whole_slices(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with EventsWriter(path, ("test:a",)) as out:
+        source = EventsFileSource(str(path), SourceOptions(follow=True))
+        assert source.poll() is None
+        out.write(slice_of(0))
+        piece = source.poll()
+        assert piece is not None
+        assert piece.batches
+        assert source.poll() is None
+    assert source.poll() is None, "the index of a closed file is no slice"
+    with EventsWriter(path, append=True) as out:
+        out.write(slice_of(1))
+        piece = source.poll()
+    assert piece is not None
+    assert rows_of([piece]) == rows_of([slice_of(1)])
+    assert not source.ended
+
+
+def test_following_a_half_written_frame_waits_and_then_reads_it(written: Path) -> None:
+    raw = written.read_bytes()
+    written.write_bytes(raw[:3_000])
+    source = EventsFileSource(str(written), SourceOptions(follow=True))
+    before = list(iter(source.poll, None))
+    assert source.torn_at is not None
+    with written.open("ab") as file:
+        file.write(raw[3_000:])
+    after = list(iter(source.poll, None))
+    assert rows_of(before + after) == rows_of([slice_of(number) for number in range(6)])
+
+
+def test_following_survives_a_writer_that_crashed_within_a_slice_and_began_it_anew(written: Path) -> None:
+    raw = written.read_bytes()
+    with EventsFile(written) as file:
+        file.next_slice()
+        ends = file.offset
+    written.write_bytes(raw[: ends + 2_500])  # the second slice lacks its end
+    source = EventsFileSource(str(written), SourceOptions(follow=True))
+    before = list(iter(source.poll, None))
+    with EventsWriter(written, append=True) as out:
+        assert out.size == ends
+        out.write(slice_of(7))
+    after = list(iter(source.poll, None))
+    assert rows_of(before + after) == rows_of([slice_of(0), slice_of(7)])
+
+
+def test_following_a_damaged_file_that_grows_is_an_error_in_the_end(written: Path) -> None:
+    raw = bytearray(written.read_bytes())
+    raw[3_000] ^= 255
+    written.write_bytes(raw)
+    source = EventsFileSource(str(written), SourceOptions(follow=True))
+
+    def poll_while_it_grows() -> None:
+        for _ in range(50):
+            source.poll()
+            with written.open("ab") as file:
+                file.write(b"more")
+
+    with pytest.raises(SourceError, match="damaged at byte"):
+        poll_while_it_grows()
+
+
+def test_a_torn_recording_says_so_as_a_gap(written: Path) -> None:
+    os.truncate(written, written.stat().st_size // 2)
+    pieces = polled(EventsFileSource(str(written), SourceOptions()))
+    gap = pieces[-1].batches[-1]
+    check_batch(gap)
+    assert gap.kind == "source:gap"
+    assert gap.strings("reason").tolist()[0].startswith("recording torn at byte ")
+    times = [int(batch.time_ns.max()) for piece in pieces for batch in piece.batches]
+    assert max(times) == gap.time_ns[0]
+
+
+def test_reading_from_a_time_leaves_earlier_events_out(written: Path) -> None:
+    start = 350 * SECOND
+    pieces = polled(EventsFileSource(str(written), SourceOptions(), start_ns=start))
+    seen = np.concatenate([batch.time_ns for piece in pieces for batch in piece.batches])
+    every = np.concatenate([batch.time_ns for number in range(6) for batch in slice_of(number).batches])
+    assert sorted(seen) == sorted(every[every >= start])
+
+
+def test_kinds_of_a_newer_version_are_counted_and_passed_over(tmp_path: Path) -> None:
+    strange = Batch("p2p:quantum", "n", "s", {"time_ns": np.arange(3)})
+    write_all(tmp_path / "a", [Slice("s", (strange, batch_of("log:tip", 2)), 9)])
+    source = EventsFileSource(str(tmp_path / "a"), SourceOptions())
+    assert [batch.kind for piece in polled(source) for batch in piece.batches] == ["log:tip"]
+    assert source.unknown_kinds == {"p2p:quantum": 3}
+
+
+def test_columns_of_another_version_are_dropped_or_filled(tmp_path: Path) -> None:
+    columns = dict(batch_of("log:header", 4, 1).columns)
+    del columns["peer"], columns["hash"], columns["height"]
+    columns["colour"] = np.zeros(4, np.int64)
+    write_all(tmp_path / "a", [Slice("s", (Batch("log:header", "n", "s", columns),), 9)])
+    (batch,) = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))[0].batches
+    check_batch(batch)
+    assert batch.strings("peer").tolist() == [""] * 4

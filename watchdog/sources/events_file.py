@@ -1,0 +1,193 @@
+"""`events:FILE`: recordings of our own format, as a source.
+
+Batches come as they were recorded, with their own node and source names. The watermark is
+the least of all recorded sources', and it never goes back, so a file that several
+sessions were appended to reads as one stream.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from watchdog.archive.index import NEVER_NS
+from watchdog.archive.reader import EventsFile, Torn
+from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
+from watchdog.core.errors import SourceError
+from watchdog.core.kinds import KINDS, Field, dtype_of
+from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+
+MAX_UNKNOWN_KINDS = 64  # names that are counted apart; the rest share ""
+PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
+
+
+class EventsFileSource:
+    """An events file as a source.
+
+    path: the file. options.wanted: blocks of other kinds are not even unpacked. options.follow:
+    wait for more at the end. start_ns: leave out events before that time. `unknown_kinds` counts
+    rows of kinds that this version does not know; `torn_at` says where the file was torn.
+    SourceError: the file cannot be read, or the position does not fit it.
+    """
+
+    def __init__(self, path: str, options: SourceOptions, start_ns: int | None = None) -> None:
+        self.name = f"events:{path}"
+        self.unknown_kinds: Counter[str] = Counter()
+        self.torn_at: Torn | None = None
+        self._options = options
+        self._start_ns = start_ns
+        self._file = EventsFile(path, options.wanted)
+        self._marks: dict[str, int] = {}
+        self._until_ns = NEVER_NS
+        self._ended = False
+        self._node = options.node
+        self._tears, self._torn_size = 0, 0
+        try:
+            if options.position is not None:
+                self._resume(options.position)
+            elif start_ns is not None:
+                self._file.seek(start_ns)
+        except SourceError:
+            self._file.close()
+            raise
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last slice was given; never while the file is followed."""
+        return self._ended
+
+    @property
+    def progress(self) -> float:
+        """Share of the file that was read."""
+        return 1.0 if self._ended else min(1.0, self._file.offset / max(1, self._file.size))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def poll(self) -> Slice | None:
+        """The next recorded slice, or None; the last one has the watermark END_OF_TIME_NS."""
+        if self._ended:
+            return None
+        found = self._file.next_slice()
+        if found is not None:
+            self._tears = 0
+            self._marks[found.source] = found.until_ns
+            self._advance()
+            return self._slice(found.batches)
+        self.torn_at = self._file.torn_at
+        if self._options.follow:
+            self._wait()
+            return None
+        return self._last()
+
+    def _last(self) -> Slice:
+        left = self._file.rest()
+        batches = left.batches if left is not None else ()
+        made = self._slice(batches).batches
+        if self.torn_at is not None and self._options.wants("source:gap"):
+            latest = [int(batch.time_ns.max()) for batch in made if batch.rows]
+            made += self._gap(max([self._until_ns, *latest]), self.torn_at)
+        self._until_ns = END_OF_TIME_NS
+        self._ended = True
+        return Slice(self.name, made, END_OF_TIME_NS, self._position())
+
+    def _slice(self, batches: tuple[Batch, ...]) -> Slice:
+        known = (self._known(batch) for batch in batches)
+        kept = tuple(batch for batch in known if batch is not None and batch.rows)
+        if kept:
+            self._node = kept[-1].node
+        return Slice(self.name, kept, self._until_ns, self._position())
+
+    def _advance(self) -> None:
+        """The least watermark of the sources that still go on; all must have spoken first."""
+        if any(source not in self._marks for source in self._file.sources):
+            return
+        least = min(self._marks.values())
+        if least != END_OF_TIME_NS:  # all recorded sources have ended, but another session may follow
+            self._until_ns = max(self._until_ns, least)
+
+    def _known(self, batch: Batch) -> Batch | None:
+        """The batch with the columns of this version, from `start_ns` on; None for a kind that it does not know."""
+        kind = KINDS.get(batch.kind)
+        if kind is None:
+            if self._options.wanted is None:
+                name = batch.kind
+                counted = name in self.unknown_kinds or len(self.unknown_kinds) < MAX_UNKNOWN_KINDS
+                self.unknown_kinds[name if counted else ""] += batch.rows
+                return None
+        elif list(batch.columns) != list(kind.fields) or not all(
+            _fits(batch.columns[name], field) for name, field in kind.fields.items()
+        ):
+            batch = _adapted(batch, kind.fields)
+        if self._start_ns is None or not batch.rows or int(batch.time_ns.min()) >= self._start_ns:
+            return batch
+        return batch.take(np.flatnonzero(batch.time_ns >= self._start_ns))
+
+    def _wait(self) -> None:
+        """Nothing whole is there yet; SourceError when it is damaged rather than unfinished."""
+        self._file.rewind()
+        if self.torn_at is None:
+            self._tears = 0
+            return
+        size = self._file.size
+        if self._tears == 0:
+            self._torn_size = size
+        if self._tears == 0 or size > self._torn_size:
+            self._tears += 1
+        if self._tears > PATIENCE:
+            raise SourceError(f"{self.name!r}: damaged at byte {self.torn_at.offset}: {self.torn_at.reason}")
+
+    def _gap(self, time_ns: int, torn: Torn) -> tuple[Batch, ...]:
+        """The loss of what stood behind the tear, as an event; nothing when no time is known."""
+        if time_ns == NEVER_NS:
+            return ()
+        at = np.array([time_ns], np.int64)
+        reason = Strings.constant(f"recording torn at byte {torn.offset}", 1)
+        columns: dict[str, Column] = {
+            "time_ns": at,
+            "from_ns": at,
+            "to_ns": at,
+            "lost": np.zeros(1, np.uint64),
+            "reason": reason,
+        }
+        return (Batch("source:gap", self._node, self.name, columns),)
+
+    def _position(self) -> dict[str, object]:
+        return {"offset": self._file.offset, "until_ns": self._until_ns, "marks": dict(self._marks)}
+
+    def _resume(self, position: Mapping[str, object]) -> None:
+        offset, until_ns, marks = (position.get(name) for name in ("offset", "until_ns", "marks"))
+        if not isinstance(offset, int) or not isinstance(until_ns, int) or not isinstance(marks, dict):
+            raise SourceError(f"{self.name!r}: the position to resume at is not one of this source")
+        self._file.resume(offset)
+        self._until_ns = NEVER_NS if until_ns == END_OF_TIME_NS else until_ns
+        self._marks = {str(source): int(mark) for source, mark in marks.items()}
+
+
+def _fits(column: Column, field: Field) -> bool:
+    if isinstance(column, Strings):
+        return field.type == "str"
+    if isinstance(column, Blobs):
+        return field.type == "bytes"
+    return column.dtype == dtype_of(field.type)
+
+
+def _adapted(batch: Batch, fields: Mapping[str, Field]) -> Batch:
+    """A batch of another version: unknown columns left out, missing ones empty or zero."""
+    columns: dict[str, Column] = {}
+    for name, field in fields.items():
+        column = batch.columns.get(name)
+        columns[name] = column if column is not None and _fits(column, field) else _blank(field.type, batch.rows)
+    return Batch(batch.kind, batch.node, batch.source, columns, batch.boot_ns)
+
+
+def _blank(typ: str, rows: int) -> Column:
+    dtype = dtype_of(typ)
+    if dtype is not None:
+        return np.zeros(rows, dtype)
+    if typ == "str":
+        return Strings.constant("", rows)
+    return Blobs(np.zeros(rows + 1, np.int64), np.zeros(0, np.uint8))
