@@ -114,7 +114,7 @@ class BatchMaker:
             if type_ in _SENDER_MATTERS:
                 sender = senders.take(np.where(received, rows.slot[at], len(senders) - 1))
             messages = Messages(type_, rows.time_us[at] * 1000, rows.payloads(at), received, sender)
-            for decoded in decode(messages, self.enricher, self.options.wanted):
+            for decoded in decode(messages, self.enricher, self.options.wants):
                 columns: dict[str, Column] = dict(decoded.columns)
                 own = at[decoded.rows]
                 if type_ == OTHER_TYPES and "type" in columns:
