@@ -1,0 +1,37 @@
+"""`watchdog events`: the kinds of events and their fields."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from watchdog.core.errors import WatchdogError
+from watchdog.core.kinds import KINDS
+from watchdog.service.event_docs import as_data, kind_named, listing, page_of
+
+SUMMARY = "List the kinds of events that rules can read, or one kind with its fields, units and sources."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, such as net:inbound_message; all without it")
+    parser.add_argument("--json", action="store_true", help="as JSON: an object for one kind, a list for all")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the catalogue or a part of it; WatchdogError, with a hint, for an unknown kind."""
+    if args.kind is None:
+        text = _json([as_data(kind) for kind in KINDS.values()]) if args.json else listing()
+    else:
+        try:
+            kind = kind_named(args.kind)
+        except KeyError as fault:
+            raise WatchdogError(fault.args[0]) from None
+        text = _json(as_data(kind)) if args.json else page_of(kind)
+    sys.stdout.write(text)
+    return 0
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

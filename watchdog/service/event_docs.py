@@ -1,0 +1,177 @@
+"""The catalogue of events for people: docs/EVENTS.md, `watchdog events`, and the same as data."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from watchdog.core.kinds import KINDS, PEER_FIELDS, PSEUDO_FIELDS, Field, Kind
+
+DOCS = Path(__file__).parents[2] / "docs" / "EVENTS.md"
+AREAS: Mapping[str, str] = {
+    "net": "Connections and messages",
+    "p2p": "Message contents",
+    "rpc": "State of the node, polled",
+    "peer": "Peers that come and go between polls",
+    "addrman": "Changes of the address tables",
+    "node": "The node's process",
+    "chain": "The chain between polls",
+    "log": "Lines of debug.log",
+    "validation": "Blocks",
+    "mempool": "Mempool",
+    "utxocache": "Coins cache",
+    "coin_selection": "Wallet",
+    "source": "What sources say of themselves",
+}
+INTRODUCTION = """\
+# Events
+
+Made from `watchdog/core/schema/events.capnp` by `make docs`. `watchdog events` prints the same.
+
+Rules name kinds with `on:` and use fields in `where`, `by` and `measure`. Numbers are integers unless the type says
+otherwise. `prefix` is a netgroup or subnet: a number inside, text such as `136.43.0.0/16` or `AS24940` for people.
+Fields marked *c* are constant for the life of a connection.
+
+**Sources.** `capture`, `snapshots` and `log` are read today, and `recording:` is these three together; `events:` gives
+back what was recorded. `tracepoint` stands for kinds that Bitcoin Core's tracepoints give; no live source reads them
+yet.
+
+**One fact, several sources.** A message in a capture may also be a line in the log and a step of a counter. Where other
+kinds report the same fact, the page says so: a rule counts one of them.
+"""
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name; KeyError with a sentence that names the nearest ones otherwise."""
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.5)
+    if not near:
+        near = [kind for kind in KINDS if kind.partition(":")[2] == name.partition(":")[2] or kind.endswith(f":{name}")]
+    hint = f"; did you mean '{near[0]}'?" if near else "; `watchdog events` lists them"
+    raise KeyError(f"unknown kind '{name}'{hint}")
+
+
+def as_data(kind: Kind) -> dict[str, object]:
+    """A kind as JSON-able data."""
+    return {
+        "kind": kind.name,
+        "description": kind.description,
+        "sources": list(kind.sources),
+        "same_fact": list(kind.same_fact),
+        "fields": [_field_data(field) for field in kind.fields.values()],
+    }
+
+
+def listing() -> str:
+    """All kinds, one a line: name, sources, description."""
+    width = max(map(len, KINDS))
+    sources = max(len(", ".join(kind.sources)) for kind in KINDS.values())
+    lines = (
+        f"{kind.name:<{width}}  {', '.join(kind.sources):<{sources}}  {kind.description}" for kind in KINDS.values()
+    )
+    return "\n".join(lines) + "\n"
+
+
+def page_of(kind: Kind) -> str:
+    """One kind with its fields, as a plain table."""
+    fields = [*kind.fields.values(), *PSEUDO_FIELDS.values()]
+    name, typ, unit = (max(len(text(field)) for field in fields) for text in (_name, _type, _unit))
+    lines = [kind.name, f"  {kind.description}.", f"  from: {', '.join(kind.sources)}"]
+    others = [other for other in kind.same_fact if other != kind.name]
+    if others:
+        lines.append(f"  the same fact: {', '.join(others)} (count one of them)")
+    lines.append("")
+    lines += [
+        f"  {field.name:<{name}}  {field.type:<{typ}}  {field.unit:<{unit}}  {field.description}".rstrip()
+        for field in fields
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def markdown() -> str:
+    """The whole of docs/EVENTS.md."""
+    parts = [INTRODUCTION, _sources_table(), _shared_fields()]
+    for area, title in AREAS.items():
+        kinds = [kind for kind in KINDS.values() if kind.name.partition(":")[0] == area]
+        parts.append(f"## {title}\n")
+        parts += [_section(kind) for kind in kinds]
+    return "\n".join(parts)
+
+
+def main(arguments: list[str]) -> int:
+    """Write docs/EVENTS.md, or with `--check` compare it; 1 when it is not current."""
+    text = markdown()
+    if "--check" in arguments:
+        return 0 if DOCS.exists() and DOCS.read_text(encoding="utf-8") == text else 1
+    DOCS.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _sources_table() -> str:
+    lines = ["| source | kinds |", "| --- | --- |"]
+    for source in ("capture", "snapshots", "log", "tracepoint"):
+        names = [kind.name for kind in KINDS.values() if source in kind.sources]
+        only = [name for name in names if KINDS[name].sources == (source,)]
+        shown = only if source == "tracepoint" else names
+        note = "; and all kinds of capture" if source == "tracepoint" else ""
+        lines.append(f"| {source} | {', '.join(f'`{name}`' for name in shown)}{note} |")
+    return "## Which source gives what\n\n" + "\n".join(lines) + "\n"
+
+
+def _shared_fields() -> str:
+    peer = [KINDS["rpc:peer"].fields[name] for name in PEER_FIELDS]
+    every = [KINDS["rpc:peer"].fields["time_ns"], *PSEUDO_FIELDS.values()]
+    return (
+        f"## Fields of every event\n\n{_table(every)}\n"
+        f"## Fields of a peer\n\nKinds that belong to a connection begin with these (*peer fields*).\n\n{_table(peer)}"
+    )
+
+
+def _section(kind: Kind) -> str:
+    names = tuple(kind.fields)
+    has_peer = names[1 : 1 + len(PEER_FIELDS)] == PEER_FIELDS
+    own = [field for name, field in kind.fields.items() if name != "time_ns" and not (has_peer and name in PEER_FIELDS)]
+    lines = [f"### {kind.name}\n", f"{kind.description}. From: {', '.join(kind.sources)}."]
+    others = [other for other in kind.same_fact if other != kind.name]
+    if others:
+        lines.append(f"The same fact as {', '.join(f'`{other}`' for other in others)}.")
+    if has_peer:
+        lines.append("Peer fields" + (", and:" if own else "."))
+    return "\n".join(lines) + "\n" + (f"\n{_table(own)}" if own else "")
+
+
+def _table(fields: Iterable[Field]) -> str:
+    lines = ["| field | type | unit | meaning |", "| --- | --- | --- | --- |"]
+    for field in fields:
+        mark = " *c*" if field.identity else ""
+        lines.append(f"| {field.name}{mark} | {field.type} | {field.unit} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _field_data(field: Field) -> dict[str, object]:
+    return {
+        "name": field.name,
+        "type": field.type,
+        "unit": field.unit,
+        "description": field.description,
+        "identity": field.identity,
+    }
+
+
+def _name(field: Field) -> str:
+    return field.name
+
+
+def _type(field: Field) -> str:
+    return field.type
+
+
+def _unit(field: Field) -> str:
+    return field.unit
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
