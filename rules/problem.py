@@ -76,6 +76,14 @@ class RuleSetError(RuleError):
         super().__init__("\n".join(problem.render() for problem in problems))
         self.problems = problems
 
+    def in_one_line(self) -> str:
+        """The first problem with its hint, and how many there are besides."""
+        first, more = self.problems[0], len(self.problems) - 1
+        place = first.place.source.name if first.unreadable else str(first.place)
+        hint = f"; {first.hint}" if first.hint else ""
+        rest = f" (and {more} more: 'watchdog rules check' shows them all)" if more else ""
+        return f"{plain(place)}: {plain(first.message + hint)}{rest}"
+
 
 @dataclass(slots=True)
 class Report:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rules.problem import Place, Problem, RuleSetError, SourceText
 from watchdog.cli import main as cli
 from watchdog.core.errors import SourceError
 from watchdog.core.release import VERSION
@@ -100,6 +101,20 @@ def test_an_error_of_ours_is_one_line_and_exit_2(install: Install, capsys: pytes
     install(raising(SourceError("log.gz:12: torn record\n  hint: \x1b]0;evil\x07 'x'")))
     assert cli.main(["replay"]) == 2
     assert capsys.readouterr().err == "watchdog: log.gz:12: torn record; hint: \\x1b]0;evil\\x07 'x'\n"
+
+
+def test_a_rule_set_with_many_mistakes_is_one_line_with_the_first(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ("rules:", "  a:", "    titel: x", "    sevrity: y")
+    source = SourceText("pack.yaml", "\n".join(lines), lines)
+    problems = (Problem(Place(source, 3, 5, 5), "unknown key 'titel'", "did you mean 'title'?"),)
+    install(raising(RuleSetError(problems)))
+    assert cli.main(["replay"]) == 2
+    assert capsys.readouterr().err == "watchdog: pack.yaml:3:5: unknown key 'titel'; did you mean 'title'?\n"
+    install(raising(RuleSetError((*problems, Problem(Place(source, 4, 5, 7), "unknown key 'sevrity'")))))
+    assert cli.main(["replay"]) == 2
+    assert capsys.readouterr().err.endswith("'title'? (and 1 more: 'watchdog rules check' shows them all)\n")
 
 
 @pytest.mark.parametrize(

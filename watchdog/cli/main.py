@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         code = _run(argv, args)
         sys.stdout.flush()
     except WatchdogError as error:
-        return _fail(str(error))
+        return _fail(error.in_one_line())
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
