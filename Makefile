@@ -37,7 +37,8 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP)
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m watchdog.core.schema.generate
+	$(BIN)/python -m watchdog.service.event_docs
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
