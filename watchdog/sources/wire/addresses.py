@@ -126,7 +126,8 @@ def _digests(part: Part, places: Places, sizes: NDArray[np.int64]) -> Words:
     sums = np.zeros(len(within) + 1, np.uint64)
     np.cumsum((part.data[places[owner] + within] + np.uint64(1)) * weights, out=sums[1:])
     stops = np.cumsum(sizes)
-    return sums[stops] - sums[stops - sizes]
+    answer: Words = sums[stops] - sums[stops - sizes]
+    return answer
 
 
 def _mixed(values: Words) -> Words:

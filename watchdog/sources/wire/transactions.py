@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from watchdog.sources.wire.part import BAD_TRANSACTION, TRUNCATED, Part, Refused
 _WITNESS_SCALE = 4  # Bitcoin Core src/consensus/consensus.h: WITNESS_SCALE_FACTOR
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """Ids in internal byte order, virtual size in vB, counts, and whether it carries witness data."""
 
     txid: bytes
@@ -89,7 +88,7 @@ def parse_transaction(raw: bytes) -> Transaction:
         raise RefusedError(TRUNCATED)
     wtxid = _hash(raw[:end])
     if not flag:
-        return Transaction(wtxid, wtxid, end, inputs, outputs, witness=False)
+        return Transaction(wtxid, wtxid, end, inputs, outputs, False)
     bare = raw[:4] + raw[start:stop] + raw[at:end]
     vsize = (len(bare) * (_WITNESS_SCALE - 1) + end + _WITNESS_SCALE - 1) // _WITNESS_SCALE
     return Transaction(_hash(bare), wtxid, vsize, inputs, outputs, witness=True)
