@@ -121,6 +121,9 @@ class BatchMaker:
                     columns["type"] = rows.type.take(own)
                 found.setdefault(decoded.kind, []).append((own, columns))
         some = {kind: [part for part in parts if len(part[0])] for kind, parts in found.items()}
+        for kind, answers in _ANSWERS.items():
+            if kind not in some and self.options.wants(kind):
+                answers(rows, np.zeros(0, np.intp), _NO_ROWS)  # questions without an answer yet are remembered, too
         return [self._one_kind(kind, parts, rows, table) for kind, parts in some.items() if parts]
 
     def _one_kind(
@@ -197,6 +200,9 @@ _ANSWERS: Mapping[str, Answers] = {
     "p2p:getaddr": _getaddr,
     "p2p:pong": _pong,
 }
+
+
+_NO_ROWS: Final[Mapping[str, Column]] = {"entries": np.zeros(0, np.uint32)}
 
 
 def _numbers(columns: Mapping[str, Column], name: str) -> NDArray[np.int64]:
