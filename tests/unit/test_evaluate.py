@@ -86,6 +86,11 @@ def test_an_incident_that_lasts_into_a_label_finds_it_at_once_but_was_false_befo
     assert len(result.unlabelled) == 1
 
 
+def test_the_quiet_time_before_the_resolution_finds_nothing() -> None:
+    quiet = replace(incident(0.5, resolved=1.2), cleared_ns=int((START + 0.7 * HOUR) * SECOND))
+    assert not scored(quiet).labels[1].found
+
+
 def test_an_incident_that_was_over_before_the_label_does_not_find_it() -> None:
     assert not scored(incident(0.5, resolved=0.9)).labels[1].found
 

@@ -16,10 +16,11 @@ from watchdog.service.scorecard import as_data, as_text
 SUMMARY = "Replay labelled recordings and compare the incidents with the labels. Exit code 0 whatever was found."
 
 DETAILS = """\
-An incident speaks of a label when they overlap in time (a label lasts 10 minutes longer than it says; in a short
-recording a fifth of its length) and the incident has the label's class as its attack, or names somebody who took
-part. A label is found when any incident speaks of it. An incident of warning or above that does not speak of a label
-in which it opened is unlabelled; one that opened in a benign label (node_start, aftermath) is listed apart.
+An incident speaks of a label when they overlap in time (an incident lasts until its last key cleared; a label lasts 10
+minutes longer than it says, in a short recording a fifth of its length) and the incident has the label's class as its
+attack, or names somebody who took part. A label is found when any incident speaks of it. An incident of warning or
+above that does not speak of a label in which it opened is unlabelled; one that opened in a benign label (node_start,
+aftermath) is listed apart.
 
 --json prints one object:
   recordings: list of

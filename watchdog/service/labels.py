@@ -38,7 +38,9 @@ class Label(msgspec.Struct, frozen=True, rename={"class_": "class"}):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When an incident was there: unix seconds; one that is still open ends with the recording."""
+    """When an incident was there, unix seconds: until its last key cleared (the quiet time before the resolution finds
+    nothing), or until it was resolved by hand, or until the recording's end.
+    """
 
     opened_s: float
     ended_s: float
@@ -73,8 +75,9 @@ def grace_of(recording_s: float) -> float:
 
 
 def span_of(incident: Incident, end_s: float) -> Span:
-    """From opening to resolution, or to the recording's end."""
-    ended_s = end_s if incident.resolved_ns is None else incident.resolved_ns / 1e9
+    """From opening to the last clear, else to the resolution, else to the recording's end."""
+    ended_ns = incident.resolved_ns if incident.cleared_ns is None else incident.cleared_ns
+    ended_s = end_s if ended_ns is None else ended_ns / 1e9
     return Span(incident.opened_ns / 1e9, max(ended_s, incident.opened_ns / 1e9))
 
 

@@ -102,7 +102,7 @@ def replay(
             if progress is not None:
                 progress(_progress(run, inputs))
             keeper.keep(run, now=stopped())
-            if stopped():
+            if stopped() and not all(source.ended for source in inputs):
                 return _result(run, rules, finished=False)
     finally:
         for source in inputs:
