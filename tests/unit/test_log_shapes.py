@@ -219,6 +219,7 @@ def test_a_connection_is_known_from_its_first_to_its_last_line(tmp_path: Path) -
         "Added connection to 136.43.7.9:8333 peer=1",
         "Added connection to 77.1.2.3:4000 peer=2",
         "connection from 77.1.2.3:4000 accepted",
+        "getheaders -1 to end from peer=1",
         "Received addr: 1 addresses (1 processed, 0 rate-limited) from peer=1",
         "New outbound-full-relay peer connected: transport: v1, version: 70016, blocks=1 peer=1",
         "socket closed, disconnecting peer=1 peeraddr=136.43.7.9:8333",
@@ -247,8 +248,8 @@ def test_a_connection_is_known_from_its_first_to_its_last_line(tmp_path: Path) -
         ("log:disconnected", 3, "out", "feeler"),
     ])  # fmt: skip
     ends = [(row["reason"], row["lived_s"]) for row in rows if row["kind"] == "log:disconnected"]
-    assert ends == [("peer closed", 6), ("feeler done", 2)]
-    assert [row["age_s"] for row in rows if row["kind"] == "log:addr_received"] == [3, 7]
+    assert ends == [("peer closed", 7), ("feeler done", 2)]
+    assert [row["age_s"] for row in rows if row["kind"] == "log:addr_received"] == [4, 8]
 
 
 def test_a_start_has_the_time_of_the_steady_lines_after_it_and_begins_a_new_process(tmp_path: Path) -> None:
@@ -332,3 +333,31 @@ def test_columns_are_numbers_and_coded_text(tmp_path: Path) -> None:
     assert slice_ is not None
     for batch in slice_.batches:
         assert all(isinstance(column, np.ndarray | Strings | Blobs) for column in batch.columns.values())
+
+
+ENDINGS = [
+    ("socket recv error, disconnecting peer=1 peeraddr=1.2.3.4:8333: Connection reset by peer (104)", "receive error"),
+    ("socket closed for peer=1", "peer closed"),
+    ("socket sending timeout: 1201s peer=1", "send timeout"),
+    ("ping timeout: 1200.1s, disconnecting peer=1", "ping timeout"),
+    ("version handshake timeout peer=1", "handshake timeout"),
+    ("Stopping node, disconnecting peer=1 peeraddr=1.2.3.4:8333", "node stopping"),
+    ("receiving message bytes failed, disconnecting peer=1 peeraddr=1.2.3.4:8333", "bad bytes"),
+    ("disconnect by subnet=1.2.3.0/24 match, disconnecting peer=1 peeraddr=1.2.3.4:8333", "operator"),
+    ("disconnecting extra outbound peer=1 (last block announcement received at time 0)", "extra peer"),
+    ("Disconnecting and discouraging peer 1!", "misbehaving"),
+    ("Misbehaving: peer=1: inv message size = 50001", "misbehaving"),
+    ("Outbound peer has old chain, best known block = <none>, disconnecting peer=1", "chain behind"),
+    ("wtxidrelay received after verack, disconnecting peer=1 peeraddr=1.2.3.4:8333", "protocol violation"),
+    ("selected inbound connection for eviction, disconnecting peer=1 peeraddr=1.2.3.4:8333", "evicted"),
+    ("Timeout downloading headers, disconnecting peer=1", "download timeout"),
+    ("getblocks -1 to end limit 500 from peer=1", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), ENDINGS)
+def test_the_line_before_the_end_says_why(tmp_path: Path, line: str, reason: str) -> None:
+    stamp = "2026-01-21T12:53:55Z [net]"
+    text = f"{stamp} Added connection to 1.2.3.4:8333 peer=1\n{stamp} {line}\n{stamp} disconnecting peer=1\n"
+    (row,) = [row for row in read_text(tmp_path, text) if row["kind"] == "log:disconnected"]
+    assert (row["reason"], row["peer_addr"]) == (reason, "1.2.3.4")

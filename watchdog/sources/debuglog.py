@@ -118,7 +118,7 @@ class DebugLogSource:
             return chunk
         if start:
             return chunk[:start]
-        if idle and self._patience:
+        if (idle and self._patience) or len(file.pending) >= CHUNK:
             return chunk
         self._patience = idle
         return b""

@@ -291,7 +291,7 @@ ENDING_WORDS = frozenset(word for _, word in _ENDINGS) | {"evicted", "feeler don
 
 
 def _ending(head: bytes, word: str) -> Shape:
-    return _shape(head, _ENDING_FORM, f"ending {word}", "log:disconnected")
+    return _shape(head, re.escape(head) + _ENDING_FORM, f"ending {word}", "log:disconnected")
 
 
 SHAPES: tuple[Shape, ...] = (
