@@ -66,16 +66,18 @@ class SnapshotsSource:
         self.name = f"snapshots:{path}"
         self._rows = Rows(options.node, self.name, options.wants)
         needed = {rpc for rpc, kinds in _NEEDS.items() if self._rows.wants(*kinds)}
-        self._rounds = RoundReader(path, options.follow, _PROCESS | needed)
+        self._position = Position() if options.position is None else _position(path, options.position)
         self._known = AddressFacts(Enricher(options.asmap_path, options.lists), MAX_FACTS)
-        self._position = Position()
+        self._rounds = RoundReader(path, options.follow, _PROCESS | needed)
         self._addrman: addrman_diff.AddrmanPoll | None = None
         self._said_end = False
-        if options.position is not None:
-            self._position = _position(path, options.position)
         self._peers = peers_diff.PeersDiff(self._known, self._position.peers)
         if options.position is not None:
-            self._resume()
+            try:
+                self._resume()
+            except SourceError:
+                self.close()
+                raise
 
     @property
     def ended(self) -> bool:

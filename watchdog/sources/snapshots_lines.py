@@ -54,7 +54,11 @@ class LineReader:
             raise SourceError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
         self.packed = magic[:2] == b"\x1f\x8b" or magic == b"\xfd7zXZ\x00"
         self._text = self._unpacker(magic)
-        self._head = self._read_head()
+        try:
+            self._head = self._read_head()
+        except SourceError:
+            self.close()
+            raise
 
     def _unpacker(self, magic: bytes) -> IO[bytes]:
         if magic[:2] == b"\x1f\x8b":

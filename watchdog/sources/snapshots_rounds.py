@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from watchdog.core.errors import SourceError
-from watchdog.core.source import END_OF_TIME_NS
 from watchdog.sources.rpc_types import peek
 from watchdog.sources.snapshots_lines import Line, LineReader
 
@@ -220,23 +219,21 @@ class RoundReader:
 
     def _pause(self) -> Round | None:
         """The last round, if the file's end completes it."""
-        following = self._follow and not self._reader.packed
         pending = self._pending
-        if following:
+        if self._follow and not self._reader.packed:
             if pending is None or self._clock() - self._grown_at < QUIET_S:
                 return None
             pending.until_ns = max(poll.time_ns for poll in pending.polls.values())
-        else:
-            self.ended = True
-            if not self._good and self._early and not self._resumed:
-                raise SourceError(
-                    f'{self._path}:1: is not a poll answer: each line must be {{"time": ..., "kind": "getpeerinfo", '
-                    '"result": ...}'
-                )
-            if pending is not None:
-                pending.until_ns = END_OF_TIME_NS
+        elif not self._good and self._early and not self._resumed:
+            raise SourceError(
+                f'{self._path}:1: is not a poll answer: each line must be {{"time": ..., "kind": "getpeerinfo", '
+                '"result": ...}'
+            )
         self._pending = None
         self._start = self._here(self._reader.offset)
+        if not self._follow or self._reader.packed:
+            self.ended = True
+            self._reader.close()
         return pending
 
     def close(self) -> None:
