@@ -17,6 +17,7 @@ from watchdog.sources import debuglog
 from watchdog.sources.debuglog import DebugLogSource
 from watchdog.sources.log_columns import LAYOUT
 from watchdog.sources.log_patterns import SHAPES
+from watchdog.sources.log_peers import ATTEMPTS, OPEN_PEERS, OpenPeers
 
 HASH = "00000000000000000001" + "ab" * 22
 Row = dict[str, object]
@@ -361,3 +362,14 @@ def test_the_line_before_the_end_says_why(tmp_path: Path, line: str, reason: str
     text = f"{stamp} Added connection to 1.2.3.4:8333 peer=1\n{stamp} {line}\n{stamp} disconnecting peer=1\n"
     (row,) = [row for row in read_text(tmp_path, text) if row["kind"] == "log:disconnected"]
     assert (row["reason"], row["peer_addr"]) == (reason, "1.2.3.4")
+
+
+def test_the_registry_of_open_connections_is_bounded_and_counts_what_it_drops() -> None:
+    peers = OpenPeers()
+    for conn in range(OPEN_PEERS + 10):
+        peers.attempt(f"1.2.3.4:{conn}", "feeler")
+        peers.opened(conn, f"5.6.7.8:{conn}", 1)
+    state = peers.state()
+    sizes = {name: len(rows) for name, rows in state.items() if isinstance(rows, list)}
+    assert sizes == {"peers": OPEN_PEERS, "closed": 10, "attempts": ATTEMPTS}
+    assert peers.dropped == 10
