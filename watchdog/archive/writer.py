@@ -94,6 +94,9 @@ class EventsWriter:
             return
         try:
             if not self._failed:
+                # An interrupt may have come within a slice: what it began is not behind its position.
+                os.ftruncate(self._file, self._slice_at)
+                self._end = self._slice_at
                 self._append(self._entries.packed(self._end))
                 self.sync()
         finally:

@@ -1,0 +1,141 @@
+"""Record: what sources give is in the file, and recording goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.archive_batches import contents, slice_of
+from watchdog.archive.reader import EventsFile
+from watchdog.archive.writer import EventsWriter
+from watchdog.cli.main import main
+from watchdog.core.batch import Slice
+from watchdog.core.errors import SourceError, StateError
+from watchdog.core.source import Source, SourceOptions
+from watchdog.service import record as record_module
+from watchdog.service.record import LEFT_OUT, RecordOptions, RecordProgress, record, recorded_positions
+
+
+class ListSource:
+    """A source that gives slices from a list; its position is how many it gave."""
+
+    def __init__(self, name: str, pieces: list[Slice], options: SourceOptions) -> None:
+        self.name, self._pieces, self.options, self.closed = name, pieces, options, False
+        position = (options.position or {}).get(name)
+        self._at = position["at"] if isinstance(position, dict) else 0
+
+    @property
+    def ended(self) -> bool:
+        return self._at >= len(self._pieces)
+
+    @property
+    def progress(self) -> float:
+        return self._at / max(1, len(self._pieces))
+
+    def poll(self) -> Slice | None:
+        piece = self._pieces[self._at]
+        self._at += 1
+        return Slice(self.name, piece.batches, piece.until_ns, {"at": self._at})
+
+    def close(self) -> None:
+        self.closed = True
+
+
+Opened = Callable[[list[Slice]], list[ListSource]]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Make `record` open one source of these slices for whatever it is asked to open."""
+
+    def give(pieces: list[Slice]) -> list[ListSource]:
+        made: list[ListSource] = []
+
+        def open_sources(texts: list[str], options: SourceOptions) -> list[Source]:
+            made[:] = [ListSource(text, pieces, options) for text in texts]
+            return list(made)
+
+        monkeypatch.setattr(record_module, "open_sources", open_sources)
+        return made
+
+    return give
+
+
+def recorded(path: Path) -> list[Slice]:
+    with EventsFile(path, strict=True) as file:
+        return list(file.slices())
+
+
+def named(pieces: list[Slice], name: str = "log:a") -> list[object]:
+    return contents([Slice(name, piece.batches, piece.until_ns, {"at": at + 1}) for at, piece in enumerate(pieces)])
+
+
+def test_slices_are_recorded_as_they_come(tmp_path: Path, opened: Opened) -> None:
+    pieces = [slice_of(number) for number in range(4)]
+    made = opened(pieces)
+    steps: list[RecordProgress] = []
+    done = record(["log:a"], tmp_path / "out", RecordOptions(node="alice"), steps.append)
+    assert contents(recorded(tmp_path / "out")) == named(pieces)
+    assert (done.events, done.share, len(steps)) == (120, 1.0, 4)
+    assert done.size < (tmp_path / "out").stat().st_size
+    (source,) = made
+    assert source.closed
+    assert source.options.node == "alice"
+    assert source.options.wanted is not None
+    assert not source.options.wanted & LEFT_OUT
+    assert "p2p:addr_entry" in source.options.wanted
+
+
+def test_appending_goes_on_behind_the_recorded_position(tmp_path: Path, opened: Opened) -> None:
+    pieces = [slice_of(number) for number in range(5)]
+    opened(pieces[:2])
+    record(["log:a"], tmp_path / "out", RecordOptions(append=True))
+    opened(pieces)
+    record(["log:a"], tmp_path / "out", RecordOptions(append=True))
+    assert contents(recorded(tmp_path / "out")) == named(pieces)
+    assert recorded_positions(tmp_path / "out") == {"log:a": {"at": 5}}
+
+
+def test_an_interrupt_leaves_a_whole_file_to_go_on_with(tmp_path: Path, opened: Opened) -> None:
+    pieces = [slice_of(number) for number in range(5)]
+    opened(pieces)
+
+    def interrupt(step: RecordProgress) -> None:
+        if step.events >= 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(["log:a"], tmp_path / "out", RecordOptions(), interrupt)
+    assert contents(recorded(tmp_path / "out")) == named(pieces[:2])
+    record(["log:a"], tmp_path / "out", RecordOptions(append=True))
+    assert contents(recorded(tmp_path / "out")) == named(pieces)
+
+
+def test_an_existing_file_is_not_overwritten(tmp_path: Path, opened: Opened) -> None:
+    opened([slice_of(0)])
+    record(["log:a"], tmp_path / "out", RecordOptions())
+    with pytest.raises(StateError, match="is there already; append to it or choose another name"):
+        record(["log:a"], tmp_path / "out", RecordOptions())
+
+
+def test_a_recording_is_not_recorded_into_itself(tmp_path: Path) -> None:
+    with EventsWriter(tmp_path / "out") as out:
+        out.write(slice_of(0))
+    with pytest.raises(SourceError, match="cannot be recorded into itself"):
+        record([f"events:{tmp_path / 'out'}"], tmp_path / "out", RecordOptions(append=True))
+
+
+def test_the_command_copies_chosen_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EventsWriter(tmp_path / "a") as out:
+        for number in range(3):
+            out.write(slice_of(number))
+    arguments = ["record", f"events:{tmp_path / 'a'}", "--out", str(tmp_path / "b")]
+    assert main([*arguments, "--kind", "log:tip"]) == 0
+    assert "30 events" in capsys.readouterr().err
+    assert {batch.kind for piece in recorded(tmp_path / "b") for batch in piece.batches} == {"log:tip"}
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"watchdog: '{tmp_path / 'b'}' is there already")
+    assert main([*arguments, "--kind", "log:tipp"]) == 2
+    assert "did you mean 'log:tip'" in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""`watchdog record`: what sources see, to a recording of our own format."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from watchdog.cli.progress import ProgressBar
+from watchdog.core.errors import WatchdogError
+from watchdog.service.event_docs import kind_named
+from watchdog.service.record import RecordOptions, RecordProgress, record
+
+SUMMARY = "Write what sources see to an events file, which `replay`, `export` and `events:FILE` read."
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="capture:DIR, snapshots:FILE, log:FILE, events:FILE, recording:DIR"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the events file to write")
+    parser.add_argument("--append", action="store_true", help="go on with an existing file where it ends")
+    parser.add_argument(
+        "--follow", action="store_true", help="wait for more at the end of the input, until interrupted"
+    )
+    parser.add_argument("--node", default="node", metavar="NAME", help="name that events carry")
+    parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
+    add_kind_argument(parser, "record only this kind; may be given again (default: all but rpc:addrman_entry)")
+
+
+def add_kind_argument(parser: argparse.ArgumentParser, line: str) -> None:
+    """`--kind KIND`, again and again."""
+    parser.add_argument("--kind", action="append", default=[], metavar="KIND", help=line)
+
+
+def chosen_kinds(names: list[str]) -> frozenset[str] | None:
+    """The kinds of `--kind`, None without any; WatchdogError, with a hint, for an unknown one."""
+    try:
+        return frozenset(kind_named(name).name for name in names) or None
+    except KeyError as fault:
+        raise WatchdogError(fault.args[0]) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until the sources end; an interrupt ends a followed recording well."""
+    options = RecordOptions(chosen_kinds(args.kind), args.asmap, args.node, args.follow, args.append)
+    bar = ProgressBar()
+
+    def show(step: RecordProgress) -> None:
+        bar.show(step.share, step.time_ns, step.events, 0, f"{step.size / 1e6:.1f} MB")
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        done = record(args.sources, args.out, options, show)
+    except KeyboardInterrupt:
+        return 0 if args.follow else INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        bar.clear()
+    sys.stderr.write(f"{args.out}: {done.events:,} events, {done.size / 1e6:.1f} MB\n")
+    return 0
