@@ -108,7 +108,8 @@ class RoundReader:
         lines: dict[Place, bytes | None] = {}
         for wanted in sorted({item for item in earlier if item is not None}, key=lambda item: item.offset):
             lines[wanted] = self._line_at(wanted)
-            self._early["earlier poll is gone"] += lines[wanted] is None
+            if lines[wanted] is None:
+                self._early["earlier poll is gone"] += 1
         if not self._open_at(place):
             if not self._follow:
                 raise SourceError(
