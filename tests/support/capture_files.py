@@ -17,7 +17,9 @@ MINUTE_US = 60 * SECOND_US
 
 def record(time_us: int, type_: str, payload: bytes = b"") -> bytes:
     """One record: time, type, length, payload."""
-    return time_us.to_bytes(8, "little") + type_.encode().ljust(12, b"\0") + len(payload).to_bytes(4, "little") + payload
+    return (
+        time_us.to_bytes(8, "little") + type_.encode().ljust(12, b"\0") + len(payload).to_bytes(4, "little") + payload
+    )
 
 
 def append(root: Path, folder: str, received: bool, data: bytes) -> None:
@@ -31,7 +33,9 @@ def addr_payload(entries: int) -> bytes:
     """An addr message of that many IPv4 entries."""
     head = bytes([entries]) if entries < 253 else b"\xfd" + entries.to_bytes(2, "little")
     one = (1_770_000_000).to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(10) + b"\xff\xff"
-    return head + b"".join(one + bytes((8, 8, at >> 8 & 255, at & 255)) + (8333).to_bytes(2, "big") for at in range(entries))
+    return head + b"".join(
+        one + bytes((8, 8, at >> 8 & 255, at & 255)) + (8333).to_bytes(2, "big") for at in range(entries)
+    )
 
 
 def handshake(root: Path, folder: str, time_us: int, inbound: bool, reply_us: int = 50_000) -> None:

@@ -75,7 +75,9 @@ def test_every_batch_is_as_the_catalogue_says(tmp_path: Path) -> None:
     handshake(tmp_path, PEER, START_US, inbound=True)
     handshake(tmp_path, OTHER, START_US + SECOND_US, inbound=False)
     for received in (False, True):
-        data = [record(START_US + 2 * SECOND_US, type_, addr_payload(3)) for type_ in ("addr", "getaddr", "x\x01y", "inv")]
+        data = [
+            record(START_US + 2 * SECOND_US, type_, addr_payload(3)) for type_ in ("addr", "getaddr", "x\x01y", "inv")
+        ]
         append(tmp_path, PEER, received, b"".join(data) + ping(START_US + 3 * SECOND_US))
     append(tmp_path, PEER, True, pong(START_US + 4 * SECOND_US) + bytes(9))
     kinds = set()
@@ -83,7 +85,9 @@ def test_every_batch_is_as_the_catalogue_says(tmp_path: Path) -> None:
         for batch in slice_.batches:
             check_batch(batch)
             kinds.add(batch.kind)
-    assert {"net:inbound_connection", "net:outbound_connection", "p2p:addr", "p2p:unknown", "source:gap"} <= kinds <= KINDS
+    assert (
+        {"net:inbound_connection", "net:outbound_connection", "p2p:addr", "p2p:unknown", "source:gap"} <= kinds <= KINDS
+    )
 
 
 def test_who_speaks_first_opened_the_connection(tmp_path: Path) -> None:
@@ -99,9 +103,7 @@ def test_who_speaks_first_opened_the_connection(tmp_path: Path) -> None:
     [("8.8.8.8_50000", False, "in"), ("8.8.8.8_8333", False, "out"), ("8.8.8.8_50000", True, "out")],
     ids=["ephemeral-port", "listening-port", "we-send-getaddr"],
 )
-def test_with_equal_timestamps_other_evidence_decides(
-    tmp_path: Path, folder: str, asked: bool, direction: str
-) -> None:
+def test_with_equal_timestamps_other_evidence_decides(tmp_path: Path, folder: str, asked: bool, direction: str) -> None:
     handshake(tmp_path, folder, START_US, inbound=True, reply_us=0)
     if asked:
         append(tmp_path, folder, False, record(START_US, "getaddr"))
@@ -346,7 +348,7 @@ def test_a_folder_without_capture_files_is_an_error_with_a_hint(tmp_path: Path) 
     with pytest.raises(SourceError, match="no capture files"):
         slices_of(tmp_path)
     (tmp_path / "message_capture").mkdir()
-    with pytest.raises(SourceError, match="did you mean .*message_capture"):
+    with pytest.raises(SourceError, match=r"did you mean .*message_capture"):
         slices_of(tmp_path)
     with pytest.raises(SourceError, match="no such folder"):
         slices_of(tmp_path / "nothing")

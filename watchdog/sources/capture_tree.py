@@ -79,7 +79,7 @@ class DiskTree:
         """At most `count` bytes from `offset`; SourceError when the file cannot be read."""
         path = self._path(folder, received)
         try:
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+            with open(path, "rb", buffering=0) as file:
                 file.seek(offset)
                 return file.read(count) or b""
         except OSError as error:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from watchdog.core.errors import SourceError
+from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import Source, SourceOptions
 from watchdog.sources.recording_folder import PARTS, open_recording, position_of
 
@@ -54,17 +54,25 @@ def open_sources(texts: Sequence[str], options: SourceOptions) -> list[Source]:
     options.position: maps names of sources to their positions, or None. SourceError when two have one name.
     """
     sources: list[Source] = []
-    for text in texts:
-        scheme, path = split_source(text)
-        if scheme == "recording":
-            sources += open_recording(path, options)
-        else:
-            sources.append(open_source(text, replace(options, position=position_of(options, text))))
-    names = [source.name for source in sources]
-    for name in names:
-        if names.count(name) > 1:
-            raise SourceError(f"source {name!r} is given twice")
+    try:
+        for text in texts:
+            for source in _opened(text, options):
+                twice = any(source.name == other.name for other in sources)
+                sources.append(source)
+                if twice:
+                    raise SourceError(f"source {source.name!r} is given twice")
+    except WatchdogError:
+        for source in sources:
+            source.close()
+        raise
     return sources
+
+
+def _opened(text: str, options: SourceOptions) -> list[Source]:
+    scheme, path = split_source(text)
+    if scheme == "recording":
+        return open_recording(path, options)
+    return [open_source(text, replace(options, position=position_of(options, text)))]
 
 
 def split_source(text: str) -> tuple[str, str]:

@@ -1,0 +1,73 @@
+"""Several sources become one stream, the one furthest behind first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from watchdog.core.batch import Slice
+from watchdog.core.source import END_OF_TIME_NS
+from watchdog.service.merge import IDLE_S, merged
+
+
+class Script:
+    """A source that plays watermarks; None stands for a poll without news."""
+
+    def __init__(self, name: str, watermarks: Sequence[int | None], log: list[str]) -> None:
+        self.name = name
+        self._left = list(watermarks)
+        self._total = len(self._left)
+        self._log = log
+
+    @property
+    def ended(self) -> bool:
+        return not self._left
+
+    @property
+    def progress(self) -> float:
+        return 1.0 - len(self._left) / self._total
+
+    def poll(self) -> Slice | None:
+        self._log.append(self.name)
+        until = self._left.pop(0)
+        return None if until is None else Slice(self.name, (), until)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def never(seconds: float) -> None:
+    raise AssertionError(f"waited {seconds} s although there was something to read")
+
+
+def test_the_source_that_is_furthest_behind_is_polled() -> None:
+    log: list[str] = []
+    slow, fast = Script("slow", [10, 100, END_OF_TIME_NS], log), Script("fast", [1, 2, 3, 20, END_OF_TIME_NS], log)
+    given = [(one.source, one.until_ns) for one in merged([slow, fast], wait=never)]
+    assert log == ["slow", "fast", "fast", "fast", "fast", "slow", "fast", "slow"]
+    assert given[-1] == ("slow", END_OF_TIME_NS)
+    assert len(given) == 8
+
+
+def test_a_source_without_news_is_passed_over() -> None:
+    log: list[str] = []
+    quiet, busy = Script("quiet", [None, None, END_OF_TIME_NS], log), Script("busy", [5, 6, END_OF_TIME_NS], log)
+    assert [one.source for one in merged([quiet, busy], wait=never)] == ["busy", "busy", "quiet", "busy"]
+
+
+def test_when_nobody_has_news_it_waits_and_asks_again() -> None:
+    waits: list[float] = []
+    source = Script("quiet", [None, 7, None, None, END_OF_TIME_NS], [])
+    assert [one.until_ns for one in merged([source], wait=waits.append)] == [7, END_OF_TIME_NS]
+    assert waits == [IDLE_S] * 3
+
+
+def test_a_source_that_ends_without_a_last_slice_does_not_hang() -> None:
+    assert list(merged([Script("empty", [None], [])], wait=never)) == []
+    assert list(merged([], wait=never)) == []
+
+
+def test_progress_is_the_mean_of_all_inputs() -> None:
+    shares: list[float] = []
+    sources = [Script("one", [1, END_OF_TIME_NS], []), Script("two", [END_OF_TIME_NS], [])]
+    list(merged(sources, shares.append, never))
+    assert shares == [0.25, 0.75, 1.0]
