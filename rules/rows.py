@@ -261,7 +261,7 @@ class RowFormula:
     that the kind lacks count as 0.
     """
 
-    __slots__ = ("_kinds", "_lists", "_runs", "_tree", "equals", "text", "use")
+    __slots__ = ("_divides", "_dtype", "_kinds", "_lists", "_runs", "_tree", "equals", "text", "use")
 
     def __init__(self, tree: Expr, kinds: Sequence[str], lists: Lists, use: Use) -> None:
         self._tree = tree
@@ -270,6 +270,8 @@ class RowFormula:
         self._runs: dict[str, Callable[[Batch], Any]] = {}
         self.use = use
         self.text = canonical(tree, lists)
+        self._divides = "/" in self.text  # only then can floats overflow; the guard costs as much as a small batch
+        self._dtype = np.dtype(np.bool_ if use == "filter" else np.int64)
         self.equals = _equals(tree, kinds) if use == "filter" else ()
 
     def __call__(self, batch: Batch) -> NDArray[Any]:
@@ -277,10 +279,14 @@ class RowFormula:
         run = self._runs.get(batch.kind)
         if run is None:
             run = self._runs[batch.kind] = self._compiled(batch.kind)
-        with np.errstate(all="ignore"):
+        if self._divides:
+            with np.errstate(all="ignore"):
+                values = run(batch)
+        else:
             values = run(batch)
-        dtype = np.bool_ if self.use == "filter" else np.int64
-        return np.broadcast_to(np.asarray(values, dtype), (batch.rows,))
+        if isinstance(values, np.ndarray) and values.ndim and values.dtype == self._dtype:
+            return values
+        return np.broadcast_to(np.asarray(values, self._dtype), (batch.rows,))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RowFormula) and (self.use, self.text) == (other.use, other.text)
