@@ -23,6 +23,8 @@ _SIZE_OF_ID = np.zeros(256, np.uint8)  # 0: any
 _SIZE_OF_ID[[1, 2, 4, 5, 6]] = [4, 16, 32, 32, 16]
 _LEAST_V2_BYTES = 9  # stamp, one byte each of services, network and length, port
 _LEAP = 5  # entries are found in leaps of 2**5 when there are few messages
+_MANY_WIDE = 100_000  # bytes of 0xFD and above, for which a table of all places costs more than steps one by one
+_USUAL_WIDE = 12  # in honest messages one byte in 20 is such: services take three bytes
 _FEW_BYTES = 1 << 19  # below this size leaps are cheaper than one step for each entry of the longest message
 
 
@@ -81,9 +83,10 @@ def entries_v2(part: Part) -> Entries:
     part.need(after + count * _LEAST_V2_BYTES)
     count = np.where(part.good, count, 0)
     owner, _ = ragged(count)
-    steps = _steps(part)
-    at = _chains(steps, after, count, len(part.data) - 1)
-    step = steps[at].astype(np.int64)
+    wide = np.count_nonzero(part.data >= 0xFD)
+    table = _steps(part) if wide <= max(_MANY_WIDE, len(part.data) // _USUAL_WIDE) else None
+    at = _chains(part, table, after, count)
+    step = _steps_at(part, at)
     wrong = (step == 0) | (at + step > part.ends[owner])
     bad = np.flatnonzero(wrong)
     rows, first = np.unique(owner[bad], return_index=True)
@@ -114,32 +117,56 @@ def _steps(part: Part) -> NDArray[np.uint16]:
     return steps
 
 
-def _chains(steps: NDArray[np.uint16], first: Places, count: NDArray[np.int64], last: int) -> Places:
-    """The place of every entry: from `first[i]`, `count[i]` of them, each `steps` behind the one before.
+def _steps_at(part: Part, at: Places) -> Places:
+    """The same for some places only."""
+    _, behind, shortest = part.compact(at + 4)
+    size, place, short = part.compact(behind + 1)
+    required = _SIZE_OF_ID[part.u8(behind)]
+    fits = shortest & short & (size <= _MAX_ADDRESS) & ((required == 0) | (size == required))
+    return np.where(fits, place + np.minimum(size, _MAX_ADDRESS).astype(np.int64) + 2 - at, 0)
 
-    A chain stays where no entry can start, and at `last`. All messages go on together, so the number
-    of NumPy calls is that of entries in the longest one; for few messages leaps of 32 make it 64.
+
+def _chains(part: Part, table: NDArray[np.uint16] | None, first: Places, count: NDArray[np.int64]) -> Places:
+    """The place of every entry: from `first[i]`, `count[i]` of them, each a step behind the one before.
+
+    A chain stays where no entry can start, and on the last byte. All messages go on together, so the
+    number of NumPy calls is that of entries in the longest one; for few messages leaps of 32 make it 64.
     """
+    last = len(part.data) - 1
+    longest = int(count.max(initial=0))
+    if table is not None and len(table) <= _FEW_BYTES and longest > 1 << _LEAP:
+        return _leaping_chains(table, first, count)
     before = np.cumsum(count) - count
     answer = np.zeros(int(count.sum()), np.int64)
-    leap = _LEAP if len(steps) <= _FEW_BYTES and count.max(initial=0) > 1 << _LEAP else 0
-    far = np.minimum(np.arange(len(steps), dtype=np.int32) + steps, last) if leap else np.zeros(0, np.int32)
-    for _ in range(leap):
-        far = far[far]
-    rows, at, done = np.flatnonzero(count), first[count > 0], 0
-    while len(rows):
-        answer[before[rows] + done] = at
-        done += 1 << leap
+    rows, at = np.flatnonzero(count), first[count > 0]
+    for done in range(longest):
         alive = count[rows] > done
         rows, at = rows[alive], at[alive]
-        at = far[at].astype(np.int64) if leap else np.minimum(at + steps[at], last)
-    if leap:
-        _, within = ragged(count)
-        place = np.flatnonzero(within % (1 << leap) == 0)
-        for _ in range((1 << leap) - 1):
-            place = place[place < len(answer) - 1] + 1
-            place = place[within[place] > 0]
-            answer[place] = np.minimum(answer[place - 1] + steps[answer[place - 1]], last)
+        answer[before[rows] + done] = at
+        at = np.minimum(at + (_steps_at(part, at) if table is None else table[at]), last)
+    return answer
+
+
+def _leaping_chains(table: NDArray[np.uint16], first: Places, count: NDArray[np.int64]) -> Places:
+    """The same with a second table, of 32 steps at once: every 32nd entry first, then those between."""
+    last, leap = len(table) - 1, 1 << _LEAP
+    before = np.cumsum(count) - count
+    answer = np.zeros(int(count.sum()), np.int64)
+    far = np.minimum(np.arange(len(table), dtype=np.int32) + table, last)
+    for _ in range(_LEAP):
+        far = far[far]
+    rows, at = np.flatnonzero(count), first[count > 0]
+    for done in range(0, int(count.max()), leap):
+        alive = count[rows] > done
+        rows, at = rows[alive], at[alive]
+        answer[before[rows] + done] = at
+        at = far[at].astype(np.int64)
+    _, within = ragged(count)
+    place = np.flatnonzero(within % leap == 0)
+    for _ in range(leap - 1):
+        place = place[place < len(answer) - 1] + 1
+        place = place[within[place] > 0]
+        answer[place] = np.minimum(answer[place - 1] + table[answer[place - 1]], last)
     return answer
 
 

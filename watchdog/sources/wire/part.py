@@ -23,7 +23,7 @@ MAX_PART_BYTES = 16 << 20  # payload that is decoded together: bounds what the d
 MAX_PART_ROWS = 1 << 20
 MAX_MESSAGE_BYTES = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
 MAX_SIZE = 0x02000000  # src/serialize.h: MAX_SIZE, the largest count that ReadCompactSize lets pass
-_PADDING = 64  # zero bytes behind the last message, so that fixed fields can be read before they are checked
+_PADDING = 128  # zero bytes behind the last message, so that fixed fields can be read before they are checked
 
 
 class RefusedError(Exception):
