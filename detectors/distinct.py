@@ -14,6 +14,8 @@ relative error about 1.2 / sqrt(cap)). The level falls back when the slot emptie
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,19 +28,32 @@ LONG_AGO = np.int64(-(1 << 62))
 DEFAULT_CAP = 4096
 
 
-class DistinctWindow:
-    """Counts of distinct values, for each slot, over the last `width` panes.
+@dataclass(frozen=True, slots=True, eq=False)
+class Touches:
+    """Rows of values that arrived: the slot, the pane, the value and the width of the slot's window."""
 
+    slots: Ints
+    panes: Ints
+    values: Words
+    widths: Ints
+
+
+class DistinctWindow:
+    """Counts of distinct values, for each slot, over the last panes of its window.
+
+    widths: the window widths that occur, in panes; each arrival says which of them is its slot's.
     max_pairs bounds all slots together; a pair beyond it is not counted, only in `refused`.
     """
 
-    def __init__(self, width: int, *, cap: int = DEFAULT_CAP, max_pairs: int = 1_000_000) -> None:
-        self.width, self.cap = width, cap
+    def __init__(self, *widths: int, cap: int = DEFAULT_CAP, max_pairs: int = 1_000_000) -> None:
+        self.cap = cap
         self._table = SlotTable(max_pairs)
-        self._log = PaneLog(1, width)  # slots are pairs; the column says whether the touch began a run
+        # Slots of the logs are pairs; the column says whether the touch began a run.
+        self._logs = {width: PaneLog(1, width) for width in dict.fromkeys(widths)}
         self._last: Ints = np.zeros(SMALLEST, np.int64)
         self._began: Ints = np.zeros(SMALLEST, np.int64)
         self._owner: Ints = np.zeros(SMALLEST, np.int64)
+        self._width: Ints = np.zeros(SMALLEST, np.int64)
         self._zeros: NDArray[np.uint8] = np.zeros(SMALLEST, np.uint8)  # low zero bits of the value's hash
         self.pairs: Ints = np.zeros(SMALLEST, np.int64)  # by slot
         self.level: Ints = np.zeros(SMALLEST, np.int64)  # by slot
@@ -60,11 +75,11 @@ class DistinctWindow:
             return True
         return bool((np.bincount(slots, minlength=0) + self.pairs[: int(slots.max()) + 1] > self.cap).any())
 
-    def close(self, slots: Ints, panes: Ints, values: Words, start: int, stop: int) -> Changes:
+    def close(self, touches: Touches, start: int, stop: int) -> Changes:
         """Close panes start..stop-1; signed changes of the count (one column)."""
-        arrived = self._arrive(slots, panes, values, start, stop - start)
-        expired = self._expire(stop)
-        changes = Changes.joined([arrived, expired], 1)
+        arrived = self._arrive(touches, start, stop - start)
+        expired = [self._expire(width, log, stop) for width, log in self._logs.items()]
+        changes = Changes.joined([arrived, *expired], 1)
         np.add.at(self.pairs, changes.slots, changes.deltas[:, 0])
         return changes
 
@@ -88,41 +103,50 @@ class DistinctWindow:
         self._drop(np.flatnonzero(live & np.isin(self._owner[: self._table.capacity], slots)))
         self.pairs[slots], self.level[slots] = 0, 0
 
-    def _arrive(self, slots: Ints, panes: Ints, values: Words, start: int, span: int) -> Changes:
+    def _arrive(self, touches: Touches, start: int, span: int) -> Changes:
+        slots, panes, widths = touches.slots, touches.panes, touches.widths
         if not len(slots):
             return Changes.none(1)
-        spread = mix(values)
-        low = spread & (~spread + np.uint64(1))
-        zeros = np.where(spread == 0, 64, np.log2(np.maximum(low, np.uint64(1)).astype(np.float64))).astype(np.uint8)
-        kept = np.flatnonzero(zeros >= self.level[slots])
-        slots, panes, spread, zeros = slots[kept], panes[kept], spread[kept], zeros[kept]
+        spread = mix(touches.values)
+        if self.level[slots].any():
+            kept = np.flatnonzero(_low_zeros(spread) >= self.level[slots])
+            slots, panes, spread, widths = slots[kept], panes[kept], spread[kept], widths[kept]
         pairs, first = self._table.assign(combine(slots.astype(np.uint64), spread))
         self._reserve_pairs()
         fresh = pairs[first]
         self._last[fresh] = LONG_AGO
-        self._owner[fresh], self._zeros[fresh] = slots[first], zeros[first]
-        admitted = pairs >= 0
-        codes = np.unique(pairs[admitted].astype(np.int64) * span + (panes[admitted] - start))
-        pair, pane = codes // span, codes % span + start
+        self._owner[fresh], self._width[fresh] = slots[first], widths[first]
+        self._zeros[fresh] = _low_zeros(spread[first])
+        if (pairs < 0).any():
+            admitted = pairs >= 0
+            pairs, panes = pairs[admitted], panes[admitted]
+        codes = pairs.astype(np.int64) * span + (panes - start)
+        codes.sort()
+        codes = codes[np.concatenate(([True], codes[1:] != codes[:-1]))] if len(codes) else codes
+        pair = codes // span
+        pane = codes - pair * span + start
         head = np.concatenate(([True], pair[1:] != pair[:-1])) if len(pair) else np.zeros(0, np.bool_)
         before = np.where(head, self._last[pair], np.roll(pane, 1))
-        begins = pane - before >= self.width
+        width = self._width[pair]
+        begins = pane - before >= width
         self._last[pair] = pane  # the last assignment of a pair wins: its latest pane
         self._began[pair[begins]] = pane[begins]
-        self._log.append(Changes(pair, pane, begins.astype(np.int64)[:, None]))
+        for wide, log in self._logs.items():
+            mine = slice(None) if len(self._logs) == 1 else np.flatnonzero(width == wide)
+            log.append(Changes(pair[mine], pane[mine], begins[mine].astype(np.int64)[:, None]))
         ones = np.ones((int(begins.sum()), 1), np.int64)
         return Changes(self._owner[pair[begins]], pane[begins], ones)
 
-    def _expire(self, stop: int) -> Changes:
-        left = self._log.expire(stop)
+    def _expire(self, width: int, log: PaneLog, stop: int) -> Changes:
+        left = log.expire(stop)
         if not len(left.slots):
             return Changes.none(1)
-        order = np.lexsort((left.panes, left.slots))
-        pair, touched, began = left.slots[order], left.panes[order] - self.width, left.deltas[order, 0] == 1
+        order = np.argsort(left.slots * (1 << 32) + (left.panes - left.panes.min()), kind="stable")
+        pair, touched, began = left.slots[order], left.panes[order] - width, left.deltas[order, 0] == 1
         following = np.concatenate((pair[1:] == pair[:-1], [False]))
         later = np.where(following, ~np.roll(began, -1), (self._last[pair] > touched) & (self._began[pair] <= touched))
         ends = ~later
-        owners, panes = self._owner[pair[ends]], touched[ends] + self.width
+        owners, panes = self._owner[pair[ends]], touched[ends] + width
         self._table.remove(pair[~following & (self._last[pair] == touched)])
         return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
 
@@ -130,29 +154,34 @@ class DistinctWindow:
         """Take pairs out at once; their rows in the log go with them."""
         np.subtract.at(self.pairs, self._owner[pairs], 1)
         self._table.remove(pairs)
-        rows = self._log.rows()
-        self._log.restart(rows.rows(~np.isin(rows.slots, pairs)))
+        for log in self._logs.values():
+            rows = log.rows()
+            log.restart(rows.rows(~np.isin(rows.slots, pairs)))
 
     def _reserve_pairs(self) -> None:
         size = self._table.capacity
-        self._last, self._began, self._owner = (_grown(a, size) for a in (self._last, self._began, self._owner))
+        self._last, self._began = _grown(self._last, size), _grown(self._began, size)
+        self._owner, self._width = _grown(self._owner, size), _grown(self._width, size)
         if size > len(self._zeros):
             self._zeros = np.concatenate([self._zeros, np.zeros(len(self._last) - len(self._zeros), np.uint8)])
 
     def state(self) -> State:
         """Pairs, log and levels, as arrays."""
-        size, rows = self._table.capacity, self._log.rows()
+        size = self._table.capacity
+        logs = {str(width): log.rows() for width, log in self._logs.items()}
         return {
             "table": self._table.state(),
             "last": self._last[:size],
             "began": self._began[:size],
             "owner": self._owner[:size],
+            "width": self._width[:size],
             "zeros": self._zeros[:size],
             "pairs": self.pairs,
             "level": self.level,
-            "log_pairs": rows.slots.astype(np.int32),
-            "log_panes": rows.panes,
-            "log_began": rows.deltas[:, 0].astype(np.int8),
+            "logs": {
+                name: {"pairs": rows.slots.astype(np.int32), "panes": rows.panes, "began": rows.deltas.astype(np.int8)}
+                for name, rows in logs.items()
+            },
         }
 
     def restore(self, state: State) -> None:
@@ -162,12 +191,17 @@ class DistinctWindow:
         size = self._table.capacity
         self._last[:size], self._began[:size] = state["last"], state["began"]
         self._owner[:size], self._zeros[:size] = state["owner"], state["zeros"]
+        self._width[:size] = state["width"]
         self.pairs, self.level = state["pairs"].copy(), state["level"].copy()
-        self._log.restart(
-            Changes(
-                state["log_pairs"].astype(np.int64), state["log_panes"], state["log_began"].astype(np.int64)[:, None]
-            )
-        )
+        for width, log in self._logs.items():
+            rows = state["logs"][str(width)]
+            log.restart(Changes(rows["pairs"].astype(np.int64), rows["panes"], rows["began"].astype(np.int64)))
+
+
+def _low_zeros(words: Words) -> NDArray[np.uint8]:
+    """The number of low zero bits of each word."""
+    low = np.maximum(words & (~words + np.uint64(1)), np.uint64(1)).astype(np.float64)
+    return np.where(words == 0, 64, np.log2(low)).astype(np.uint8)
 
 
 def _grown(array: Ints, size: int) -> Ints:

@@ -31,13 +31,14 @@ class SlotTable:
         self.capacity = 0  # slots ever handed out; arrays of users need this length
         self.keys: Words = np.zeros(_SMALLEST, np.uint64)  # by slot
         self.used: NDArray[np.bool_] = np.zeros(_SMALLEST, np.bool_)  # by slot
-        self._free: list[int] = []
+        self._free: NDArray[np.int32] = np.zeros(_SMALLEST, np.int32)  # a stack of slots to use again
+        self._freed = 0  # its height
         self._removed = 0
         self._place: NDArray[np.int32] = np.zeros(_SMALLEST, np.int32)  # by slot: where it stands in the table
         self._rehash(_SMALLEST * 2)
 
     def __len__(self) -> int:
-        return self.capacity - len(self._free)
+        return self.capacity - self._freed
 
     def find(self, keys: Words) -> Slots:
         """The slot of each key, NO_SLOT for unknown ones."""
@@ -83,7 +84,7 @@ class SlotTable:
         self._slots[places] = REMOVED
         self.used[slots] = False
         self._removed += len(slots)
-        self._free.extend(int(slot) for slot in slots)
+        self._push(slots.astype(np.int32))
 
     def _insert(self, keys: Words) -> None:
         if not len(keys):
@@ -91,18 +92,28 @@ class SlotTable:
         while (len(self) + self._removed + len(keys)) * 2 > len(self._slots):
             bigger = (len(self) + len(keys)) * 4 > len(self._slots)
             self._rehash(len(self._slots) * (2 if bigger else 1))
-        slots = np.array([self._next_slot() for _ in range(len(keys))], np.int32)
+        slots = self._take(len(keys))
         if self.capacity > len(self.keys):
             self._grow()
         self.keys[slots] = keys
         self.used[slots] = True
         self._place_all(keys, slots)
 
-    def _next_slot(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self.capacity += 1
-        return self.capacity - 1
+    def _take(self, count: int) -> Slots:
+        """Slots to use: freed ones, latest first, then new ones."""
+        again = min(count, self._freed)
+        freed = self._free[self._freed - again : self._freed][::-1]
+        self._freed -= again
+        fresh = np.arange(self.capacity, self.capacity + count - again, dtype=np.int32)
+        self.capacity += count - again
+        return np.concatenate([freed, fresh])
+
+    def _push(self, slots: Slots) -> None:
+        height = self._freed + len(slots)
+        if height > len(self._free):
+            self._free = np.concatenate([self._free, np.zeros(2 * height - len(self._free), np.int32)])
+        self._free[self._freed : height] = slots
+        self._freed = height
 
     def _grow(self) -> None:
         size = max(_SMALLEST, 1 << (self.capacity - 1).bit_length())
@@ -126,17 +137,14 @@ class SlotTable:
         left = np.arange(len(keys))
         while len(left):
             at = places[left]
-            gap = self._slots[at] < 0
-            _, winners = np.unique(at, return_index=True)
-            won = np.zeros(len(left), np.bool_)
-            won[winners] = True
-            won &= gap
+            before = self._slots[at]
+            gap = before < 0
+            self._slots[at[gap]] = slots[left[gap]]  # of several that want one place the last wins
+            won = gap & (self._slots[at] == slots[left])
             chosen = left[won]
-            reused = int(np.count_nonzero(self._slots[places[chosen]] == REMOVED))
-            self._removed -= reused
-            self._keys[places[chosen]] = keys[chosen]
-            self._slots[places[chosen]] = slots[chosen]
-            self._place[slots[chosen]] = places[chosen]
+            self._removed -= int(np.count_nonzero(before[won] == REMOVED))
+            self._keys[at[won]] = keys[chosen]
+            self._place[slots[chosen]] = at[won]
             left = left[~won]
             places[left] = (places[left] + 1) & mask
 
@@ -145,7 +153,7 @@ class SlotTable:
         return {
             "keys": self.keys[: self.capacity].copy(),
             "used": self.used[: self.capacity].copy(),
-            "free": np.array(self._free, np.int64),
+            "free": self._free[: self._freed].copy(),
             "refused": self.refused,
         }
 
@@ -159,7 +167,7 @@ class SlotTable:
         table.keys = np.zeros(size, np.uint64)
         table.used = np.zeros(size, np.bool_)
         table.keys[: len(keys)], table.used[: len(keys)] = keys, used
-        table._free = [int(slot) for slot in free]
+        table._push(free)
         table.refused = int(state["refused"])
         table._rehash(max(_SMALLEST * 2, 1 << (max(1, len(table)) * 4 - 1).bit_length()))
         return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -145,7 +146,7 @@ def _slices(rows: Sequence[Row], cuts: int, seed: int, source: str = "hand") -> 
     ordered = sorted(rows, key=lambda row: row["t"])
     marks = sorted({0, UNTIL, *(chance.randrange(UNTIL) for _ in range(cuts))})
     slices = []
-    for start, stop in zip(marks, marks[1:], strict=False):
+    for start, stop in itertools.pairwise(marks):
         inside = [row for row in ordered if start <= row["t"] < stop]
         # Within the watermark the order of times is free; rows of one time keep their source's order.
         place = {row["t"]: chance.random() for row in inside}

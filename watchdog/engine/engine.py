@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,33 +19,21 @@ from detectors.windows import Ints
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
-from watchdog.core.plan import MeasurePlan, RowExpression, RulePlan
+from watchdog.core.plan import RowExpression, RulePlan
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine import coverage as covering
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, unpack
 from watchdog.engine.coverage import Coverage
-from watchdog.engine.findings import Place
-from watchdog.engine.grouping import Grouping
+from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
 from watchdog.engine.selection import Selector
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.stream import StreamWindow
-from watchdog.engine.window_rules import WindowRules, carried_fields
 
 VERSION = 1  # of the checkpoint
 SWEEP_NS = 600_000_000_000  # free idle keys each ten minutes of event time
 CROWDED, EVICTED_SHARE = 0.95, 0.1  # a table this full loses a tenth of its keys, the longest idle first
 OWN_KINDS = covering.KINDS
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """A filter over kinds with a key: what one or more windows read."""
-
-    index: int
-    plan: RulePlan
-    group: int
-    windows: tuple[int, ...]
 
 
 class Engine:
@@ -61,11 +48,9 @@ class Engine:
         self.statistics = Statistics()
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._coverage = Coverage()
-        self._groupings = self._make_groupings()
-        self._by = [grouping.by for grouping in self._groupings]
-        self._windows: list[WindowRules] = []
-        self._streams: list[_Stream] = []
-        self._make_windows()
+        self._groupings = make_groupings(self.plans)
+        layout = lay_out(self.plans, self._groupings, node, self._coverage)
+        self._windows, self._lanes, self._streams = layout.windows, layout.lanes, layout.streams
         self._readers = self._make_readers()
         self._lookback = Lookback(self._horizons())
         self._latest_ns = 0
@@ -144,14 +129,14 @@ class Engine:
         if self._coverage.first_ns is None:
             return []
         findings: list[Finding] = []
+        for lane in self._lanes:
+            findings += lane.close(self._panes_until(watermark_ns, lane.pane_ns), self._lookback)
         for rules in self._windows:
-            pane_ns = rules.window.pane_ns
-            until = watermark_ns // pane_ns
-            if watermark_ns == END_OF_TIME_NS:
-                until = self._latest_ns // pane_ns + 1
-            if rules.absence_of_node and rules.window.closed is None:
-                rules.watch_node(self._coverage.first_ns)
-            findings += rules.close(until, self._lookback)
+            if isinstance(rules.window, StreamWindow):
+                if rules.absence_of_node and rules.window.closed is None:
+                    rules.watch_node(rules.window, self._coverage.first_ns)
+                until = self._panes_until(watermark_ns, rules.window.pane_ns)
+                findings += rules.close(rules.window, until, self._lookback)
         findings.sort(key=lambda finding: (finding.time_ns, finding.rule))
         self.statistics.findings += len(findings)
         if watermark_ns != END_OF_TIME_NS:
@@ -160,6 +145,12 @@ class Engine:
                 self._sweep()
                 self._swept_ns = watermark_ns
         return findings
+
+    def _panes_until(self, watermark_ns: int, pane_ns: int) -> int:
+        """Panes before this one can be closed; at the end of the input, those with events."""
+        if watermark_ns == END_OF_TIME_NS:
+            return self._latest_ns // pane_ns + 1
+        return watermark_ns // pane_ns
 
     def _sweep(self) -> None:
         for group, grouping in enumerate(self._groupings):
@@ -190,38 +181,9 @@ class Engine:
         grouping.evicted += len(victims)
         grouping.release(self._busy(group))
 
-    def _make_groupings(self) -> list[Grouping]:
-        carried: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
-        keys: dict[tuple[str, ...], int] = defaultdict(int)
-        for plan in self.plans:
-            carried[plan.by].update(dict.fromkeys(carried_fields(plan)))
-            keys[plan.by] = max(keys[plan.by], plan.max_keys)
-        return [Grouping(by, tuple(fields), keys[by]) for by, fields in carried.items()]
-
-    def _make_windows(self) -> None:
-        streams: dict[str, list[int]] = defaultdict(list)
-        first: dict[str, RulePlan] = {}
-        shared: dict[tuple[str, int, int, bool, bool], list[RulePlan]] = defaultdict(list)
-        for plan in self.plans:
-            sampled = plan.absence or bool(plan.baselines)
-            shared[(plan.stream_text, plan.over_ns, plan.pane_ns, sampled, plan.for_ns > 0)].append(plan)
-        order = {text: index for index, text in enumerate(dict.fromkeys(plan.stream_text for plan in self.plans))}
-        for (text, _, _, sampled, _), plans in shared.items():
-            group = self._by.index(plans[0].by)
-            measures = _union(plans)
-            window = StreamWindow(plans[0], self._groupings[group], list(measures.values()), sampled=sampled)
-            streams[text].append(len(self._windows))
-            lead = first.setdefault(text, plans[0])
-            wants = max(lead.evidence, *(plan.evidence for plan in plans))
-            first[text] = replace(lead, evidence=wants, entities=lead.entities or plans[0].entities)
-            place = Place(self.node, order[text], group)
-            self._windows.append(WindowRules(window, plans, measures, place, self._coverage))
-        for text, windows in streams.items():
-            self._streams.append(_Stream(order[text], first[text], self._windows[windows[0]].group, tuple(windows)))
-
-    def _make_readers(self) -> dict[str, tuple[Selector, list[_Stream]]]:
+    def _make_readers(self) -> dict[str, tuple[Selector, list[Stream]]]:
         filters: dict[str, list[RowExpression | None]] = defaultdict(list)
-        streams: dict[str, list[_Stream]] = defaultdict(list)
+        streams: dict[str, list[Stream]] = defaultdict(list)
         for stream in self._streams:
             for kind in stream.plan.kinds:
                 filters[kind].append(stream.plan.where)
@@ -238,7 +200,7 @@ class Engine:
     @property
     def rules_hash(self) -> str:
         """Of everything in the plans that state depends on."""
-        return hashlib.sha256("\n".join(_plan_text(plan) for plan in self.plans).encode()).hexdigest()
+        return hashlib.sha256("\n".join(plan_text(plan) for plan in self.plans).encode()).hexdigest()
 
     def key_counts(self) -> dict[str, dict[str, int]]:
         """Live, refused and evicted keys of each grouping, by its fields."""
@@ -264,6 +226,7 @@ class Engine:
                 "coverage": self._coverage.state(),
                 "statistics": self.statistics.state(),
                 "groupings": [grouping.state() for grouping in self._groupings],
+                "lanes": [lane.state() for lane in self._lanes],
                 "windows": [rules.state() for rules in self._windows],
                 "lookback": [batch_state(batch) for batch in self._lookback.batches()],
             }
@@ -282,6 +245,8 @@ class Engine:
         self.statistics.restore(state["statistics"])
         for grouping, saved in zip(self._groupings, state["groupings"], strict=True):
             grouping.restore(saved)
+        for lane, saved in zip(self._lanes, state["lanes"], strict=True):
+            lane.restore(saved)
         for rules, saved in zip(self._windows, state["windows"], strict=True):
             rules.restore(saved)
         for saved in state["lookback"]:
@@ -299,20 +264,3 @@ class Engine:
             if stream.group not in slots:
                 slots[stream.group] = self._groupings[stream.group].find(batch, every)
         self._lookback.add(batch, kept, slots)
-
-
-def _union(plans: Sequence[RulePlan]) -> dict[str, MeasurePlan]:
-    """The measures of several rules, each once, under names of the window's own."""
-    texts = dict.fromkeys(measure.text for plan in plans for measure in plan.measures)
-    found = {measure.text: measure for plan in plans for measure in plan.measures}
-    return {text: replace(found[text], name=f"m{index}") for index, text in enumerate(texts)}
-
-
-def _plan_text(plan: RulePlan) -> str:
-    parts = [plan.id, plan.stream_text, str(plan.over_ns), str(plan.pane_ns), str(plan.for_ns), str(plan.max_keys)]
-    parts += [f"{measure.name}={measure.text}" for measure in plan.measures]
-    parts += [f"{name}={expression.text}" for name, expression in plan.values]
-    parts += [f"{b.name}={b.value.text}/{b.direction}/{b.threshold}/{b.floor}/{b.half_life_ns}" for b in plan.baselines]
-    parts += [plan.fire.text, plan.clear.text if plan.clear else ""]
-    parts += [f"{severity}:{expression.text}" for severity, expression in plan.escalate]
-    return "|".join(parts)

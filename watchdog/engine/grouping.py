@@ -25,17 +25,16 @@ class Grouping:
 
     carried: further fields that the key determines (a connection's address, its netgroup...);
     their text is kept from the first row of a key, so that a verdict can name them long after.
-    refs counts who still needs a slot: windows in which it is live, rules that fire for it.
     """
 
     def __init__(self, by: tuple[str, ...], carried: Sequence[str], max_keys: int) -> None:
         self.by, self.carried = by, tuple(field for field in carried if field not in by)
         self.table = SlotTable(max_keys)
-        self.refs: NDArray[np.int32] = np.zeros(64, np.int32)
         self.last_ns: NDArray[np.int64] = np.zeros(64, np.int64)
         self.texts: list[tuple[str, ...]] = []  # by slot: the fields of `by`, then those carried
         self.evicted = 0
         self._words: dict[str, int] = {}
+        self._dictionary: tuple[tuple[str, ...], Words] | None = None  # the last one
 
     @property
     def capacity(self) -> int:
@@ -73,9 +72,9 @@ class Grouping:
         return dict(zip((*self.by, *self.carried), self.texts[slot], strict=False))
 
     def release(self, busy: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Free the slots that nobody needs and that are not `busy` (by slot); returns them."""
+        """Free the slots that are not `busy` (by slot): in no window, in no open pane; returns them."""
         size = self.capacity
-        idle = np.flatnonzero(self.table.used[:size] & (self.refs[:size] == 0) & ~busy[:size])
+        idle = np.flatnonzero(self.table.used[:size] & ~busy[:size])
         self.table.remove(idle)
         for slot in idle.tolist():
             self.texts[slot] = ()
@@ -99,8 +98,7 @@ class Grouping:
             return np.full(len(rows), self._word(getattr(batch, field)), np.uint64)
         column = batch.columns[field]
         if isinstance(column, Strings):
-            words = np.array([self._word(value) for value in column.values], np.uint64)
-            return words[column.codes[rows]]
+            return self._dictionary_words(column.values)[column.codes[rows]]
         if not isinstance(column, np.ndarray):
             raise TypeError(f"field {field!r} of {batch.kind} cannot be a key")
         words = column[rows].astype(np.uint64) if column.dtype != np.int64 else column[rows].view(np.uint64)
@@ -108,6 +106,12 @@ class Grouping:
             origin = np.full(len(rows), self._word(f"{batch.source}\0{batch.boot_ns}"), np.uint64)
             return combine(origin, words)
         return words
+
+    def _dictionary_words(self, values: tuple[str, ...]) -> Words:
+        """The words of a dictionary; a source often sends the same one again."""
+        if self._dictionary is None or self._dictionary[0] is not values:
+            self._dictionary = (values, np.array([self._word(value) for value in values], np.uint64))
+        return self._dictionary[1]
 
     def _word(self, text: str) -> int:
         word = self._words.get(text)
@@ -126,9 +130,8 @@ class Grouping:
     def _reserve(self) -> None:
         size = self.capacity
         self.texts.extend(() for _ in range(size - len(self.texts)))
-        if size > len(self.refs):
-            more = (1 << (size - 1).bit_length()) - len(self.refs)
-            self.refs = np.concatenate([self.refs, np.zeros(more, np.int32)])
+        if size > len(self.last_ns):
+            more = (1 << (size - 1).bit_length()) - len(self.last_ns)
             self.last_ns = np.concatenate([self.last_ns, np.zeros(more, np.int64)])
 
     def state(self) -> State:
@@ -136,7 +139,6 @@ class Grouping:
         size = self.capacity
         return {
             "table": self.table.state(),
-            "refs": self.refs[:size],
             "last_ns": self.last_ns[:size],
             "texts": [list(texts) for texts in self.texts],
             "evicted": self.evicted,
@@ -146,10 +148,10 @@ class Grouping:
         """Continue from `state`."""
         self.table = SlotTable.restored(self.table.max_slots, state["table"])
         self.texts = []
-        self.refs, self.last_ns = np.zeros(64, np.int32), np.zeros(64, np.int64)
+        self.last_ns = np.zeros(64, np.int64)
         self._reserve()
         size = self.capacity
-        self.refs[:size], self.last_ns[:size] = state["refs"], state["last_ns"]
+        self.last_ns[:size] = state["last_ns"]
         self.texts = [tuple(texts) for texts in state["texts"]]
         self.evicted = state["evicted"]
 

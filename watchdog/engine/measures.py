@@ -20,8 +20,8 @@ from watchdog.engine.selection import Selected
 
 ADDITIVE = ("count", "sum")
 BY_VALUE = ("distinct", "top_share", "entropy", "min", "max", "last")
-# Measures that cannot be followed by adding and subtracting: their windows close pane by pane.
-PANE_BY_PANE = ("top_share", "min", "max")
+# Measures that can be followed by adding and subtracting, so that windows close many panes at once.
+MANY_PANES = ("count", "sum", "distinct")
 
 
 def row_words(values: object, rows: int) -> NDArray[np.uint64]:

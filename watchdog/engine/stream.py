@@ -1,90 +1,24 @@
-"""A stream's window: rows wait in open panes, and come out as decided cells when panes close."""
+"""A stream's window that closes pane by pane: for absence, baselines, conditions that must last, extremes.
+
+Rows wait in open panes, and come out as decided cells when panes close. Windows of plain sums
+and distinct counts close many panes at once instead: see `lane_window`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.distinct import Touches
 from detectors.state import State
 from detectors.windows import Changes, Decided, Ints, Window
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.grouping import Grouping
-from watchdog.engine.measures import PANE_BY_PANE, Measures
+from watchdog.engine.measures import Measures
+from watchdog.engine.panes import NEVER, Cells, Decider, Pending
 from watchdog.engine.selection import Selected
-
-NEVER = np.int64(1 << 62)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Cells:
-    """Decided rows with the measures' values by name; rows of one slot stand together, by pane."""
-
-    decided: Decided
-    values: dict[str, NDArray[Any]]
-
-
-class Decider(Protocol):
-    """Who judges the cells of a window: its rules."""
-
-    def decide(self, cells: Cells) -> None:
-        """Judge these cells; called in order of time."""
-
-    def next_due(self) -> int:
-        """The next pane at which a key must be judged though nothing may have changed."""
-
-    def due(self, pane: int) -> Ints:
-        """The slots that must be judged at this pane."""
-
-
-class Pending:
-    """Rows of open panes, as column arrays in order of arrival."""
-
-    def __init__(self) -> None:
-        self._parts: list[dict[str, NDArray[Any]]] = []
-        self._first = NEVER
-
-    @property
-    def first_pane(self) -> int:
-        """The earliest pane with rows; far in the future without any."""
-        return int(self._first)
-
-    def add(self, rows: dict[str, NDArray[Any]]) -> None:
-        """Keep rows; all parts have the same columns, `pane` and `slot` among them."""
-        if len(rows["pane"]):
-            self._parts.append(rows)
-            self._first = min(self._first, rows["pane"].min())
-
-    def take(self, stop: int) -> dict[str, NDArray[Any]] | None:
-        """Rows of panes before `stop`, which are gone from here then."""
-        if self._first >= stop:
-            return None
-        rows = self.rows()
-        assert rows is not None
-        due = rows["pane"] < stop
-        self._parts, self._first = [], NEVER
-        if due.all():
-            return rows
-        self.add({name: column[~due] for name, column in rows.items()})
-        return {name: column[due] for name, column in rows.items()}
-
-    def rows(self) -> dict[str, NDArray[Any]] | None:
-        """All rows."""
-        if not self._parts:
-            return None
-        if len(self._parts) > 1:
-            self._parts = [{name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}]
-        return self._parts[0]
-
-    def drop(self, slots: Ints) -> None:
-        """Forget the rows of these slots."""
-        rows = self.rows()
-        if rows is not None:
-            kept = ~np.isin(rows["slot"], slots)
-            self._parts, self._first = [], NEVER
-            self.add({name: column[kept] for name, column in rows.items()})
 
 
 class StreamWindow:
@@ -101,7 +35,6 @@ class StreamWindow:
         self.measures = Measures(measures, width)
         self.window = Window(self.measures.width, width)
         self.sampled = sampled
-        self.stepping = sampled or plan.for_ns > 0 or any(measure.op in PANE_BY_PANE for measure in measures)
         self.closed: int | None = None  # panes before this one are closed
         self._pending = Pending()
         self._seen: NDArray[np.bool_] = np.zeros(64, np.bool_)  # sampled: slots that have been live
@@ -125,9 +58,7 @@ class StreamWindow:
     def hold(self, slot: int, pane: int) -> None:
         """Decide for this slot from now on, though nothing came for it (sampled windows)."""
         self._reserve()
-        if not self._seen[slot]:
-            self._seen[slot] = True
-            self.grouping.refs[slot] += 1
+        self._seen[slot] = True
         self.closed = pane if self.closed is None else self.closed
 
     def close(self, stop: int, decider: Decider) -> None:
@@ -140,15 +71,13 @@ class StreamWindow:
             return
         rows = self._pending.take(stop)
         self._reserve()
-        if self.stepping or self._near_cap(rows):
-            self._step(rows, self.closed, stop, decider)
-        elif rows is not None or self._next_expiry() < stop:
-            self._judge(rows, self.closed, stop, decider)
+        self._step(rows, self.closed, stop, decider)
         self.closed = stop
 
     def busy(self) -> NDArray[np.bool_]:
-        """By slot: whether rows wait in an open pane."""
-        marks = np.zeros(self.grouping.capacity, np.bool_)
+        """By slot: in the window, or in an open pane."""
+        self._reserve()
+        marks = self._seen[: self.grouping.capacity].copy()
         rows = self._pending.rows()
         if rows is not None:
             marks[rows["slot"]] = True
@@ -171,9 +100,8 @@ class StreamWindow:
             pane += 1
 
     def _judge(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
-        due = decider.due(start) if self.stepping else np.zeros(0, np.int64)
-        cells = self._close_panes(rows, start, stop, due)
-        if len(cells.decided.slots):
+        cells = self._close_panes(rows, start, stop, decider.due(start))
+        if len(cells.slots):
             decider.decide(cells)
 
     def _close_panes(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, due: Ints) -> Cells:
@@ -188,10 +116,11 @@ class StreamWindow:
             if changes is not None and len(changes.slots):
                 extra.append(self.measures.placed(changes, i))
         decided = self.window.close(arrivals, Changes.joined(extra, width), start, stop)
-        self._count_refs(decided)
+        self._mark_live(decided)
         if self.sampled or len(due):
             decided = self._complete(decided, start, due)
-        cells = Cells(decided, self.measures.cells(decided))
+        values = self.measures.cells(decided)
+        cells = Cells(decided.slots, decided.panes, decided.live, decided.first, values)
         self._resample(decided)
         return cells
 
@@ -203,7 +132,9 @@ class StreamWindow:
             slots, panes, values = rows["slot"][counted], rows["pane"][counted], rows[f"value{i}"][counted]
             times = rows["time"][counted] if i in self.measures.latest else nothing
         if i in self.measures.distinct:
-            return self.measures.distinct[i].close(slots, panes, values.astype(np.uint64, copy=False), start, stop)
+            widths = np.full(len(slots), self.window.width)
+            touches = Touches(slots, panes, values.astype(np.uint64, copy=False), widths)
+            return self.measures.distinct[i].close(touches, start, stop)
         if i in self.measures.counts:
             return self.measures.counts[i].close(slots, panes, values.astype(np.uint64, copy=False), start, stop)
         if i in self.measures.latest:
@@ -220,11 +151,6 @@ class StreamWindow:
             distinct.resample(slots)
             self.window.values[slots, self.measures.columns[i]] += distinct.pairs[slots] - before
 
-    def _near_cap(self, rows: dict[str, NDArray[Any]] | None) -> bool:
-        if rows is None:
-            return False
-        return any(distinct.may_overflow(rows["slot"]) for distinct in self.measures.distinct.values())
-
     def _next_expiry(self) -> int:
         due = [self.window.log.next_expiry()]
         due += [counts.next_expiry() for counts in self.measures.counts.values()]
@@ -232,11 +158,7 @@ class StreamWindow:
 
     def _complete(self, decided: Decided, pane: int, due: Ints) -> Decided:
         """Add the rows of slots that did not change: all that were seen, or those that wait."""
-        if self.sampled:
-            self._seen[decided.slots] = True
-            wanted = np.flatnonzero(self._seen)
-        else:
-            wanted = due
+        wanted = np.flatnonzero(self._seen) if self.sampled else due
         more = np.setdiff1d(wanted, decided.slots)
         slots = np.concatenate([decided.slots, more])
         order = np.argsort(slots, kind="stable")
@@ -252,21 +174,13 @@ class StreamWindow:
             np.ones(size, np.bool_),
         )
 
-    def _count_refs(self, decided: Decided) -> None:
-        """Slots that became live are held, slots that fell empty are let go."""
+    def _mark_live(self, decided: Decided) -> None:
+        """Slots that became live are kept; those that fell empty are let go, unless absence counts."""
         if not len(decided.slots):
             return
         ends = np.flatnonzero(np.concatenate((decided.first[1:], [True])))
         slots, now = decided.slots[ends], decided.live[ends] > 0
-        if self.sampled:
-            fresh = slots[now & ~self._seen[slots]]
-            self._seen[fresh] = True
-            self.grouping.refs[fresh] += 1  # held for good: absence is judged after the last event
-            return
-        was = self._seen[slots]
-        self.grouping.refs[slots[now & ~was]] += 1
-        self.grouping.refs[slots[~now & was]] -= 1
-        self._seen[slots] = now
+        self._seen[slots] = (self._seen[slots] | now) if self.sampled else now
 
     def _reserve(self) -> None:
         size = self.grouping.capacity
@@ -279,11 +193,9 @@ class StreamWindow:
     def purge(self, slots: Ints) -> None:
         """Forget these slots, also in open panes."""
         self._reserve()
-        self._pending.drop(slots)
+        self._pending.drop("slot", slots)
         self.window.purge(slots)
         self.measures.purge(slots)
-        held = slots[self._seen[slots]]
-        self.grouping.refs[held] -= 1
         self._seen[slots] = False
 
     def state(self) -> State:

@@ -9,7 +9,7 @@ for: 2            ^ fires at pane 3
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from detectors.state import State
 from detectors.windows import Ints
 from watchdog.core.finding import Change
 from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
-from watchdog.engine.stream import NEVER, Cells
+from watchdog.engine.panes import NEVER, Cells
 
 CHANGES: tuple[Change, ...] = ("fire", "update", "escalate", "clear")
 FIRE, UPDATE, ESCALATE, CLEAR = range(4)
@@ -39,6 +39,17 @@ class Emission:
     row: int
 
 
+class Held(NamedTuple):
+    """A condition that holds: since which pane, how bad, and how often it was reported again."""
+
+    since: int
+    active: int  # 0: it has not held for long enough yet, else level + 1
+    bucket: int
+
+
+_NOT_HELD = Held(0, 0, 0)
+
+
 class Verdict:
     """The state of one rule over the slots of its grouping."""
 
@@ -48,9 +59,7 @@ class Verdict:
         self.refresh_panes = max(1, max(plan.over_ns, LEAST_REFRESH_NS) // plan.pane_ns)
         self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
-        self._active: NDArray[np.int8] = np.zeros(64, np.int8)  # 0: not firing, else level + 1
-        self._since: Ints = np.zeros(64, np.int64)
-        self._bucket: Ints = np.zeros(64, np.int64)
+        self._held: dict[int, Held] = {}  # slots whose condition holds; few
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
 
     def next_due(self) -> int:
@@ -69,11 +78,11 @@ class Verdict:
     def values(self, cells: Cells, covered: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """The cells, and all that the rule derives from them, by name."""
         named: dict[str, NDArray[Any]] = {**cells.values, COVERED: covered}
-        self._derive(named, len(cells.decided.slots))
+        self._derive(named, len(cells.slots))
         for spec, baseline in self._baselines:
             self._judge_baseline(spec, baseline, cells, named)
         if self._baselines:
-            self._derive(named, len(cells.decided.slots))
+            self._derive(named, len(cells.slots))
         return named
 
     def _derive(self, named: dict[str, NDArray[Any]], size: int) -> None:
@@ -84,43 +93,50 @@ class Verdict:
 
     def decide(self, cells: Cells, named: dict[str, NDArray[Any]]) -> list[Emission]:
         """Follow the condition through these rows; what is to be said, in row order."""
-        decided, plan = cells.decided, self.plan
-        size = len(decided.slots)
-        alive = (decided.live > 0) | plan.absence
+        plan, size = self.plan, len(cells.slots)
+        alive = (cells.live > 0) | plan.absence
         fire = as_bool(plan.fire(named), size) & alive
-        self._reserve(int(decided.slots.max()) + 1)
-        if not fire.any() and not self._condition[decided.slots].any():
+        self._reserve(int(cells.slots.max()) + 1)
+        if not fire.any() and not self._condition[cells.slots].any():
             return []
+        rows = self._concerned(cells, fire)
         clear = ~fire if plan.clear is None else as_bool(plan.clear(named), size) & ~fire
         clear |= ~alive
-        runs = _Runs(decided.slots, decided.panes, decided.first, fire, clear)
-        runs.follow(self._condition, self._since)
         level = np.zeros(size, np.int64)
         for step, (_, expression) in enumerate(plan.escalate, start=1):
             level[as_bool(expression(named), size)] = step
-        runs.judge(level, self._active, self._bucket, self.hold_panes, self.refresh_panes)
+        runs = _Runs(cells, rows, fire[rows], clear[rows])
+        held = [self._held.get(slot, _NOT_HELD) for slot in runs.owners.tolist()]
+        runs.follow(self._condition[runs.owners], np.array([before.since for before in held], np.int64))
+        runs.judge(level[rows], held, self.hold_panes, self.refresh_panes)
         self._store(runs)
         return runs.emissions()
 
+    def _concerned(self, cells: Cells, fire: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """All rows of the slots for which something fires or has fired: most keys are not among them."""
+        heads = np.flatnonzero(cells.first)
+        owners = np.logical_or.reduceat(fire | self._condition[cells.slots], heads)
+        return np.flatnonzero(np.repeat(owners, np.diff(np.append(heads, len(cells.slots)))))
+
     def _store(self, runs: _Runs) -> None:
-        ends = runs.ends
-        slots = runs.slots[ends]
+        ends, slots = runs.ends, runs.owners
         self._condition[slots] = runs.condition[ends]
-        self._since[slots] = runs.since[ends]
-        self._active[slots] = np.where(runs.active[ends], runs.level[ends] + 1, 0)
-        self._bucket[slots] = runs.bucket[ends]
-        if self.hold_panes:
-            waits = runs.condition[ends] & ~runs.active[ends]
-            for slot, waiting, since in zip(slots.tolist(), waits.tolist(), runs.since[ends].tolist(), strict=True):
-                if waiting:
-                    self._waiting[slot] = since + self.hold_panes
-                else:
-                    self._waiting.pop(slot, None)
+        columns = (runs.condition[ends], runs.since[ends], runs.active[ends], runs.level[ends], runs.bucket[ends])
+        for slot, holds, since, active, level, bucket in zip(
+            slots.tolist(), *(column.tolist() for column in columns), strict=True
+        ):
+            self._waiting.pop(slot, None)
+            if not holds:
+                self._held.pop(slot, None)
+                continue
+            self._held[slot] = Held(since, level + 1 if active else 0, bucket)
+            if not active:
+                self._waiting[slot] = since + self.hold_panes
 
     def _judge_baseline(
         self, spec: BaselinePlan, baseline: Baseline, cells: Cells, named: dict[str, NDArray[Any]]
     ) -> None:
-        slots = cells.decided.slots
+        slots = cells.slots
         size = len(slots)
         baseline.reserve(int(slots.max()) + 1)
         values = np.nan_to_num(np.broadcast_to(spec.value(named), (size,)).astype(np.float64))
@@ -128,7 +144,7 @@ class Verdict:
         named[spec.name], named[f"{spec.name}_expected"] = odd, expected
         step = max(1, spec.step_ns // self.plan.pane_ns)
         # Attacks must not become normal: no learning while the condition holds.
-        learns = (cells.decided.panes % step == 0) & named[COVERED] & ~odd & ~self._condition_of(slots)
+        learns = (cells.panes % step == 0) & named[COVERED] & ~odd & ~self._condition_of(slots)
         baseline.learn(slots[learns], values[learns])
 
     def _condition_of(self, slots: Ints) -> NDArray[np.bool_]:
@@ -139,40 +155,32 @@ class Verdict:
         if slots > len(self._condition):
             more = (1 << (slots - 1).bit_length()) - len(self._condition)
             self._condition = np.concatenate([self._condition, np.zeros(more, np.bool_)])
-            self._active = np.concatenate([self._active, np.zeros(more, np.int8)])
-            self._since = np.concatenate([self._since, np.zeros(more, np.int64)])
-            self._bucket = np.concatenate([self._bucket, np.zeros(more, np.int64)])
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots."""
         if len(slots):
             self._reserve(int(slots.max()) + 1)
-        self._condition[slots], self._active[slots] = False, 0
-        self._since[slots], self._bucket[slots] = 0, 0
+        self._condition[slots] = False
         for _, baseline in self._baselines:
             baseline.reserve(int(slots.max(initial=0)) + 1)
             baseline.purge(slots)
         for slot in slots.tolist():
             self._waiting.pop(slot, None)
+            self._held.pop(slot, None)
 
     def state(self) -> State:
         """Conditions, what waits, and baselines."""
         return {
             "condition": self._condition,
-            "active": self._active,
-            "since": self._since,
-            "bucket": self._bucket,
-            "waiting_slots": np.array(list(self._waiting), np.int64),
-            "waiting_panes": np.array(list(self._waiting.values()), np.int64),
+            "held": [[slot, *held] for slot, held in self._held.items()],
             "baselines": {spec.name: baseline.state() for spec, baseline in self._baselines},
         }
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self._condition, self._active = state["condition"].copy(), state["active"].copy()
-        self._since, self._bucket = state["since"].copy(), state["bucket"].copy()
-        panes = state["waiting_panes"].tolist()
-        self._waiting = dict(zip(state["waiting_slots"].tolist(), panes, strict=True))
+        self._condition = state["condition"].copy()
+        self._held = {slot: Held(*held) for slot, *held in state["held"]}
+        self._waiting = {slot: held.since + self.hold_panes for slot, held in self._held.items() if not held.active}
         for spec, baseline in self._baselines:
             baseline.restore(state["baselines"][spec.name])
 
@@ -183,55 +191,41 @@ class _Runs:
     A run is a stretch of rows of one slot between changes of its condition.
     """
 
-    def __init__(
-        self,
-        slots: Ints,
-        panes: Ints,
-        first: NDArray[np.bool_],
-        fire: NDArray[np.bool_],
-        clear: NDArray[np.bool_],
-    ) -> None:
-        self.slots, self.panes, self.first = slots, panes, first
+    def __init__(self, cells: Cells, rows: NDArray[np.intp], fire: NDArray[np.bool_], clear: NDArray[np.bool_]) -> None:
+        self._rows = rows
+        self.slots, self.panes, self.first = cells.slots[rows], cells.panes[rows], cells.first[rows]
         self._events = fire.astype(np.int8) - (clear & ~fire)
-        self.ends = np.flatnonzero(np.concatenate((first[1:], [True])))
-        size = len(slots)
-        self.condition: NDArray[np.bool_] = np.zeros(size, np.bool_)
-        self.since: Ints = np.zeros(size, np.int64)
-        self.active: NDArray[np.bool_] = np.zeros(size, np.bool_)
-        self.level: Ints = np.zeros(size, np.int64)
-        self.bucket: Ints = np.zeros(size, np.int64)
-        self._says: list[tuple[int, NDArray[np.bool_]]] = []
+        self._heads = np.flatnonzero(self.first)
+        self.ends = np.append(self._heads[1:] - 1, len(rows) - 1)
+        self.owners = self.slots[self._heads]
 
-    def follow(self, condition: NDArray[np.bool_], since: Ints) -> None:
-        """The condition after each row and since when, from the stored state of each slot on."""
-        stored = condition[self.slots]
-        events = np.where(self.first & (self._events == 0), np.where(stored, 1, -1), self._events)
+    def follow(self, stored: NDArray[np.bool_], since: Ints) -> None:
+        """The condition after each row and since when; stored and since: of each owner, before these rows."""
+        events, heads = self._events, self._heads
+        events[heads] = np.where(events[heads] == 0, np.where(stored, 1, -1), events[heads])
         self.condition = events[_carried(events != 0)] == 1
-        self._before = np.where(self.first, stored, _shifted(self.condition))
+        self._before = _shifted(self.condition, heads, stored)
         rises = self.condition & ~self._before
-        self._rises = rises
-        starts = np.where(rises, self.panes, since[self.slots])
+        starts = np.where(rises, self.panes, 0)
+        starts[heads] = np.where(rises[heads], self.panes[heads], since)
         self.since = starts[_carried(rises | self.first)]
 
-    def judge(self, level: Ints, active: NDArray[np.int8], bucket: Ints, hold: int, refresh: int) -> None:
-        """Which rows fire, escalate, refresh and clear."""
+    def judge(self, level: Ints, held: list[Held], hold: int, refresh: int) -> None:
+        """Which rows fire, escalate, refresh and clear; held: of each owner, before these rows."""
+        heads = self._heads
+        stored = np.array([before.active for before in held], np.int64)
         self.active = self.condition & (self.panes - self.since >= hold)
-        stored = active[self.slots].astype(np.int64)
-        # Firing goes on until the condition ends, also if it was stored from before a reload.
-        was = np.where(self.first, stored > 0, _shifted(self.active)) & self._before
-        self.active |= was & self.condition
+        was = _shifted(self.active, heads, stored > 0) & self._before
         begins = self.active & ~was
-        level = np.where(self.first & was, np.maximum(level, stored - 1), level)
+        level[heads] = np.where(was[heads], np.maximum(level[heads], stored - 1), level[heads])
         run = np.cumsum(begins | self.first)
         self.level = np.maximum.accumulate(run * LEVELS + np.where(self.active, level, 0)) - run * LEVELS
-        before = np.where(self.first, np.maximum(stored - 1, 0), _shifted(self.level))
-        rises = self.active & ~begins & (self.level > before)
+        self._level_before = _shifted(self.level, heads, np.maximum(stored - 1, 0))
+        rises = self.active & ~begins & (self.level > self._level_before)
         self.bucket = np.where(self.active, (self.panes - self.since) // refresh, 0)
-        refreshed = np.where(self.first, bucket[self.slots], _shifted(self.bucket))
+        refreshed = _shifted(self.bucket, heads, np.array([before.bucket for before in held], np.int64))
         goes_on = self.active & ~begins & ~rises & (self.bucket > refreshed)
-        ends = was & ~self.condition
-        self._says = [(FIRE, begins), (UPDATE, goes_on), (ESCALATE, rises), (CLEAR, ends)]
-        self._level_before = before
+        self._says = [(FIRE, begins), (UPDATE, goes_on), (ESCALATE, rises), (CLEAR, was & ~self.condition)]
 
     def emissions(self) -> list[Emission]:
         """What there is to say, in row order."""
@@ -240,9 +234,8 @@ class _Runs:
             for row in np.flatnonzero(rows).tolist():
                 level = self._level_before[row] if change == CLEAR else self.level[row]
                 since = int(self.since[row])
-                said.append(
-                    Emission(int(self.slots[row]), int(self.panes[row]), since, CHANGES[change], int(level), row)
-                )
+                slot, pane = int(self.slots[row]), int(self.panes[row])
+                said.append(Emission(slot, pane, since, CHANGES[change], int(level), int(self._rows[row])))
         said.sort(key=lambda emission: emission.row)
         return said
 
@@ -252,9 +245,11 @@ def _carried(marks: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.maximum.accumulate(np.where(marks, np.arange(len(marks)), 0))
 
 
-def _shifted(values: NDArray[Any]) -> NDArray[Any]:
-    """Each row's predecessor; the first row has its own value, for the caller to replace."""
-    return np.concatenate((values[:1], values[:-1]))
+def _shifted(values: NDArray[Any], heads: NDArray[np.intp], before: NDArray[Any]) -> NDArray[Any]:
+    """Each row's predecessor; for the first row of each slot, what was there before these rows."""
+    shifted = np.concatenate((values[:1], values[:-1]))
+    shifted[heads] = before
+    return shifted
 
 
 def _baseline(spec: BaselinePlan) -> Baseline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from watchdog.core.kinds import KINDS
 from watchdog.core.plan import COVERED, MeasurePlan, RulePlan
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.findings import Findings, Place
+from watchdog.engine.lane_window import LaneWindow
 from watchdog.engine.lookback import Lookback
-from watchdog.engine.stream import NEVER, Cells, StreamWindow
+from watchdog.engine.panes import NEVER, Cells
+from watchdog.engine.stream import StreamWindow
 from watchdog.engine.verdict import Verdict
 
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -27,14 +30,14 @@ class WindowRules:
 
     def __init__(
         self,
-        window: StreamWindow,
+        window: StreamWindow | LaneWindow,
         plans: Sequence[RulePlan],
         measures: Mapping[str, MeasurePlan],
         place: Place,
         coverage: Coverage,
     ) -> None:
         self.window, self.group = window, place.group
-        self._coverage = coverage
+        self._coverage, self._over_ns = coverage, plans[0].over_ns
         self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
         self._verdicts = [Verdict(plan) for plan in plans]
@@ -43,27 +46,33 @@ class WindowRules:
         self._lookback: Lookback | None = None
         self._found: list[Finding] = []
 
-    def close(self, stop: int, lookback: Lookback) -> list[Finding]:
-        """Close all panes before `stop`; what the rules found."""
+    def close(self, window: StreamWindow, stop: int, lookback: Lookback) -> list[Finding]:
+        """Close all panes of the window before `stop`; what the rules found."""
+        self.begin(lookback)
+        window.close(stop, self)
+        return self.take()
+
+    def begin(self, lookback: Lookback) -> None:
+        """Collect findings from here on."""
         self._lookback, self._found = lookback, []
-        self.window.close(stop, self)
+
+    def take(self) -> list[Finding]:
+        """The findings since `begin`."""
         found, self._found = self._found, []
         return found
 
-    def watch_node(self, first_ns: int) -> None:
+    def watch_node(self, window: StreamWindow, first_ns: int) -> None:
         """Begin to judge absence for the node itself, which may never send an event of this kind."""
-        slot = self.window.grouping.ensure_node_key()
-        self.window.hold(slot, first_ns // self.window.pane_ns)
+        window.hold(window.grouping.ensure_node_key(), first_ns // window.pane_ns)
 
     def decide(self, cells: Cells) -> None:
         """Judge the cells of a closing with every rule of the window."""
-        decided = cells.decided
-        covered = np.ones(len(decided.slots), np.bool_)
+        covered = np.ones(len(cells.slots), np.bool_)
         if self._needs_coverage:
-            ends = (decided.panes + 1) * self.window.pane_ns
-            covered = self._coverage.whole(ends, self.window.over_ns)
+            ends = (cells.panes + 1) * self.window.pane_ns
+            covered = self._coverage.whole(ends, self._over_ns)
         for verdict, names, writer in zip(self._verdicts, self._names, self._writers, strict=True):
-            own = Cells(decided, {name: cells.values[inner] for name, inner in names.items()})
+            own = replace(cells, values={name: cells.values[inner] for name, inner in names.items()})
             named = verdict.values(own, covered)
             emissions = verdict.decide(own, named)
             if emissions and self._lookback is not None:
@@ -100,14 +109,15 @@ class WindowRules:
     def state(self) -> State:
         """Window, verdicts and what is open."""
         return {
-            "window": self.window.state(),
+            "window": self.window.state() if isinstance(self.window, StreamWindow) else {},
             "verdicts": [verdict.state() for verdict in self._verdicts],
             "open": [writer.state() for writer in self._writers],
         }
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self.window.restore(state["window"])
+        if isinstance(self.window, StreamWindow):
+            self.window.restore(state["window"])
         for verdict, saved in zip(self._verdicts, state["verdicts"], strict=True):
             verdict.restore(saved)
         for writer, saved in zip(self._writers, state["open"], strict=True):

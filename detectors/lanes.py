@@ -1,0 +1,237 @@
+"""Many sliding windows side by side, closed together: one sort for all windows and keys.
+
+A *member* is one window (its width, in panes); a *cell* is one key of one member. Cells are
+handed out when a key first enters a member and taken back when it has left, so memory
+follows what is active. See `windows` for how arrivals and expiries become values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.state import State
+from detectors.windows import SMALLEST, Changes, Ints, PaneLog
+
+NO_CELL = np.int32(-1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneChanges:
+    """Rows (cell, pane, one integer for each column); deltas are columns x rows."""
+
+    cells: Ints
+    panes: Ints
+    deltas: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaneDecided:
+    """One member's decided rows, sorted by (cell, pane); values are columns x rows."""
+
+    slots: Ints
+    panes: Ints
+    values: Ints
+    live: Ints
+    first: NDArray[np.bool_]
+    cells: Ints
+
+
+def folded(codes: Ints, deltas: Ints) -> tuple[Ints, Ints]:
+    """Distinct codes in order, and the sum of the columns of each; deltas are columns x rows."""
+    if len(codes) < 2 or (codes[1:] > codes[:-1]).all():
+        return codes, deltas
+    order = np.argsort(codes, kind="stable")
+    codes, deltas = codes[order], deltas[:, order]
+    starts = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
+    if len(starts) == len(codes):
+        return codes, deltas
+    return codes[starts], np.add.reduceat(deltas, starts, axis=1)
+
+
+class Lane:
+    """Windows with the same pane and the same number of columns.
+
+    The caller gives cells in the order of `cell_of`; `widths[m]` is the width of member m in panes.
+    """
+
+    def __init__(self, columns: int, widths: list[int]) -> None:
+        self.columns, self.widths = columns, list(widths)
+        self._cell_of: list[NDArray[np.int32]] = [np.full(SMALLEST, NO_CELL) for _ in widths]  # by slot
+        self.member: NDArray[np.int16] = np.zeros(SMALLEST, np.int16)  # by cell
+        self.slot: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell
+        self.live: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell: panes with arrivals
+        self.values: Ints = np.zeros((columns, SMALLEST), np.int64)  # column by cell
+        self.width_of: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell
+        self._free: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.capacity = 0
+        self._emptied: list[Ints] = []
+        self._logs = {width: PaneLog(columns, width) for width in dict.fromkeys(widths)}
+
+    def cells(self, member: int, slots: NDArray[np.int32], capacity: int) -> Ints:
+        """The cell of each row of a member; new keys get one. `capacity`: slots in use by the key table."""
+        table = self._cell_of[member]
+        if capacity > len(table):
+            grown = np.full(1 << (capacity - 1).bit_length(), NO_CELL)
+            grown[: len(table)] = table
+            self._cell_of[member] = table = grown
+        cells = table[slots]
+        if (cells < 0).any():
+            self._hand_out(member, np.unique(slots[cells < 0]))
+            cells = table[slots]
+        return cells.astype(np.int64)
+
+    def _hand_out(self, member: int, slots: NDArray[np.int32]) -> None:
+        count = len(slots)
+        again = min(count, len(self._free))
+        fresh = np.arange(self.capacity, self.capacity + count - again, dtype=np.int32)
+        cells = np.concatenate([self._free[len(self._free) - again :], fresh])
+        self._free = self._free[: len(self._free) - again]
+        self.capacity += count - again
+        self._reserve()
+        self._cell_of[member][slots] = cells
+        self.member[cells], self.slot[cells] = member, slots
+        self.width_of[cells] = self.widths[member]
+
+    def _reserve(self) -> None:
+        more = self.capacity - len(self.slot)
+        if more > 0:
+            more = (1 << (self.capacity - 1).bit_length()) - len(self.slot)
+            self.member = np.concatenate([self.member, np.zeros(more, np.int16)])
+            self.slot = np.concatenate([self.slot, np.zeros(more, np.int32)])
+            self.live = np.concatenate([self.live, np.zeros(more, np.int32)])
+            self.width_of = np.concatenate([self.width_of, np.zeros(more, np.int32)])
+            self.values = np.concatenate([self.values, np.zeros((self.columns, more), np.int64)], axis=1)
+
+    def next_expiry(self) -> int | None:
+        """The pane at which the next row of any member leaves."""
+        due = [pane for log in self._logs.values() if (pane := log.next_expiry()) is not None]
+        return min(due, default=None)
+
+    def close(self, arrivals: LaneChanges, extra: LaneChanges, start: int, stop: int) -> dict[int, LaneDecided]:
+        """Close panes start..stop-1; the decided rows of each member that has any."""
+        span = stop - start
+        codes, sums = folded(arrivals.cells * span + (arrivals.panes - start), arrivals.deltas)
+        cells = codes // span
+        self._enter(cells, codes - cells * span + start, sums)
+        left = [log.expire(stop) for log in self._logs.values()]
+        left = [part for part in left if len(part.slots)]
+        if not len(codes) and not left and not len(extra.cells):
+            return {}
+        gone = [part.slots * span + (part.panes - start) for part in left]
+        steps = [np.ones(len(codes), np.int64), np.zeros(len(extra.cells), np.int64)]
+        steps += [np.full(len(part), -1) for part in gone]
+        deltas = np.concatenate([sums, extra.deltas, *(-part.deltas.T for part in left)], axis=1)
+        every = np.concatenate([codes, extra.cells * span + (extra.panes - start), *gone])
+        return self._decide(every, np.concatenate([deltas, np.concatenate(steps)[None, :]]), start, span)
+
+    def _enter(self, cells: Ints, panes: Ints, sums: Ints) -> None:
+        """Log what arrived, apart by width."""
+        if len(self._logs) == 1:
+            next(iter(self._logs.values())).append(Changes(cells, panes, sums.T))
+            return
+        widths = self.width_of[cells]
+        for width, log in self._logs.items():
+            mine = np.flatnonzero(widths == width)
+            if len(mine):
+                log.append(Changes(cells[mine], panes[mine], sums[:, mine].T))
+
+    def _decide(self, codes: Ints, deltas: Ints, start: int, span: int) -> dict[int, LaneDecided]:
+        codes, deltas = folded(codes, deltas)
+        cells = codes // span
+        panes = codes - cells * span + start
+        first = np.concatenate(([True], cells[1:] != cells[:-1]))
+        heads = np.flatnonzero(first)
+        lengths = np.diff(np.append(heads, len(cells)))
+        owners = cells[heads]
+        sums = np.cumsum(deltas, axis=1)
+        base = sums[:, heads] - deltas[:, heads]
+        base[:-1] -= self.values[:, owners]
+        base[-1] -= self.live[owners]
+        sums -= np.repeat(base, lengths, axis=1)
+        ends = heads + lengths - 1
+        self.values[:, owners] = sums[:-1, ends]
+        self.live[owners] = sums[-1, ends]
+        members = self.member[cells]
+        order = np.argsort(members, kind="stable")  # a radix sort on 16 bits
+        bounds = np.searchsorted(members[order], np.arange(len(self.widths) + 1))
+        decided = {}
+        for member in np.flatnonzero(np.diff(bounds)).tolist():
+            rows = order[bounds[member] : bounds[member + 1]]
+            slots = self.slot[cells[rows]].astype(np.int64)
+            decided[member] = LaneDecided(slots, panes[rows], sums[:-1, rows], sums[-1, rows], first[rows], cells[rows])
+        self._emptied.append(owners[sums[-1, ends] == 0])
+        return decided
+
+    def take_back(self, waiting: Ints) -> None:
+        """Free the cells whose windows fell empty; those with rows in open panes stay."""
+        cells = np.concatenate(self._emptied) if self._emptied else np.zeros(0, np.int64)
+        self._emptied = []
+        idle = np.unique(cells[(self.live[cells] == 0) & ~np.isin(cells, waiting)])
+        for member in np.unique(self.member[idle]).tolist():
+            mine = idle[self.member[idle] == member]
+            self._cell_of[member][self.slot[mine]] = NO_CELL
+        self._free = np.concatenate([self._free, idle.astype(np.int32)])
+
+    def held(self, member: int, capacity: int) -> NDArray[np.bool_]:
+        """By slot: whether it has a cell in a member."""
+        held = np.zeros(capacity, np.bool_)
+        table = self._cell_of[member][:capacity]
+        held[: len(table)] = table >= 0
+        return held
+
+    def cells_of(self, member: int, slots: Ints) -> Ints:
+        """The cells that these slots have in a member, without new ones."""
+        table = self._cell_of[member]
+        found = table[slots[slots < len(table)]]
+        return found[found >= 0].astype(np.int64)
+
+    def purge(self, member: int, slots: Ints) -> None:
+        """Forget these slots of a member."""
+        cells = self.cells_of(member, slots)
+        self.values[:, cells] = 0
+        self.live[cells] = 0
+        log = self._logs[self.widths[member]]
+        rows = log.rows()
+        log.restart(rows.rows(~np.isin(rows.slots, cells)))
+        self._cell_of[member][self.slot[cells]] = NO_CELL
+        self._free = np.concatenate([self._free, cells.astype(np.int32)])
+
+    def state(self) -> State:
+        """Cells and logs, as arrays."""
+        size = self.capacity
+        logs = {str(width): log.rows() for width, log in self._logs.items()}
+        return {
+            "member": self.member[:size],
+            "slot": self.slot[:size],
+            "live": self.live[:size],
+            "values": self.values[:, :size],
+            "free": self._free,
+            "logs": {
+                name: {"cells": rows.slots.astype(np.int32), "panes": rows.panes, "deltas": rows.deltas}
+                for name, rows in logs.items()
+            },
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self.capacity = len(state["member"])
+        self._reserve()
+        size = self.capacity
+        self.member[:size], self.slot[:size] = state["member"], state["slot"]
+        self.live[:size], self.values[:, :size] = state["live"], state["values"]
+        self.width_of[:size] = np.array(self.widths, np.int32)[state["member"]] if size else 0
+        self._free = state["free"]
+        used = np.ones(size, np.bool_)
+        used[self._free] = False
+        for member in range(len(self.widths)):
+            cells = np.flatnonzero(used & (self.member[:size] == member)).astype(np.int32)
+            slots = self.slot[cells]
+            top = int(slots.max(initial=0)) + 1
+            self._cell_of[member] = np.full(max(SMALLEST, 1 << (top - 1).bit_length()), NO_CELL)
+            self._cell_of[member][slots] = cells
+        for width, log in self._logs.items():
+            rows = state["logs"][str(width)]
+            log.restart(Changes(rows["cells"].astype(np.int64), rows["panes"], rows["deltas"]))

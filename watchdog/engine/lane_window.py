@@ -1,0 +1,241 @@
+"""Windows of plain sums and distinct counts, closed together: the hot path of most rules.
+
+All such windows with the same pane and number of measures stand side by side in one lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.distinct import DistinctWindow, Touches
+from detectors.lanes import Lane, LaneChanges, LaneDecided
+from detectors.state import State
+from detectors.windows import Ints
+from watchdog.core.plan import MeasurePlan, as_bool
+from watchdog.engine.grouping import Grouping
+from watchdog.engine.measures import row_words
+from watchdog.engine.panes import NEVER, Cells, Decider, Pending
+from watchdog.engine.selection import Selected
+
+
+class LaneWindow:
+    """One member of a lane: what its rows add to each of its measures."""
+
+    def __init__(self, lane: WindowLane, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
+        self.pane_ns, self.grouping = lane.pane_ns, grouping
+        self._lane, self._member, self._measures = lane, member, tuple(measures)
+
+    def feed(self, selected: Selected, slots: NDArray[np.int32]) -> None:
+        """Add rows of a batch; `slots` are theirs, rows without a slot are left out."""
+        view, size = selected.view, len(selected.rows)
+        known = slots >= 0
+        every = bool(known.all())
+        chosen = slice(None) if every else np.flatnonzero(known)
+        cells = self._lane.lane.cells(self._member, slots[chosen], self.grouping.capacity)
+        panes = view.time_ns[chosen] // self.pane_ns
+        rows: dict[str, NDArray[Any]] = {"cell": cells, "pane": panes}
+        for column, measure in enumerate(self._measures):
+            passed = None if measure.where is None else as_bool(measure.where(view), size)
+            added = np.zeros(size, np.int64) if measure.op == "distinct" else np.ones(size, np.int64)
+            if measure.value is not None and measure.op == "sum":
+                added *= np.asarray(measure.value(view))
+            if passed is not None:
+                added *= passed
+            rows[f"added{column}"] = added[chosen]
+            if measure.op == "distinct" and measure.value is not None:
+                words = row_words(measure.value(view), size)[chosen]
+                counted = slice(None) if passed is None else np.flatnonzero(passed[chosen])
+                self._lane.touch(column, cells[counted], panes[counted], words[counted])
+        self._lane.add(rows)
+
+    def cells(self, decided: LaneDecided) -> Cells:
+        """The measures as named cells."""
+        values: dict[str, NDArray[Any]] = {}
+        for column, measure in enumerate(self._measures):
+            numbers = decided.values[column]
+            if measure.op == "distinct":
+                numbers = numbers << self._lane.level(column, decided.cells)
+            values[measure.name] = numbers
+        return Cells(decided.slots, decided.panes, decided.live, decided.first, values)
+
+    def busy(self) -> NDArray[np.bool_]:
+        """By slot: in the window, or in an open pane."""
+        return self._lane.lane.held(self._member, self.grouping.capacity)
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots, also in open panes."""
+        self._lane.drop(self._lane.lane.cells_of(self._member, slots))
+        self._lane.lane.purge(self._member, slots)
+
+
+class WindowLane:
+    """The windows of a lane, their open panes and their distinct counts."""
+
+    def __init__(self, pane_ns: int, columns: int, widths: list[int], distinct: frozenset[int]) -> None:
+        self.pane_ns, self.columns = pane_ns, columns
+        self.lane = Lane(columns, widths)
+        self.closed: int | None = None  # panes before this one are closed
+        self._distinct = {column: DistinctWindow(*widths) for column in sorted(distinct)}
+        self._pending = Pending()
+        self._touches = {column: Pending() for column in self._distinct}
+
+    def add(self, rows: dict[str, NDArray[Any]]) -> None:
+        """Keep rows (cell, pane, one addition for each column) until their panes close."""
+        self._pending.add(rows)
+
+    def touch(self, column: int, cells: Ints, panes: Ints, words: NDArray[np.uint64]) -> None:
+        """Keep values that a distinct count of this column sees."""
+        self._touches[column].add({"cell": cells, "pane": panes, "value": words})
+
+    def level(self, column: int, cells: Ints) -> Ints:
+        """By how many bits the distinct count of each cell is sampled."""
+        return self._distinct[column].level[cells]
+
+    def close(self, stop: int, windows: Sequence[LaneWindow], deciders: Sequence[Decider]) -> None:
+        """Close all panes before `stop`; each member's decider judges what comes out."""
+        if self.closed is None:
+            if self._pending.first_pane >= stop:
+                return
+            self.closed = self._pending.first_pane
+        if stop <= self.closed:
+            return
+        rows = self._pending.take(stop)
+        touches = {column: pending.take(stop) for column, pending in self._touches.items()}
+        for distinct in self._distinct.values():
+            distinct.reserve(self.lane.capacity)
+        if self._near_cap(touches):
+            self._step(rows, touches, stop, windows, deciders)
+        elif rows is not None or (self.lane.next_expiry() or NEVER) < stop:
+            self._close_panes(rows, touches, (self.closed, stop), windows, deciders)
+        self.closed = stop
+        waiting = self._pending.rows()
+        self.lane.take_back(waiting["cell"] if waiting is not None else np.zeros(0, np.int64))
+
+    def _near_cap(self, touches: dict[int, dict[str, NDArray[Any]] | None]) -> bool:
+        return any(rows is not None and self._distinct[c].may_overflow(rows["cell"]) for c, rows in touches.items())
+
+    def _step(
+        self,
+        rows: dict[str, NDArray[Any]] | None,
+        touches: dict[int, dict[str, NDArray[Any]] | None],
+        stop: int,
+        windows: Sequence[LaneWindow],
+        deciders: Sequence[Decider],
+    ) -> None:
+        """Close pane by pane, since a distinct count may begin to sample in any of them."""
+        pane = self.closed or 0
+        while pane < stop:
+            arrival = int(rows["pane"].min()) if rows is not None and len(rows["pane"]) else int(NEVER)
+            pane = max(pane, min(arrival, self.lane.next_expiry() or int(NEVER)))
+            if pane >= stop:
+                return
+            now, rows = _split(rows, pane)
+            parts: dict[int, dict[str, NDArray[Any]] | None] = {}
+            for column, part in touches.items():
+                parts[column], touches[column] = _split(part, pane)
+            self._close_panes(now, parts, (pane, pane + 1), windows, deciders)
+            pane += 1
+
+    def _close_panes(
+        self,
+        rows: dict[str, NDArray[Any]] | None,
+        touches: dict[int, dict[str, NDArray[Any]] | None],
+        panes: tuple[int, int],
+        windows: Sequence[LaneWindow],
+        deciders: Sequence[Decider],
+    ) -> None:
+        start, stop = panes
+        arrivals = self._nothing()
+        if rows is not None:
+            added = np.stack([rows[f"added{column}"] for column in range(self.columns)])
+            arrivals = LaneChanges(rows["cell"], rows["pane"], added)
+        extra = [self._close_distinct(column, part, start, stop) for column, part in touches.items()]
+        extra = [part for part in extra if len(part.cells)]
+        joined = _joined(extra) if extra else self._nothing()
+        for member, decided in self.lane.close(arrivals, joined, start, stop).items():
+            deciders[member].decide(windows[member].cells(decided))
+            self._resample(decided.cells)
+
+    def _close_distinct(self, column: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> LaneChanges:
+        nothing = np.zeros(0, np.int64)
+        touched = Touches(nothing, nothing, nothing.view(np.uint64), nothing)
+        if rows is not None:
+            widths = self.lane.width_of[rows["cell"]].astype(np.int64)
+            touched = Touches(rows["cell"], rows["pane"], rows["value"], widths)
+        changes = self._distinct[column].close(touched, start, stop)
+        deltas = np.zeros((self.columns, len(changes.slots)), np.int64)
+        deltas[column] = changes.deltas[:, 0]
+        return LaneChanges(changes.slots, changes.panes, deltas)
+
+    def _resample(self, cells: Ints) -> None:
+        for column, distinct in self._distinct.items():
+            if distinct.needs_resampling(cells):
+                changed = np.unique(cells)
+                before = distinct.pairs[changed].copy()
+                distinct.resample(changed)
+                self.lane.values[column, changed] += distinct.pairs[changed] - before
+
+    def _nothing(self) -> LaneChanges:
+        none = np.zeros(0, np.int64)
+        return LaneChanges(none, none, np.zeros((self.columns, 0), np.int64))
+
+    def drop(self, cells: Ints) -> None:
+        """Forget rows of these cells in open panes and in distinct counts."""
+        self._pending.drop("cell", cells)
+        for column, distinct in self._distinct.items():
+            self._touches[column].drop("cell", cells)
+            distinct.reserve(self.lane.capacity)
+            distinct.purge(cells)
+
+    @property
+    def refused(self) -> int:
+        """Values left out of distinct counts because a table was full."""
+        return sum(distinct.refused for distinct in self._distinct.values())
+
+    def state(self) -> State:
+        """Open panes, windows and distinct counts."""
+        return {
+            "closed": -1 if self.closed is None else self.closed,
+            "lane": self.lane.state(),
+            "pending": self._pending.rows() or {},
+            "touches": {str(column): pending.rows() or {} for column, pending in self._touches.items()},
+            "distinct": {str(column): distinct.state() for column, distinct in self._distinct.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`."""
+        self.closed = None if state["closed"] < 0 else state["closed"]
+        self.lane.restore(state["lane"])
+        if state["pending"]:
+            self._pending.add(dict(state["pending"]))
+        for column, distinct in self._distinct.items():
+            if state["touches"][str(column)]:
+                self._touches[column].add(dict(state["touches"][str(column)]))
+            distinct.restore(state["distinct"][str(column)])
+
+
+def _joined(parts: list[LaneChanges]) -> LaneChanges:
+    if len(parts) == 1:
+        return parts[0]
+    return LaneChanges(
+        np.concatenate([part.cells for part in parts]),
+        np.concatenate([part.panes for part in parts]),
+        np.concatenate([part.deltas for part in parts], axis=1),
+    )
+
+
+Rows = dict[str, NDArray[Any]]
+
+
+def _split(rows: Rows | None, pane: int) -> tuple[Rows | None, Rows | None]:
+    """The rows of a pane, and the others."""
+    if rows is None:
+        return None, None
+    mine = rows["pane"] == pane
+    if not mine.any():
+        return None, rows
+    return {name: part[mine] for name, part in rows.items()}, {name: part[~mine] for name, part in rows.items()}

@@ -1,0 +1,88 @@
+"""What windows and rules share: cells to judge, who judges them, and rows that wait in open panes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.windows import Ints
+
+NEVER = np.int64(1 << 62)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Decided rows, sorted by (slot, pane), with the measures' values by name.
+
+    live: panes with arrivals in the window, 0 when it is empty. first: the first row of each slot.
+    """
+
+    slots: Ints
+    panes: Ints
+    live: Ints
+    first: NDArray[np.bool_]
+    values: dict[str, NDArray[Any]]
+
+
+class Decider(Protocol):
+    """Who judges the cells of a window: its rules."""
+
+    def decide(self, cells: Cells) -> None:
+        """Judge these cells; called in order of time."""
+
+    def next_due(self) -> int:
+        """The next pane at which a key must be judged though nothing may have changed."""
+
+    def due(self, pane: int) -> Ints:
+        """The slots that must be judged at this pane."""
+
+
+class Pending:
+    """Rows of open panes, as column arrays in order of arrival."""
+
+    def __init__(self) -> None:
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._first = NEVER
+
+    @property
+    def first_pane(self) -> int:
+        """The earliest pane with rows; far in the future without any."""
+        return int(self._first)
+
+    def add(self, rows: dict[str, NDArray[Any]]) -> None:
+        """Keep rows; all parts have the same columns, `pane` among them."""
+        if len(rows["pane"]):
+            self._parts.append(rows)
+            self._first = min(self._first, rows["pane"].min())
+
+    def take(self, stop: int) -> dict[str, NDArray[Any]] | None:
+        """Rows of panes before `stop`, which are gone from here then."""
+        if self._first >= stop:
+            return None
+        rows = self.rows()
+        assert rows is not None
+        due = rows["pane"] < stop
+        self._parts, self._first = [], NEVER
+        if due.all():
+            return rows
+        self.add({name: column[~due] for name, column in rows.items()})
+        return {name: column[due] for name, column in rows.items()}
+
+    def rows(self) -> dict[str, NDArray[Any]] | None:
+        """All rows."""
+        if not self._parts:
+            return None
+        if len(self._parts) > 1:
+            self._parts = [{name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}]
+        return self._parts[0]
+
+    def drop(self, column: str, values: Ints) -> None:
+        """Forget the rows that have one of these values in a column."""
+        rows = self.rows()
+        if rows is not None:
+            kept = ~np.isin(rows[column], values)
+            self._parts, self._first = [], NEVER
+            self.add({name: column[kept] for name, column in rows.items()})
