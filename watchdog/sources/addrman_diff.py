@@ -151,7 +151,7 @@ def _changed_keys(old: AddrmanTable, new: AddrmanTable) -> list[str]:
     """Keys whose holder is not the same: in the new poll's order, those that became free last."""
     before = old.holders.get
     changed = [key for key, holder in new.holders.items() if before(key) != holder]
-    return changed + [key for key in old.holders if key not in new.holders]
+    return changed + sorted(old.holders.keys() - new.holders.keys())
 
 
 def _shuffled(old: AddrmanTable, new: AddrmanTable, keys: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +49,12 @@ def column(values: Values, typ: str) -> Column:
     """A column of a catalogue type; numbers are clamped to its range, texts made harmless."""
     dtype = dtype_of(typ)
     if dtype is None:
-        texts = Strings.of([str(value) for value in values])
+        texts = Strings.of(cast(Sequence[str], values))
         harmless = tuple(printable(text, MAX_TEXT) for text in texts.values)
         return texts if harmless == texts.values else Strings.of([harmless[code] for code in texts.codes.tolist()])
     if dtype.kind in "bf":
         return np.array(values, dtype)
-    return _integers([int(value) for value in values], dtype)
+    return _integers(cast(Sequence[int], values), dtype)
 
 
 def _integers(values: Sequence[int], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
