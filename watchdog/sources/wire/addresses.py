@@ -68,7 +68,7 @@ def _summary(
     columns: dict[str, NDArray[np.generic]] = {"entries": by_network.sum(axis=1, dtype=np.uint32)}
     columns.update({name: by_network[:, code] for code, name in _COUNTED})
     columns["netgroups"] = _distinct(owner, groups, total)
-    columns["unroutable"] = tally(~reachable)
+    columns["unroutable"] = tally(~reachable & (entries.networks != OTHER))  # others may be networks of tomorrow
     columns["impossible"] = tally(impossible(entries.networks, entries.packed))
     columns["future"] = tally(age < -AHEAD_S)
     columns["ahead"] = tally((age < 0) & (age >= -AHEAD_S))
