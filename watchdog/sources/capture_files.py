@@ -18,7 +18,7 @@ from watchdog.sources.capture_tree import CaptureTree
 
 HEADER_BYTES: Final = 24
 MAX_PAYLOAD: Final = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
-MAX_TIME_US: Final = (1 << 63) // 1000 - 1  # event time in nanoseconds has to fit an int64
+MAX_TIME_US: Final = 4_102_444_800_000_000  # the year 2100: a damaged time must not carry the watermark away
 PENDING_LIMIT: Final = 8 * 1024 * 1024  # bytes of one file held in memory ahead of the merge; holds the largest record
 _SIZE = Struct("<I").unpack_from
 _TIME = np.arange(8)

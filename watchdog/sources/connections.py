@@ -24,7 +24,7 @@ from watchdog.sources.exchanges import Exchange
 SILENCE_US: Final = 20 * 60 * 1_000_000  # Bitcoin Core src/net.h: TIMEOUT_INTERVAL
 HANDSHAKE_US: Final = 60 * 1_000_000  # Bitcoin Core src/net.h: DEFAULT_PEER_CONNECT_TIMEOUT
 ANSWER_US: Final = 2_000_000  # a node answers a version within this time
-OPEN_LIMIT: Final = 100_000  # connections followed at once; beyond it the longest silent one is given up
+OPEN_LIMIT: Final = 20_000  # connections followed at once; beyond it the longest silent one is given up
 # default ports of main, testnet3, testnet4, signet, regtest: Bitcoin Core src/kernel/chainparams.cpp
 LISTENING_PORTS: Final = frozenset({8333, 18333, 48333, 38333, 18444})
 NEVER: Final = 1 << 62
@@ -45,6 +45,7 @@ class Connection:
     received_version: bool
     exchange: Exchange
     number: int = -1
+    saved: list[object] | None = None  # as the position has it, until the connection says more
 
     @property
     def peer(self) -> str:
@@ -116,6 +117,7 @@ class ConnectionTracker:
             return None
         last = max(sent_us[-1] if sent_us else 0, received_us[-1] if received_us else 0)
         connection.last_us = max(connection.last_us, last)
+        connection.saved = None
         self._touched.append(connection)
         return connection
 
@@ -156,19 +158,7 @@ class ConnectionTracker:
 
     def position(self) -> dict[str, object]:
         """All state as JSON-able values."""
-        saved = [
-            [
-                one.folder,
-                DIRECTIONS.index(one.direction),
-                one.first_us,
-                one.last_us,
-                one.sent_version,
-                one.received_version,
-                one.number,
-                one.exchange.saved(),
-            ]
-            for one in self.open.values()
-        ]
+        saved = [one.saved or _saved(one) for one in self.open.values()]
         return {"open": saved, "counts": dict(self.counts), "numbered": self.numbered, "given_up": self.given_up}
 
     @classmethod
@@ -206,6 +196,7 @@ class ConnectionTracker:
             connection.last_us = max(connection.last_us, rows.received_us[following.received - 1])
         connection.sent_version |= _any_in(rows.sent_versions, start.sent, following.sent)
         connection.received_version |= _any_in(rows.received_versions, start.received, following.received)
+        connection.saved = None
         self._touched.append(connection)
 
     def _close(self, connection: Connection, time_us: int) -> None:
@@ -222,6 +213,14 @@ class ConnectionTracker:
                 self._close(oldest, max(oldest.last_us, min(until_us, oldest.last_us + SILENCE_US)))
             else:
                 break
+
+
+def _saved(one: Connection) -> list[object]:
+    """A connection as JSON-able values, kept so that silent ones cost nothing at the next position."""
+    flags = [one.sent_version, one.received_version]
+    times = [one.first_us, one.last_us]
+    one.saved = [one.folder, DIRECTIONS.index(one.direction), *times, *flags, one.number, one.exchange.saved()]
+    return one.saved
 
 
 def _restored(saved: Any) -> Connection:  # JSON: every value is converted below
