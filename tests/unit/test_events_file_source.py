@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.archive_batches import batch_of, content, slice_of
+from watchdog.archive.frames import FRAME_HEADER, padded, read_header
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Batch, Slice
@@ -157,7 +158,7 @@ def test_following_a_damaged_file_that_grows_is_an_error_in_the_end(written: Pat
 
 
 def test_a_torn_recording_says_so_as_a_gap(written: Path) -> None:
-    os.truncate(written, written.stat().st_size // 2)
+    os.truncate(written, 7_000)
     pieces = polled(EventsFileSource(str(written), SourceOptions()))
     gap = pieces[-1].batches[-1]
     check_batch(gap)
@@ -165,6 +166,20 @@ def test_a_torn_recording_says_so_as_a_gap(written: Path) -> None:
     assert gap.strings("reason").tolist()[0].startswith("recording torn at byte ")
     times = [int(batch.time_ns.max()) for piece in pieces for batch in piece.batches]
     assert max(times) == gap.time_ns[0]
+
+
+def test_a_slice_without_its_end_is_a_gap_too(written: Path) -> None:
+    with EventsFile(written) as file:
+        for _ in range(3):
+            file.next_slice()
+        end = file.offset
+    raw = written.read_bytes()
+    first_block = FRAME_HEADER + padded(read_header(raw[end : end + FRAME_HEADER]).stored)
+    written.write_bytes(raw[: end + first_block])
+    source = EventsFileSource(str(written), SourceOptions())
+    kinds = [batch.kind for batch in polled(source)[-1].batches]
+    assert kinds == ["net:inbound_message", "source:gap"]
+    assert source.torn_at is not None
 
 
 def test_reading_from_a_time_leaves_earlier_events_out(written: Path) -> None:

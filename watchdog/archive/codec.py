@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import watchdog.core.schema
 from watchdog.archive.frames import DamagedFrameError
+from watchdog.archive.narrow import Narrow, narrow, widen
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.kinds import TYPES, dtype_of
 
@@ -28,6 +29,7 @@ MAX_COLUMNS = 256
 MAX_LAYOUT = 16_384  # characters
 MAX_SOURCES = 1_024
 _BOOL = np.dtype(np.bool_)
+_CODES = np.dtype(np.int32)
 _TYPE_OF = {dtype_of(typ): typ for typ in TYPES if typ not in {"str", "bytes", "prefix"}}
 
 # What pycapnp raises on a message that its checks refuse.
@@ -79,18 +81,18 @@ def decode_index(payload: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def encode_block(batch: Batch) -> bytes:
     """The message of a batch; dictionaries are cut down to the strings that the rows use."""
-    layout, columns, dictionaries, offsets = [], [], [], []
+    layout, parts, dictionaries, offsets = [], [], [], []
     for name, column in batch.columns.items():
         if isinstance(column, Strings):
             codes, values = _compact(column)
-            columns.append(codes.tobytes())
+            parts.append(narrow(codes))
             dictionaries.append(values)
         elif isinstance(column, Blobs):
             marks = column.offsets.astype(np.int64, copy=False)
-            columns.append(column.data[marks[0] : marks[-1]].tobytes())
+            parts.append(Narrow(column.data[marks[0] : marks[-1]].tobytes()))
             offsets.append((marks - marks[0]).tobytes())
         else:
-            columns.append(np.ascontiguousarray(column).tobytes())
+            parts.append(narrow(column))
         layout.append(f"{name}:{_type_of(column)}")
     message = _SCHEMA.Block.new_message(
         kind=batch.kind,
@@ -99,9 +101,12 @@ def encode_block(batch: Batch) -> bytes:
         bootNs=batch.boot_ns,
         rows=batch.rows,
         layout=",".join(layout),
-        columns=columns,
+        columns=[part.data for part in parts],
         dictionaries=dictionaries,
         offsets=offsets,
+        widths=bytes(part.width for part in parts),
+        bases=np.array([part.base for part in parts], np.int64).tobytes(),
+        scales=np.array([part.scale for part in parts], np.int64).tobytes(),
     )
     return bytes(message.to_bytes())
 
@@ -118,13 +123,14 @@ def decode_block(payload: bytes) -> Batch:
             raise DamagedFrameError(f"a block of {len(layout.columns)} columns holds {len(parts)}")
         if len(dictionaries) != layout.texts or len(offsets) != layout.blobs:
             raise DamagedFrameError("a block's dictionaries do not fit its columns")
+        forms = _forms(block, len(layout.columns))
         columns: dict[str, Column] = {}
         text = blob = 0
-        for (name, typ, dtype), part in zip(layout.columns, parts, strict=True):
+        for (name, typ, dtype), part, form in zip(layout.columns, parts, forms, strict=True):
             if dtype is not None:
-                columns[name] = _numbers(part, dtype, rows)
+                columns[name] = _numbers(part, dtype, rows, form)
             elif typ == "str":
-                columns[name] = _strings(part, dictionaries[text], rows)
+                columns[name] = _strings(widen(part, _CODES, rows, form), dictionaries[text])
                 text += 1
             else:
                 columns[name] = _blobs(part, offsets[blob], rows)
@@ -188,22 +194,27 @@ class _opened:  # noqa: N801 - reads as a word in `with`
             raise DamagedFrameError("a frame's message is broken") from fault
 
 
-def _numbers(part: bytes, dtype: np.dtype[np.generic], rows: int) -> NDArray[np.generic]:
-    if len(part) != rows * dtype.itemsize:
-        raise DamagedFrameError(f"a column of {rows} rows has {len(part)} bytes")
-    if dtype == _BOOL and rows and np.frombuffer(part, np.uint8).max() > 1:
+def _forms(block: Any, columns: int) -> list[tuple[int, int, int]]:
+    """Width, base and scale of each column."""
+    widths, bases, scales = block.widths, np.frombuffer(block.bases, np.int64), np.frombuffer(block.scales, np.int64)
+    if not len(widths) == len(bases) == len(scales) == columns:
+        raise DamagedFrameError("a block does not say how its columns are stored")
+    return list(zip(widths, bases.tolist(), scales.tolist(), strict=True))
+
+
+def _numbers(part: bytes, dtype: np.dtype[np.generic], rows: int, form: tuple[int, int, int]) -> NDArray[np.generic]:
+    if dtype == _BOOL and rows and np.frombuffer(part, np.uint8).max(initial=0) > 1:
         raise DamagedFrameError("a flag is neither 0 nor 1")
-    return np.frombuffer(part, dtype)
+    return widen(part, dtype, rows, form)
 
 
-def _strings(part: bytes, dictionary: Any, rows: int) -> Strings:
-    if len(part) != rows * 4:
-        raise DamagedFrameError(f"a text column of {rows} rows has {len(part)} bytes")
+def _strings(codes: NDArray[np.generic], dictionary: Any) -> Strings:
     values = tuple(dictionary)
+    numbers = codes.astype(np.int32, copy=False)
     # As unsigned numbers, so that one comparison finds negative codes as well.
-    if rows and np.frombuffer(part, np.uint32).max() >= len(values):
+    if len(numbers) and numbers.view(np.uint32).max() >= len(values):
         raise DamagedFrameError(f"a text column has a code outside of its {len(values)} values")
-    return Strings(np.frombuffer(part, np.int32), values)
+    return Strings(numbers, values)
 
 
 def _blobs(part: bytes, offsets: bytes, rows: int) -> Blobs:

@@ -129,8 +129,13 @@ class EventsFile:
             return None
 
     def rest(self) -> Slice | None:
-        """Whole blocks of a slice whose end is missing; their watermark is the one before. None without any."""
+        """Whole blocks of a slice whose end is missing; their watermark is the one before. None without any.
+
+        Such a file counts as torn, also when it ends at the end of a frame.
+        """
         held, self._held, self._held_bytes = self._held, [], 0
+        if self._at != self.offset and self.torn_at is None:
+            self.torn_at = Torn(self._at, "the last slice has no end")
         if not held:
             return None
         self.offset = self._at
@@ -229,6 +234,7 @@ class EventsFile:
                 return Slice(source, tuple(held), until_ns, position)
             elif frame.type == INFO:
                 self.sources = decode_info(self._payload(frame))
+                self.offset += frame.length if self.offset == self._at else 0
             self._at += frame.length
 
     def _take_block(self, frame: Frame) -> None:

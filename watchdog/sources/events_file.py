@@ -77,14 +77,15 @@ class EventsFileSource:
             self._marks[found.source] = found.until_ns
             self._advance()
             return self._slice(found.batches)
-        self.torn_at = self._file.torn_at
         if self._options.follow:
+            self.torn_at = self._file.torn_at
             self._wait()
             return None
         return self._last()
 
     def _last(self) -> Slice:
         left = self._file.rest()
+        self.torn_at = self._file.torn_at
         batches = left.batches if left is not None else ()
         made = self._slice(batches).batches
         if self.torn_at is not None and self._options.wants("source:gap"):

@@ -15,9 +15,13 @@ struct Block {
   bootNs @3 :Int64;
   rows @4 :UInt32;
   layout @5 :Text;                      # "time_ns:i64,conn:i64,peer:str": names and types of the columns in order
-  columns @6 :List(Data);               # little-endian values; int32 codes for str; the joined bytes for bytes
+  columns @6 :List(Data);               # little-endian values; codes for str; the joined bytes for bytes
   dictionaries @7 :List(List(Text));    # one for each str column, in order
   offsets @8 :List(Data);               # one for each bytes column, in order: rows + 1 values of 8 bytes
+  # Integers are stored as unsigned numbers of fewer bytes where they fit: value = stored * scale + base.
+  widths @9 :Data;                      # 1 byte a column: bytes of a stored number, 0 for the type's own form
+  bases @10 :Data;                      # 8 bytes a column, signed
+  scales @11 :Data;                     # 8 bytes a column, signed, 1 or more
 }
 
 struct SliceEnd {
