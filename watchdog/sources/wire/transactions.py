@@ -25,26 +25,20 @@ class Transaction(NamedTuple):
     witness: bool
 
 
-def _skip(raw: bytes, at: int, fixed: int) -> int:
-    """The place behind a script: its length is at `at`, and `fixed` bytes follow it."""
-    size = raw[at] if at < len(raw) else 0xFF
-    if size < 0xFD:
-        return at + 1 + size + fixed
-    size, at = compact_at(raw, at)
-    return at + size + fixed
-
-
-def _skip_inputs(raw: bytes, at: int, count: int) -> int:
+def _skip(raw: bytes, at: int, before: int, behind: int, count: int) -> int:
+    """The place behind `count` items: `before` bytes, a script with its length, and `behind` bytes each."""
+    end = len(raw)
     for _ in range(count):
-        at = _skip(raw, at + 36, 4)
+        at += before
+        if at >= end:
+            raise RefusedError(TRUNCATED)
+        size = raw[at]
+        if size < 0xFD:  # most lengths by far are one byte
+            at += size + behind + 1
+        else:
+            size, at = compact_at(raw, at)
+            at += size + behind
     return at
-
-
-def _skip_outputs(raw: bytes, at: int) -> tuple[int, int]:
-    count, at = compact_at(raw, at)
-    for _ in range(count):
-        at = _skip(raw, at + 8, 0)
-    return count, at
 
 
 def _skip_witness(raw: bytes, at: int, inputs: int) -> tuple[bool, int]:
@@ -52,9 +46,9 @@ def _skip_witness(raw: bytes, at: int, inputs: int) -> tuple[bool, int]:
     found = False
     for _ in range(inputs):
         items, at = compact_at(raw, at)
-        found = found or items > 0
-        for _ in range(items):
-            at = _skip(raw, at, 0)
+        if items:
+            found = True
+            at = _skip(raw, at, 0, 0, items)
     return found, at
 
 
@@ -74,9 +68,9 @@ def parse_transaction(raw: bytes) -> Transaction:
         inputs, at = compact_at(raw, start)
     elif inputs == 0:
         return _empty(raw, at + 1)
-    at = _skip_inputs(raw, at, inputs)
-    outputs, stop = _skip_outputs(raw, at)
-    at = stop
+    at = _skip(raw, at, 36, 4, inputs)  # outpoint, script, sequence
+    outputs, at = compact_at(raw, at)
+    at = stop = _skip(raw, at, 8, 0, outputs)  # value, script
     if flag & 1:
         found, at = _skip_witness(raw, stop, inputs)
         if not found:  # "Superfluous witness record"
