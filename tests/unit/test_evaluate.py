@@ -110,6 +110,15 @@ def test_alarms_in_a_benign_label_are_listed_apart() -> None:
     assert (len(result.unlabelled), len(result.benign), result.labels[0].found) == (0, 1, False)
 
 
+def test_the_aftermath_of_an_eclipse_can_neither_be_missed_nor_be_false() -> None:
+    after = Label("aftermath", "eclipse", START + 3 * HOUR, START + 4 * HOUR, ("136.43.0.0/16",))
+    result = scored(incident(3.5, "eclipse"), labels=(after,))
+    assert (result.labels[0].benign, len(result.benign), len(result.unlabelled)) == (True, 1, 0)
+    summary = as_data([result])["summary"]
+    assert isinstance(summary, dict)
+    assert summary["labels"] == 0
+
+
 def test_the_data_says_what_the_help_promises() -> None:
     data = as_data([scored(incident(1.25, entities=("136.43.9.9",)), incident(3))])
     assert data["summary"] == {

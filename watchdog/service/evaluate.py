@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alerts.incident import Incident
 from watchdog.core.errors import SourceError
-from watchdog.service.labels import BENIGN, Label, Match, grace_of, is_alarm, match, read_labels
+from watchdog.service.labels import Label, Match, grace_of, is_alarm, match, read_labels
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
 
 DAY_S = 86_400.0
@@ -25,7 +25,7 @@ class LabelScore:
     @property
     def benign(self) -> bool:
         """Benign labels can be neither found nor missed."""
-        return self.label.class_ == BENIGN
+        return self.label.benign
 
     @property
     def found(self) -> bool:
@@ -96,7 +96,7 @@ def score(name: str, labels: Sequence[Label], result: ReplayResult) -> Recording
     grace_s = grace_of(seconds)
     scores = tuple(_label_score(label, result.incidents, end_s, grace_s) for label in labels)
     attacks = [one for one in scores if not one.benign]
-    benign_labels = [label for label in labels if label.class_ == BENIGN]
+    benign_labels = [label for label in labels if label.benign]
     unlabelled: list[Incident] = []
     benign: list[Incident] = []
     for incident in filter(is_alarm, result.incidents):
@@ -109,7 +109,7 @@ def score(name: str, labels: Sequence[Label], result: ReplayResult) -> Recording
 
 
 def _label_score(label: Label, incidents: Sequence[Incident], end_s: float, grace_s: float) -> LabelScore:
-    if label.class_ == BENIGN:
+    if label.benign:
         return LabelScore(label, ())
     found = [one for incident in incidents if (one := match(label, incident, end_s, grace_s)) is not None]
     return LabelScore(label, tuple(sorted(found, key=lambda one: (not one.primary, one.incident.opened_ns))))

@@ -16,6 +16,7 @@ from watchdog.core.errors import SourceError
 GRACE_S = 600.0  # after every label: alerts that persist or come late (recordings' README: "Grant a grace")
 GRACE_SHARE = 0.2  # of a recording that is shorter than that would suit
 BENIGN = "benign"
+AFTERMATH = "aftermath"  # "marks the time after an eclipse in which alerts that persist are not false"
 ANY = "*"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,6 +31,11 @@ class Label(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     end: float
     entities: tuple[str, ...]
     note: str = ""
+
+    @property
+    def benign(self) -> bool:
+        """Whether there was no attack to be found: the warm-up of a node, or the time after an eclipse."""
+        return self.class_ == BENIGN or self.attack == AFTERMATH
 
     def covers(self, time_s: float, grace_s: float) -> bool:
         """Whether a time lies in the label or in the grace after it."""
