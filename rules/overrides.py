@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from rules import values
-from rules.compile import RuleSource
 from rules.keys import OVERRIDE_KEYS
 from rules.near import did_you_mean
 from rules.problem import Report
 from rules.reader import Entry, Node, Scalar, Table
+from rules.rule import RuleSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 
 from rules.amounts import show_duration
-from rules.compile import RuleSource
 from rules.digest import rule_hash
 from rules.keys import RULE_KEY_NAMES
 from rules.problem import plain
 from rules.reader import Node, Scalar, Series
+from rules.rule import RuleSource
 from watchdog.core.plan import RulePlan
 
 _ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quotes

@@ -1,0 +1,122 @@
+"""What a rule measures and how it decides: measure, fire, clear, escalate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from rules import values
+from rules.canonical import Lists
+from rules.catalogue import determined
+from rules.cells import CellFormula, overlaps
+from rules.fragment import parse_node, report_flaws
+from rules.functions import NUMERIC
+from rules.keys import LONGEST_ID, NAME
+from rules.measures import CELL_FUNCTIONS, MEASURES, Measures
+from rules.reader import Node, Scalar
+from rules.rule import RuleKeys
+from rules.summary import ALWAYS
+from rules.syntax import WORDS
+from rules.tokens import ExpressionError
+from watchdog.core.finding import SEVERITIES, Severity
+from watchdog.core.plan import CellExpression
+
+_RESERVED = {*WORDS, *MEASURES, *CELL_FUNCTIONS, *NUMERIC, *ALWAYS}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The deciding expressions of a rule; fire is None when it is missing or broken."""
+
+    fire: CellFormula | None
+    clear: CellFormula | None
+    escalate: tuple[tuple[Severity, CellExpression], ...]
+
+
+def read_verdicts(keys: RuleKeys, measures: Measures) -> Verdicts:
+    """All deciding expressions over these measures."""
+    fire = _verdict(keys, "fire", measures)
+    return Verdicts(fire, _read_clear(keys, fire, measures), _read_escalate(keys, measures))
+
+
+def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns: int, pane_ns: int) -> Measures:
+    """All measures in order."""
+    found = Measures(kinds, lists, over_ns, pane_ns)
+    node = keys.node("measure")
+    table = values.table(node, "measure", keys.report) if node else None
+    for entry in table.entries if table else ():
+        name = entry.key.text
+        if not _usable_name(keys, entry.key, kinds):
+            continue
+        tree = parse_node(entry.value, name, keys.report)
+        if tree is not None:
+            try:
+                found.add(name, tree)
+                continue
+            except ExpressionError as error:
+                report_flaws(entry.value, error, keys.report)
+        found.poison(name)
+    return found
+
+
+def _usable_name(keys: RuleKeys, key: Scalar, kinds: tuple[str, ...]) -> bool:
+    """Whether a measure may have this name."""
+    name = key.text
+    if not NAME.fullmatch(name) or len(name) > LONGEST_ID:
+        keys.report.error(key.place, f"bad name '{name[:80]}'", "small letters, digits and _, a letter first")
+        return False
+    if name in _RESERVED:
+        keys.report.error(key.place, f"'{name}' is a word of the language", "choose another name")
+        return False
+    if name in determined(kinds, ("conn", "peer_addr")):
+        keys.report.error(key.place, f"'{name}' is a field of the key", "choose another name")
+        return False
+    return True
+
+
+def _verdict(keys: RuleKeys, name: str, measures: Measures) -> CellFormula | None:
+    """`fire` or `clear`."""
+    node = keys.node(name)
+    return _verdict_of(keys, node, name, measures) if node else None
+
+
+def _verdict_of(keys: RuleKeys, node: Node, name: str, measures: Measures) -> CellFormula | None:
+    """A deciding expression, with problems named after its key."""
+    tree = parse_node(node, name, keys.report)
+    if tree is None:
+        return None
+    try:
+        return measures.verdict(tree, name)
+    except ExpressionError as error:
+        report_flaws(node, error, keys.report)
+        return None
+
+
+def _read_clear(keys: RuleKeys, fire: CellFormula | None, measures: Measures) -> CellFormula | None:
+    """`clear`, which must not hold while `fire` does."""
+    clear, node = _verdict(keys, "clear", measures), keys.node("clear")
+    if fire is not None and clear is not None and node is not None and overlaps(fire.tree, clear.tree):
+        hint = "leave a distance between them, as in fire: x > 100, clear: x < 20"
+        keys.report.error(node.place, "'clear' can hold while 'fire' does", hint)
+    return clear
+
+
+def _read_escalate(keys: RuleKeys, measures: Measures) -> tuple[tuple[Severity, CellExpression], ...]:
+    """Higher severities, lowest first."""
+    node, severity = keys.node("escalate"), keys.node("severity")
+    table = values.table(node, "escalate", keys.report) if node else None
+    base = severity.text if isinstance(severity, Scalar) else ""
+    found: list[tuple[Severity, CellExpression]] = []
+    for entry in table.entries if table else ():
+        level = values.choice(entry.key, "severity", SEVERITIES, keys.report)
+        if level and base in SEVERITIES and _rank(level) <= SEVERITIES.index(base):
+            message = f"escalates to '{level}', which is not above the rule's severity '{base}'"
+            keys.report.error(entry.key.place, message)
+        formula = _verdict_of(keys, entry.value, entry.key.text, measures)
+        if level and formula:
+            found.append((cast(Severity, level), formula))
+    return tuple(sorted(found, key=lambda pair: _rank(pair[0])))
+
+
+def _rank(severity: str) -> int:
+    return SEVERITIES.index(cast(Severity, severity))

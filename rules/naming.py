@@ -1,0 +1,94 @@
+"""Names that a rule gives to what it finds: key, incident, entities, summary."""
+
+from __future__ import annotations
+
+from rules import values
+from rules.catalogue import determined, field_types, missing_in, shared_fields
+from rules.fragment import report_flaws
+from rules.near import did_you_mean
+from rules.problem import Report
+from rules.reader import Scalar
+from rules.rule import RuleKeys
+from rules.summary import check_summary
+from rules.tokens import ExpressionError
+
+_PERSONAL = ("conn", "peer", "peer_addr")
+
+
+def read_fields(
+    keys: RuleKeys, name: str, kinds: tuple[str, ...], default: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """A list of field names that all kinds have and that can make a key."""
+    node = keys.node(name)
+    if node is None:
+        return default
+    found: list[str] = []
+    shared = shared_fields(kinds)
+    for item in values.scalars(node, name, "a list of fields", keys.report):
+        problem = _field_problem(item, kinds)
+        if not problem and item.text in found:
+            problem = (f"field '{item.text}' is given twice", "")
+        if not problem and shared[item.text] in ("bytes", "float"):
+            problem = (f"'{item.text}' cannot be part of a key", "use a field of text, whole numbers or prefixes")
+        if problem:
+            keys.report.error(item.place, *problem)
+        else:
+            found.append(item.text)
+    return tuple(found)
+
+
+def read_incident(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...]) -> tuple[str, ...]:
+    """Under which fields findings come together; each must follow from the key."""
+    known = determined(kinds, by)
+    default = [("netgroup" if name in _PERSONAL and "netgroup" in known else name) for name in by]
+    given = read_fields(keys, "incident", kinds, None)
+    node = keys.node("incident")
+    if given is None or node is None:
+        return tuple(dict.fromkeys(default))
+    for item in values.scalars(node, "incident", "a list of fields", Report()):
+        if item.text in given and item.text not in known:
+            hint = f"fields of the key: {', '.join(sorted(known))}" if known else "the key has no fields"
+            keys.report.error(item.place, f"'{item.text}' does not follow from the key", hint)
+    return given
+
+
+def read_entities(keys: RuleKeys, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Fields that name who is involved."""
+    node, shared = keys.node("entities"), shared_fields(kinds)
+    default = ("peer_addr",) if "peer_addr" in shared else ()
+    found = read_fields(keys, "entities", kinds, default) or ()
+    for item in values.scalars(node, "entities", "a list of fields", Report()) if node else ():
+        kind = shared.get(item.text)
+        if item.text in found and kind not in ("text", "prefix") and not item.text.endswith("asn"):
+            keys.report.error(item.place, f"'{item.text}' names nobody", "use an address, a prefix or an ASN")
+    return found
+
+
+def read_summary(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...], measured: set[str]) -> str:
+    """The sentence for people; the title when there is none."""
+    node = keys.node("summary") or keys.node("title")
+    if not isinstance(node, Scalar):
+        return ""
+    if keys.node("summary") is None:
+        return node.text.strip().replace("{", "(").replace("}", ")")
+    given = keys.node("by")
+    whole = given is None or len(by) == len(values.scalars(given, "by", "", Report()))
+    known = determined(kinds, by) if whole else shared_fields(kinds)  # a broken key is one mistake, not two
+    try:
+        check_summary(node.text, {*known, *measured})
+    except ExpressionError as error:
+        report_flaws(node, error, keys.report)
+    return values.text(node, "summary", keys.report)
+
+
+def _field_problem(item: Scalar, kinds: tuple[str, ...]) -> tuple[str, str] | None:
+    """Why a field cannot be used, with a hint."""
+    name = item.text
+    if name in ("node", "boot_ns", "kind", "source", "time_ns"):
+        return f"'{name}' cannot be part of a key", "keys are always within one node"
+    shared = shared_fields(kinds)
+    if name in shared:
+        return None
+    if len(kinds) > 1 and any(name in field_types(kind) for kind in kinds):
+        return f"field '{name}' is not in kind '{missing_in(kinds, name)}'", "a key needs a field of all kinds"
+    return f"unknown field '{name[:80]}' of kind '{kinds[0]}'", did_you_mean(name, shared, "fields")

@@ -1,0 +1,66 @@
+"""A rule as written, and its keys one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rules import values
+from rules.keys import RULE_KEYS, Key
+from rules.problem import Place, Report
+from rules.reader import Entry, Node, Scalar
+
+_KEYS: Mapping[str, Key] = {key.name: key for key in RULE_KEYS}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSource:
+    """A rule as written: its id, and its keys by name (those of overrides in place of its own)."""
+
+    id: Scalar
+    entries: Mapping[str, Entry]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKeys:
+    """Reads the keys of one rule by the key table; problems go to the report."""
+
+    rule: RuleSource
+    report: Report
+
+    def node(self, name: str) -> Node | None:
+        """The value of a key, if it was given."""
+        entry = self.rule.entries.get(name)
+        return entry.value if entry else None
+
+    def duration(self, name: str, default: int) -> int:
+        """A duration in nanoseconds; 0 when it is broken."""
+        node, key = self.node(name), _KEYS[name]
+        if node is None:
+            return default
+        return values.duration(node, name, key.low, key.high, self.report) or 0
+
+    def whole(self, name: str, default: int) -> int:
+        """A whole number; its default when it is broken."""
+        node, key = self.node(name), _KEYS[name]
+        if node is None:
+            return default
+        found = values.whole(node, name, key.low, key.high, self.report)
+        return default if found is None else found
+
+    def choice(self, name: str, default: str) -> str:
+        """One of the key's choices; its default when it is broken."""
+        node = self.node(name)
+        return default if node is None else values.choice(node, name, _KEYS[name].choices, self.report) or default
+
+    def text(self, name: str) -> str:
+        """Text; empty when it is missing or broken."""
+        node = self.node(name)
+        return "" if node is None else values.text(node, name, self.report)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Texts, one or a list."""
+        node = self.node(name)
+        items = values.scalars(node, name, "text or a list of text", self.report) if node else []
+        return tuple(values.text(item, name, self.report) for item in items)

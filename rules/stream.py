@@ -1,0 +1,82 @@
+"""What a rule reads: kinds, filter, window and pane."""
+
+from __future__ import annotations
+
+from rules import values
+from rules.amounts import show_duration
+from rules.canonical import Lists
+from rules.catalogue import kind_names
+from rules.fragment import parse_node, report_flaws
+from rules.near import did_you_mean
+from rules.reader import Series
+from rules.rows import RowFormula, check_row
+from rules.rule import RuleKeys
+from rules.tokens import ExpressionError
+from rules.window import MOST_PANES, default_pane_ns
+
+
+def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
+    """The kinds of `on`; empty with problems when one is unknown."""
+    node = keys.node("on")
+    if node is None:
+        return ()
+    items = values.scalars(node, "on", "an event kind or a list of kinds", keys.report)
+    known = kind_names()
+    found: list[str] = []
+    for item in items:
+        if item.text not in known:
+            keys.report.error(item.place, f"unknown kind '{item.text[:80]}'", _kind_hint(item.text, known))
+        elif item.text in found:
+            keys.report.error(item.place, f"kind '{item.text}' is given twice")
+        else:
+            found.append(item.text)
+    if isinstance(node, Series) and not items:
+        keys.report.error(node.place, "'on' names no kind")
+    return tuple(sorted(found)) if len(found) == len(items) else ()
+
+
+def read_window(keys: RuleKeys) -> tuple[int, int]:
+    """Window and pane in nanoseconds; one minute and one second stand in for broken ones."""
+    fallback = (60_000_000_000, 1_000_000_000)
+    over, given = keys.node("over"), keys.node("pane")
+    over_ns = keys.duration("over", 0)
+    if over is None or not over_ns:
+        return fallback
+    pane_ns = keys.duration("pane", 0) if given else default_pane_ns(over_ns)
+    if pane_ns is None:
+        keys.report.error(over.place, "'over' must be a whole number of seconds", "or give a 'pane' that divides it")
+        return fallback
+    if not pane_ns:
+        return fallback
+    if over_ns % pane_ns:
+        message = f"'over' must be a multiple of 'pane': {show_duration(over_ns)} is none of {show_duration(pane_ns)}"
+        keys.report.error((given or over).place, message)
+        return fallback
+    if over_ns // pane_ns > MOST_PANES:
+        keys.report.error((given or over).place, f"more than {MOST_PANES} panes in a window", "use a longer 'pane'")
+        return fallback
+    return over_ns, pane_ns
+
+
+def read_where(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists) -> RowFormula | None:
+    """The stream's filter, checked for every kind."""
+    node = keys.node("where")
+    tree = parse_node(node, "where", keys.report) if node else None
+    if node is None or tree is None:
+        return None
+    try:
+        check_row(tree, kinds, lists, "filter")
+    except ExpressionError as error:
+        report_flaws(node, error, keys.report)
+        return None
+    formula = RowFormula(tree, kinds, lists, "filter")
+    for kind in kinds:
+        if formula.constant_for(kind) is False:
+            keys.report.error(node.place, f"'where' keeps out every event of kind '{kind}'", "drop the kind from 'on'")
+    return formula
+
+
+def _kind_hint(name: str, known: list[str]) -> str:
+    """A close kind, or the kinds of the same family."""
+    family = [kind for kind in known if kind.startswith(name.split(":", maxsplit=1)[0] + ":")]
+    return did_you_mean(name, family or known, "kinds" if family else "") or "see: watchdog events"
