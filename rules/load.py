@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rules import values
-from rules.compile import RuleSource, compile_rule
+from rules.compile import compile_rule
 from rules.digest import rule_hash, set_hash
 from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
 from rules.named_lists import NamedLists, read_lists, texts_of
@@ -16,6 +16,7 @@ from rules.near import did_you_mean
 from rules.overrides import Override, apply_override, read_overrides
 from rules.problem import Problem, Report, RuleSetError
 from rules.reader import Node, Scalar, Table, read_file, read_yaml, source_text
+from rules.rule import RuleSource
 from watchdog.core.plan import RulePlan
 
 PACKS = Path(__file__).parent / "packs"
@@ -132,10 +133,11 @@ class _Reading:
             elif name == "rules":
                 self._add_rules(entry.value)
             else:
-                self._add_overrides(entry.value)
+                self.overrides += read_overrides(entry.value, self.report)
 
     def finish(self) -> RuleSet:
         """Compile everything."""
+        self._apply_overrides()
         plans = []
         for rule in self.rules.values():
             plan = compile_rule(rule, self.lists, self.report)
@@ -175,9 +177,10 @@ class _Reading:
                     partial(did_you_mean, name, RULE_KEY_NAMES, "keys"),
                 )
 
-    def _add_overrides(self, node: Node) -> None:
-        """Change rules that were loaded before."""
-        for override in read_overrides(node, self.report):
+    def _apply_overrides(self) -> None:
+        """Change the rules of all files, in the order in which the overrides were read."""
+        disabled: set[str] = set()
+        for override in self.overrides:
             rule_id = override.id.text
             rule = self.rules.get(rule_id)
             if rule is None:
@@ -188,7 +191,8 @@ class _Reading:
             if override.enabled:
                 self.rules[rule_id] = apply_override(rule, override)
             else:
-                del self.rules[rule_id]
+                disabled.add(rule_id)
+        self.rules = {rule_id: rule for rule_id, rule in self.rules.items() if rule_id not in disabled}
 
     def _check_expected(self, rule: RuleSource, override: Override) -> None:
         """Warn when the rule below an override is not the one it was written for."""

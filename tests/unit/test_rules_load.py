@@ -241,3 +241,12 @@ def test_the_shipped_packs_are_right_and_named_alike_on_every_machine() -> None:
     assert not found.warnings
     assert all(plan.place.startswith("rules/packs/") for plan in found.plans)
     assert not check([PACKS])
+
+
+def test_overrides_count_whatever_the_order_of_files(tmp_path: Path) -> None:
+    text = BASE.format(measure="sent: sum(entries)", fire="sent > 100", kinds="p2p:addr", by="conn", over="10m")
+    (tmp_path / "a.yaml").write_text("overrides:\n  peer-floods: {fire: sent > 200}\n")
+    (tmp_path / "b.yaml").write_text(text)
+    (tmp_path / "c.yaml").write_text("overrides:\n  peer-floods: {evidence: 7}\n")
+    plan = load([tmp_path], packs=False).plans[0]
+    assert (plan.fire.text, plan.evidence) == ("(sent > 200)", 7)
