@@ -17,10 +17,12 @@ from watchdog.core.batch import Strings
 
 LONGEST_VALUE = 256  # characters of a peer's text that a pattern sees; Core caps user agents at 256
 LONGEST_PATTERN = 200
-MOST_REPEATS = 2  # unbounded repeats; each one multiplies the worst case by the length of the value
-REMEMBERED = 65_536  # distinct strings whose answer is kept
+MOST_WAYS = 1 << 18  # ways to match from one start: two open repeats over LONGEST_VALUE and two choices
+REMEMBERED = 4096  # distinct strings whose answer a test keeps
+IDENTITIES = 65_536  # distinct strings whose identity is kept, for all rules together
 
 _REPEAT = re.compile(r"[*+]|\{[0-9]*,?[0-9]*\}")
+_CHOICE = re.compile(r"(?<!\()\?|[*+|]|\{([0-9]*)(,?)([0-9]*)\}")
 _GROUP_START = re.compile(r"\((\?:)?(?!\?)")
 
 
@@ -50,7 +52,7 @@ def is_text(column: Strings, wanted: str) -> NDArray[np.bool_]:
     return np.equal(column.codes, column.values.index(wanted))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(IDENTITIES)
 def text_id(value: str) -> int:
     """A number (int64) that stands for a text in every batch and process: BLAKE2b, 64 bits."""
     digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -125,7 +127,7 @@ def pattern_test(pattern: str) -> Callable[[str], bool]:
     """Whether a regular expression is found in the first LONGEST_VALUE characters of a text.
 
     Raises ValueError for a pattern that is wrong or that a peer's text could make slow:
-    repeats inside repeated groups, look-around, back references, too many open repeats.
+    repeats inside repeated groups, look-around, back references, too many repeats and choices.
     """
     complaint = _complaint(pattern)
     if complaint:
@@ -139,6 +141,22 @@ def pattern_test(pattern: str) -> Callable[[str], bool]:
     return lambda value: compiled.search(value[:LONGEST_VALUE]) is not None
 
 
+def _ways(bare: str) -> int:
+    """In how many ways a pattern without nested repeats can go on from one start, at most."""
+    ways = 1
+    for found in _CHOICE.finditer(bare):
+        low, comma, high = (found[1] or "0", found[2], found[3])
+        if found[0] in ("?", "|"):
+            ways *= 2
+        elif found[0] in ("*", "+") or (comma and not high):
+            ways *= LONGEST_VALUE
+        elif comma:
+            ways *= max(1, min(int(high), LONGEST_VALUE) - int(low) + 1)
+        if ways > MOST_WAYS:
+            break
+    return ways
+
+
 def _complaint(pattern: str) -> str:
     """Why a pattern is not taken, or nothing."""
     if len(pattern) > LONGEST_PATTERN:
@@ -149,8 +167,8 @@ def _complaint(pattern: str) -> str:
     bare = re.sub(r"\[\^?\]?[^\]]*\]", "_", bare)
     if len(_GROUP_START.findall(bare)) != bare.count("("):
         return "only plain and (?: groups are allowed"
-    if len(re.findall(r"[*+]|\{[0-9]*,\}", bare)) > MOST_REPEATS:
-        return f"more than {MOST_REPEATS} repeats without an end ('*', '+')"
+    if _ways(bare) > MOST_WAYS:
+        return "too many repeats and choices, which multiply"
     busy: list[bool] = [False]  # whether the group that is open here holds a repeat or a choice
     for at, char in enumerate(bare):
         if char == "(":
