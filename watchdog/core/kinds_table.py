@@ -911,11 +911,11 @@ TABLE: tuple[KindRow, ...] = (
     ),
     (
         "node:stopped",
-        "The node stopped; log and snapshots may both say so",
-        "snapshots, log",
-        "node:stopped",
+        "The node stopped",
+        "log",
+        "",
         (
-            ("reason", "str", "", "How it was seen", False),
+            ("reason", "str", "", "How it was seen: a shutdown, or a start without one before it", False),
         ),
     ),
     (
@@ -1212,7 +1212,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "source:heartbeat",
         "A source is alive though it has nothing to say",
-        "capture, snapshots, log",
+        "tracepoint",
         "",
         (
             ("lag_ms", "i64", "ms", "How far the source is behind the clock", False),

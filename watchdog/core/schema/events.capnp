@@ -624,9 +624,8 @@ struct NodeStarted $kind("node:started") $sources("snapshots, log")
   version @1 :Text $doc("Core's version, empty when unknown");
 }
 
-struct NodeStopped $kind("node:stopped") $sources("snapshots, log")
-    $sameFact("node:stopped") $doc("The node stopped; log and snapshots may both say so") {
-  reason @0 :Text $doc("How it was seen");
+struct NodeStopped $kind("node:stopped") $sources("log") $doc("The node stopped") {
+  reason @0 :Text $doc("How it was seen: a shutdown, or a start without one before it");
 }
 
 struct ChainTip $kind("chain:tip") $sources("snapshots") $sameFact("log:tip, validation:block_connected")
@@ -803,7 +802,7 @@ struct SourceGap $kind("source:gap") $sources("capture, snapshots, log")
   reason @3 :Text $doc("Why they are missing");
 }
 
-struct SourceHeartbeat $kind("source:heartbeat") $sources("capture, snapshots, log")
+struct SourceHeartbeat $kind("source:heartbeat") $sources("tracepoint")
     $doc("A source is alive though it has nothing to say") {
   lagMs @0 :Int64 $unit("ms") $doc("How far the source is behind the clock");
 }
