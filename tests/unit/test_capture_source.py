@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.kinds import check_batch
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.sources import capture_merge
 from watchdog.sources.capture import KINDS, CaptureSource
 
 PEER = "8.8.8.8_50000"
@@ -255,6 +257,34 @@ def test_what_is_new_is_held_back_for_one_poll_so_that_others_can_catch_up(tmp_p
     append(tmp_path, OTHER, True, ping(START_US + 3))
     found = drained(source)
     assert column(found, "net:inbound_message", "time_ns") == [(START_US + 3) * 1000, (START_US + 5) * 1000]
+
+
+def test_a_folder_that_is_removed_is_no_error_and_may_come_back(tmp_path: Path) -> None:
+    append(tmp_path, PEER, True, ping(START_US) + ping(START_US + 1))
+    append(tmp_path, OTHER, True, ping(START_US))
+    source = follower(tmp_path)
+    assert len(column(drained(source), "net:inbound_message", "peer")) == 3
+    shutil.rmtree(tmp_path / PEER)
+    append(tmp_path, OTHER, True, ping(START_US + SECOND_US))
+    assert column(drained(source), "net:inbound_message", "peer") == ["[2a01:4f8::2]:8333"]
+    append(tmp_path, PEER, True, ping(START_US + 2 * SECOND_US))
+    assert column(drained(source), "net:inbound_message", "time_ns") == [(START_US + 2 * SECOND_US) * 1000]
+
+
+def test_a_backlog_is_read_before_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_merge, "MEMORY_LIMIT", 4_000)
+    monkeypatch.setattr(capture_merge, "TARGET_MESSAGES", 50)
+    for at in range(10):
+        data = b"".join(ping(START_US + at + step * SECOND_US) for step in range(200))
+        append(tmp_path, f"8.8.{at}.8_50000", True, data)
+    source = follower(tmp_path)
+    found = drained(source)
+    assert len(found) > 10
+    times = column(found, "net:inbound_message", "time_ns")
+    assert len(times) == 2000
+    assert times == sorted(times, key=str)
+    append(tmp_path, OTHER, True, ping(START_US + 300 * SECOND_US))
+    assert len(column(drained(source), "net:inbound_message", "time_ns")) == 1
 
 
 def test_following_gives_what_reading_at_once_gives(tmp_path: Path) -> None:

@@ -82,8 +82,9 @@ class CaptureMerge:
             seen = self._seen_us
             news = self._refresh() if refresh else False
             self._read_ahead()
-            # what is new may still be overtaken by another file that was looked at earlier: one poll of patience
-            ceiling = (seen if news else self._seen_us) + 1
+            if not self._behind:
+                # what is new may still be overtaken by a file that was looked at earlier: one poll of patience
+                ceiling = (seen if news else self._seen_us) + 1
         result = self._cut(ceiling)
         if self._behind:
             self._behind = any(not file.exhausted for _, _, file in self._heap)
@@ -181,12 +182,11 @@ class CaptureMerge:
             return
         room, step = MEMORY_LIMIT, self._step()
         for _, _, file in self._heap:
-            room -= file.size - file.offset
-            if room < 0:
-                self._behind = True
-                return
-            self._fill(file, MAX_TIME_US + 1, step)
-            self._seen_us = max(self._seen_us, file.known_us)
+            if not file.exhausted:
+                room -= file.size - file.offset
+                if room < 0 or not self._fill(file, MAX_TIME_US + 1, step):
+                    self._behind = True
+                    return
         self._behind = False
 
     def _fill(self, file: CaptureFile, until_us: int, step: int) -> bool:
@@ -194,6 +194,7 @@ class CaptureMerge:
         full = file.fill(self._tree, until_us, step)
         if file.torn and not was_torn:
             self._damage.append(Damage(file.folder, file.known_us, file.known_us, 0, "impossible-record"))
+        self._seen_us = max(self._seen_us, file.known_us)
         return full
 
     def _cut(self, ceiling: int) -> Cut | None:

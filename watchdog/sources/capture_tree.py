@@ -69,19 +69,24 @@ class DiskTree:
         return sorted(found)
 
     def size(self, folder: str, received: bool) -> int:
-        """Size of one file in bytes; a folder that was removed counts as empty."""
+        """Size of one file in bytes; one that was removed counts as empty. SourceError when it cannot be asked."""
+        path = self._path(folder, received)
         try:
-            return os.stat(self._path(folder, received)).st_size  # noqa: PTH116 - as above
-        except OSError:
+            return os.stat(path).st_size  # noqa: PTH116 - as above
+        except (FileNotFoundError, NotADirectoryError):
             return 0
+        except OSError as error:  # not "empty": that would read everything again once the disk answers
+            raise SourceError(f"cannot look at capture file {path!r}: {error.strerror}") from error
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset`; SourceError when the file cannot be read."""
+        """At most `count` bytes from `offset`, none of a file that was removed; SourceError when it cannot be read."""
         path = self._path(folder, received)
         try:
             with open(path, "rb", buffering=0) as file:
                 file.seek(offset)
                 return file.read(count) or b""
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
         except OSError as error:
             raise SourceError(f"cannot read capture file {path!r}: {error.strerror}") from error
 
