@@ -13,7 +13,7 @@ from rules.catalogue import PSEUDO, field_types, shared_fields, storage_type
 from rules.functions import NUMERIC, count_arguments, numeric_call
 from rules.near import did_you_mean
 from rules.syntax import Binary, Call, Expr, Literally, Member, Name
-from rules.texts import TextTest, is_text, list_test, pattern_test, text_ids
+from rules.texts import TextIds, TextTest, is_text, list_test, pattern_test
 from rules.tokens import ExpressionError, Flaw
 from rules.typed import WORDS, Typed, compare_numbers, compile_tree, constant, fail, number, truth
 from watchdog.core.batch import Batch, Strings
@@ -56,7 +56,8 @@ class RowScope:
         if name == "boot_ns":
             return Typed("int", lambda batch: batch.boot_ns)
         if kind == "text":
-            return Typed("text", lambda batch: text_ids(text_column(batch, name)), None, name)
+            identities = TextIds()
+            return Typed("text", lambda batch: identities(text_column(batch, name)), None, name)
         if kind == "int":
             wide = name not in PSEUDO and storage_type(self.kind, name) == "u64"
             return Typed("int", _wide_integers(name) if wide else _integers(name), None, name)

@@ -59,9 +59,21 @@ def text_id(value: str) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
-def text_ids(column: Strings) -> NDArray[np.int64]:
-    """`text_id` of each row."""
-    return np.fromiter(map(text_id, column.values), np.int64, len(column.values))[column.codes]
+class TextIds:
+    """`text_id` of each row; the last dictionary's are kept, for batches that share one."""
+
+    __slots__ = ("_ids", "_values")
+
+    def __init__(self) -> None:
+        self._values: tuple[str, ...] = ()
+        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def __call__(self, column: Strings) -> NDArray[np.int64]:
+        """One number a row."""
+        if column.values is not self._values:
+            self._ids = np.fromiter(map(text_id, column.values), np.int64, len(column.values))
+            self._values = column.values
+        return self._ids[column.codes]
 
 
 def parse_network(text: str) -> tuple[int, int, int] | None:

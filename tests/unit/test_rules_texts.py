@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from rules.texts import LONGEST_VALUE, TextTest, is_text, list_test, parse_network, pattern_test, text_ids
+from rules.texts import LONGEST_VALUE, TextIds, TextTest, is_text, list_test, parse_network, pattern_test
 from watchdog.core.batch import Strings
 
 
@@ -31,7 +31,8 @@ def test_a_string_that_is_not_in_the_dictionary_matches_no_row() -> None:
 
 
 def test_text_identities_are_equal_across_batches() -> None:
-    first, second = text_ids(Strings.of(["x", "y"])), text_ids(Strings.of(["y", "x", "y"]))
+    ids = TextIds()
+    first, second = ids(Strings.of(["x", "y"])), ids(Strings.of(["y", "x", "y"]))
     assert first.tolist() == [second[1], second[0]]
 
 
