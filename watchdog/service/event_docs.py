@@ -47,7 +47,7 @@ def kind_named(name: str) -> Kind:
     """The kind of that name; KeyError with a sentence that names the nearest ones otherwise."""
     if name in KINDS:
         return KINDS[name]
-    near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.65)
     if not near:
         near = [kind for kind in KINDS if kind.partition(":")[2] == name.partition(":")[2] or kind.endswith(f":{name}")]
     hint = f"; did you mean '{near[0]}'?" if near else "; `watchdog events` lists them"
