@@ -271,6 +271,20 @@ def test_a_folder_that_is_removed_is_no_error_and_may_come_back(tmp_path: Path) 
     assert column(drained(source), "net:inbound_message", "time_ns") == [(START_US + 2 * SECOND_US) * 1000]
 
 
+def test_an_old_folder_that_grows_again_is_seen_when_its_turn_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_merge, "WATCHED_FOLDERS", 3)
+    monkeypatch.setattr(capture_merge, "WATCHED_IN_TURN", 2)
+    for at in range(20):
+        append(tmp_path, f"8.8.8.{at:03}_50000", True, ping(START_US + at * SECOND_US))
+    source = follower(tmp_path)
+    drained(source)
+    append(tmp_path, "8.8.8.005_50000", True, ping(START_US + 60 * SECOND_US))
+    found = [slice_ for _ in range(20) if (slice_ := source.poll()) is not None]
+    assert column(found, "net:inbound_message", "time_ns") == [(START_US + 60 * SECOND_US) * 1000]
+
+
 def test_a_backlog_is_read_before_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_merge, "MEMORY_LIMIT", 4_000)
     monkeypatch.setattr(capture_merge, "TARGET_MESSAGES", 50)

@@ -24,8 +24,8 @@ FIRST_SPAN_US: Final = 60_000_000
 MEMORY_LIMIT: Final = 64 * 1024 * 1024  # bytes read ahead, all files together
 STEP_MIN: Final = 16 * 1024
 STEP_MAX: Final = 256 * 1024
-WATCHED_FOLDERS: Final = 2_000  # looked at in each poll; the others in turn, so many in each poll:
-WATCHED_IN_TURN: Final = 500
+WATCHED_FOLDERS: Final = 500  # that grew last, looked at in each poll; a node has 125 to 200 connections
+WATCHED_IN_TURN: Final = 250  # of all others, in each poll: an old address that comes back is seen a little later
 MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
 
 
