@@ -140,7 +140,8 @@ class Findings:
 
 
 def _names(plan: RulePlan) -> list[str]:
-    return [*dict.fromkeys([*(m.name for m in plan.measures), *(name for name, _ in plan.values)])]
+    expected = (f"{baseline.name}_expected" for baseline in plan.baselines)
+    return [*dict.fromkeys([*(m.name for m in plan.measures), *(name for name, _ in plan.values), *expected])]
 
 
 def _integer_names(plan: RulePlan) -> frozenset[str]:
