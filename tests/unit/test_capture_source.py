@@ -348,6 +348,18 @@ def test_five_thousand_files_are_read_without_holding_them_open(tmp_path: Path) 
     assert column(slices, "net:inbound_connection", "conn") == list(range(2500))
 
 
+def test_types_that_strangers_make_up_keep_their_names_and_cost_little(tmp_path: Path) -> None:
+    data = b"".join(record(START_US + at, f"odd\x01{at:x}", b"payload") for at in range(5000))
+    append(tmp_path, PEER, True, data + record(START_US + 5000, "odd\\x01"))
+    slices = slices_of(tmp_path)
+    names = column(slices, "p2p:unknown", "type")
+    assert names[:2] == ["odd\\x010", "odd\\x011"]
+    assert names[-1] == "odd\\x5cx01", "an escape cannot be forged"
+    assert len(set(names)) == 5001
+    assert column(slices, "net:inbound_message", "type") == names
+    assert not any(column(slices, "net:inbound_message", "known"))
+
+
 def test_unwanted_kinds_are_not_made(tmp_path: Path) -> None:
     handshake(tmp_path, PEER, START_US, inbound=True)
     slices = slices_of(tmp_path, SourceOptions(wanted=frozenset({"p2p:version"})))

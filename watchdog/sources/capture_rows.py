@@ -14,48 +14,9 @@ from watchdog.core.batch import Blobs, Strings
 from watchdog.sources.capture_files import HEADER_BYTES, Part
 from watchdog.sources.capture_merge import Cut
 from watchdog.sources.connections import Change, Connection, ConnectionTracker, FolderRows
+from watchdog.sources.wire import decode
 
-# Bitcoin Core src/protocol.h (master of 2026-08-20), and reject, which old clients still send
-KNOWN_TYPES: Final = [
-    "version",
-    "verack",
-    "addr",
-    "addrv2",
-    "sendaddrv2",
-    "inv",
-    "getdata",
-    "merkleblock",
-    "getblocks",
-    "getheaders",
-    "tx",
-    "headers",
-    "block",
-    "getaddr",
-    "mempool",
-    "ping",
-    "pong",
-    "notfound",
-    "filterload",
-    "filteradd",
-    "filterclear",
-    "sendheaders",
-    "feefilter",
-    "sendcmpct",
-    "cmpctblock",
-    "getblocktxn",
-    "blocktxn",
-    "getcfilters",
-    "cfilter",
-    "getcfheaders",
-    "cfheaders",
-    "getcfcheckpt",
-    "cfcheckpt",
-    "wtxidrelay",
-    "sendtxrcncl",
-    "feature",
-    "reject",
-]
-_KNOWN: Final = tuple(KNOWN_TYPES)
+KNOWN_TYPES: Final = tuple(sorted(decode.KNOWN_TYPES))  # their position is their code
 CODES: Final = {name: code for code, name in enumerate(KNOWN_TYPES)}
 _RECORD: Final = np.dtype([("time_us", "<u8"), ("head", "<u8"), ("tail", "<u4"), ("size", "<u4")])
 _HEADER: Final = np.arange(HEADER_BYTES)
@@ -166,7 +127,7 @@ def _types(head: NDArray[np.uint64], tail: NDArray[np.uint32]) -> tuple[NDArray[
     codes = _KNOWN_ORDER[at]
     unknown = np.flatnonzero((_KNOWN_HEAD[codes] != head) | (_KNOWN_TAIL[codes] != tail))
     if not len(unknown):
-        return codes, _KNOWN
+        return codes, KNOWN_TYPES
     found = dict(CODES)
     pairs = zip(head[unknown].tolist(), tail[unknown].tolist(), strict=True)
     texts = [(a.to_bytes(8, "little") + b.to_bytes(4, "little")).rstrip(b"\0").decode("latin-1") for a, b in pairs]
