@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.capture_files import SECOND_US, START_US, addr_payload, append, events, read_all, record
 from watchdog.core.batch import Slice
+from watchdog.core.errors import SourceError
 from watchdog.core.kinds import check_batch
 from watchdog.core.source import SourceOptions
 from watchdog.sources import capture_merge
@@ -142,3 +144,25 @@ def test_walking_finds_the_whole_records_and_nothing_else(payloads: list[bytes],
         expected.append(sum(map(len, whole)))
     assert (starts, impossible) == (expected, False)
     assert end == sum(map(len, whole)) + (len(tail) if len(starts) > len(whole) else 0)
+
+
+@pytest.mark.fuzz
+@settings(max_examples=150)
+@given(st.lists(st.tuples(st.integers(0, 4_000), st.integers(0, 255)), max_size=12), st.integers(0, 12_000))
+def test_a_damaged_archive_reads_or_is_one_clear_error(changes: list[tuple[int, int]], keep: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        append(Path(folder) / "tree", FOLDERS[0], True, record(START_US, "ping", bytes(8)))
+        path = Path(folder) / "capture.tar"
+        with tarfile.open(path, "w") as tar:
+            tar.add(Path(folder) / "tree", "capture")
+        data = bytearray(path.read_bytes()[:keep])
+        for at, value in changes:
+            if at < len(data):
+                data[at] = value
+        path.write_bytes(data)
+        said = ""
+        try:
+            read_all(CaptureSource(str(path), SourceOptions()))
+        except SourceError as error:
+            said = str(error)
+        assert not said or ("capture.tar" in said and "\n" not in said)
