@@ -77,6 +77,7 @@ def _load(paths: Sequence[Path], report: Report) -> RuleSet:
     """All files in order; problems go to the report."""
     reading = _Reading(report)
     seen: set[Path] = set()
+    packs: set[str] = set()
     for path in _files(paths, report):
         real = path.resolve()
         if real in seen:
@@ -84,8 +85,11 @@ def _load(paths: Sequence[Path], report: Report) -> RuleSet:
         seen.add(real)
         shipped = path.parent == PACKS  # named by their place in the tree, the same on every machine
         source = read_file(path, report, f"rules/packs/{path.name}" if shipped else str(path))
-        if source is not None:
-            reading.add(read_yaml(source, report))
+        if source is None or source.text in packs:  # a copy of a shipped pack, checked by an installed command
+            continue
+        if shipped:
+            packs.add(source.text)
+        reading.add(read_yaml(source, report))
     return reading.finish()
 
 

@@ -250,3 +250,9 @@ def test_overrides_count_whatever_the_order_of_files(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("overrides:\n  peer-floods: {evidence: 7}\n")
     plan = load([tmp_path], packs=False).plans[0]
     assert (plan.fire.text, plan.evidence) == ("(sent > 200)", 7)
+
+
+def test_a_copy_of_a_shipped_pack_is_no_second_definition(tmp_path: Path) -> None:
+    for path in PACKS.glob("*.yaml"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert not check([tmp_path])
