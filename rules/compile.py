@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from rules.canonical import Lists
@@ -25,17 +26,22 @@ def compile_rule(rule: RuleSource, lists: Lists, report: Report) -> RulePlan | N
     for key in RULE_KEYS:
         if key.required and key.name not in rule.entries:
             report.error(rule.id.place, f"rule '{rule.id.text}' lacks '{key.name}'", key.about.rstrip("."))
-    plan = _plan(RuleKeys(rule, report), lists)
-    return plan if len(report.problems) + report.dropped == before else None
+    keys = RuleKeys(rule, report)
+    plan = _plan(keys, lists)
+    maturity, max_keys = keys.choice("maturity", "stable"), keys.whole("max_keys", MAX_KEYS)
+    notes = {name: keys.texts(name) for name in ("references", "false_positives")}
+    if plan is None or len(report.problems) + report.dropped > before:
+        return None
+    place = f"{rule.place.source.name}:{rule.place.line}"
+    return replace(plan, max_keys=max_keys, maturity=maturity, place=place, metadata=notes)
 
 
 def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
     """Read all keys, noting problems and going on; None when there is nothing to decide on."""
     title, severity = keys.text("title"), cast(Severity, keys.choice("severity", "info"))
-    attack, maturity = cast(Attack, keys.choice("attack", "node")), keys.choice("maturity", "stable")
-    notes = {name: keys.texts(name) for name in ("references", "false_positives")}
+    attack = cast(Attack, keys.choice("attack", "node"))
     for_ns, resolve_after_ns = keys.duration("for", 0), keys.duration("resolve_after", RESOLVE_AFTER_NS)
-    evidence, max_keys = keys.whole("evidence", EVIDENCE), keys.whole("max_keys", MAX_KEYS)
+    evidence = keys.whole("evidence", EVIDENCE)
     over_ns, pane_ns = read_window(keys)
     kinds = read_kinds(keys)
     if not kinds:
@@ -70,9 +76,5 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
         entities=entities,
         summary=summary,
         evidence=evidence,
-        max_keys=max_keys,
         absence=measures.absence,
-        maturity=maturity,
-        place=f"{keys.rule.place.source.name}:{keys.rule.place.line}",
-        metadata=notes,
     )

@@ -105,15 +105,28 @@ class Measures:
     def _measure(self, name: str, call: Call) -> MeasurePlan:
         """Check a measure call and compile its value and filter."""
         if call.options:
-            raise fail(call, f"'{call.name}' has no option '{call.options[0][0].name}'", "filters: sum(x where y == 1)")
+            hint = "write '==' to compare; a filter follows the value: sum(x where y == 1)"
+            raise fail(call.options[0][0], f"'{call.name}' has no option '{call.options[0][0].name}'", hint)
         op: MeasureOp = call.name  # type: ignore[assignment]  # one of MEASURES without mean, as callers checked
         if op == "count":
             return MeasurePlan(name, op, None, self._count_filter(call))
         count_arguments(call, 1)
+        self._check_fields(call)
         where = self._filter(call.where) if call.where else None
         use: Use = "identity" if op in _IDENTITY else "number"
         check_row(call.args[0], self.kinds, self.lists, use, where)
         return MeasurePlan(name, op, RowFormula(call.args[0], self.kinds, self.lists, use), where)
+
+    def _check_fields(self, call: Call) -> None:
+        """Better words for a measure of a measure."""
+        arg = call.args[0]
+        if isinstance(arg, Name) and arg.name in self.types and not self._is_field(arg.name):
+            hint = f"{call.name}(a, b) compares measures" if call.name in NUMERIC else "use the measure as it is"
+            raise fail(arg, f"'{arg.name}' is a measure, and '{call.name}' reads a field", hint)
+
+    def _is_field(self, name: str) -> bool:
+        """Whether any of the kinds has this field."""
+        return any(name in field_types(kind) for kind in self.kinds)
 
     def _count_filter(self, call: Call) -> RowFormula | None:
         """`count()`, `count(condition)`."""
@@ -203,7 +216,7 @@ class Measures:
             return
         if name in self.verdicts:
             raise fail(node, f"'{name}' comes from anomalous(), which values cannot use", "use it in fire or escalate")
-        if any(name in field_types(kind) for kind in self.kinds):
+        if self._is_field(name):
             hint = f"put a measure around it, as in sum({name}) or distinct({name})"
             raise fail(node, f"'{name}' is a field, not a measure", hint)
 
