@@ -1,0 +1,140 @@
+"""What delivery needs of others: time, the outbox, and the settings of a receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from watchdog.core.finding import Severity
+
+
+class NoticeLike(Protocol):
+    """One notice: `id` is the webhook-id, `created_ns` wall clock, `body` the `data` object of the webhook."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102 (see the class)
+    @property
+    def receiver(self) -> str: ...  # noqa: D102
+    @property
+    def incident_id(self) -> str: ...  # noqa: D102
+    @property
+    def type(self) -> str: ...  # noqa: D102
+    @property
+    def severity(self) -> Severity: ...  # noqa: D102
+    @property
+    def created_ns(self) -> int: ...  # noqa: D102
+    @property
+    def body(self) -> Mapping[str, object]: ...  # noqa: D102
+
+
+class ReceiverLike(Protocol):
+    """The settings of one receiver; secrets are `whsec_` texts, newest first; rate_per_minute 0 is no limit."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def url(self) -> str: ...  # noqa: D102
+    @property
+    def format(self) -> str: ...  # noqa: D102
+    @property
+    def secrets(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def rate_per_minute(self) -> int: ...  # noqa: D102
+    @property
+    def timeout_s(self) -> float: ...  # noqa: D102
+    @property
+    def allow_private(self) -> bool: ...  # noqa: D102
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def enabled(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A notice whose turn has come, and how many attempts were made before."""
+
+    notice: NoticeLike
+    attempts: int
+
+
+class Fate(StrEnum):
+    """What became of one attempt."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the outbox stores of one attempt.
+
+    status: the HTTP status, None without an answer. at_ns and retry_at_ns: wall clock; retry_at_ns is
+    None unless the fate is RETRY. error: one harmless line, empty when sent. took_ms: duration.
+    """
+
+    id: str
+    fate: Fate
+    status: int | None
+    at_ns: int
+    error: str = ""
+    retry_at_ns: int | None = None
+    took_ms: int = 0
+
+
+class OutboxLike(Protocol):
+    """The stored notices; called from one thread that may wait for the database."""
+
+    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[Due]:
+        """Undelivered notices of a receiver in the order of their making, at most `limit`.
+
+        A notice is left out while it, or an earlier undelivered one of its incident, waits for a retry after
+        `now_ns`. A retry more than `schedule.HORIZON_NS` ahead was stored before the clock stepped back, and is due.
+        """
+        ...
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of attempts, in one transaction; each adds one to the attempts of its notice."""
+        ...
+
+
+class DeliveryClock(Protocol):
+    """Wall time for what is stored, monotonic time for every wait."""
+
+    def wall_ns(self) -> int:
+        """Unix time, nanoseconds; may step."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from any start; never steps."""
+        ...
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Return when the event is set (True), or after `seconds` of monotonic time (False)."""
+        ...
+
+
+class SystemDeliveryClock:
+    """The machine's own clocks."""
+
+    def wall_ns(self) -> int:
+        """Unix time, nanoseconds."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Seconds; never steps."""
+        return time.monotonic()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Return when the event is set (True), or after `seconds` (False)."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return event.is_set()
+        return True
