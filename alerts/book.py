@@ -16,7 +16,7 @@ from alerts.incident import OVERFLOW, RANK, Incident, IncidentChange, Policy, Re
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import Finding
 
-BOOK_VERSION = 1
+BOOK_VERSION = 2  # 2: cases count their steps
 
 
 class IncidentError(WatchdogError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from alerts.fingerprint import fingerprint, incident_id, key_text
 from alerts.gathered import Exhibits, Involvement, key_entities
 from alerts.incident import (
+    BY_OPERATOR,
     RANK,
     REPEATABLE,
     HistoryEntry,
@@ -69,6 +70,8 @@ class Case:
     first_steps: list[HistoryEntry] = field(default_factory=list)
     last_steps: list[HistoryEntry] = field(default_factory=list)
     history_beyond: int = 0
+    sequence: int = 0
+    acted: int = 0
 
     def absorb(self, finding: Finding, policy: Policy) -> None:
         """Take in numbers, names and evidence of a finding whatever it changes."""
@@ -139,7 +142,10 @@ class Case:
         """Store one change with its reason and return it. Time never runs backwards within an incident."""
         self.updated_ns = max(self.updated_ns, time_ns)
         self._store(HistoryEntry(time_ns, time_ns, reason, text), policy.history)
-        return IncidentChange(self.id, self.fingerprint, time_ns, reason, text, self.state, self.severity)
+        self.sequence += reason not in BY_OPERATOR
+        self.acted += reason in BY_OPERATOR
+        counts = (self.sequence, self.acted)
+        return IncidentChange(self.id, self.fingerprint, time_ns, reason, text, self.state, self.severity, *counts)
 
     def _store(self, entry: HistoryEntry, limit: int) -> None:
         half = max(limit // 2, 1)

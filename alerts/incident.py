@@ -36,11 +36,18 @@ class Reason(StrEnum):
 
 
 REPEATABLE = frozenset({Reason.UPDATED, Reason.MEMBER_JOINED, Reason.MEMBER_CLEARED})
+BY_OPERATOR = frozenset({Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentChange:
-    """One step in the life of one incident, as the book reports it; times are event time."""
+    """One step in the life of one incident, as the book reports it; times are event time.
+
+    sequence: 1, 2, 3 ... over the steps that findings and time make; acted: 1, 2, ... over those of operators.
+    A step carries both counts as they stand after it, so one of the two has just grown. They are apart because an
+    operator's action may meet another moment of the events when a killed run goes on: the numbers of all other steps
+    must not shift then.
+    """
 
     id: str
     fingerprint: str
@@ -49,6 +56,8 @@ class IncidentChange:
     text: str
     state: State
     severity: Severity
+    sequence: int
+    acted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

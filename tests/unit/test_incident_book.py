@@ -303,5 +303,28 @@ def test_a_damaged_or_foreign_snapshot_is_refused_with_its_reason() -> None:
     with pytest.raises(StateError, match="not a snapshot of this version"):
         IncidentBook.restore(blob[: len(blob) // 2])
     newer = msgspec.msgpack.decode(blob) | {"version": 99}
-    with pytest.raises(StateError, match="version 99, this program reads 1"):
+    with pytest.raises(StateError, match="version 99, this program reads 2"):
         IncidentBook.restore(msgspec.msgpack.encode(newer))
+
+
+def test_steps_are_numbered_apart_for_findings_and_operators() -> None:
+    book = IncidentBook()
+    (opened,) = told(book, finding("fire", 10))
+    (acknowledged,) = book.acknowledge(opened.id, "ana", 11 * MINUTE)
+    restored = IncidentBook.restore(book.snapshot())
+    (escalated,) = told(restored, finding("escalate", 12, severity="high"))
+    (resolved,) = restored.resolve(opened.id, "ana", 13 * MINUTE)
+    counts = [(change.sequence, change.acted) for change in (opened, acknowledged, escalated, resolved)]
+    assert counts == [(1, 0), (1, 1), (2, 1), (2, 2)]
+
+
+def test_an_action_at_another_moment_shifts_no_number_of_other_steps() -> None:
+    def told_with_action_after(place: int) -> list[tuple[str, int]]:
+        book, changes = IncidentBook(), []
+        for step, one in enumerate((finding("fire", 10), finding("update", 11), finding("clear", 12))):
+            changes += told(book, one)
+            if step == place:
+                book.acknowledge(changes[0].id, "ana", one.time_ns)
+        return [(change.reason.value, change.sequence) for change in changes]
+
+    assert told_with_action_after(0) == told_with_action_after(2) == [("opened", 1), ("updated", 2), ("cleared", 3)]
