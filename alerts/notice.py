@@ -1,0 +1,84 @@
+"""What is told of an incident: stored changes, and notices, one for each receiver that is to hear of a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alerts.incident import BY_OPERATOR, Incident, IncidentChange, Reason
+from watchdog.core.finding import Severity
+
+EVENT_TYPES = (
+    "incident.opened",
+    "incident.updated",
+    "incident.escalated",
+    "incident.acknowledged",
+    "incident.resolved",
+)
+
+_TYPES: Mapping[Reason, str] = {
+    Reason.OPENED: "incident.opened",
+    Reason.REOPENED: "incident.opened",
+    Reason.UPDATED: "incident.updated",
+    Reason.MEMBER_JOINED: "incident.updated",
+    Reason.MEMBER_CLEARED: "incident.updated",
+    Reason.CLEARED: "incident.updated",
+    Reason.ESCALATED: "incident.escalated",
+    Reason.ACKNOWLEDGED: "incident.acknowledged",
+    Reason.RESOLVED: "incident.resolved",
+    Reason.RESOLVED_BY_OPERATOR: "incident.resolved",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """What is stored of one change: the picture after it, the change, and the rule's title.
+
+    action: the id of the operator's action that made the change, 0 when findings or time made it. ValueError when the
+    two do not fit: an operator's change without its action would be taken for another one.
+    """
+
+    incident: Incident
+    change: IncidentChange
+    title: str
+    action: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a change that could not be told from another."""
+        if (self.change.reason in BY_OPERATOR) != (self.action > 0):
+            raise ValueError(f"change {self.change.reason.value!r} with action {self.action}: they do not fit")
+
+    @property
+    def key(self) -> int:
+        """The change's name within its incident: its sequence, or the action's id below zero."""
+        return -self.action if self.action else self.change.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A row of the outbox: one change worth telling one receiver.
+
+    id: the webhook-id, see `notice_id`. created_ns: wall clock. body: the `data` object of the webhook, the incident
+    as `alerts.render.as_object` gives it plus `url`; shared by all notices of one change, so never written to.
+    """
+
+    id: str
+    receiver: str
+    incident_id: str
+    type: str
+    severity: Severity
+    created_ns: int
+    body: Mapping[str, object]
+
+
+def event_type(reason: Reason) -> str | None:
+    """The event type of a change with this reason; None when nobody is told."""
+    return _TYPES.get(reason)
+
+
+def notice_id(record: ChangeRecord, receiver: str) -> str:
+    """`msg_` and 32 hex digits: the same whenever the same change is told to the same receiver, in every run."""
+    parts = json.dumps((record.incident.id, record.key, receiver), ensure_ascii=True)
+    return "msg_" + hashlib.blake2b(parts.encode("ascii"), digest_size=16, person=b"watchdog").hexdigest()
