@@ -1,0 +1,1 @@
+"""The history in SQL: incidents, their changes, the outbox and operators' actions."""

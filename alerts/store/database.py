@@ -1,0 +1,193 @@
+"""One database: opening, transactions with bounded patience, and errors in one line."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from alerts.store.faults import StoreUnavailableError, as_state_error, is_locked
+from alerts.store.lock import ServiceLock, file_lock, server_lock
+from alerts.store.revision import bring_up_to_date
+from watchdog.core.errors import StateError
+
+Result = TypeVar("Result")
+
+TRIES = 3
+BUSY_S = 2.0
+"""How long one try waits for SQLite's write lock: three of them are 6 s, far beyond any transaction of ours."""
+PAUSE_S = 0.1
+CONNECT_S = 5
+SQLITE_FORMS = "sqlite:///file.db or postgresql://user@host/name"
+
+
+class Database:
+    """An open database of the current version. Threads may share it; each transaction has a connection of its own.
+
+    `read` and `write` take a function of a connection and run it in one transaction, again when the database was
+    locked or the connection lost, at most `TRIES` times: the function must change nothing but the database.
+    StoreUnavailableError when that did not help, StateError for what waiting cannot heal.
+    """
+
+    def __init__(self, engine: Engine, place: str, pause: Callable[[float], None] = time.sleep) -> None:
+        self.engine, self.place = engine, place
+        self._pause = pause
+        self._lock: ServiceLock | None = None
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        create: bool = True,
+        exclusive: bool = False,
+        busy_s: float = BUSY_S,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> Database:
+        """Connect and bring an older database up to date, after a backup beside it where it is an SQLite file.
+
+        create: make it when it is not there. exclusive: take the service's lock, which one process at a time can hold.
+        StateError in one line: a wrong URL, a newer version, another service, no such database.
+        """
+        address = _address(url)
+        place = address.render_as_string(hide_password=True)
+        if address.get_backend_name() == "sqlite":
+            place = _checked_file(address, create=create)
+        database = cls(_engine(address, busy_s), place, pause)
+        try:
+            if exclusive:
+                database._lock = database._taken_lock(address)
+            database._attempts(lambda: bring_up_to_date(database.engine, place, create=create))
+        except StateError:
+            database.close()
+            raise
+        return database
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether this is a file of ours, not a server."""
+        return self.engine.dialect.name == "sqlite"
+
+    def read(self, work: Callable[[Connection], Result]) -> Result:
+        """The function's answer from one consistent view."""
+        return self._attempts(lambda: self._transaction(work, {"begin": "BEGIN"}))
+
+    def write(self, work: Callable[[Connection], Result], *, durable: bool = False) -> Result:
+        """The function's answer once all that it did is stored, or none of it.
+
+        durable: it must survive a loss of power, so SQLite waits for the disk at the commit; without, only the end of
+        this process. StateError when the lock of an exclusive database is gone and another service has it.
+        """
+        if self._lock is not None:
+            self._lock.check()
+        options = {"begin": "BEGIN IMMEDIATE", "synchronous": "FULL" if durable else "NORMAL"}
+        return self._attempts(lambda: self._transaction(work, options))
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that knows ON CONFLICT."""
+        return sqlite.insert(table) if self.on_sqlite else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Let go of connections and lock."""
+        self.engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _transaction(self, work: Callable[[Connection], Result], options: dict[str, str]) -> Result:
+        with self.engine.connect() as connection:
+            if self.on_sqlite:
+                connection.execution_options(**options)
+            with connection.begin():
+                return work(connection)
+
+    def _attempts(self, attempt: Callable[[], Result]) -> Result:
+        for left in reversed(range(TRIES)):
+            try:
+                return attempt()
+            except DBAPIError as error:
+                failure = as_state_error(error, self.place)
+                again = is_locked(error) or error.connection_invalidated
+                if not left or not again or not isinstance(failure, StoreUnavailableError):
+                    raise failure from None
+                self._pause(PAUSE_S)
+        raise AssertionError("a last try either returns or raises")
+
+    def _taken_lock(self, address: URL) -> ServiceLock:
+        if self.on_sqlite:
+            return file_lock(Path(self.place))
+        return server_lock(lambda: create_engine(address, pool_size=1, max_overflow=0), self.place)
+
+
+def stored_text(text: str) -> str:
+    r"""Text that every database takes: NUL and lone surrogates, which peers may send, become `\x00` and `\udcff`."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def stored_json(value: object) -> str:
+    """A document as one line of ASCII."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def _address(url: str) -> URL:
+    """The URL with the driver that we use; StateError when it is none that we know."""
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        raise StateError(f"database URL: not of the form {SQLITE_FORMS}") from None
+    backend = address.get_backend_name()
+    if backend == "sqlite":
+        if not address.database or address.database == ":memory:":
+            raise StateError(f"database URL: a file is needed, for example {SQLITE_FORMS}")
+        return address.set(drivername="sqlite+pysqlite")
+    if backend in ("postgresql", "postgres"):
+        return address.set(drivername="postgresql+psycopg")
+    raise StateError(f"database URL: {backend!r} is not supported; use {SQLITE_FORMS}")
+
+
+def _checked_file(address: URL, *, create: bool) -> str:
+    """The file of an SQLite URL; StateError when it is not there and must not be made."""
+    path = Path(address.database or "")
+    if not create and not path.exists():
+        raise StateError(f"database '{path}': no such file")
+    if not path.parent.is_dir():
+        raise StateError(f"database '{path}': no such folder '{path.parent}'")
+    return str(path)
+
+
+def _engine(address: URL, busy_s: float) -> Engine:
+    if address.get_backend_name() == "sqlite":
+        engine = create_engine(address, connect_args={"timeout": busy_s, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    try:
+        return create_engine(
+            address,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_S, "application_name": "watchdog"},
+        )
+    except ModuleNotFoundError:
+        raise StateError("PostgreSQL needs the package psycopg: install bitcoin-watchdog[postgres]") from None
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
+    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "journal_size_limit = 67108864"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if "synchronous" in options:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {options['synchronous']}")
+    connection.exec_driver_sql(options.get("begin", "BEGIN"))

@@ -1,0 +1,86 @@
+"""Which version a database is of, and how an older one becomes current; Alembic does the steps."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from alerts.store.schema import HEAD, metadata
+from watchdog.core.errors import StateError
+
+SCRIPTS = Path(__file__).resolve().parent / "migrations"
+
+
+def bring_up_to_date(engine: Engine, place: str, *, create: bool) -> None:
+    """Make the tables in an empty database, or take an older one to `HEAD`; nothing when it is there.
+
+    StateError: it was written by a newer version, it holds somebody else's tables, or it is empty and `create` is not
+    set. All steps are one transaction, on SQLite too: a kill leaves the old version.
+    """
+    with engine.connect() as connection, connection.begin():
+        if _checked(connection, place, create=create) == HEAD:
+            return
+    with engine.connect() as connection:
+        connection.execution_options(begin="BEGIN IMMEDIATE", synchronous="FULL")
+        with connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x6D696772})
+            found = _checked(connection, place, create=create)  # another process may have been faster
+            if found == HEAD:
+                return
+            if found and engine.dialect.name == "sqlite":
+                _back_up(Path(place), found)
+            upgrade(connection, HEAD)
+
+
+def upgrade(connection: Connection, revision: str) -> None:
+    """Take the database of a connection, within its transaction, to a revision."""
+    from alembic import command  # noqa: PLC0415 (a tenth of a second that only a database of another version pays)
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _checked(connection: Connection, place: str, *, create: bool) -> str:
+    """The database's revision, "" when it is empty; StateError when it is not for us."""
+    names = set(inspect(connection).get_table_names())
+    if "alembic_version" not in names:
+        foreign = sorted(names & set(metadata.tables)) or sorted(names)
+        if foreign:
+            raise StateError(f"database '{place}': holds tables of something else ({foreign[0]!r}); give another one")
+        if not create:
+            raise StateError(f"database '{place}': is empty, no incidents were ever kept in it")
+        return ""
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+    if not (found.isdigit() and len(found) == len(HEAD)):
+        raise StateError(f"database '{place}': holds tables of something else (version {found!r}); give another one")
+    if found > HEAD:
+        raise StateError(
+            f"database '{place}': was written by a newer version of the watchdog (revision {found}, this one knows "
+            f"{HEAD}); upgrade the watchdog"
+        )
+    return found
+
+
+def _back_up(path: Path, revision: str) -> None:
+    """Copy an SQLite database to `<name>.backup-<revision>` beside it, with a number when that is taken."""
+    target = path.with_name(f"{path.name}.backup-{revision}")
+    count = 1
+    while target.exists():
+        count += 1
+        target = path.with_name(f"{path.name}.backup-{revision}-{count}")
+    source, copy = sqlite3.connect(path), sqlite3.connect(target)
+    try:
+        source.backup(copy)
+    except sqlite3.Error as error:
+        copy.close()
+        target.unlink(missing_ok=True)
+        raise StateError(f"backup '{target}': {error}; the database was left as it is") from None
+    finally:
+        source.close()
+        copy.close()

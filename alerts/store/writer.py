@@ -1,0 +1,194 @@
+"""Changes of incidents and the notices that tell of them, stored together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from sqlalchemy import Connection, and_, or_
+
+from alerts.incident import REPEATABLE, Incident
+from alerts.notice import ChangeRecord, Notice
+from alerts.render import as_object
+from alerts.store.database import Database, stored_json, stored_text
+from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
+
+SHOWN_ENTITIES = 5
+KEPT_STEPS = 1_000
+"""Steps of an incident up to this number have a row each; beyond it only those that people act on: an attacker who
+makes an incident change for weeks must not fill the disk. The picture counts all of them."""
+
+
+class IncidentWriter:
+    """Writes from one thread. Everything may be written again: what the database has stays as it is.
+
+    A picture replaces an older one of its incident only, by the counts of `IncidentChange`; a change has the key
+    (incident, `ChangeRecord.key`), a notice its id.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice]) -> int:
+        """Store all of it in one transaction that survives a loss of power; how many changes were new.
+
+        StoreUnavailableError when nothing was stored and another try may help.
+        """
+        if not records and not notices:
+            return 0
+        pictures = _latest(records)
+        heads = [_incident_row(one) for one in pictures]
+        bodies = [_picture_row(one) for one in pictures]
+        steps = [_change_row(one) for one in records if _is_kept(one)]
+        rows = _notice_rows(notices)
+        return self._database.write(
+            lambda connection: self._store(connection, heads, bodies, steps, rows), durable=True
+        )
+
+    def _store(
+        self,
+        connection: Connection,
+        heads: list[dict[str, object]],
+        bodies: list[dict[str, object]],
+        steps: list[dict[str, object]],
+        rows: list[dict[str, object]],
+    ) -> int:
+        insert = self._database.insert
+        new = 0
+        if heads:
+            statement = insert(incidents)
+            fresh = statement.excluded
+            known = incidents.c
+            newer = or_(
+                fresh.sequence > known.sequence, and_(fresh.sequence == known.sequence, fresh.acted >= known.acted)
+            )
+            taken = {name: fresh[name] for name in heads[0] if name != "id"}
+            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=taken, where=newer), heads)
+            self._store_pictures(connection, heads, bodies)
+        if steps:
+            new = max(connection.execute(insert(incident_changes).on_conflict_do_nothing(), steps).rowcount, 0)
+        if rows:
+            connection.execute(insert(outbox).on_conflict_do_nothing(index_elements=["id"]), rows)
+        return new
+
+    def _store_pictures(
+        self, connection: Connection, heads: list[dict[str, object]], bodies: list[dict[str, object]]
+    ) -> None:
+        """The documents of those incidents whose row is now the one that was given."""
+        wanted = {cast("str", head["id"]): (head["sequence"], head["acted"]) for head in heads}
+        current: dict[str, tuple[int, int]] = {}
+        for names in _portions(list(wanted)):
+            columns = (incidents.c.id, incidents.c.sequence, incidents.c.acted)
+            found = connection.execute(incidents.select().with_only_columns(*columns).where(incidents.c.id.in_(names)))
+            current |= {row.id: (row.sequence, row.acted) for row in found}
+        due = [
+            body for body in bodies if current.get(cast("str", body["incident_id"])) == wanted[str(body["incident_id"])]
+        ]
+        if due:
+            statement = self._database.insert(incident_pictures)
+            fresh = {name: statement.excluded[name] for name in ("picture", "evidence")}
+            connection.execute(statement.on_conflict_do_update(index_elements=["incident_id"], set_=fresh), due)
+
+
+def shown(incident: Mapping[str, object]) -> str:
+    """What a list shows beside the columns: the key, the first entities, and how many more there are."""
+    entities = cast("list[str]", incident["entities"])
+    beyond = cast("int", incident["entities_beyond"]) + max(len(entities) - SHOWN_ENTITIES, 0)
+    return stored_json({"key": incident["key"], "entities": entities[:SHOWN_ENTITIES], "entities_beyond": beyond})
+
+
+def _latest(records: Sequence[ChangeRecord]) -> list[ChangeRecord]:
+    """The newest record of each incident: one picture is written, however many changes it took."""
+    newest: dict[str, ChangeRecord] = {}
+    for record in records:
+        known = newest.get(record.incident.id)
+        if known is None or _version(record) >= _version(known):
+            newest[record.incident.id] = record
+    return list(newest.values())
+
+
+def _version(record: ChangeRecord) -> tuple[int, int]:
+    return record.change.sequence, record.change.acted
+
+
+def _is_kept(record: ChangeRecord) -> bool:
+    return record.change.reason not in REPEATABLE or record.change.sequence <= KEPT_STEPS
+
+
+def _incident_row(record: ChangeRecord) -> dict[str, object]:
+    one: Incident = record.incident
+    return {
+        "id": one.id,
+        "opened_ns": one.opened_ns,
+        "state": one.state.value,
+        "severity": one.severity,
+        "attack": one.attack,
+        "node": stored_text(one.node),
+        "rule": stored_text(one.rule),
+        "title": stored_text(record.title),
+        "fingerprint": one.fingerprint,
+        "updated_ns": one.updated_ns,
+        "cleared_ns": one.cleared_ns,
+        "resolved_ns": one.resolved_ns,
+        "acknowledged_by": None if one.acknowledged_by is None else stored_text(one.acknowledged_by),
+        "summary": stored_text(one.summary),
+        "findings": one.findings,
+        "members": one.members,
+        "firing": one.firing,
+        "completeness": one.completeness,
+        "shown": shown({"key": dict(one.key), "entities": list(one.entities), "entities_beyond": one.entities_beyond}),
+        "sequence": record.change.sequence,
+        "acted": record.change.acted,
+    }
+
+
+def _picture_row(record: ChangeRecord) -> dict[str, object]:
+    picture = as_object(record.incident, record.title)
+    evidence = picture.pop("evidence")
+    return {"incident_id": record.incident.id, "picture": stored_json(picture), "evidence": stored_json(evidence)}
+
+
+def _change_row(record: ChangeRecord) -> dict[str, object]:
+    change = record.change
+    return {
+        "incident_id": change.id,
+        "change": record.key,
+        "sequence": change.sequence,
+        "acted": change.acted,
+        "time_ns": change.time_ns,
+        "reason": change.reason.value,
+        "text": stored_text(change.text),
+        "state": change.state.value,
+        "severity": change.severity,
+    }
+
+
+def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
+    """Rows of the outbox; a body that several notices share is encoded once."""
+    encoded: dict[int, str] = {}
+    rows: list[dict[str, object]] = []
+    for notice in notices:
+        body = encoded.get(id(notice.body))
+        if body is None:
+            body = encoded[id(notice.body)] = stored_json(notice.body)
+        rows.append(
+            {
+                "id": notice.id,
+                "receiver": stored_text(notice.receiver),
+                "incident_id": notice.incident_id,
+                "type": notice.type,
+                "severity": notice.severity,
+                "status": "waiting",
+                "claimed": False,
+                "attempts": 0,
+                "created_ns": notice.created_ns,
+                "next_ns": notice.created_ns,
+                "body": body,
+            }
+        )
+    return rows
+
+
+def _portions(names: list[str], size: int = 500) -> list[list[str]]:
+    """Lists short enough for the bound values of one statement."""
+    return [names[start : start + size] for start in range(0, len(names), size)]
