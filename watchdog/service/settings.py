@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alerts.routing import DEFAULT_EVENTS
 from watchdog.service.secret import Secret
 
 SECOND_NS = 1_000_000_000
@@ -51,7 +52,7 @@ class ReceiverSettings:
     format: str = "webhook"
     secrets: tuple[Secret, ...] = ()
     severity: str = "info"
-    events: tuple[str, ...] = ()
+    events: tuple[str, ...] = DEFAULT_EVENTS
     rate_per_minute: int = 60
     timeout_ns: int = 10 * SECOND_NS
     allow_private: bool = False

@@ -1,0 +1,224 @@
+"""The keys of `watchdog.yaml`: one table for the reader, the JSON Schema and docs/CONFIG.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from alerts.notice import EVENT_TYPES
+from alerts.routing import DEFAULT_EVENTS, FORMATS
+from watchdog.core.finding import SEVERITIES
+
+Shape = Literal[
+    "text", "path", "paths", "sources", "choice", "choices", "duration", "whole", "flag", "listen", "url",
+    "secret", "secrets", "sealed", "headers", "receiver",
+]  # fmt: skip
+
+NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RECEIVER = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+LEVELS = ("debug", "info", "warning", "error")
+NO_DEFAULT = ""
+_SECOND_NS = 1_000_000_000
+_HOUR_NS = 3_600 * _SECOND_NS
+_DAY_NS = 24 * _HOUR_NS
+_SECRET_ORIGIN = "`file: PATH` or `env: NAME`"  # noqa: S105 (the words for where a secret comes from)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigKey:
+    """One key. default: as written in the file, empty when there is none; shown: in words, where that says more.
+
+    unit: of the value. low, high: bounds of a whole number or, in nanoseconds, of a duration.
+    """
+
+    name: str
+    shape: Shape
+    about: str
+    default: str = NO_DEFAULT
+    unit: str = ""
+    shown: str = ""
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 0
+
+    @property
+    def default_text(self) -> str:
+        """The default for people."""
+        return "required" if self.required else self.shown or (f"`{self.default}`" if self.default else "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table of the file. by_name: its keys are names that people choose, each with a table of these keys."""
+
+    name: str
+    about: str
+    keys: tuple[ConfigKey, ...]
+    by_name: bool = False
+
+
+TOP = Section(
+    "",
+    "At the top of the file. Relative paths are relative to the folder of the file.",
+    (
+        ConfigKey("node", "text", "Name of the node; events and incidents carry it.", "node"),
+        ConfigKey(
+            "sources",
+            "sources",
+            "Where events come from: capture:DIR, snapshots:FILE, log:FILE, events:FILE or recording:DIR. "
+            "Live files are followed.",
+            required=True,
+        ),
+        ConfigKey("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
+        ConfigKey("packs", "flag", "Whether the shipped rules are used.", "true"),
+        ConfigKey("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
+        ConfigKey(
+            "database",
+            "sealed",
+            "Where incidents are kept: a URL of SQLite or PostgreSQL; one with a password comes from a file or the "
+            "environment.",
+            "sqlite:///watchdog.db",
+            shown="`sqlite:///watchdog.db`, beside this file",
+        ),
+        ConfigKey("log_level", "choice", "The least important lines that are logged.", "info", choices=LEVELS),
+    ),
+)
+CHECKPOINT = Section(
+    "checkpoint",
+    "State on disk, so that a restart goes on at the exact event.",
+    (
+        ConfigKey(
+            "folder",
+            "path",
+            "Where checkpoints, the pid file and the answer to a reload lie.",
+            shown="the file's folder",
+        ),
+        ConfigKey(
+            "every", "duration", "Time between two checkpoints.", "10s", unit="duration", low=_SECOND_NS, high=_HOUR_NS
+        ),
+    ),
+)
+API = Section(
+    "api",
+    "Page and JSON API.",
+    (
+        ConfigKey("listen", "listen", "Address and port.", "127.0.0.1:8380", unit="address:port"),
+        ConfigKey(
+            "token",
+            "secret",
+            f"{_SECRET_ORIGIN}: the token that changes need, and that everything needs when `listen` is no loopback "
+            "address. At least 16 characters.",
+            shown="none: no changes over the API",
+        ),
+        ConfigKey(
+            "public_url", "url", "How people reach the page; goes into alerts.", shown="`http://` and the address"
+        ),
+    ),
+)
+RECEIVERS = Section(
+    "receivers",
+    "Who is told, by a name of your choice.",
+    (
+        ConfigKey(
+            "url",
+            "sealed",
+            "Where notices go; one with a password or token comes from a file or the environment.",
+            required=True,
+        ),
+        ConfigKey("format", "choice", "What is sent.", "webhook", choices=FORMATS),
+        ConfigKey("secret", "secret", f"{_SECRET_ORIGIN}: the signing key, `whsec_` and base64.", shown="not signed"),
+        ConfigKey(
+            "previous",
+            "secrets",
+            "Older signing keys, newest first; they sign too until they are removed.",
+            shown="none",
+        ),
+        ConfigKey("severity", "choice", "The least severity that is told.", "info", choices=SEVERITIES),
+        ConfigKey(
+            "events",
+            "choices",
+            "What is told.",
+            shown=", ".join(f"`{one}`" for one in DEFAULT_EVENTS),
+            choices=EVENT_TYPES,
+        ),
+        ConfigKey(
+            "rate_per_minute", "whole", "Requests a minute at most; 0 is no limit.", "60", unit="requests", high=60_000
+        ),
+        ConfigKey(
+            "timeout",
+            "duration",
+            "How long one request may take.",
+            "10s",
+            unit="duration",
+            low=100_000_000,
+            high=120 * _SECOND_NS,
+        ),
+        ConfigKey("allow_private", "flag", "Whether private, loopback and link-local targets are fine.", "false"),
+        ConfigKey(
+            "headers",
+            "headers",
+            "Headers of each request; `authorization` and the like come from a file or the environment.",
+            shown="none",
+        ),
+        ConfigKey("enabled", "flag", "false keeps the receiver and tells it nothing.", "true"),
+    ),
+    by_name=True,
+)
+HEARTBEAT = Section(
+    "heartbeat",
+    "A regular sign of life, so that somebody notices when it stops.",
+    (
+        ConfigKey("receiver", "receiver", "Name of the receiver that gets it.", required=True),
+        ConfigKey("every", "duration", "Time between two.", "60s", unit="duration", low=_SECOND_NS, high=_DAY_NS),
+    ),
+)
+RETENTION = Section(
+    "retention",
+    "How long history is kept.",
+    (
+        ConfigKey(
+            "resolved",
+            "duration",
+            "Incidents after they were resolved.",
+            "90d",
+            unit="duration",
+            low=_HOUR_NS,
+            high=3650 * _DAY_NS,
+        ),
+        ConfigKey(
+            "deliveries",
+            "duration",
+            "Deliveries after they were made or given up.",
+            "30d",
+            unit="duration",
+            low=_HOUR_NS,
+            high=3650 * _DAY_NS,
+        ),
+    ),
+)
+QUEUES = Section(
+    "queues",
+    "Bounds of what waits.",
+    (
+        ConfigKey(
+            "changes", "whole",
+            "Bundles of changes between engine and database; when it is full the engine stops reading its files.",
+            "1000", unit="bundles", low=1, high=100_000,
+        ),
+        ConfigKey(
+            "events", "whole", "Announcements that one live page may be behind before it is let go.", "1000",
+            unit="announcements", low=1, high=100_000,
+        ),
+    ),
+)  # fmt: skip
+SECTIONS = (CHECKPOINT, API, RECEIVERS, HEARTBEAT, RETENTION, QUEUES)
+SEALED_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"})
+OWN_HEADERS = frozenset(
+    {"content-type", "content-length", "host", "webhook-id", "webhook-timestamp", "webhook-signature", "user-agent"}
+)
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, token
+LEAST_TOKEN = 16  # characters of the API's token
+LARGEST_SECRET = 4_096  # characters
