@@ -1,65 +1,29 @@
-"""What delivery needs of others: time, the outbox, and the settings of a receiver."""
+"""What delivery needs of others: time, and the stored notices."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from watchdog.core.finding import Severity
+from alerts.notice import Notice
 
 
-class NoticeLike(Protocol):
-    """One notice: `id` is the webhook-id, `created_ns` wall clock, `body` the `data` object of the webhook."""
+class Due(Protocol):
+    """A notice whose turn has come, and how many attempts were made before (`alerts.store.outbox.Delivery` is one)."""
 
     @property
-    def id(self) -> str: ...  # noqa: D102 (see the class)
-    @property
-    def receiver(self) -> str: ...  # noqa: D102
-    @property
-    def incident_id(self) -> str: ...  # noqa: D102
-    @property
-    def type(self) -> str: ...  # noqa: D102
-    @property
-    def severity(self) -> Severity: ...  # noqa: D102
-    @property
-    def created_ns(self) -> int: ...  # noqa: D102
-    @property
-    def body(self) -> Mapping[str, object]: ...  # noqa: D102
-
-
-class ReceiverLike(Protocol):
-    """The settings of one receiver; secrets are `whsec_` texts, newest first; rate_per_minute 0 is no limit."""
+    def notice(self) -> Notice:
+        """What to tell."""
+        ...
 
     @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def url(self) -> str: ...  # noqa: D102
-    @property
-    def format(self) -> str: ...  # noqa: D102
-    @property
-    def secrets(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def rate_per_minute(self) -> int: ...  # noqa: D102
-    @property
-    def timeout_s(self) -> float: ...  # noqa: D102
-    @property
-    def allow_private(self) -> bool: ...  # noqa: D102
-    @property
-    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
-    @property
-    def enabled(self) -> bool: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A notice whose turn has come, and how many attempts were made before."""
-
-    notice: NoticeLike
-    attempts: int
+    def attempts(self) -> int:
+        """Tries so far."""
+        ...
 
 
 class Fate(StrEnum):
@@ -94,7 +58,8 @@ class OutboxLike(Protocol):
         """Undelivered notices of a receiver in the order of their making, at most `limit`.
 
         A notice is left out while it, or an earlier undelivered one of its incident, waits for a retry after
-        `now_ns`. A retry more than `schedule.HORIZON_NS` ahead was stored before the clock stepped back, and is due.
+        `now_ns`; the later ones of an incident may be left out or given too. A retry more than `schedule.HORIZON_NS`
+        ahead was stored before the clock stepped back, and is due.
         """
         ...
 

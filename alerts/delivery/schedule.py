@@ -9,9 +9,10 @@ steps, or a service that was off for a week, ends no notice early.
 What an answer means (`verdict`):
     2xx                      delivered
     410                      the receiver is gone: nothing is sent to it until a reload or a restart; nothing is lost
-    400, 405, 413, 415, 422  this notice is refused: given up after 3 attempts
+    405, 413, 415, 422       this notice is refused: given up after 3 attempts
     429, 503 and others with Retry-After: the receiver is left alone that long, at most `RETRY_AFTER_CAP_S`
-    any other status, a redirect, no answer: again, as the schedule says
+    any other status, a redirect, no answer: again, as the schedule says; also 400 and 401, which receivers answer
+        to a timestamp outside their tolerance while this machine's clock is wrong
 A notice that was given up is a dead letter: kept, shown, and sent again on request.
 """
 
@@ -34,7 +35,7 @@ HORIZON_S = RETRY_AFTER_CAP_S * (1 + JITTER) + 60.0
 HORIZON_NS = int(HORIZON_S * 1e9)
 """No retry is ever set further ahead than this; what is stored as later was stored before the clock stepped back."""
 
-REFUSALS = frozenset({400, 405, 413, 415, 422})
+REFUSALS = frozenset({405, 413, 415, 422})
 GONE = 410
 TRIP_AFTER = 5  # failures in a row that open the breaker
 OPEN_S = (15.0, 30.0, 60.0, 120.0, 300.0)  # how long it stays open, the last one from then on

@@ -1,0 +1,253 @@
+"""The way to one receiver: its notices in order for each incident, at its pace, around its outages.
+
+Notices of one incident form a chain that is sent one after the other; chains go side by side. A notice that fails
+ends its chain until its retry is due. What is fetched and not yet stored as settled is *held*, so that nothing is
+sent twice by one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alerts.delivery.client import Answer, WebhookClient
+from alerts.delivery.formats import notice_body
+from alerts.delivery.journal import line
+from alerts.delivery.ledger import Ledger
+from alerts.delivery.ports import DeliveryClock, Due, Fate, Outcome
+from alerts.delivery.schedule import Breaker, Bucket, Verdict, given_up, retry_after, retry_delay, verdict
+from alerts.routing import Receiver
+
+WINDOW = 256  # notices of one receiver in memory
+LOW = WINDOW // 4  # so many left: time to fetch more
+AT_ONCE = 16  # attempts under way to one receiver
+POLL_S = 1.0  # how soon a retry is noticed after it is due
+_LOG = logging.getLogger("watchdog.delivery")
+
+
+@dataclass(slots=True)
+class LaneCounts:
+    """What a lane did since the service began."""
+
+    attempts: int = 0
+    sent: int = 0
+    failed: int = 0
+    dead: int = 0
+    rate_waits: int = 0
+    outages: int = 0
+    last_accepted_ns: int | None = None
+    last_error: str = ""
+
+
+class Lane:
+    """Sends to one receiver until told to stop; everything runs in one event loop."""
+
+    def __init__(
+        self, receiver: Receiver, client: WebhookClient, ledger: Ledger, clock: DeliveryClock, chance: random.Random
+    ) -> None:
+        self.receiver = receiver
+        self.counts = LaneCounts()
+        self.gone = False
+        self._client, self._ledger, self._clock, self._chance = client, ledger, clock, chance
+        self._breaker = Breaker()
+        self._bucket = Bucket(receiver.rate_per_minute)
+        self._chains: dict[str, deque[Due]] = {}
+        self._held: set[str] = set()
+        self._ended: set[str] = set()  # incidents whose chain ended since the last fetch began
+        self._failed_at: dict[str, int] = {}  # accepted notices of the lane when a notice failed last
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._wake, self._stopping = asyncio.Event(), asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = 0
+        self._limited = False
+        self._more = False  # the last fetch was full
+
+    @property
+    def state(self) -> str:
+        """`ok`, `failing` (the breaker is open), `gone` (answered 410) or `off`."""
+        if not self.receiver.enabled:
+            return "off"
+        return "gone" if self.gone else "failing" if self._breaker.is_open else "ok"
+
+    @property
+    def held(self) -> int:
+        """Notices in memory."""
+        return len(self._held)
+
+    def poke(self) -> None:
+        """Something new may be due."""
+        self._wake.set()
+
+    def change(self, receiver: Receiver) -> None:
+        """Go on with other settings of the same receiver; one that was gone or failing is tried again."""
+        if receiver.rate_per_minute != self.receiver.rate_per_minute:
+            self._bucket = Bucket(receiver.rate_per_minute)
+        self.receiver, self.gone, self._breaker = receiver, False, Breaker()
+        self.poke()
+
+    def stop(self) -> None:
+        """Begin no further attempt; `run` ends when those under way have."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is due until stopped."""
+        while not self._stopping.is_set():
+            self._wake.clear()
+            pause = await self._fill()
+            await self._clock.wait(self._wake, pause)
+        await asyncio.gather(*self._tasks)
+
+    async def _fill(self) -> float:
+        """Fetch what is due and start its chains; the seconds after which to look again."""
+        pause = self._breaker.wait_s(self._clock.monotonic())
+        if pause > 0:
+            return pause
+        probing = self._breaker.is_open
+        if self.gone or not self.receiver.enabled or len(self._held) > LOW or (probing and self._held):
+            return POLL_S
+        self._ended.clear()
+        found = await self._ledger.due(self.receiver.name, WINDOW)
+        self._more = found is not None and len(found) == WINDOW
+        for due in (found or ())[: 1 if probing else None]:
+            incident = due.notice.incident_id
+            if due.notice.id not in self._held and incident not in self._ended and not self._stopping.is_set():
+                self._held.add(due.notice.id)
+                self._append(incident, due)
+        return POLL_S
+
+    def _append(self, incident: str, due: Due) -> None:
+        if incident in self._chains:
+            self._chains[incident].append(due)
+            return
+        self._chains[incident] = deque((due,))
+        task = asyncio.create_task(self._send_chain(incident))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_chain(self, incident: str) -> None:
+        """Send the notices of an incident one after the other, until one fails or none is left."""
+        chain = self._chains[incident]
+        try:
+            async with self._slots:
+                while chain and await self._turn():
+                    if not await self._send(chain):
+                        break
+        finally:
+            del self._chains[incident]
+            self._ended.add(incident)
+            self._held.difference_update(due.notice.id for due in chain)
+            self._wake_when_low()
+
+    async def _turn(self) -> bool:
+        """Wait for the receiver's rate; False when no attempt may be made now."""
+        while not self._stopping.is_set():
+            outage = self._breaker.is_open and self._under_way > 0
+            if self.gone or outage or self._breaker.wait_s(self._clock.monotonic()) > 0:
+                return False
+            wait = self._bucket.take(self._clock.monotonic())
+            if wait <= 0:
+                self._limited = self._limited and len(self._held) > 1
+                return True
+            self.counts.rate_waits += 1
+            if not self._limited:
+                self._tell("rate-limit", rate_per_minute=self.receiver.rate_per_minute, waiting=len(self._held))
+            self._limited = True
+            await self._clock.wait(self._stopping, wait)
+        return False
+
+    async def _send(self, chain: deque[Due]) -> bool:
+        """One attempt with the first of a chain, which leaves the chain; False when the rest must wait."""
+        due = chain[0]
+        self._under_way += 1
+        try:
+            body = notice_body(due.notice, self.receiver.format)
+            seconds = self._clock.wall_ns() // 1_000_000_000
+            answer = await self._client.post(self.receiver, due.notice.id, seconds, body)
+        finally:
+            self._under_way -= 1
+        outcome = self._judge(due, answer)
+        self._log_attempt(due, outcome)
+        chain.popleft()
+        stored = self._ledger.note(outcome)
+        stored.add_done_callback(self._release(due.notice.id))
+        if outcome.fate is Fate.RETRY:
+            await stored  # before that the rest of the chain would count as due
+        return outcome.fate is not Fate.RETRY
+
+    def _release(self, notice_id: str) -> Callable[[asyncio.Future[None]], None]:
+        def stored(_: asyncio.Future[None]) -> None:
+            self._held.discard(notice_id)
+            self._wake_when_low()
+
+        return stored
+
+    def _wake_when_low(self) -> None:
+        """Fetch again when more is known to wait, or when all is done: later notices of the same incidents may wait."""
+        if not self._held or (self._more and len(self._held) <= LOW):
+            self._wake.set()
+
+    def _judge(self, due: Due, answer: Answer) -> Outcome:
+        """What an answer means for the notice, and for the receiver."""
+        meaning, now_ns, now = verdict(answer.status), self._clock.wall_ns(), self._clock.monotonic()
+        took_ms = round(answer.took_s * 1000)
+        self.counts.attempts += 1
+        if meaning is Verdict.ACCEPTED:
+            self._accept(due.notice.id, now_ns)
+            return Outcome(due.notice.id, Fate.SENT, answer.status, now_ns, took_ms=took_ms)
+        self.counts.failed += 1
+        self.counts.last_error = answer.error
+        asked = retry_after(answer.retry_after, now_ns)
+        self._fail(meaning, now, asked)
+        attempts = due.attempts + 1
+        before = self._failed_at.get(due.notice.id, self.counts.sent)
+        if given_up(attempts, meaning, others_accepted=self.counts.sent > before):
+            self._failed_at.pop(due.notice.id, None)
+            self.counts.dead += 1
+            return Outcome(due.notice.id, Fate.DEAD, answer.status, now_ns, answer.error, took_ms=took_ms)
+        self._failed_at[due.notice.id] = self.counts.sent
+        retry_at_ns = now_ns + int(retry_delay(attempts, asked, self._chance) * 1e9)
+        return Outcome(due.notice.id, Fate.RETRY, answer.status, now_ns, answer.error, retry_at_ns, took_ms)
+
+    def _accept(self, notice_id: str, now_ns: int) -> None:
+        self.counts.sent += 1
+        self.counts.last_accepted_ns = now_ns
+        self._failed_at.pop(notice_id, None)
+        if self._breaker.accepted():
+            self._tell("receiver-works-again")
+            self.poke()
+
+    def _fail(self, meaning: Verdict, now: float, asked: float | None) -> None:
+        """Let the receiver feel what its answer means; a refusal of one notice says nothing of the receiver."""
+        if meaning is Verdict.GONE and not self.gone:
+            self.gone = True
+            self._tell("receiver-gone", status=410, hint="reload after its URL was changed; its notices wait")
+        if asked is not None:
+            self._breaker.hold(now, asked)
+        if meaning is Verdict.FAILED and self._breaker.failed(now, self._chance):
+            self.counts.outages += 1
+            self._tell("receiver-failing", failures=self._breaker.failures, error=self.counts.last_error)
+
+    def _tell(self, event: str, **values: object) -> None:
+        _LOG.warning(line(event, receiver=self.receiver.name, **values))
+
+    def _log_attempt(self, due: Due, outcome: Outcome) -> None:
+        level = logging.INFO if outcome.fate is Fate.SENT else logging.WARNING
+        text = line(
+            "delivery",
+            receiver=self.receiver.name,
+            id=due.notice.id,
+            incident=due.notice.incident_id,
+            type=due.notice.type,
+            attempt=due.attempts + 1,
+            fate=outcome.fate.value,
+            status=outcome.status,
+            took_ms=outcome.took_ms,
+            retry_s=outcome.retry_at_ns and round((outcome.retry_at_ns - outcome.at_ns) / 1e9),
+            error=outcome.error,
+        )
+        _LOG.log(level, text)

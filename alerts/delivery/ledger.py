@@ -1,0 +1,111 @@
+"""The outbox behind one thread: reads of what is due, and outcomes stored many in a transaction.
+
+While one transaction is under way the next outcomes gather, so the batches grow by themselves with the load and a
+single outcome waits for nobody. When the database fails, outcomes stay here and are tried again; a process that
+dies meanwhile sends them again under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from alerts.delivery.journal import line
+from alerts.delivery.ports import DeliveryClock, Due, OutboxLike, Outcome
+from watchdog.core.errors import WatchdogError
+
+STORAGE_ERRORS = (SQLAlchemyError, OSError, WatchdogError)
+RETRY_S = 1.0
+LARGEST_BATCH = 500  # outcomes in one transaction
+LAST_S = 1.5  # for what is left at the end of the service
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger("watchdog.delivery")
+
+
+class Ledger:
+    """Reads and writes of one outbox, for all lanes, in the order in which they were asked for."""
+
+    def __init__(self, outbox: OutboxLike, clock: DeliveryClock) -> None:
+        self._outbox, self._clock = outbox, clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
+        self._news = asyncio.Event()
+        self._failing = False
+        self._closing = asyncio.Event()
+        self.failures = 0
+
+    @property
+    def waiting(self) -> int:
+        """Outcomes that are not stored yet."""
+        return len(self._waiting)
+
+    async def due(self, receiver: str, limit: int) -> Sequence[Due] | None:
+        """What is due for a receiver; None while the database fails."""
+        return await self._ask(lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit))
+
+    def note(self, outcome: Outcome) -> asyncio.Future[None]:
+        """Store an outcome; the future is done when it is stored."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((outcome, stored))
+        self._news.set()
+        return stored
+
+    async def run(self) -> None:
+        """Store outcomes as they come, until `close`; then what is left, if the database lets us."""
+        while not self._closing.is_set():
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                stored = await self._store()
+                if not stored and self._closing.is_set():
+                    break
+                if not stored:
+                    await self._clock.wait(self._closing, RETRY_S)
+
+    async def close(self, running: asyncio.Task[None]) -> None:
+        """End `run`, whose task is given, and the thread."""
+        self._closing.set()
+        self._news.set()
+        await asyncio.wait((running,), timeout=LAST_S)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        if self._waiting:
+            _LOG.error(line("outcomes-not-stored", count=len(self._waiting), consequence="sent again, same ids"))
+        self._thread.shutdown(wait=False)
+
+    async def _store(self) -> bool:
+        """One transaction; False when it failed and everything stays."""
+        batch = self._waiting[:LARGEST_BATCH]
+        done = await self._ask(lambda: self._settle([outcome for outcome, _ in batch]))
+        if done is None:
+            return False
+        del self._waiting[: len(batch)]
+        for _, stored in batch:
+            if not stored.done():
+                stored.set_result(None)
+        return True
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> bool:
+        self._outbox.settle(outcomes)
+        return True
+
+    async def _ask(self, work: Callable[[], _T]) -> _T | None:
+        """Run in the thread; None, counted, and told once an episode, when the database fails."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except STORAGE_ERRORS as error:
+            self.failures += 1
+            if not self._failing:
+                _LOG.error(line("outbox-failing", error=f"{type(error).__name__}: {error}".splitlines()[0]))
+            self._failing = True
+            return None
+        if self._failing:
+            _LOG.info(line("outbox-works-again", failures=self.failures))
+        self._failing = False
+        return result

@@ -1,0 +1,73 @@
+"""The database's outbox as delivery sees it: outcomes in batches, and retries that a stepping clock cannot strand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, update
+
+from alerts.delivery.ports import Fate, Outcome
+from alerts.delivery.schedule import HORIZON_NS
+from alerts.store.database import Database
+from alerts.store.outbox import Delivery, Outbox
+from alerts.store.schema import outbox
+
+STEP_NS = 1_000_000_000  # how far the clock must go back to count as a step
+
+
+class StoredOutbox:
+    """`alerts.store.outbox.Outbox` with what the sender needs beside it. One thread uses it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self._outbox = database, Outbox(database)
+        self._seen_ns: dict[str, int] = {}
+
+    def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
+        """What may be sent now. When the clock went back, what waits is first brought back as far."""
+        before = self._seen_ns.get(receiver)
+        if before is None:
+            self._pull_in(receiver, now_ns + HORIZON_NS, None, now_ns)
+        elif now_ns < before - STEP_NS:
+            self._pull_in(receiver, now_ns, before - now_ns, now_ns)
+        self._seen_ns[receiver] = now_ns
+        return self._outbox.due(now_ns, receiver, limit)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of attempts: what was sent in one statement, the (few) failures one by one after it."""
+        sent: list[dict[str, object]] = [
+            {"notice": one.id, "answered": one.status, "at_ns": one.at_ns} for one in outcomes if one.fate is Fate.SENT
+        ]
+        if sent:
+            self._database.write(lambda connection: _mark_sent(connection, sent))
+        for one in outcomes:
+            if one.fate is Fate.DEAD:
+                self._outbox.dead(one.id, one.error, one.at_ns, one.status)
+            elif one.retry_at_ns is not None:
+                self._outbox.failed(one.id, one.error, one.retry_at_ns, one.status)
+
+    def _pull_in(self, receiver: str, beyond_ns: int, earlier_ns: int | None, now_ns: int) -> None:
+        """Make what is due after `beyond_ns` due so much earlier, or now.
+
+        At a start the step is unknown; but no retry is ever planned beyond the horizon, so what lies there was stored
+        by a clock that ran ahead.
+        """
+        due = outbox.c.next_ns
+        far = (outbox.c.status == "waiting", outbox.c.receiver == receiver, due > beyond_ns)
+        statement = update(outbox).where(*far).values(next_ns=now_ns if earlier_ns is None else due - earlier_ns)
+        self._database.write(lambda connection: connection.execute(statement))
+
+
+def _mark_sent(connection: Connection, sent: Sequence[dict[str, object]]) -> None:
+    statement = (
+        update(outbox)
+        .where(outbox.c.id == bindparam("notice"), outbox.c.status == "waiting")
+        .values(
+            status="sent",
+            claimed=False,
+            attempts=outbox.c.attempts + 1,
+            last_status=bindparam("answered"),
+            last_error=None,
+            settled_ns=bindparam("at_ns"),
+        )
+    )
+    connection.execute(statement, sent)
