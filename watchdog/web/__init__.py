@@ -1,0 +1,1 @@
+"""The JSON API and the page: what people and programs see of a running service."""

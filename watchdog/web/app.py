@@ -1,0 +1,33 @@
+"""The web application: routes, guards and limits in one place."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from watchdog.service.view import ServiceView
+from watchdog.web.deliveries import DeliveryRoutes
+from watchdog.web.guard import add_headers, guard
+from watchdog.web.incidents import IncidentRoutes
+from watchdog.web.operations import OperationRoutes
+from watchdog.web.page import Page
+from watchdog.web.problem import problems
+from watchdog.web.stream import HEARTBEAT_S, EventStream
+
+BODY_MOST = 64 * 1024
+"""Bytes of a request's body: a note of `TEXT_MOST` characters, each escaped in JSON, fits several times."""
+
+
+def make_app(view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S) -> web.Application:
+    """The API and the page over a view; whoever runs it owns loop, socket and access log.
+
+    heartbeat_s: silence after which the stream sends a comment.
+    """
+    app = web.Application(middlewares=[problems, guard(view)], client_max_size=BODY_MOST)
+    stream = EventStream(view, heartbeat_s=heartbeat_s)
+    for part in (IncidentRoutes(view), DeliveryRoutes(view), OperationRoutes(view), Page()):
+        app.add_routes(part.routes())
+    app.router.add_get("/api/v1/events/stream", stream.get, allow_head=False)
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(stream.remember)
+    app.on_shutdown.append(stream.end)
+    return app

@@ -1,0 +1,53 @@
+"""Routes of deliveries: what was sent to whom, and sending it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from aiohttp import web
+
+from alerts.store.outbox import STATUSES, Status
+from watchdog.service.view import ServiceView
+from watchdog.web.answer import answer
+from watchdog.web.incidents import ACCEPTED
+from watchdog.web.parameters import Parameters, json_object
+from watchdog.web.problem import not_found
+
+KNOWN = ("receiver", "status", "incident", "limit", "cursor")
+
+
+class DeliveryRoutes:
+    """`/api/v1/deliveries` and below."""
+
+    def __init__(self, view: ServiceView) -> None:
+        self._view = view
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """For `Application.add_routes`."""
+        return [
+            web.get("/api/v1/deliveries", self.list),
+            web.post("/api/v1/deliveries/{id:msg_[0-9a-f]{32}}/resend", self.resend),
+        ]
+
+    async def list(self, request: web.Request) -> web.Response:
+        """A page of deliveries, newest first."""
+        parameters = Parameters(request.query, KNOWN)
+        status = cast("Status | None", parameters.choice("status", STATUSES))
+        receiver, incident = parameters.text("receiver"), parameters.text("incident")
+        limit, cursor = parameters.limit(), parameters.text("cursor")
+        parameters.done()
+        outbox = self._view.outbox
+        page = await self._view.ask(
+            lambda: outbox.page(receiver=receiver, status=status, incident=incident, limit=limit, cursor=cursor)
+        )
+        rows = [row.as_object() for row in page.rows]
+        return answer({"deliveries": rows, "cursor": page.cursor})
+
+    async def resend(self, request: web.Request) -> web.Response:
+        """Send a notice again under its own id."""
+        id_ = request.match_info["id"]
+        await json_object(request)
+        if not await self._view.resend(id_):
+            raise not_found(f"delivery '{id_}'")
+        return answer({"id": id_, "status": "waiting"}, ACCEPTED)

@@ -1,0 +1,146 @@
+"""The OpenAPI 3.1 document of the API, made from the same lists that the code uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from alerts.store.incidents import STATES
+from alerts.store.outbox import STATUSES
+from watchdog.core.finding import ATTACKS, SEVERITIES
+from watchdog.core.release import VERSION
+from watchdog.web.openapi_schemas import SCHEMAS
+from watchdog.web.parameters import LIMIT_DEFAULT, LIMIT_MOST
+
+Json = Mapping[str, object]
+
+_TEXT: Json = {"type": "string"}
+_LIMIT: Json = {"type": "integer", "minimum": 1, "maximum": LIMIT_MOST, "default": LIMIT_DEFAULT}
+_PROBLEM: Json = {
+    "description": "A problem document (RFC 9457)",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_LIST: Mapping[str, tuple[Json, str]] = {
+    "state": (
+        {"type": "array", "items": {"enum": list(STATES)}},
+        "States to list, with commas between. All when left out.",
+    ),
+    "severity": ({"enum": list(SEVERITIES)}, "The least severity to list: `high` lists high and critical."),
+    "attack": ({"enum": list(ATTACKS)}, "The class of attack."),
+    "node": (_TEXT, "The node that watched."),
+    "since": (_TEXT, "Opened at or after this time: unix seconds or RFC 3339."),
+}
+_PAGING: Mapping[str, tuple[Json, str]] = {
+    "limit": (_LIMIT, "Rows of a page."),
+    "cursor": (_TEXT, "Where the page starts: `cursor` of the page before."),
+}
+_DELIVERIES: Mapping[str, tuple[Json, str]] = {
+    "receiver": (_TEXT, "A receiver's name."),
+    "status": ({"enum": list(STATUSES)}, "What became of it."),
+    "incident": (_TEXT, "An incident's id."),
+}
+
+
+def openapi_document() -> dict[str, object]:
+    """The document; a test holds it against routes and real answers."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "bitcoin-watchdog",
+            "version": VERSION,
+            "description": "Incidents of watched Bitcoin nodes. Times are unix seconds. Strings of peers are escaped.",
+        },
+        "paths": _paths(),
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _paths() -> dict[str, Json]:
+    incident = "/api/v1/incidents/{id}"
+    return {
+        "/api/v1/incidents": _get("List incidents, latest opened first", "IncidentPage", {**_LIST, **_PAGING}),
+        incident: _get("Show one incident", "Incident", missing=True),
+        f"{incident}/ack": _post("Acknowledge an incident", "Action", "Accepted", conflict=True),
+        f"{incident}/resolve": _post("Resolve an incident", "Action", "Accepted", conflict=True),
+        f"{incident}/notes": _post("Add a note to an incident", "Note", "Accepted", conflict=True),
+        "/api/v1/deliveries": _get("List deliveries, newest first", "DeliveryPage", {**_DELIVERIES, **_PAGING}),
+        "/api/v1/deliveries/{id}/resend": _post("Send a notice again under its id", "Nothing", "Resent"),
+        "/api/v1/events/stream": {"get": _stream()},
+        "/api/v1/rules": _get("List the rules in force", "Rules"),
+        "/api/v1/status": _get("Facts about the service", "ServiceStatus"),
+        "/api/v1/openapi.json": _get("This document", "OpenApi"),
+        "/healthz": _get("Whether the service is alive", "Health", probe=True),
+        "/readyz": _get("Whether the service does its work", "Health", probe=True),
+        "/metrics": {"get": _operation("Numbers for Prometheus", {"text/plain": {"schema": _TEXT}})},
+    }
+
+
+def _get(
+    summary: str,
+    schema: str,
+    query: Mapping[str, tuple[Json, str]] | None = None,
+    *,
+    missing: bool = False,
+    probe: bool = False,
+) -> Json:
+    found = dict(_operation(summary, _json(schema), query, path=missing, codes=("404",) if missing else ()))
+    if probe:
+        responses = {"200": _answer(_json(schema)), "503": _answer(_json(schema))}
+        found |= {"security": [{}], "responses": responses | {"421": _PROBLEM}}
+    return {"get": found}
+
+
+def _post(summary: str, body: str, schema: str, *, conflict: bool = False) -> Json:
+    codes = ("400", "404", "413", "415", *(("409",) if conflict else ()))
+    found = dict(_operation(summary, _json(schema), path=True, codes=codes, success="202"))
+    found |= {"security": [{"token": []}], "requestBody": {"required": body == "Note", "content": _json(body)}}
+    return {"post": found}
+
+
+def _stream() -> Json:
+    description = (
+        "Server-sent events `hello` (resumed: whether nothing was missed), `incident`, `delivery`, `reload`, and "
+        "`reset` (read the lists again). Send `Last-Event-ID` to go on where a stream broke."
+    )
+    return {
+        **_operation("Watch live", {"text/event-stream": {"schema": _TEXT}}),
+        "description": description,
+        "parameters": [{"name": "Last-Event-ID", "in": "header", "required": False, "schema": _TEXT}],
+    }
+
+
+def _operation(
+    summary: str,
+    content: Json,
+    query: Mapping[str, tuple[Json, str]] | None = None,
+    *,
+    path: bool = False,
+    codes: Sequence[str] = (),
+    success: str = "200",
+) -> Json:
+    """What all operations share: where the token is needed for reading too, 401; for a foreign Host header, 421."""
+    parameters = [_parameter(name, schema, text) for name, (schema, text) in (query or {}).items()]
+    if path:
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": _TEXT})
+    problems = sorted({"401", "403", "421", "500", "503", *codes, *(("400",) if query else ())})
+    return {
+        "summary": summary,
+        "security": [{}, {"token": []}],
+        "parameters": parameters,
+        "responses": {success: _answer(content), **dict.fromkeys(problems, _PROBLEM)},
+    }
+
+
+def _parameter(name: str, schema: Json, text: str) -> dict[str, object]:
+    found = {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
+    return found | ({"style": "form", "explode": False} if schema.get("type") == "array" else {})
+
+
+def _json(schema: str) -> dict[str, object]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _answer(content: Json) -> dict[str, object]:
+    return {"description": "Done", "content": content}

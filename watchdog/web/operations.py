@@ -1,0 +1,77 @@
+"""Routes about the service itself: rules, facts for the page's head, health, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from alerts.incident import State
+from watchdog.core.finding import SEVERITIES
+from watchdog.core.text import printable
+from watchdog.service.view import Health, ServiceView
+from watchdog.web.answer import answer
+from watchdog.web.guard import may_see_details
+from watchdog.web.openapi import openapi_document
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus exposition formats, text-based format
+UNRESOLVED = (State.OPEN, State.ACKNOWLEDGED)
+
+
+class OperationRoutes:
+    """Everything that is neither an incident nor a delivery."""
+
+    def __init__(self, view: ServiceView) -> None:
+        self._view = view
+        self._openapi = openapi_document()
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """For `Application.add_routes`."""
+        return [
+            web.get("/api/v1/rules", self.rules),
+            web.get("/api/v1/status", self.status),
+            web.get("/api/v1/openapi.json", self.openapi),
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+            web.get("/metrics", self.metrics),
+        ]
+
+    async def rules(self, _request: web.Request) -> web.Response:
+        """The rules in force."""
+        return answer({"rules": self._view.rules()})
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """Facts about the service, its receivers, and how many incidents wait for somebody."""
+        counts = await self._view.ask(self._view.queries.counts)
+        unresolved = {
+            state.value: {severity: counts.get((state.value, severity), 0) for severity in SEVERITIES}
+            for state in UNRESOLVED
+        }
+        facts: Mapping[str, object] = self._view.status()
+        return answer({"service": facts, "incidents": unresolved, "receivers": self._view.receivers()})
+
+    async def openapi(self, _request: web.Request) -> web.Response:
+        """This API, described."""
+        return answer(self._openapi)
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """Whether the process is alive."""
+        return self._health(request, self._view.health())
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """Whether it does its work."""
+        return self._health(request, self._view.readiness())
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Numbers for Prometheus."""
+        headers = {"Content-Type": METRICS_TYPE, "Cache-Control": "no-store"}
+        return web.Response(body=self._view.metrics().encode("utf-8"), headers=headers)
+
+    def _health(self, request: web.Request, health: Health) -> web.Response:
+        found: dict[str, object] = {"ok": health.ok}
+        if may_see_details(request, self._view.api):
+            found["checks"] = [
+                {"name": one.name, "ok": one.ok, "text": printable(one.text, 400)} for one in health.checks
+            ]
+        return answer(found, HTTPStatus.OK if health.ok else HTTPStatus.SERVICE_UNAVAILABLE)

@@ -1,0 +1,143 @@
+"""Query strings and bodies of requests: every mistake of a request in one answer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from watchdog.web.problem import ProblemError
+
+LIMIT_DEFAULT = 50
+LIMIT_MOST = 200
+TEXT_MOST = 2_000  # characters of a note or a reason
+WHO_MOST = 100
+SHOWN = 60
+_NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
+_LAST_SECOND = 253_402_300_799  # the end of the year 9999
+
+
+class Parameters:
+    """Takes values out of a query and collects what is wrong with them; `done` raises all of it at once."""
+
+    def __init__(self, query: MultiMapping[str], known: Sequence[str]) -> None:
+        self._query = query
+        self._mistakes: list[tuple[str, str]] = []
+        for name in dict.fromkeys(query):
+            if name not in known:
+                near = difflib.get_close_matches(name[:SHOWN], known, 1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+                self.wrong(name[:SHOWN], f"no such parameter; {hint}")
+            elif len(query.getall(name)) > 1:
+                self.wrong(name, "given more than once")
+
+    def wrong(self, name: str, detail: str) -> None:
+        """Note a mistake."""
+        self._mistakes.append((name, detail))
+
+    def text(self, name: str) -> str | None:
+        """The value as it is; None when it is absent or empty, as forms send it."""
+        return self._query.get(name) or None
+
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """One of some words."""
+        value = self.text(name)
+        if value is not None and value not in choices:
+            self.wrong(name, f"'{value[:SHOWN]}' is none of {', '.join(choices)}")
+            return None
+        return value
+
+    def choices(self, name: str, choices: Collection[str]) -> frozenset[str]:
+        """Some of some words, with commas between; empty when absent."""
+        given = (self.text(name) or "").split(",") if self.text(name) else []
+        for value in [value for value in given if value not in choices][:3]:
+            self.wrong(name, f"'{value[:SHOWN]}' is none of {', '.join(choices)}")
+        return frozenset(given) & frozenset(choices)
+
+    def limit(self) -> int:
+        """`limit`: rows of a page, 1 to `LIMIT_MOST`."""
+        value = self.text("limit")
+        if value is None:
+            return LIMIT_DEFAULT
+        if not (value.isascii() and value.isdigit() and len(value) <= 6 and 1 <= int(value) <= LIMIT_MOST):
+            self.wrong("limit", f"'{value[:SHOWN]}' is no whole number from 1 to {LIMIT_MOST}")
+            return LIMIT_DEFAULT
+        return int(value)
+
+    def time_ns(self, name: str) -> int | None:
+        """A time as unix seconds or RFC 3339, in ns."""
+        value = self.text(name)
+        if value is None:
+            return None
+        found = _time_ns(value)
+        if found is None:
+            self.wrong(name, f"'{value[:SHOWN]}' is no time; write unix seconds or '2026-01-31T12:00:00Z'")
+        return found
+
+    def done(self) -> None:
+        """400 with every mistake, when there is one."""
+        count = len(self._mistakes)
+        if count:
+            detail = f"{count} {'parameter is' if count == 1 else 'parameters are'} wrong"
+            raise ProblemError(HTTPStatus.BAD_REQUEST, detail, parameters=self._mistakes)
+
+
+def _time_ns(value: str) -> int | None:
+    if _NUMBER.fullmatch(value):
+        whole, _, part = value.partition(".")
+        if abs(int(whole)) > _LAST_SECOND:
+            return None
+        sign = -1 if whole.startswith("-") else 1
+        return int(whole) * 1_000_000_000 + sign * int(part.ljust(9, "0") if part else 0)
+    try:
+        moment = datetime.fromisoformat(value[:SHOWN].replace(" ", "+"))  # a `+` that was not escaped arrives as space
+        if moment.tzinfo is None:
+            return None
+        return math.floor(moment.astimezone(UTC).timestamp() * 1_000) * 1_000_000
+    except (ValueError, OverflowError):
+        return None
+
+
+async def action_body(request: web.Request, *, text_needed: bool) -> tuple[str, str]:
+    """(who, text) of a body like `{"who": "anna", "text": "our own crawler"}`; both may be left out, unless needed.
+
+    415 when it is not declared as JSON, which a form of another site cannot do; 400 with every mistake.
+    """
+    found = await json_object(request)
+    mistakes = [(name[:SHOWN], "no such field; known are who, text") for name in found if name not in ("who", "text")]
+    values = {"who": "api", "text": ""}
+    for name, most in (("who", WHO_MOST), ("text", TEXT_MOST)):
+        value = found.get(name, values[name])
+        if not isinstance(value, str) or len(value) > most:
+            mistakes.append((name, f"no text of at most {most} characters"))
+        else:
+            values[name] = value.strip()
+    if text_needed and not values["text"] and not any(name == "text" for name, _ in mistakes):
+        mistakes.append(("text", "is needed"))
+    if mistakes:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is wrong", parameters=mistakes[:10])
+    return values["who"] or "api", values["text"]
+
+
+async def json_object(request: web.Request) -> dict[str, object]:
+    """The body as a JSON object; no body at all is an empty one. 415, 413 or 400 when it is none."""
+    if request.content_type != "application/json":
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send 'Content-Type: application/json'")
+    raw = await request.read()
+    if not raw.strip():
+        return {}
+    try:
+        found = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        place = f" (line {error.lineno} column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ProblemError(HTTPStatus.BAD_REQUEST, f"the body is no JSON{place}") from None
+    if not isinstance(found, dict):
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is no JSON object")
+    return found

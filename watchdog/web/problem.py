@@ -1,0 +1,112 @@
+"""Errors of the API as RFC 9457 problem documents, whatever raised them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from alerts.book import IncidentError
+from alerts.store.cursor import CursorError
+from alerts.store.faults import StoreUnavailableError
+from watchdog.core.errors import WatchdogError
+from watchdog.core.text import printable
+
+LOG = logging.getLogger(__name__)
+CONTENT_TYPE = "application/problem+json"
+RETRY_S = 5
+"""What a client is told to wait when database or stream has no room: about all tries of one transaction."""
+
+
+class ProblemError(Exception):
+    """An answer other than success. parameters: (name, what is wrong with it), one for each mistake found."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        parameters: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+        self.parameters, self.headers = tuple(parameters), dict(headers or {})
+
+
+def not_found(what: str) -> ProblemError:
+    """404 with the thing that does not exist."""
+    return ProblemError(HTTPStatus.NOT_FOUND, f"no {what}")
+
+
+def document(problem: ProblemError, instance: str) -> dict[str, object]:
+    """The problem as JSON-able data. `about:blank` (RFC 9457, 4.2.1) says that the title is the status's own phrase."""
+    found: dict[str, object] = {
+        "type": "about:blank",
+        "title": problem.status.phrase,
+        "status": int(problem.status),
+        "detail": printable(problem.detail, 1_000),
+        "instance": printable(instance),
+    }
+    if problem.parameters:
+        found["errors"] = [
+            {"parameter": printable(name, 64), "detail": printable(detail, 400)} for name, detail in problem.parameters
+        ]
+    return found
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error below as a problem document; what nobody foresaw goes to the log, not to the client."""
+    try:
+        return await handler(request)
+    except ProblemError as error:
+        return _response(error, request)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+        return _response(ProblemError(HTTPStatus(error.status), _said(error), headers=kept), request)
+    except CursorError as error:
+        mistake = ("cursor", str(error))
+        return _response(ProblemError(HTTPStatus.BAD_REQUEST, "1 parameter is wrong", parameters=[mistake]), request)
+    except IncidentError as error:
+        status = HTTPStatus.CONFLICT if "no incident" not in str(error) else HTTPStatus.NOT_FOUND
+        return _response(ProblemError(status, str(error)), request)
+    except StoreUnavailableError as error:
+        LOG.warning("%s %s: %s", request.method, printable(request.path), error)
+        return _response(unavailable("the database does not answer now"), request)
+    except WatchdogError as error:
+        LOG.error("%s %s: %s", request.method, printable(request.path), error)  # noqa: TRY400 (one line, made for people)
+    except Exception:
+        # The edge of the process to strangers: a client gets a document here too, and never a trace.
+        LOG.exception("%s %s", request.method, printable(request.path))
+    return _response(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the log of the service says more"), request)
+
+
+def unavailable(detail: str) -> ProblemError:
+    """503 with the time after which another try is worth it."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_S)})
+
+
+def _said(error: web.HTTPException) -> str:
+    details = {
+        HTTPStatus.NOT_FOUND: "there is nothing at this path",
+        HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take this method",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is too large",
+    }
+    return details.get(HTTPStatus(error.status), error.reason)
+
+
+def _response(problem: ProblemError, request: web.Request) -> web.Response:
+    body = json.dumps(document(problem, request.path), ensure_ascii=True)
+    return web.Response(
+        text=body,
+        status=problem.status,
+        content_type=CONTENT_TYPE,
+        headers={"Cache-Control": "no-store", **problem.headers},
+    )

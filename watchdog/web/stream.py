@@ -1,0 +1,138 @@
+"""Server-sent events: what happens, as it happens, to those who watch.
+
+Every event has the id `RUN-NUMBER`. A client that comes back with `Last-Event-ID` gets what it missed, as long as the last
+`KEPT` events hold it; else, and at any gap, it is told to read the lists again. A comment goes out when nothing else
+does, so that both sides notice a dead connection. A client that does not read is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from watchdog.service.view import Announcement, ServiceView, Subscription
+from watchdog.web.answer import encoded
+from watchdog.web.problem import unavailable
+
+KEPT = 512
+HEARTBEAT_S = 15.0
+WRITE_S = 10.0
+"""A client that takes nothing for so long is gone or too slow; the view drops it earlier when its queue is full."""
+RETRY_MS = 2_000
+_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
+
+
+class EventStream:
+    """The stream's route, and the memory of the latest events from which a client goes on."""
+
+    def __init__(self, view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S, write_s: float = WRITE_S) -> None:
+        self._view = view
+        self._heartbeat_s, self._write_s = heartbeat_s, write_s
+        self._run = secrets.token_hex(4)
+        self._recent: deque[Announcement] = deque(maxlen=KEPT)
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    async def remember(self, _app: web.Application) -> AsyncIterator[None]:
+        """Keep the latest events while the application runs (a `cleanup_ctx`)."""
+        subscription = self._view.subscribe()
+        task = asyncio.create_task(self._keep(subscription)) if subscription is not None else None
+        yield
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def end(self, _app: web.Application) -> None:
+        """Let all watchers go (`on_shutdown`), so that the end of the service does not wait for them."""
+        for task in self._watchers:
+            task.cancel()
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """`GET /api/v1/events/stream`."""
+        subscription = self._view.subscribe()
+        if subscription is None:
+            raise unavailable("as many watch the stream as may")
+        response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        response.content_type = "text/event-stream"
+        task: asyncio.Task[None] | None = None
+        try:
+            await response.prepare(request)
+            task = asyncio.create_task(self._serve(request, response, subscription))
+            self._watchers.add(task)
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
+        finally:
+            subscription.close()
+            if task is not None:
+                task.cancel()
+                self._watchers.discard(task)
+        return response
+
+    async def _keep(self, subscription: Subscription) -> None:
+        while True:
+            found = await subscription.next(self._heartbeat_s)
+            if found is not None:
+                self._recent.append(found)
+            elif subscription.dropped:
+                subscription.close()
+                renewed = self._view.subscribe()
+                if renewed is None:
+                    await asyncio.sleep(self._heartbeat_s)
+                else:
+                    subscription = renewed
+
+    async def _serve(self, request: web.Request, response: web.StreamResponse, subscription: Subscription) -> None:
+        try:
+            last = await self._greet(request, response)
+            while not subscription.dropped:
+                found = await subscription.next(self._heartbeat_s)
+                if found is None:
+                    await self._send(response, ": nothing new\n\n")
+                elif last is None or found.number > last:
+                    await self._send(response, self._following(last, found))
+                    last = found.number
+        except (TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()  # what is buffered for a client that does not read must not stay
+
+    async def _greet(self, request: web.Request, response: web.StreamResponse) -> int | None:
+        """Say whether the client goes on where it was, and send what it missed; the number that it has now."""
+        found = _ID.fullmatch(request.headers.get("Last-Event-ID", ""))
+        last = int(found[2]) if found and found[1] == self._run else None
+        missed = None if last is None else self._after(last)
+        hello = encoded({"resumed": missed is not None})
+        text = "".join(self._text(one) for one in missed or ())
+        await self._send(response, f"retry: {RETRY_MS}\nevent: hello\ndata: {hello}\n\n{text}")
+        if missed is None:
+            return None
+        return missed[-1].number if missed else last
+
+    def _following(self, last: int | None, found: Announcement) -> str:
+        """The event, and before it those between: two queues tell the same, one may have been faster."""
+        if last is None or found.number == last + 1:
+            return self._text(found)
+        between = self._after(last)
+        if between is None or not between:
+            return f"event: reset\ndata: {{}}\n\n{self._text(found)}"
+        return "".join(self._text(one) for one in between if one.number < found.number) + self._text(found)
+
+    def _after(self, number: int) -> list[Announcement] | None:
+        """All events after a number; None when the memory does not reach back so far."""
+        newest = self._recent[-1].number if self._recent else None
+        if newest is None or number > newest:
+            return None
+        missed = [one for one in self._recent if one.number > number]
+        whole = len(missed) == newest - number
+        return missed if whole else None
+
+    def _text(self, one: Announcement) -> str:
+        return f"id: {self._run}-{one.number}\nevent: {one.event}\ndata: {encoded(one.data)}\n\n"
+
+    async def _send(self, response: web.StreamResponse, text: str) -> None:
+        async with asyncio.timeout(self._write_s):
+            await response.write(text.encode("ascii"))
