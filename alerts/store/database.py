@@ -27,6 +27,8 @@ BUSY_S = 2.0
 """How long one try waits for SQLite's write lock: three of them are 6 s, far beyond any transaction of ours."""
 PAUSE_S = 0.1
 CONNECT_S = 5
+LATEST_NS = (1 << 63) - 1
+"""The latest time that a column holds."""
 SQLITE_FORMS = "sqlite:///file.db or postgresql://user@host/name"
 
 

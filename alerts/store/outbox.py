@@ -73,7 +73,7 @@ class DeliveryPage:
 class Outbox:
     """Reads and marks notices; `IncidentWriter` puts them in. One sender at a time may claim.
 
-    Order: of one incident's notices to one receiver only the first that waits is ever due; a later one waits for it.
+    Order: a notice is due only when every earlier one of its incident to its receiver is due before it.
     Marks survive the end of the process, not always a loss of power: then a notice goes out again under its id.
     """
 
@@ -81,7 +81,7 @@ class Outbox:
         self._database = database
 
     def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-        """What may be sent to a receiver now, in order, at most one of each incident."""
+        """What may be sent to a receiver now, longest due first; an incident's notices come in their order."""
         return self._database.read(lambda connection: _due(connection, now_ns, receiver, limit))
 
     def claim(self, now_ns: int, receiver: str, limit: int, until_ns: int) -> list[Delivery]:
@@ -198,12 +198,14 @@ class Outbox:
 
 
 def _due(connection: Connection, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
+    """A later notice may be due before an earlier one that waits for its retry: then it is left out."""
     earlier = outbox.alias("earlier")
     blocked = exists().where(
         earlier.c.receiver == columns.receiver,
         earlier.c.incident_id == columns.incident_id,
         earlier.c.status == literal("waiting", literal_execute=True),
         earlier.c.position < columns.position,
+        earlier.c.next_ns > columns.next_ns,
     )
     statement = (
         select(outbox)

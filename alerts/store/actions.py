@@ -1,0 +1,127 @@
+"""What operators do: acknowledge, resolve, note. Stored at once, and seen at once, whether a service runs or not.
+
+An action changes the stored incident in its own transaction. A running service finds it (`Actions.after`), applies it
+to its book with `at_ns` as the time, and records the change under the action's id: the same change, so nothing is
+stored twice. A service that starts applies again those that are newer than its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from alerts.book import IncidentError
+from alerts.incident import Reason, State
+from alerts.store.database import Database, stored_json, stored_text
+from alerts.store.schema import actions, incident_changes, incident_pictures, incidents
+
+Verb = Literal["ack", "resolve", "note"]
+VERBS: tuple[Verb, ...] = ("ack", "resolve", "note")
+WHO_LIMIT, TEXT_LIMIT = 200, 10_000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One deed of one operator; at_ns: wall clock, never before the incident's opening."""
+
+    id: int
+    incident_id: str
+    verb: Verb
+    who: str
+    text: str
+    at_ns: int
+
+    def as_object(self) -> dict[str, object]:
+        """For API and command line; time in unix seconds."""
+        return {"id": self.id, "action": self.verb, "who": self.who, "text": self.text, "time": self.at_ns / 1e9}
+
+
+class Actions:
+    """Operators' actions in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def act(self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int) -> int:
+        """Store an action and what it changes; its id. One that changes nothing is stored too.
+
+        IncidentError: no such incident, a resolved one cannot be acknowledged, a note without text, nobody's name.
+        """
+        who, text = stored_text(who.strip())[:WHO_LIMIT], stored_text(text.strip())
+        if not who:
+            raise IncidentError("who does it? a name is needed")
+        if len(text) > TEXT_LIMIT:
+            raise IncidentError(f"text of {len(text)} characters: at most {TEXT_LIMIT}")
+        if verb == "note" and not text:
+            raise IncidentError("a note needs a text")
+        action = Action(0, incident_id, verb, who, text, at_ns)
+        return self._database.write(lambda connection: _act(connection, action), durable=True)
+
+    def after(self, last_id: int, limit: int = 1_000) -> list[Action]:
+        """Actions with higher ids, in their order: what a service has yet to apply."""
+        wanted = select(actions).where(actions.c.id > last_id).order_by(actions.c.id).limit(limit)
+        return self._listed(wanted)
+
+    def last_id(self) -> int:
+        """The highest id, 0 when there is none."""
+        return self._database.read(lambda one: one.execute(select(func.max(actions.c.id))).scalar()) or 0
+
+    def of(self, incident_id: str, limit: int = 1_000) -> list[Action]:
+        """The first actions on one incident, in their order."""
+        wanted = select(actions).where(actions.c.incident_id == incident_id).order_by(actions.c.id).limit(limit)
+        return self._listed(wanted)
+
+    def _listed(self, wanted: Any) -> list[Action]:  # Any: a Select of whatever columns the table has
+        return self._database.read(lambda one: [_action(row) for row in one.execute(wanted)])
+
+
+def _action(row: Row[Any]) -> Action:
+    return Action(row.id, row.incident_id, row.action, row.who, row.text, row.at_ns)
+
+
+def _act(connection: Connection, action: Action) -> int:
+    """Store an action that has no id yet, and what it changes."""
+    head = connection.execute(select(incidents).where(incidents.c.id == action.incident_id)).first()
+    if head is None:
+        raise IncidentError(f"no incident {action.incident_id!r}")
+    if action.verb == "ack" and head.state == State.RESOLVED:
+        raise IncidentError(f"incident {head.id!r} is resolved: it cannot be acknowledged")
+    action = replace(action, at_ns=max(action.at_ns, head.opened_ns))
+    row = {
+        "incident_id": head.id,
+        "action": action.verb,
+        "who": action.who,
+        "text": action.text,
+        "at_ns": action.at_ns,
+    }
+    id_: int = connection.execute(actions.insert().values(**row).returning(actions.c.id)).scalar_one()
+    action = replace(action, id=id_)
+    if action.verb == "ack" and head.acknowledged_by != action.who:
+        fresh = {"state": State.ACKNOWLEDGED.value, "acknowledged_by": action.who}
+        _change(connection, head, action, Reason.ACKNOWLEDGED, fresh)
+    if action.verb == "resolve" and head.state != State.RESOLVED:
+        fresh = {"state": State.RESOLVED.value}
+        _change(connection, head, action, Reason.RESOLVED_BY_OPERATOR, fresh)
+    return id_
+
+
+def _change(connection: Connection, head: Row[Any], action: Action, reason: Reason, fresh: Mapping[str, str]) -> None:
+    """The change as the book makes it: a row, the incident's own columns, and a step in its picture."""
+    at_ns, counts = action.at_ns, {"sequence": head.sequence, "acted": head.acted + 1}
+    step = {"time_ns": at_ns, "reason": reason.value, "text": f"by {action.who}", "severity": head.severity}
+    row = {"incident_id": head.id, "change": -action.id, "state": fresh["state"], **counts, **step}
+    connection.execute(incident_changes.insert().values(**row))
+    ended = {"resolved_ns": at_ns} if reason is Reason.RESOLVED_BY_OPERATOR else {}
+    updated_ns = max(head.updated_ns, at_ns)
+    statement = update(incidents).where(incidents.c.id == head.id)
+    connection.execute(statement.values(**fresh, **ended, updated_ns=updated_ns, acted=counts["acted"]))
+    place = incident_pictures.c.incident_id == head.id
+    picture = json.loads(connection.execute(select(incident_pictures.c.picture).where(place)).scalar_one())
+    seen = {"time": at_ns / 1e9, "until": at_ns / 1e9, "reason": reason.value, "text": step["text"], "count": 1}
+    picture |= {**fresh, "updated": updated_ns / 1e9, "changes": [*picture["changes"], seen]}
+    picture |= {"resolved": at_ns / 1e9} if ended else {}
+    connection.execute(update(incident_pictures).where(place).values(picture=stored_json(picture)))
