@@ -1,0 +1,68 @@
+"""Letting go of old incidents, a few at a time, so that nobody waits long for the write lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection, delete, exists, literal, select
+
+from alerts.incident import State
+from alerts.store.database import LATEST_NS, Database
+from alerts.store.schema import incidents, outbox
+
+BATCH = 200
+"""Incidents in one transaction: with 50 events of evidence each, it holds the write lock for hundredths of a second."""
+PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """incidents: how many went, with changes, evidence, notes and deliveries. complete: none is left to remove."""
+
+    incidents: int
+    complete: bool
+
+
+def remove_resolved(
+    database: Database,
+    before_ns: int,
+    *,
+    most: int | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    pause: Callable[[float], None] = time.sleep,
+) -> Removed:
+    """Remove incidents that were resolved before an event time, in batches, at most `most`, until `stopped()`.
+
+    Open and acknowledged incidents stay, however old, and so do those with a notice that still waits for its receiver.
+    StoreUnavailableError when the database does not take it; what was removed until then is removed.
+    """
+    total, before_ns = 0, min(before_ns, LATEST_NS)
+    while not stopped():
+        batch = BATCH if most is None else min(BATCH, most - total)
+        if batch <= 0:
+            return Removed(total, complete=False)
+        gone = database.write(partial(_remove, before_ns=before_ns, size=batch))
+        total += gone
+        if gone < batch:
+            return Removed(total, complete=True)
+        pause(PAUSE_S)
+    return Removed(total, complete=False)
+
+
+def _remove(connection: Connection, before_ns: int, size: int) -> int:
+    waits = exists().where(
+        outbox.c.incident_id == incidents.c.id, outbox.c.status == literal("waiting", literal_execute=True)
+    )
+    old = (
+        select(incidents.c.id)
+        .where(incidents.c.state == State.RESOLVED.value, incidents.c.resolved_ns < before_ns, ~waits)
+        .order_by(incidents.c.resolved_ns, incidents.c.id)
+        .limit(size)
+    )
+    ids = list(connection.execute(old).scalars())
+    if ids:
+        connection.execute(delete(incidents).where(incidents.c.id.in_(ids)))
+    return len(ids)
