@@ -105,6 +105,21 @@ class IncidentBook:
             return []
         return [self._resolved(case, max(time_ns, case.opened_ns), Reason.RESOLVED_BY_OPERATOR, f"by {who}")]
 
+    def clear_all(self, time_ns: int) -> list[IncidentChange]:
+        """Nothing is known to fire any more: the rules were changed and start anew.
+
+        What still holds fires again, and its incident goes on; all others are resolved after their `resolve_after`.
+        """
+        changes = []
+        for case in [case for case in self._live.values() if case.firing]:
+            case.quiet.update(dict.fromkeys(case.firing, time_ns))
+            case.firing.clear()
+            case.cleared_ns = max(time_ns, case.opened_ns)
+            self._arm(case)
+            if case.state is not State.RESOLVED:
+                changes.append(case.step(case.cleared_ns, Reason.CLEARED, "the rules were changed", self.policy))
+        return changes
+
     def snapshot(self) -> bytes:
         """The whole state as msgpack; `restore` gives a book with the same future."""
         live = list(self._live.values())

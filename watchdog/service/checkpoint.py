@@ -17,7 +17,10 @@ MAGIC = b"watchdog checkpoint 1\n"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """rules: digest of the rule set. sources: as given. positions: by source name. times in ns."""
+    """rules: digest of the rule set. sources: as given. positions: by source name. times in ns.
+
+    last_action: operators' actions up to this id are in the book. latest_finding_ns: see `service.watch`.
+    """
 
     rules: str
     sources: tuple[str, ...]
@@ -29,6 +32,8 @@ class Checkpoint:
     events: int = 0
     first_event_ns: int | None = None
     last_event_ns: int | None = None
+    last_action: int = 0
+    latest_finding_ns: int = 0
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -1,0 +1,208 @@
+"""The engine's thread: polls sources, runs the rules, and hands changes to the writer, never to the database itself."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from alerts.notice import ChangeRecord
+from alerts.store.actions import Action
+from rules.load import RuleSet
+from watchdog.service.checkpoint import Checkpoint
+from watchdog.service.feed import Feed
+from watchdog.service.pace import Clock
+from watchdog.service.replay import wanted_kinds
+from watchdog.service.watch import Watch
+
+IDLE_S = 0.25  # between two rounds in which no source had anything new
+PATIENCE_S = 5.0  # an action waits for event time no longer than this while no source has anything
+FULL_S = 0.1  # between two looks at a queue that is full
+_LOG = logging.getLogger("watchdog.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What goes to the writer: changes, and then the state after them, if it is to be kept."""
+
+    records: Sequence[ChangeRecord] = ()
+    checkpoint: Checkpoint | None = None
+    last: bool = False
+
+
+@dataclass(slots=True)
+class EngineCounts:
+    """What the engine's thread counts of itself; written there, read anywhere."""
+
+    beat_s: float = 0.0
+    slices: int = 0
+    busy_s: float = 0.0
+    full: int = 0
+    full_s: float = 0.0
+    checkpoints: int = 0
+    checkpoint_s: float = 0.0
+    idle_s: float | None = None  # when all sources were last found to have nothing new
+    changes: dict[str, int] = field(default_factory=dict)
+
+
+Command = Callable[[], None]
+
+
+class EngineLoop:
+    """One thread over one `Watch` and one `Feed`; `start`, then `stop` and `join`.
+
+    out: bounded; when it is full, reading stops until there is room, and both are counted. every_s: between two
+    checkpoints, by monotonic time.
+    """
+
+    def __init__(
+        self, watch: Watch, feed: Feed, out: queue.Queue[Bundle], clock: Clock, *, every_s: float, asmap: str = ""
+    ) -> None:
+        self.watch, self.feed, self.counts = watch, feed, EngineCounts()
+        self._out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
+        self._kept: tuple[int, int] | None = None
+        self._kept_s = clock.monotonic()
+        self._finished = False
+        self._quiet_s: float | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self.counts.beat_s = self._clock.monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the slice that is under way, with a checkpoint."""
+        self._stopping.set()
+        self._wake.set()
+
+    def give_up(self) -> None:
+        """End even when the writer takes nothing: what is not stored is made again after a restart."""
+        self._giving_up.set()
+        self.stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread has ended in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def act(self, actions: Sequence[Action]) -> None:
+        """Apply operators' actions."""
+        self._order(lambda: self._act(actions))
+
+    def change_rules(self, rules: RuleSet) -> Future[bool]:
+        """Go on with these rules; the future says whether they are others than before. From any thread."""
+        done: Future[bool] = Future()
+        self._order(lambda: done.set_result(self._change_rules(rules)))
+        return done
+
+    def _order(self, command: Command) -> None:
+        self._commands.put(command)
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._step()
+        finally:
+            self.feed.close()
+        self._keep()
+        self._put(Bundle(last=True))
+
+    def _step(self) -> None:
+        """One slice, or a short wait."""
+        self.counts.beat_s = self._clock.monotonic()
+        while not self._commands.empty():
+            self._commands.get()()
+        slice_ = self.feed.next()
+        if slice_ is not None:
+            begun = self._clock.monotonic()
+            self._tell(self.watch.take(slice_))
+            self.counts.slices += 1
+            self.counts.busy_s += self._clock.monotonic() - begun
+            self._quiet_s = None if slice_.batches else self._quiet_s
+        else:
+            self._rest()
+        if self._clock.monotonic() - self._kept_s >= self._every_s:
+            self._keep()
+
+    def _rest(self) -> None:
+        """Nothing is new anywhere."""
+        now_s = self._clock.monotonic()
+        self.counts.idle_s = now_s
+        self._quiet_s = now_s if self._quiet_s is None else self._quiet_s
+        if self.feed.ended and not self._finished:
+            self._tell(self.watch.finish())
+            self._finished = True
+            self._keep()
+        if self.watch.waiting and (self._finished or now_s - self._quiet_s > PATIENCE_S):
+            self._tell(self.watch.hurry())
+        self._wake.wait(IDLE_S)
+        self._wake.clear()
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if action.id > self.watch.last_action:
+                self._tell(self.watch.act(action))
+                self._kept = None
+
+    def _change_rules(self, rules: RuleSet) -> bool:
+        if rules.hash == self.watch.rules.hash:
+            return False
+        self._keep()
+        before = wanted_kinds(self.watch.rules.plans)
+        records = self.watch.change_rules(rules, self.feed.promises())
+        if wanted_kinds(rules.plans) != before:
+            self.feed.want(wanted_kinds(rules.plans), rules.lists)
+        _LOG.warning("the rules have changed: rules start without a past, open incidents are kept")
+        self._tell(records)
+        self._kept = None
+        self._keep()
+        return True
+
+    def _tell(self, records: Sequence[ChangeRecord]) -> None:
+        if records:
+            for record in records:
+                name = record.change.reason.value
+                self.counts.changes[name] = self.counts.changes.get(name, 0) + 1
+            self._put(Bundle(records))
+
+    def _keep(self) -> None:
+        """A checkpoint for the writer, if there is anything new in it."""
+        begun = self._clock.monotonic()
+        self._kept_s = begun
+        state = (self.watch.events, self.watch.last_action)
+        if state == self._kept or self._giving_up.is_set():
+            return
+        self._put(Bundle(checkpoint=self.watch.checkpoint(self.feed.texts, self._asmap)))
+        self._kept = state
+        self.counts.checkpoints += 1
+        self.counts.checkpoint_s = self._clock.monotonic() - begun
+
+    def _put(self, bundle: Bundle) -> None:
+        """Hand over; when there is no room, wait for it, so that events stay in their files."""
+        try:
+            self._out.put_nowait(bundle)
+        except queue.Full:
+            self.counts.full += 1
+        else:
+            return
+        begun = self._clock.monotonic()
+        while not self._giving_up.is_set():
+            self.counts.beat_s = self._clock.monotonic()
+            try:
+                self._out.put(bundle, timeout=FULL_S)
+                break
+            except queue.Full:
+                continue
+        self.counts.full_s += self._clock.monotonic() - begun

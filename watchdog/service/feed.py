@@ -1,0 +1,250 @@
+"""The sources of a running service as one stream of slices: followed, kept open, opened again after an error.
+
+A live source that has nothing to say holds the others up, since panes wait for every source. So silence is turned
+into a promise: what is written to a followed file before a poll is given out at the next poll at the latest, hence an
+event that comes later than two polls without news happened after the first of them. Promises are counted from the
+source's own last watermark by monotonic time, so a step of the machine's clock moves nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.errors import SourceError, WatchdogError
+from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
+from watchdog.core.text import printable
+from watchdog.service.pace import Clock
+from watchdog.sources.syntax import open_sources, split_source
+
+START_NS = 0  # the engine's own watermark of a source that has said nothing
+STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
+WRITE_DELAY_NS: Mapping[str, int] = {
+    "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
+    "log": 250_000_000,  # debug.log is written line by line
+    "snapshots": 5_000_000_000,  # a round is complete 2 s after its last answer, and takes a second or two itself
+    "events": 2_000_000_000,  # `watchdog record` writes what a poll gave
+}
+"""How long after its event time something may still be on its way into the file, or be held back by the source."""
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+DOWN_S = 30.0  # a source that fails for longer does not hold the others up
+GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
+_LOG = logging.getLogger("watchdog.sources")
+
+
+@dataclass(slots=True)
+class Channel:
+    """One source as the feed sees it.
+
+    mark_ns: the watermark promised to the engine. told_ns, told_s: the source's own last watermark and when, by
+    monotonic time, it came. quiet_s: start of the last poll without news. error: why it is down, empty when it works.
+    """
+
+    name: str
+    text: str
+    source: Source | None = None
+    mark_ns: int = START_NS
+    told_ns: int | None = None
+    told_s: float = 0.0
+    quiet_s: float | None = None
+    position: Mapping[str, object] | None = None
+    ended: bool = False
+    error: str = ""
+    failures: int = 0
+    down_s: float = 0.0
+    retry_s: float = 0.0
+    errors: int = 0  # since the start of the service
+
+
+@dataclass(slots=True)
+class Feed:
+    """Slices of all sources, from the one that is furthest behind in event time; belongs to the engine's thread."""
+
+    texts: Sequence[str]
+    options: SourceOptions
+    clock: Clock
+    channels: list[Channel] = field(default_factory=list)
+    _idle: set[int] = field(default_factory=set)
+
+    def open(self, positions: Mapping[str, Mapping[str, object]]) -> None:
+        """Open every source at its position. One that cannot be opened now is tried again later.
+
+        SourceError: a recording cannot be opened (its parts are not known then), or two sources have one name.
+        """
+        self.channels = []
+        for text in self.texts:
+            if split_source(text)[0] == "recording":
+                found = open_sources([text], replace(self.options, follow=False, position=positions))
+                self.channels += [Channel(one.name, text, one, position=positions.get(one.name)) for one in found]
+                continue
+            channel = Channel(text, text, position=positions.get(text))
+            self.channels.append(channel)
+            self._reopen(channel)
+        names = [channel.name for channel in self.channels]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            self.close()
+            raise SourceError(f"source {twice!r} is given twice")
+        for channel in self.channels:
+            self._note_end(channel)
+
+    def close(self) -> None:
+        """Close all sources."""
+        for channel in self.channels:
+            if channel.source is not None:
+                channel.source.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all sources."""
+        return [channel.name for channel in self.channels]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will ever come any more."""
+        return all(channel.ended for channel in self.channels)
+
+    def promises(self) -> list[Slice]:
+        """What was promised so far, for an engine that was not told: a slice without events for each source."""
+        return [
+            Slice(channel.name, (), channel.mark_ns, channel.position or {})
+            for channel in self.channels
+            if channel.mark_ns > START_NS
+        ]
+
+    def want(self, kinds: frozenset[str], lists: Mapping[str, tuple[str, ...]]) -> None:
+        """Read other kinds from here on: every live source is opened again at its position."""
+        self.options = replace(self.options, wanted=kinds, lists=lists)
+        for channel in self.channels:
+            if channel.source is not None and not channel.ended:
+                channel.source.close()
+                channel.source = None
+                channel.retry_s = 0.0
+
+    def next(self) -> Slice | None:
+        """The next slice; None when no source has anything now. Never waits."""
+        while True:
+            ready = [at for at, channel in enumerate(self.channels) if not channel.ended and at not in self._idle]
+            if not ready:
+                self._idle.clear()
+                return None
+            chosen = min(ready, key=lambda at: (self.channels[at].mark_ns, at))
+            channel = self.channels[chosen]
+            slice_ = self._poll(channel)
+            if slice_ is not None and slice_.batches:
+                self._idle.clear()
+            else:
+                self._idle.add(chosen)
+            if slice_ is not None:
+                return slice_
+
+    def _poll(self, channel: Channel) -> Slice | None:
+        """A slice, a promise, or None."""
+        now_s = self.clock.monotonic()
+        if channel.source is None and (now_s < channel.retry_s or not self._reopen(channel)):
+            return self._passed_over(channel, now_s)
+        source = channel.source
+        assert source is not None
+        try:
+            found = source.poll()
+        except (WatchdogError, OSError) as error:
+            self._fail(channel, error, now_s)
+            return None
+        if found is None:
+            self._note_end(channel)
+            promise = None if channel.ended else self._silence(channel, now_s)
+            channel.quiet_s = now_s
+            return promise
+        channel.error, channel.failures = "", 0
+        channel.told_ns, channel.told_s, channel.quiet_s = found.until_ns, now_s, None
+        channel.mark_ns = max(channel.mark_ns, found.until_ns)
+        channel.position = found.position
+        self._note_end(channel)
+        return found
+
+    def _note_end(self, channel: Channel) -> None:
+        if channel.source is not None and channel.source.ended and not channel.ended:
+            channel.ended, channel.mark_ns = True, END_OF_TIME_NS
+            _LOG.info("source %s: read to its end", printable(channel.name))
+
+    def _silence(self, channel: Channel, now_s: float) -> Slice | None:
+        """What two polls without news say of the time between."""
+        if channel.quiet_s is None:
+            return None
+        if channel.told_ns is None:  # it has not spoken yet: whatever comes is newer than what the others have given
+            promised = self._others(channel)
+            channel.told_ns, channel.told_s = promised, now_s
+        else:
+            delay_ns = WRITE_DELAY_NS.get(split_source(channel.text)[0], 0)
+            promised = channel.told_ns + int((channel.quiet_s - channel.told_s) * 1e9) - delay_ns
+        return self._promise(channel, promised) if promised and promised - channel.mark_ns >= STEP_NS else None
+
+    def _others(self, channel: Channel) -> int | None:
+        """The least that sources which do speak have promised; None without any."""
+        marks = [
+            one.mark_ns for one in self.channels if one is not channel and one.mark_ns > START_NS and not one.ended
+        ]
+        return min(marks, default=None)
+
+    def _promise(self, channel: Channel, until_ns: int, batches: tuple[Batch, ...] = ()) -> Slice:
+        channel.mark_ns = until_ns
+        return Slice(channel.name, batches, until_ns, channel.position or {})
+
+    def _passed_over(self, channel: Channel, now_s: float) -> Slice | None:
+        """A source that has been down for long does not hold the others up: the time that they have is a gap of it."""
+        others = self._others(channel)
+        if others is None or now_s - channel.down_s < DOWN_S or others - channel.mark_ns < GAP_STEP_NS:
+            return None
+        batches = () if channel.mark_ns == START_NS else (self._gap(channel, channel.mark_ns, others),)
+        return self._promise(channel, others, batches)
+
+    def _gap(self, channel: Channel, from_ns: int, to_ns: int) -> Batch:
+        columns: dict[str, Column] = {
+            "time_ns": np.array([from_ns], np.int64),
+            "from_ns": np.array([from_ns], np.int64),
+            "to_ns": np.array([to_ns], np.int64),
+            "lost": np.zeros(1, np.uint64),
+            "reason": Strings.of(["source-error"]),
+        }
+        return Batch("source:gap", self.options.node, channel.name, columns)
+
+    def _fail(self, channel: Channel, error: Exception, now_s: float) -> None:
+        """Close it and try again later, each time after a longer wait."""
+        if channel.source is not None:
+            channel.source.close()
+            channel.source = None
+        if not channel.error:
+            channel.down_s = now_s
+        text = printable(error.in_one_line() if isinstance(error, WatchdogError) else str(error))
+        if text != channel.error:
+            _LOG.warning("source %s: %s; it will be tried again", printable(channel.name), text)
+        wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)
+        channel.error, channel.retry_s = text, now_s + wait_s
+        channel.failures = min(channel.failures + 1, 16)
+        channel.errors += 1
+
+    def _reopen(self, channel: Channel) -> bool:
+        """Open it at its position; False when that failed."""
+        positions = {channel.name: channel.position} if channel.position is not None else None
+        try:
+            found = open_sources([channel.text], replace(self.options, position=positions))
+        except (WatchdogError, OSError) as error:
+            self._fail(channel, error, self.clock.monotonic())
+            return False
+        for source in found:  # a recording is several
+            if source.name == channel.name:
+                channel.source = source
+            else:
+                source.close()
+        if channel.source is None:
+            self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
+            return False
+        channel.quiet_s = None
+        if channel.error:
+            _LOG.info("source %s: open again", printable(channel.name))
+            channel.error = ""
+        return True

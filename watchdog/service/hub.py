@@ -1,0 +1,98 @@
+"""Announcements to those who watch live: each has a bounded queue; who is too slow is let go, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+
+from watchdog.service.view import Announcement
+
+MOST_WATCHERS = 64
+
+
+class Watcher:
+    """One who watches; a `Subscription`."""
+
+    def __init__(self, hub: Hub, limit: int) -> None:
+        self._hub, self._limit = hub, limit
+        self._waiting: deque[Announcement] = deque()
+        self._news = asyncio.Event()
+        self._dropped = False
+
+    async def next(self, timeout_s: float) -> Announcement | None:
+        """The next announcement; None when none came in time or when dropped."""
+        if not self._waiting and not self._dropped:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+            except TimeoutError:
+                return None
+        return None if self._dropped or not self._waiting else self._waiting.popleft()
+
+    @property
+    def dropped(self) -> bool:
+        """Whether it gets nothing any more."""
+        return self._dropped
+
+    def close(self) -> None:
+        """Give the place back."""
+        self._hub.leave(self)
+
+    def give(self, announcement: Announcement) -> bool:
+        """Queue it; False when the queue is full: then the watcher is dropped."""
+        if len(self._waiting) >= self._limit:
+            self.drop()
+            return False
+        self._waiting.append(announcement)
+        self._news.set()
+        return True
+
+    def drop(self) -> None:
+        """Let it go."""
+        self._dropped = True
+        self._waiting.clear()
+        self._news.set()
+
+
+class Hub:
+    """All watchers; belongs to the event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._watchers: set[Watcher] = set()
+        self.announced = 0
+        self.dropped = 0
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    def join(self) -> Watcher | None:
+        """Watch from now on; None when as many watch as may."""
+        if len(self._watchers) >= MOST_WATCHERS:
+            return None
+        watcher = Watcher(self, self._limit)
+        self._watchers.add(watcher)
+        return watcher
+
+    def leave(self, watcher: Watcher) -> None:
+        """It watches no more; a second call does nothing."""
+        self._watchers.discard(watcher)
+
+    def announce(self, event: str, data: Mapping[str, object]) -> None:
+        """Tell all; those whose queue is full are let go."""
+        self.announced += 1
+        announcement = Announcement(self.announced, event, data)
+        for watcher in list(self._watchers):
+            if not watcher.give(announcement):
+                self.dropped += 1
+                self.leave(watcher)
+
+    def close(self) -> None:
+        """The service ends: streams end too."""
+        for watcher in list(self._watchers):
+            watcher.drop()
+            self.leave(watcher)

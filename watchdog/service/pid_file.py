@@ -1,0 +1,105 @@
+"""The service's place on disk: its process id, locked while it lives, and the answer to the last reload."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from watchdog.core.errors import StateError
+from watchdog.service.whole_file import write_whole
+
+PID_FILE, ANSWER_FILE = "watchdog.pid", "watchdog.reload"
+ANSWER_S = 30.0
+LOOK_S = 0.05
+
+
+class ReloadAnswer(msgspec.Struct, frozen=True):
+    """What came of a reload. number: of this process, from 1. text: why it changed nothing, or what it changed."""
+
+    pid: int
+    number: int
+    ok: bool
+    text: str
+
+
+class PidFile:
+    """A file with our process id and a lock on it; the system gives the lock back however we end."""
+
+    def __init__(self, folder: Path) -> None:
+        """StateError when another service holds it, or it cannot be made."""
+        self.path = folder / PID_FILE
+        self._descriptor = _opened(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise StateError(f"'{self.path}': another watchdog service runs with this checkpoint folder") from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def answer(self, number: int, *, ok: bool, text: str) -> None:
+        """Leave the answer to a reload for the command that asked."""
+        body = msgspec.json.encode(ReloadAnswer(os.getpid(), number, ok, text))
+        write_whole(self.path.with_name(ANSWER_FILE), body)
+
+    def release(self) -> None:
+        """Give it back; the file stays, empty."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def running(folder: Path) -> int | None:
+    """The process id of the service that runs with this folder, None when none does."""
+    try:
+        descriptor = os.open(folder / PID_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"'{folder / PID_FILE}': {(error.strerror or 'cannot be read').lower()}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        found = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        return int(found) if found.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def ask_reload(folder: Path, *, wait_s: float = ANSWER_S, pause: Callable[[float], None] = time.sleep) -> ReloadAnswer:
+    """Ask the running service to reload and wait for its answer. StateError: none runs, or none answers."""
+    pid = running(folder)
+    if pid is None:
+        raise StateError(f"no watchdog service runs with '{folder}'")
+    before = _last_answer(folder)
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except (ProcessLookupError, PermissionError) as error:
+        raise StateError(f"service {pid}: {(error.strerror or 'cannot be asked').lower()}") from None
+    for _ in range(max(1, int(wait_s / LOOK_S))):
+        pause(LOOK_S)
+        answer = _last_answer(folder)
+        if answer is not None and answer != before and answer.pid == pid:
+            return answer
+    raise StateError(f"service {pid} has not answered within {wait_s:g} s; see its log")
+
+
+def _last_answer(folder: Path) -> ReloadAnswer | None:
+    try:
+        return msgspec.json.decode((folder / ANSWER_FILE).read_bytes(), type=ReloadAnswer)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _opened(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        raise StateError(f"'{path}': {(error.strerror or 'cannot be opened').lower()}") from None

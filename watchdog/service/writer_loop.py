@@ -1,0 +1,170 @@
+"""The writer's thread: changes and their notices into the database, checkpoints behind them, nothing ever skipped.
+
+A database that does not take it is tried again for as long as the service runs: changes wait here, then in the queue,
+then as events in the files. A checkpoint is written only when every change before it is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from alerts.notice import ChangeRecord, Notice
+from alerts.routing import Receiver, notices
+from watchdog.core.errors import StateError
+from watchdog.service.checkpoint import Checkpoint, write_checkpoint
+from watchdog.service.engine_loop import Bundle
+from watchdog.service.pace import Clock
+
+MOST_RECORDS = 500  # in one transaction
+IDLE_S = 1.0  # between two beats without work
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 15.0
+_LOG = logging.getLogger("watchdog.writer")
+
+
+class Recorder(Protocol):
+    """What stores changes; `alerts.store.writer.IncidentWriter` is one."""
+
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> int:
+        """Store all of it in one transaction; how many changes were new."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Who is told, and how an incident is reached; replaced as a whole by a reload."""
+
+    receivers: Sequence[Receiver]
+    url_of: Callable[[str], str]
+
+
+@dataclass(slots=True)
+class WriterCounts:
+    """What the writer's thread counts of itself; written there, read anywhere. error: why it waits, empty when not."""
+
+    beat_s: float = 0.0
+    records: int = 0
+    fresh: int = 0
+    notices: int = 0
+    failures: int = 0
+    busy_s: float = 0.0
+    checkpoint_failures: int = 0
+    error: str = ""
+    checkpoint_error: str = ""
+
+
+class WriterLoop:
+    """One thread between the engine's queue and the database; ends after the engine's last bundle.
+
+    stored: told of changes once they are in the database, from this thread.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        bundles: queue.Queue[Bundle],
+        routes: Routes,
+        checkpoint: Path,
+        clock: Clock,
+        wall_ns: Callable[[], int],
+        stored: Callable[[Sequence[ChangeRecord]], None],
+    ) -> None:
+        self.routes, self.counts = routes, WriterCounts()
+        self._recorder, self._bundles, self._checkpoint = recorder, bundles, checkpoint
+        self._clock, self._wall_ns, self._stored = clock, wall_ns, stored
+        self._giving_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self.counts.beat_s = self._clock.monotonic()
+        self._thread.start()
+
+    def give_up(self) -> None:
+        """End even when the database takes nothing: what is not stored is made again after a restart."""
+        self._giving_up.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread has ended in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        last = False
+        while not last and not self._giving_up.is_set():
+            self.counts.beat_s = self._clock.monotonic()
+            try:
+                bundle = self._bundles.get(timeout=IDLE_S)
+            except queue.Empty:
+                continue
+            records = list(bundle.records)
+            while bundle.checkpoint is None and not bundle.last and len(records) < MOST_RECORDS:
+                try:
+                    bundle = self._bundles.get_nowait()
+                except queue.Empty:
+                    break
+                records += bundle.records
+            if self._store(records) and bundle.checkpoint is not None:
+                self._keep(bundle.checkpoint)
+            last = bundle.last
+
+    def _store(self, records: Sequence[ChangeRecord]) -> bool:
+        """Store until it works; False when given up."""
+        if not records:
+            return not self._giving_up.is_set()
+        routes = self.routes
+        told = [
+            notice for record in records for notice in notices(record, routes.receivers, routes.url_of, self._wall_ns())
+        ]
+        wait_s = FIRST_RETRY_S
+        while not self._giving_up.is_set():
+            begun = self.counts.beat_s = self._clock.monotonic()
+            try:
+                fresh = self._recorder.record(records, told)
+            except StateError as error:
+                self._failed(str(error))
+                self._giving_up.wait(wait_s)
+                wait_s = min(wait_s * 2, LAST_RETRY_S)
+                continue
+            self.counts.busy_s += self._clock.monotonic() - begun
+            self._succeeded(records, fresh, len(told))
+            return True
+        return False
+
+    def _failed(self, text: str) -> None:
+        self.counts.failures += 1
+        if text != self.counts.error:
+            _LOG.error("%s; changes wait, and it is tried again", text)
+        self.counts.error = text
+
+    def _succeeded(self, records: Sequence[ChangeRecord], fresh: int, told: int) -> None:
+        if self.counts.error:
+            _LOG.info("the database takes changes again")
+            self.counts.error = ""
+        self.counts.records += len(records)
+        self.counts.fresh += fresh
+        self.counts.notices += told
+        self._stored(records)
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        """Write the state; a disk that refuses costs the time of going on, not the events."""
+        try:
+            write_checkpoint(self._checkpoint, checkpoint)
+        except OSError as error:
+            self.counts.checkpoint_failures += 1
+            text = f"checkpoint '{self._checkpoint}': {(error.strerror or 'cannot be written').lower()}"
+            if text != self.counts.checkpoint_error:
+                _LOG.error("%s; the last one is kept", text)
+            self.counts.checkpoint_error = text
+        else:
+            self.counts.checkpoint_error = ""
