@@ -1,0 +1,232 @@
+"""For delivery's tests: a programmable receiver on 127.0.0.1, an outbox in memory, and time that tests move."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from alerts.delivery.lane import Lane
+from alerts.delivery.ports import Fate, Outcome
+from alerts.delivery.schedule import HORIZON_NS
+from alerts.delivery.sender import Sender
+from alerts.notice import Notice
+from alerts.routing import Receiver
+
+START_NS = 1_780_000_000_000_000_000
+SECRET = "whsec_" + "A" * 43 + "="
+Reply = Callable[[web.Request, "Seen"], Awaitable[web.StreamResponse]]
+
+
+def notice(number: int, incident: str = "i1", receiver: str = "ops", **body: object) -> Notice:
+    """The `number`-th notice."""
+    return Notice(
+        f"msg_{number:032x}", receiver, incident, "incident.opened", "high", START_NS, {"id": incident, **body}
+    )
+
+
+def receiver_at(url: str, **other: Any) -> Receiver:
+    """A receiver on this machine without a limit of rate. `other` replaces fields: any of Receiver's types."""
+    plain: dict[str, Any] = {"name": "ops", "secrets": (SECRET,), "rate_per_minute": 0, "allow_private": True}
+    return Receiver(url=url, **(plain | other))
+
+
+@dataclass
+class Seen:
+    """One request as it arrived."""
+
+    id: str
+    body: bytes
+    headers: dict[str, str]
+    number: int
+
+
+@dataclass
+class Target:
+    """A receiver's side: what arrived, and what it answers (`status`, or all of it with `reply`)."""
+
+    url: str = ""
+    status: int = 204
+    reply: Reply | None = None
+    seen: list[Seen] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    connections: set[object] = field(default_factory=set)
+
+    def ids(self) -> list[str]:
+        """The ids in the order of arrival."""
+        return [one.id for one in self.seen]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Note the request and answer."""
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        one = Seen(headers.get("webhook-id", ""), body, headers, len(self.seen))
+        self.seen.append(one)
+        if request.transport is not None:
+            self.connections.add(request.transport.get_extra_info("peername"))
+        response = await self.reply(request, one) if self.reply else web.Response(status=self.status)
+        if 200 <= response.status < 300:
+            self.accepted.append(one.id)
+        return response
+
+
+@asynccontextmanager
+async def target(status: int = 204, reply: Reply | None = None) -> AsyncIterator[Target]:
+    """A running receiver."""
+    made = Target(status=status, reply=reply)
+    app = web.Application()
+    app.router.add_post("/{rest:.*}", made.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class _Row:
+    notice: Notice
+    attempts: int = 0
+    fate: Fate = Fate.RETRY
+    next_ns: int = 0
+    error: str = ""
+
+
+class MemoryOutbox:
+    """The simplest outbox that keeps the promises of `OutboxLike`; `broken` makes it fail like a full disk."""
+
+    def __init__(self, *notices: Notice) -> None:
+        self.rows = {one.id: _Row(one) for one in notices}
+        self.broken = False
+        self.transactions = 0
+        self._lock = threading.Lock()
+
+    def add(self, *notices: Notice) -> None:
+        """New notices, due at once."""
+        with self._lock:
+            self.rows |= {one.id: _Row(one) for one in notices}
+
+    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[_Row]:
+        """As the port says, with later notices of the incidents."""
+        found, blocked = [], set()
+        with self._lock:
+            self._check()
+            for row in self.rows.values():
+                if row.notice.receiver != receiver or row.fate is not Fate.RETRY:
+                    continue
+                if row.notice.incident_id in blocked or now_ns < row.next_ns <= now_ns + HORIZON_NS:
+                    blocked.add(row.notice.incident_id)
+                else:
+                    found.append(row)
+        return found[:limit]
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store outcomes; a notice that is settled for good must not be settled again."""
+        with self._lock:
+            self._check()
+            self.transactions += 1
+            for one in outcomes:
+                row = self.rows[one.id]
+                assert row.fate is Fate.RETRY, f"{one.id} is settled already"
+                row.attempts += 1
+                row.fate, row.error, row.next_ns = one.fate, one.error, one.retry_at_ns or 0
+
+    def fates(self) -> list[str]:
+        """The fate of each notice."""
+        with self._lock:
+            return [row.fate.value for row in self.rows.values()]
+
+    def _check(self) -> None:
+        if self.broken:
+            raise OSError(28, "No space left on device")
+
+
+class VirtualClock:
+    """Time that stands still until `advance`; `step_wall` moves the wall clock alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.wall = START_NS
+        self.sender: Sender | None = None
+        self._sleepers: dict[asyncio.Future[None], float] = {}
+
+    def wall_ns(self) -> int:
+        """Virtual unix time."""
+        return self.wall
+
+    def monotonic(self) -> float:
+        """Virtual seconds."""
+        return self.now
+
+    def step_wall(self, seconds: float) -> None:
+        """The wall clock is set anew."""
+        self.wall += int(seconds * 1e9)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """As the port says, in virtual time."""
+        sleeper = asyncio.get_running_loop().create_future()
+        self._sleepers[sleeper] = self.now + seconds
+        waiting = asyncio.create_task(event.wait())
+        try:
+            await asyncio.wait((sleeper, waiting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._sleepers[sleeper]
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        return event.is_set()
+
+    async def advance(self, seconds: float, step: float = 5.0) -> None:
+        """Let virtual time pass in steps; between them everything that can happen does."""
+        end = self.now + seconds
+        while self.now < end:
+            await self.calm()
+            passed = min(step, end - self.now)
+            self.now += passed
+            self.wall += int(passed * 1e9)
+            for sleeper, due in self._sleepers.items():
+                if due <= self.now and not sleeper.done():
+                    sleeper.set_result(None)
+        await self.calm()
+
+    async def calm(self) -> None:
+        """Wait (in real time) until no attempt is under way and everything is stored."""
+        for _ in range(3):
+            await asyncio.sleep(0.0005)
+            while self._busy():  # noqa: ASYNC110 (real sockets: there is no event for "nothing more is coming")
+                await asyncio.sleep(0.0005)
+
+    def _busy(self) -> bool:
+        if self.sender is None or self.sender._ledger is None:
+            return False
+        lanes: list[Lane] = list(self.sender._lanes.values())
+        return any(lane._under_way for lane in lanes) or (self.sender.unstored > 0 and not self.sender._ledger._failing)
+
+
+@asynccontextmanager
+async def running(sender: Sender, clock: VirtualClock | None = None) -> AsyncIterator[asyncio.Event]:
+    """The sender at work; a failure of its own fails the test."""
+    if clock is not None:
+        clock.sender = sender
+    stop = asyncio.Event()
+    task = asyncio.create_task(sender.run(stop))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 10)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait in real time for something that other tasks do; AssertionError when it does not come."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 (conditions are plain values of the test)
+            await asyncio.sleep(0.002)

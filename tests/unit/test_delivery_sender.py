@@ -1,0 +1,395 @@
+"""Delivery against real receivers on 127.0.0.1, with virtual time where time matters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pytest
+from aiohttp import web
+
+from alerts.delivery.schedule import ALONE_ATTEMPTS, MAX_ATTEMPTS, REFUSED_ATTEMPTS
+from alerts.delivery.sender import HeartbeatPlan, Sender
+from alerts.delivery.signature import secret_key, verify
+from tests.support.delivery import (
+    SECRET,
+    MemoryOutbox,
+    Seen,
+    Target,
+    VirtualClock,
+    notice,
+    receiver_at,
+    running,
+    target,
+    until,
+)
+
+HOUR = 3600.0
+
+
+def test_a_notice_arrives_once_and_signed() -> None:
+    async def story() -> None:
+        outbox = MemoryOutbox(notice(1))
+        async with target() as there, running(Sender(outbox, [receiver_at(there.url)])):
+            await until(lambda: outbox.fates() == ["sent"])
+        (seen,) = there.seen
+        verify([secret_key(SECRET)], seen.headers, seen.body, time.time())
+        assert seen.headers["content-type"] == "application/json"
+        assert json.loads(seen.body) == {
+            "type": "incident.opened",
+            "timestamp": "2026-05-28T20:26:40.000000Z",
+            "data": {"id": "i1"},
+        }
+
+    asyncio.run(story())
+
+
+def test_retries_carry_the_same_id_and_the_same_bytes_until_accepted() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1))
+        async with target(500) as there:
+            sender = Sender(outbox, [receiver_at(there.url)], clock)
+            async with running(sender, clock):
+                await clock.advance(10 * 60)
+                there.status = 200
+                await clock.advance(6 * 60)
+        assert len(there.seen) > 4
+        assert {(one.id, one.body) for one in there.seen} == {(notice(1).id, there.seen[0].body)}
+        assert there.accepted == [notice(1).id]
+        assert outbox.fates() == ["sent"]
+
+    asyncio.run(story())
+
+
+def test_a_receiver_down_for_an_hour_loses_nothing_and_is_not_hammered() -> None:
+    async def story() -> None:
+        notices = [notice(number, f"i{number % 40}") for number in range(200)]
+        clock, outbox = VirtualClock(), MemoryOutbox(*notices)
+        async with (
+            target(503) as there,
+            running(sender := Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(HOUR)
+            attempts = len(there.seen)
+            there.status = 200
+            await clock.advance(6 * 60)
+        assert sorted(there.accepted) == sorted(one.id for one in notices)
+        assert attempts < 40, "at most one attempt in five minutes once the breaker is open"
+        assert in_order(there, notices)
+        assert sender.status()[0].counts.outages == 1
+
+    asyncio.run(story())
+
+
+def in_order(there: Target, notices: Sequence[object]) -> bool:
+    """Whether each incident's notices were accepted in the order of their making (ids rise)."""
+    incidents = defaultdict(list)
+    for seen in there.seen:
+        if seen.id in there.accepted:
+            incidents[json.loads(seen.body)["data"]["id"]].append(seen.id)
+    return all(ids == sorted(ids) for ids in incidents.values()) and bool(notices)
+
+
+def test_order_is_kept_within_an_incident_and_others_go_on() -> None:
+    async def story() -> None:
+        notices = [notice(number, f"i{number % 3}") for number in range(30)]
+        clock, outbox = VirtualClock(), MemoryOutbox(*notices)
+        refused = {notices[3].id: 2}
+
+        async def reply(_: web.Request, seen: Seen) -> web.Response:
+            left = refused[seen.id] = refused.get(seen.id, 0) - 1
+            return web.Response(status=500 if left >= 0 else 200)
+
+        async with (
+            target(reply=reply) as there,
+            running(Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(2)
+            assert len(there.accepted) == 21, "the other two incidents, and the first notice of the failing one"
+            await clock.advance(60)
+        assert len(there.accepted) == 30
+        assert in_order(there, notices)
+
+    asyncio.run(story())
+
+
+def test_retry_after_is_honoured_for_the_whole_receiver() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1, "i1"))
+        busy = True
+
+        async def reply(_: web.Request, __: Seen) -> web.Response:
+            return web.Response(status=429, headers={"Retry-After": "120"}) if busy else web.Response()
+
+        async with (
+            target(reply=reply) as there,
+            running(sender := Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(2, step=1)
+            busy = False
+            outbox.add(notice(2, "i2"))
+            await sender.poke()
+            await clock.advance(110, step=1)
+            assert len(there.seen) == 1, "nothing goes out before the time that was asked for"
+            await clock.advance(30, step=1)
+        assert sorted(there.accepted) == [notice(1).id, notice(2).id]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(413, REFUSED_ATTEMPTS), (422, REFUSED_ATTEMPTS)])
+def test_a_refused_notice_becomes_a_dead_letter_and_lets_the_next_go(status: int, attempts: int) -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1), notice(2))
+
+        async def reply(_: web.Request, seen: Seen) -> web.Response:
+            return web.Response(status=status if seen.id == notice(1).id else 200, text="too\nlarge \x1b[31m")
+
+        async with (
+            target(reply=reply) as there,
+            running(Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(120)
+        assert there.ids().count(notice(1).id) == attempts
+        assert outbox.fates() == ["dead", "sent"]
+        assert outbox.rows[notice(1).id].error == f"answered {status}: too large \\x1b[31m"
+
+    asyncio.run(story())
+
+
+def test_a_notice_that_alone_fails_is_given_up_within_the_hour() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1, "bad"))
+        numbers = itertools.count(2)
+
+        async def reply(_: web.Request, seen: Seen) -> web.Response:
+            return web.Response(status=500 if seen.id == notice(1).id else 200)
+
+        async with (
+            target(reply=reply) as there,
+            running(sender := Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            for _ in range(70):
+                outbox.add(notice(next(numbers), "good"))
+                await sender.poke()
+                await clock.advance(60)
+        assert there.ids().count(notice(1).id) == ALONE_ATTEMPTS
+        assert outbox.fates()[0] == "dead"
+
+    asyncio.run(story())
+
+
+def test_a_dead_receiver_makes_dead_letters_after_three_days() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1))
+        async with (
+            target(500) as there,
+            running(Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(70 * HOUR, step=300)
+            assert outbox.fates() == ["retry"]
+            outbox.rows[notice(1).id].attempts = MAX_ATTEMPTS - 1
+            await clock.advance(700)
+        assert outbox.fates() == ["dead"]
+        assert len(there.seen) < MAX_ATTEMPTS
+
+    asyncio.run(story())
+
+
+def test_a_gone_receiver_is_left_alone_until_a_reload_and_loses_nothing() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(*(notice(number, f"i{number}") for number in range(40)))
+        async with (
+            target(410) as there,
+            running(sender := Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(HOUR)
+            assert len(there.seen) <= 16
+            assert sender.status()[0].state == "gone"
+            there.status = 200
+            sender.configure([receiver_at(there.url)])
+            await clock.advance(60)
+        assert outbox.fates() == ["sent"] * 40
+
+    asyncio.run(story())
+
+
+def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1))
+        async with target() as elsewhere:
+
+            async def reply(_: web.Request, __: Seen) -> web.Response:
+                return web.Response(status=307, headers={"Location": elsewhere.url})
+
+            async with target(reply=reply) as there, running(Sender(outbox, [receiver_at(there.url)], clock), clock):
+                await clock.advance(2)
+        assert elsewhere.seen == []
+        assert outbox.rows[notice(1).id].error.startswith("answered 307: redirects are not followed")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("wall_step", [HOUR, -HOUR])
+def test_a_clock_that_steps_by_an_hour_neither_stalls_nor_floods(wall_step: float) -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(*(notice(number, f"i{number}") for number in range(100)))
+        async with (
+            target(503) as there,
+            running(Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(HOUR / 2)
+            clock.step_wall(wall_step)
+            before = len(there.seen)
+            await clock.advance(HOUR / 2)
+            assert len(there.seen) - before < 12
+            there.status = 200
+            await clock.advance(6 * 60)
+        assert outbox.fates() == ["sent"] * 100
+
+    asyncio.run(story())
+
+
+def test_the_rate_limit_makes_notices_wait_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(*(notice(number, f"i{number}") for number in range(90)))
+        async with (
+            target() as there,
+            running(sender := Sender(outbox, [receiver_at(there.url, rate_per_minute=30)], clock), clock),
+        ):
+            await clock.advance(1, step=1)
+            assert len(there.seen) in range(30, 32)
+            await clock.advance(60, step=1)
+            assert len(there.seen) in range(58, 62)
+            await clock.advance(70, step=1)
+            assert sender.status()[0].counts.rate_waits > 0
+        assert outbox.fates() == ["sent"] * 90
+
+    with caplog.at_level(logging.WARNING, "watchdog.delivery"):
+        asyncio.run(story())
+    told = [record.getMessage() for record in caplog.records if "rate-limit" in record.getMessage()]
+    assert told == ["rate-limit receiver=ops rate_per_minute=30 waiting=90"]
+
+
+def test_a_failing_database_holds_outcomes_back_and_sends_nothing_twice() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(*(notice(number, f"i{number}") for number in range(20)))
+
+        async def reply(_: web.Request, __: Seen) -> web.Response:
+            outbox.broken = True
+            return web.Response()
+
+        async with (
+            target(reply=reply) as there,
+            running(sender := Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(30)
+            assert len(there.seen) == 20
+            assert sender.unstored > 0
+            outbox.broken = False
+            await clock.advance(5)
+        assert sorted(there.ids()) == sorted(outbox.rows)
+        assert outbox.fates() == ["sent"] * 20
+
+    asyncio.run(story())
+
+
+def test_log_lines_hold_no_secret_and_no_url(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(notice(1))
+        async with target(500) as there:
+            url = there.url.replace("http://", "http://user:hunter2@") + "/T0KEN"
+            asked = receiver_at(url, headers={"Authorization": "Bearer letmein"})
+            sender = Sender(outbox, [asked, receiver_at("http://127.0.0.1:1/T0KEN", name="x")], clock)
+            async with running(sender, clock):
+                outbox.add(notice(2, "i2", "x"))
+                await clock.advance(600)
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(story())
+    text = caplog.text
+    assert "delivery receiver=ops id=msg_" in text
+    assert "cannot connect: Connection refused" in text or "Connect call failed" in text
+    assert not [word for word in ("hunter2", "T0KEN", "letmein", SECRET, "whsec_") if word in text]
+
+
+def test_the_heartbeat_is_signed_regular_and_withheld_when_the_service_is_ill() -> None:
+    async def story() -> None:
+        clock, well = VirtualClock(), True
+        async with target() as there:
+            sender = Sender(
+                MemoryOutbox(),
+                [receiver_at(there.url)],
+                clock,
+                heartbeat=HeartbeatPlan("ops", 60),
+                vitals=lambda: {"lag_s": 1.5} if well else None,
+            )
+            async with running(sender, clock):
+                await clock.advance(5 * 60)
+                await until(lambda: len(there.seen) == 6)
+                clock.step_wall(-HOUR)
+                well = False
+                await clock.advance(5 * 60)
+        assert len(there.seen) in {5, 6}
+        assert len({one.id for one in there.seen}) == len(there.seen)
+        first = json.loads(there.seen[0].body)
+        assert first["type"] == "watchdog.heartbeat"
+        assert first["data"] == {"number": 1, "every_s": 60, "lag_s": 1.5}
+        assert "webhook-signature" in there.seen[0].headers
+
+    asyncio.run(story())
+
+
+def test_receivers_come_and_go_while_it_runs() -> None:
+    async def story() -> None:
+        outbox = MemoryOutbox(notice(1), notice(2, receiver="chat"))
+        async with target() as there, running(sender := Sender(outbox, [])):
+            sender.configure([receiver_at(there.url)])
+            await until(lambda: outbox.fates() == ["sent", "retry"])
+            sender.configure([receiver_at(there.url, name="chat")])
+            await until(lambda: outbox.fates() == ["sent", "sent"])
+            assert [lane.receiver for lane in sender.status()] == ["chat"]
+
+    asyncio.run(story())
+
+
+def test_stopping_ends_soon_though_a_receiver_does_not_answer() -> None:
+    async def story() -> None:
+        outbox = MemoryOutbox(notice(1))
+
+        async def reply(_: web.Request, __: Seen) -> web.Response:
+            await asyncio.sleep(30)
+            return web.Response()
+
+        async with target(reply=reply) as there:
+            async with running(Sender(outbox, [receiver_at(there.url)])):
+                await until(lambda: len(there.seen) == 1)
+                began = time.monotonic()
+            assert time.monotonic() - began < 4
+        assert outbox.fates() == ["retry"], "unknown is not delivered: it goes out again under its id"
+
+    asyncio.run(story())
+
+
+def test_a_fast_receiver_gets_many_a_second_over_few_connections_and_in_batches() -> None:
+    async def story() -> None:
+        count = 1_500
+        notices = [notice(number, f"i{number % 300}") for number in range(count)]
+        outbox = MemoryOutbox(*notices)
+        async with target() as there:
+            began = time.monotonic()
+            async with running(Sender(outbox, [receiver_at(there.url)])):
+                await until(lambda: len(there.accepted) == count, 30)
+                took = time.monotonic() - began
+        assert outbox.fates() == ["sent"] * count
+        assert in_order(there, notices)
+        assert len(there.connections) <= 16
+        assert outbox.transactions < count
+        assert count / took > 150, "half of the gate, which `make bench` holds on a machine at rest"
+
+    asyncio.run(story())

@@ -1,0 +1,108 @@
+"""Where webhooks may go, judged by the address that is connected to."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.delivery.targets import TargetRefusedError, kind_of, refusal, socket_guard, url_fault
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("127.255.255.254", "loopback"),
+        ("::1", "loopback"),
+        ("0.0.0.0", "unspecified"),
+        ("::", "unspecified"),
+        ("10.1.2.3", "private"),
+        ("172.31.255.255", "private"),
+        ("192.168.0.1", "private"),
+        ("100.64.0.1", "private"),
+        ("fd00::1", "private"),
+        ("169.254.169.254", "link-local"),
+        ("fe80::1", "link-local"),
+        ("fe80::1%eth0", "link-local"),
+        ("224.0.0.1", "multicast"),
+        ("ff02::1", "multicast"),
+        ("255.255.255.255", "reserved"),
+        ("198.18.0.1", "reserved"),
+        ("2001:db8::1", "reserved"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("::ffff:10.0.0.1", "private"),
+        ("::ffff:0:169.254.169.254", "link-local"),
+        ("::127.0.0.1", "loopback"),
+        ("64:ff9b::169.254.169.254", "link-local"),
+        ("64:ff9b::a00:1", "private"),
+        ("64:ff9b:1::808:808", "private"),
+        ("2002:7f00:1::", "loopback"),
+        ("2002:a00:1::1", "private"),
+        ("2001::1", "reserved"),
+    ],
+)
+def test_addresses_that_are_not_public_are_refused_by_name(address: str, kind: str) -> None:
+    assert kind_of(ipaddress.ip_address(address)) == kind
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"],
+)
+def test_public_addresses_are_fine(address: str) -> None:
+    assert kind_of(ipaddress.ip_address(address)) is None
+
+
+@given(st.ip_addresses())
+def test_nothing_that_python_calls_private_is_taken_for_public(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    odd = address.is_private or address.is_loopback or address.is_multicast or address.is_link_local
+    mapped = isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None
+    if odd and not mapped:
+        assert kind_of(address) is not None
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", ""])
+def test_what_is_no_plain_address_is_refused(host: str) -> None:
+    assert refusal(host) is not None
+
+
+def test_the_guard_refuses_the_address_that_would_be_connected_to() -> None:
+    info = (socket.AF_INET, socket.SOCK_STREAM, 0, "innocent.example", ("127.0.0.1", 80))
+    with pytest.raises(TargetRefusedError, match=r"127\.0\.0\.1 is loopback; 'allow_private: true' would permit it"):
+        socket_guard(allow_private=False)(info)
+    socket_guard(allow_private=True)(info).close()
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("https://hooks.example.com/T0KEN", None),
+        ("http://8.8.8.8:8080/", None),
+        ("https://[2606:4700::1]/", None),
+        ("ftp://example.com/", "scheme 'ftp'"),
+        ("example.com/hook", "scheme ''"),
+        ("https:///hook", "names no host"),
+        ("https://example.com:99999/", "not a URL"),
+        ("https://example.com:0/", "port 0"),
+        ("http://127.0.0.1/", "loopback"),
+        ("http://[::ffff:10.0.0.1]/", "private"),
+        ("http://2130706433/", "no plain IP address"),
+        ("http://localhost:8080/", "loopback"),
+        ("http://[::1/", "not a URL"),
+    ],
+)
+def test_a_url_is_judged_without_a_network(url: str, fault: str | None) -> None:
+    said = url_fault(url, allow_private=False)
+    assert said is None if fault is None else said is not None and fault in said
+    assert "T0KEN" not in (said or "")
+
+
+def test_private_urls_are_fine_where_allowed() -> None:
+    assert url_fault("http://10.0.0.1/hook", allow_private=True) is None
+    assert url_fault("ftp://10.0.0.1/hook", allow_private=True) is not None
