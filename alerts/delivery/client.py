@@ -117,7 +117,7 @@ def error_text(error: BaseException) -> str:
         return "the name cannot be resolved"
     if isinstance(cause, OSError) and isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {printable(cause.strerror or type(cause).__name__)}"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
         return "the connection was closed without an answer"
     return f"no answer: {type(error).__name__}"
 

@@ -130,4 +130,4 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def _moment(seconds: object) -> str:
-    return rfc3339(int(seconds * 1e9)) if isinstance(seconds, int | float) else NOT_YET
+    return rfc3339(round(seconds * 1e6) * 1_000) if isinstance(seconds, int | float) else NOT_YET
