@@ -213,6 +213,15 @@ class Engine:
             for grouping in self._groupings
         }
 
+    def rule_seconds(self) -> dict[str, float]:
+        """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""
+        return {rule: spent for rules in self._windows for rule, spent in rules.seconds.items()}
+
+    @property
+    def lost(self) -> int:
+        """Events that sources know to be missing."""
+        return self._coverage.lost
+
     def snapshot(self) -> bytes:
         """Everything that is needed to go on exactly, without the plans."""
         return pack(

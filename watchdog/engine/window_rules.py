@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -41,6 +42,7 @@ class WindowRules:
         self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
         self._verdicts = [Verdict(plan) for plan in plans]
+        self.seconds = dict.fromkeys((plan.id for plan in plans), 0.0)  # spent on deciding, by rule
         self._names = [{m.name: measures[m.text].name for m in plan.measures} for plan in plans]
         self._writers = [Findings(plan, place, window.grouping, coverage) for plan in plans]
         self._lookback: Lookback | None = None
@@ -71,13 +73,15 @@ class WindowRules:
         if self._needs_coverage:
             ends = (cells.panes + 1) * self.window.pane_ns
             covered = self._coverage.whole(ends, self._over_ns)
-        for verdict, names, writer in zip(self._verdicts, self._names, self._writers, strict=True):
+        for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
+            begun = time.perf_counter()
             own = replace(cells, values={name: cells.values[inner] for name, inner in names.items()})
             named = verdict.values(own, covered)
             emissions = verdict.decide(own, named)
             if emissions and self._lookback is not None:
                 del named[COVERED]
                 self._found += writer.write(emissions, named, self._lookback)
+            self.seconds[rule] += time.perf_counter() - begun
 
     def next_due(self) -> int:
         """The next pane at which some rule's condition has held for long enough."""

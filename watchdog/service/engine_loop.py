@@ -62,7 +62,7 @@ class EngineLoop:
         self, watch: Watch, feed: Feed, out: queue.Queue[Bundle], clock: Clock, *, every_s: float, asmap: str = ""
     ) -> None:
         self.watch, self.feed, self.counts = watch, feed, EngineCounts()
-        self._out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
+        self.out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
         self._kept: tuple[int, int] | None = None
@@ -192,7 +192,7 @@ class EngineLoop:
     def _put(self, bundle: Bundle) -> None:
         """Hand over; when there is no room, wait for it, so that events stay in their files."""
         try:
-            self._out.put_nowait(bundle)
+            self.out.put_nowait(bundle)
         except queue.Full:
             self.counts.full += 1
         else:
@@ -201,7 +201,7 @@ class EngineLoop:
         while not self._giving_up.is_set():
             self.counts.beat_s = self._clock.monotonic()
             try:
-                self._out.put(bundle, timeout=FULL_S)
+                self.out.put(bundle, timeout=FULL_S)
                 break
             except queue.Full:
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from alerts.book import IncidentBook, IncidentError
@@ -38,6 +39,7 @@ class Watch:
         self.first_event_ns: int | None = None
         self.last_event_ns: int | None = None
         self.last_action = 0
+        self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
         self.refused = 0  # actions that no incident could take
         self._titles = {plan.id: plan.title for plan in rules.plans}
         self._latest_finding_ns = 0
@@ -48,6 +50,7 @@ class Watch:
         for batch in slice_.batches:
             if batch.rows:
                 self.events += batch.rows
+                self.seen[batch.kind, slice_.source] += batch.rows
                 first_ns, last_ns = int(batch.time_ns.min()), int(batch.time_ns.max())
                 self.first_event_ns = min(first_ns, self.first_event_ns or first_ns)
                 self.last_event_ns = max(last_ns, self.last_event_ns or last_ns)

@@ -69,6 +69,7 @@ class WriterLoop:
         recorder: Recorder,
         bundles: queue.Queue[Bundle],
         routes: Routes,
+        *,
         checkpoint: Path,
         clock: Clock,
         wall_ns: Callable[[], int],

@@ -1,0 +1,27 @@
+"""`watchdog reload`: the running service reads rules and receivers again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from watchdog.cli.run import add_config_argument
+from watchdog.service.config import load_config
+from watchdog.service.pid_file import ask_reload
+
+SUMMARY = (
+    "Tell the running service to read its configuration and rules again. All of it comes into force, or nothing. "
+    "Exit code 0 when it did, 1 when something is wrong in it, 2 when no service answers."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `watchdog reload`."""
+    add_config_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, wait, and print the answer."""
+    answer = ask_reload(load_config(args.config).checkpoint.folder)
+    (sys.stdout if answer.ok else sys.stderr).write(f"{answer.text}\n")
+    return 0 if answer.ok else 1

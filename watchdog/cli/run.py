@@ -1,0 +1,78 @@
+"""`watchdog run`: watch a node for good."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+from aiohttp import web
+
+from watchdog.service.config import load_config
+from watchdog.service.daemon import Close, Daemon
+from watchdog.service.live_view import LiveView
+from watchdog.web.app import make_app
+
+SUMMARY = (
+    "Watch: sources in, incidents kept, alerts delivered, a page to look at. SIGTERM or SIGINT drains and ends, "
+    "SIGHUP (or 'watchdog reload') reloads rules and receivers."
+)
+HARD_END_S = 4.8  # a database call that hangs must not hold the end up; what it had is made again after a restart
+_LOG = logging.getLogger("watchdog.service")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `watchdog run`."""
+    add_config_argument(parser)
+    parser.add_argument("--no-web", action="store_true", help="without page and API")
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Which configuration."""
+    parser.add_argument(
+        "--config", type=Path, default=Path("watchdog.yaml"), metavar="FILE", help="default: watchdog.yaml"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until told to stop; 0 then, 2 when the service cannot start or a part of it failed."""
+    config = load_config(args.config)
+    logging.basicConfig(
+        stream=sys.stderr, level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    for warning in config.warnings:
+        _LOG.warning("%s", warning.splitlines()[0])
+
+    async def main() -> None:
+        daemon = Daemon(config, serve=None if args.no_web else serve, on_end=_end_at_last)
+        await daemon.run()
+
+    asyncio.run(main())
+    return 0
+
+
+async def serve(daemon: Daemon) -> Close:
+    """Page and API over a service; how to end them. OSError when the address is taken."""
+    runner = web.AppRunner(make_app(LiveView(daemon)), handle_signals=False, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    api = daemon.config.api
+    site = web.TCPSite(runner, api.host, api.port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise OSError(error.errno, (error.strerror or str(error)), f"{api.host}:{api.port}") from None
+    for address in runner.addresses:
+        _LOG.info("page and API at http://%s:%s", *address[:2])
+    return runner.cleanup
+
+
+def _end_at_last() -> None:
+    """From here on the process ends in time, whatever hangs."""
+    timer = threading.Timer(HARD_END_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

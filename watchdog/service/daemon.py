@@ -1,0 +1,275 @@
+"""The service: engine and writer in threads, sender and web in one event loop, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from alerts.delivery.sender import Sender
+from alerts.notice import ChangeRecord
+from alerts.render import as_object
+from alerts.store.retention import remove_resolved
+from watchdog.core.errors import StateError, WatchdogError
+from watchdog.service.config import load_config
+from watchdog.service.deliveries import Deliveries
+from watchdog.service.hub import Hub
+from watchdog.service.metrics import Stored
+from watchdog.service.pace import Clock, SystemClock
+from watchdog.service.parts import Core, build, heartbeat, load_rules, needs_restart, routes
+from watchdog.service.settings import ServiceConfig
+
+T = TypeVar("T")
+ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # together under the 5 s that an end may take
+LOOK_S = 0.5  # between two looks at the threads
+ACTIONS_S = 1.0  # between two looks at operators' actions that came past us (command line)
+COUNTS_S = 5.0  # between two counts of the database for metrics
+RETENTION_S = 3_600.0
+_LOG = logging.getLogger("watchdog.service")
+
+Close = Callable[[], Awaitable[None]]
+
+
+class Daemon:
+    """One service. `run` returns when it was told to stop; StateError when a part of it failed.
+
+    serve: starts the web over this service and returns how to end it; None for none. on_end: told when the end
+    begins. clock and wall_ns:
+    monotonic seconds and unix time, for tests to replace.
+    """
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        *,
+        serve: Callable[[Daemon], Awaitable[Close]] | None = None,
+        on_end: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.config, self.clock, self.wall_ns = config, clock or SystemClock(), wall_ns
+        self.hub: Final = Hub(config.queues.events)
+        self.stored = Stored({}, {})
+        self.started_s = self.clock.monotonic()
+        self.reloads = 0
+        self.ready = asyncio.Event()
+        self._serve, self._on_end = serve, on_end
+        self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
+        self._news = asyncio.Event()
+        self._background: set[asyncio.Future[tuple[bool, str]]] = set()
+        self._reloading = asyncio.Lock()
+        self._pool = ThreadPoolExecutor(4, "database")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.core: Core = build(config, self.clock, wall_ns, self._on_stored)
+        self.sender: Final = Sender(
+            Deliveries(self.core.store.outbox),
+            routes(config).receivers,
+            heartbeat=heartbeat(config),
+            vitals=self.vitals,
+        )
+
+    async def run(self) -> None:
+        """Watch until `stop`, SIGTERM or SIGINT; SIGHUP reloads."""
+        self._loop = asyncio.get_running_loop()
+        self._catch_signals(self._loop)
+        close_web: Close | None = None
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            close_web = await self._serve(self) if self._serve else None
+            self.core.engine.start()
+            self.core.writer.start()
+            sending = asyncio.create_task(self.sender.run(self._sender_stop))
+            tasks = [asyncio.create_task(work) for work in self._chores()]
+            _LOG.info("watching %d sources of node %s", len(self.core.engine.feed.channels), self.config.node)
+            self.ready.set()
+            await self._until_stopped(sending, tasks)
+            await self._end(sending, close_web, tasks)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self.core.close()
+
+    def stop(self) -> None:
+        """Drain, keep the state, end. In the loop's thread."""
+        self._stop.set()
+
+    async def ask(self, call: Callable[[], T], /) -> T:
+        """Run a call that may wait for the database in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def reload(self) -> tuple[bool, str]:
+        """Read configuration and rules again: all of it comes into force or nothing, and why or what."""
+        async with self._reloading:
+            self.reloads += 1
+            try:
+                config = await self.ask(lambda: load_config(self.config.path))
+                rules = await self.ask(lambda: load_rules(config))
+            except WatchdogError as error:
+                text = f"nothing was changed: {error.in_one_line()}"
+                _LOG.error("reload: %s", text)
+                return self._answered(ok=False, text=text)
+            except OSError as error:
+                return self._answered(ok=False, text=f"nothing was changed: {error.strerror}")
+            changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
+            self.core.rules = rules
+            self.core.writer.routes = routes(config)
+            self.sender.configure(self.core.writer.routes.receivers, heartbeat(config))
+            text = (
+                f"{len(rules.plans)} rules ({'changed' if changed else 'as before'}), {len(config.receivers)} receivers"
+            )
+            if changed:
+                text += "; rules start without a past, open incidents are kept"
+            waiting = needs_restart(self.config, config)
+            if waiting:
+                text += f"; needs a restart: {', '.join(waiting)}"
+            self.config = config
+            _LOG.info("reload: %s", text)
+            return self._answered(ok=True, text=text)
+
+    def look_for_actions(self) -> None:
+        """An operator has acted: do not wait for the next look."""
+        self._news.set()
+
+    def vitals(self) -> dict[str, object] | None:
+        """What a heartbeat says; None when a thread stands still."""
+        core, now_s = self.core, self.clock.monotonic()
+        if not (core.engine.alive and core.writer.alive):
+            return None
+        return {"node": self.config.node, "uptime_s": round(now_s - self.started_s), "events": core.engine.watch.events}
+
+    def _answered(self, *, ok: bool, text: str) -> tuple[bool, str]:
+        self.hub.announce("reload", {"ok": ok, "text": text})
+        try:
+            self.core.pid_file.answer(self.reloads, ok=ok, text=text)
+        except OSError as error:
+            _LOG.error("reload: the answer cannot be written: %s", error.strerror)
+        return ok, text
+
+    def _catch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        def hang_up() -> None:
+            reloading = asyncio.ensure_future(self.reload())
+            self._background.add(reloading)
+            reloading.add_done_callback(self._background.discard)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+
+    def _chores(self) -> Sequence[Coroutine[None, None, None]]:
+        return (self._fetch_actions(), self._count(), self._let_go())
+
+    async def _until_stopped(self, sending: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Until told to stop; StateError when a thread or task ends by itself."""
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            while not stopped.done():
+                await asyncio.wait((stopped, sending, *tasks), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in (sending, *tasks):
+                    if task.done():
+                        task.result()
+                        raise StateError("a part of the service has ended by itself; see the log")
+                if not (self.core.engine.alive and self.core.writer.alive):
+                    raise StateError("a thread of the service has failed; see the log")
+        finally:
+            stopped.cancel()
+
+    async def _end(
+        self, sending: asyncio.Task[None], close_web: Close | None, tasks: Sequence[asyncio.Task[None]]
+    ) -> None:
+        _LOG.info("ending")
+        self._on_end()
+        self.core.engine.stop()
+        self._sender_stop.set()
+        self.hub.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = [asyncio.wait((sending,), timeout=SENDER_END_S), self._drain()]
+        if close_web is not None:
+            ends.append(asyncio.wait((asyncio.ensure_future(close_web()),), timeout=WEB_END_S))
+        await asyncio.gather(*ends)
+        _LOG.info("ended")
+
+    async def _drain(self) -> None:
+        """Engine, then writer; what does not end in time is given up, and made again after a restart."""
+        engine, writer = self.core.engine, self.core.writer
+        if not await asyncio.to_thread(engine.join, ENGINE_END_S):
+            engine.give_up()
+        if not await asyncio.to_thread(writer.join, WRITER_END_S):
+            writer.give_up()
+            _LOG.warning("the database did not take everything; the rest is made again after a restart")
+            await asyncio.to_thread(writer.join, 0.2)
+
+    def _on_stored(self, records: Sequence[ChangeRecord]) -> None:
+        """In the writer's thread: changes are in the database."""
+        self.sender.poke_from_thread()
+        if self._loop is not None and not self._loop.is_closed() and self.hub.watchers:
+            objects = [_announced(record) for record in records]
+            self._loop.call_soon_threadsafe(self._announce, objects)
+
+    def _announce(self, objects: Sequence[dict[str, object]]) -> None:
+        for one in objects:
+            self.hub.announce("incident", one)
+
+    async def _fetch_actions(self) -> None:
+        last = self.core.engine.watch.last_action
+        while True:
+            try:
+                found = await self.ask(lambda after=last: self.core.store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default
+            except StateError as error:
+                _LOG.warning("actions: %s", error)
+                found = []
+            if found:
+                last = found[-1].id
+                self.core.engine.act(found)
+            self._news.clear()
+            try:
+                async with asyncio.timeout(ACTIONS_S):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _count(self) -> None:
+        while True:
+            try:
+                incidents = await self.ask(self.core.store.queries.counts)
+                waiting = await self.ask(self.core.store.outbox.counts)
+                self.stored.incidents = {(state, severity): many for (state, severity), many in incidents.items()}
+                self.stored.outbox = {(name, status): many for (name, status), many in waiting.items()}
+                self.stored.reachable = True
+            except StateError:
+                self.stored.reachable = False
+            await asyncio.sleep(COUNTS_S)
+
+    async def _let_go(self) -> None:
+        """Old incidents go; nothing of it is urgent."""
+        while True:
+            before_ns = self.wall_ns() - self.config.retention.resolved_ns
+            try:
+                done = await self.ask(
+                    lambda before=before_ns: remove_resolved(
+                        self.core.store.database, before, stopped=self._stop.is_set
+                    )  # type: ignore[misc] # mypy cannot infer a lambda with a default
+                )
+                if done.incidents:
+                    _LOG.info("retention: %d incidents removed", done.incidents)
+            except StateError as error:
+                _LOG.warning("retention: %s", error)
+            await asyncio.sleep(RETENTION_S)
+
+
+def _announced(record: ChangeRecord) -> dict[str, object]:
+    """The incident without its evidence and steps, and the change."""
+    picture = as_object(record.incident, record.title)
+    del picture["evidence"], picture["changes"]
+    change = record.change
+    told = {
+        "sequence": change.sequence,
+        "reason": change.reason.value,
+        "text": change.text,
+        "time": change.time_ns / 1e9,
+    }
+    return {**picture, "change": told}

@@ -1,0 +1,162 @@
+"""The running service as page and API see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from alerts.book import IncidentError
+from alerts.store.actions import VERBS
+from alerts.store.incidents import IncidentQueries
+from alerts.store.outbox import Outbox
+from watchdog.core.errors import StateError
+from watchdog.core.release import VERSION
+from watchdog.core.source import END_OF_TIME_NS
+from watchdog.core.text import printable
+from watchdog.service.daemon import Daemon
+from watchdog.service.metrics import Parts, exposition
+from watchdog.service.parts import rule_facts
+from watchdog.service.settings import ApiSettings
+from watchdog.service.view import Check, Health, Subscription
+
+T = TypeVar("T")
+BEAT_S = 30.0  # a thread that has not moved for so long stands still; a slice takes a second, a locked database six
+IDLE_S = 15.0  # an engine that met the end of its files within this time has caught up
+
+
+class LiveView:
+    """A `ServiceView` of a daemon; everything here belongs to the event loop."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    @property
+    def queries(self) -> IncidentQueries:
+        """Stored incidents."""
+        return self._daemon.core.store.queries
+
+    @property
+    def outbox(self) -> Outbox:
+        """Notices and what became of them."""
+        return self._daemon.core.store.outbox
+
+    @property
+    def api(self) -> ApiSettings:
+        """Where the API listens, its token and public address."""
+        return self._daemon.config.api
+
+    async def ask(self, call: Callable[[], T], /) -> T:
+        """Run a database call in a thread of a small pool."""
+        return await self._daemon.ask(call)
+
+    async def act(self, incident_id: str, action: str, who: str, text: str) -> str:
+        """Store an operator's action and wake the engine; its id. IncidentError when it cannot be done."""
+        verb = next((one for one in VERBS if one == action), None)
+        if verb is None:
+            raise IncidentError(f"no action {action!r}; there are {', '.join(VERBS)}")
+        now_ns = self._daemon.wall_ns()
+        done = await self._daemon.ask(lambda: self.queries.act(incident_id, verb, who, text, now_ns))
+        self._daemon.look_for_actions()
+        return str(done)
+
+    async def resend(self, delivery_id: str) -> bool:
+        """Send a notice again, with its id; False when there is no such notice."""
+        now_ns = self._daemon.wall_ns()
+        try:
+            again = await self._daemon.ask(lambda: self.outbox.resend(delivery_id, now_ns))
+        except StateError as error:
+            if "no delivery" in str(error):
+                return False
+            raise
+        notice = again.notice
+        facts = {"id": notice.id, "incident_id": notice.incident_id, "receiver": notice.receiver}
+        self._daemon.hub.announce("delivery", {**facts, "state": again.status})
+        await self._daemon.sender.poke()
+        return True
+
+    def rules(self) -> Sequence[Mapping[str, object]]:
+        """The rules in force."""
+        return rule_facts(self._daemon.core.rules)
+
+    def receivers(self) -> Sequence[Mapping[str, object]]:
+        """Receivers without secrets, with the state of their lanes."""
+        states = {one.receiver: one.state for one in self._daemon.sender.status()}
+        return [
+            {
+                "name": one.name,
+                "format": one.format,
+                "host": urlsplit(one.url.reveal()).hostname or "",
+                "severity": one.severity,
+                "events": list(one.events),
+                "enabled": one.enabled,
+                "state": states.get(one.name, ""),
+            }
+            for one in self._daemon.config.receivers
+        ]
+
+    def subscribe(self) -> Subscription | None:
+        """Watch live, from now on; None when as many watch as may."""
+        return self._daemon.hub.join()
+
+    def status(self) -> Mapping[str, object]:
+        """Facts for the page's head."""
+        daemon, watch = self._daemon, self._daemon.core.engine.watch
+        mark_ns = watch.engine.watermark_ns
+        live = 0 < mark_ns < END_OF_TIME_NS
+        return {
+            "node": daemon.config.node,
+            "version": VERSION,
+            "uptime_s": round(daemon.clock.monotonic() - daemon.started_s, 1),
+            "event_time": None if watch.last_event_ns is None else watch.last_event_ns / 1e9,
+            "lag_s": round((daemon.wall_ns() - mark_ns) / 1e9, 3) if live else None,
+            "events": watch.events,
+            "sources": [
+                {
+                    "name": printable(one.name),
+                    "state": "failing" if one.error else "ended" if one.ended else "open",
+                    "error": one.error,
+                    "watermark": one.mark_ns / 1e9 if 0 < one.mark_ns < END_OF_TIME_NS else None,
+                }
+                for one in list(daemon.core.engine.feed.channels)
+            ],
+            "queues": {"changes": daemon.core.bundles.qsize(), "outcomes": daemon.sender.unstored},
+        }
+
+    def health(self) -> Health:
+        """Whether the service is alive: its loops beat."""
+        core, now_s = self._daemon.core, self._daemon.clock.monotonic()
+        beats = (
+            ("engine", core.engine.alive, now_s - core.engine.counts.beat_s),
+            ("writer", core.writer.alive, now_s - core.writer.counts.beat_s),
+        )
+        return Health(
+            tuple(
+                Check(name, alive and silent_s < BEAT_S, f"last moved {silent_s:.1f} s ago")
+                for name, alive, silent_s in beats
+            )
+        )
+
+    def readiness(self) -> Health:
+        """Whether it does its work: sources open, database reachable, engine caught up."""
+        daemon, core = self._daemon, self._daemon.core
+        failing = [one for one in list(core.engine.feed.channels) if one.error]
+        sources = "; ".join(f"{printable(one.name)}: {one.error}" for one in failing)
+        error = core.writer.counts.error or ("" if daemon.stored.reachable else "the database does not answer")
+        idle_s = core.engine.counts.idle_s
+        behind = idle_s is None or daemon.clock.monotonic() - idle_s > IDLE_S
+        return Health(
+            (
+                Check("sources", not failing, sources or f"{len(core.engine.feed.channels)} open"),
+                Check("database", not error, error or "reachable"),
+                Check("engine", not behind, "reading what is there" if behind else "caught up"),
+            )
+        )
+
+    def metrics(self) -> str:
+        """The Prometheus text."""
+        daemon, core = self._daemon, self._daemon.core
+        limit = daemon.config.queues.changes
+        stored, queued = daemon.stored, core.bundles.qsize()
+        parts = Parts(core.engine, core.writer, daemon.sender, daemon.hub, stored, queued, limit)
+        return exposition(parts, daemon.wall_ns())

@@ -1,0 +1,191 @@
+"""The parts of a running service, put together from a configuration; nothing runs yet."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from alerts.delivery.sender import HeartbeatPlan
+from alerts.notice import ChangeRecord
+from alerts.routing import FORMATS, Receiver
+from alerts.store.actions import Actions
+from alerts.store.database import Database
+from alerts.store.incidents import IncidentQueries
+from alerts.store.outbox import Outbox
+from alerts.store.writer import IncidentWriter
+from rules.load import RuleSet, load
+from watchdog.core.errors import WatchdogError
+from watchdog.core.finding import SEVERITIES
+from watchdog.core.source import SourceOptions
+from watchdog.service.checkpoint import read_checkpoint
+from watchdog.service.engine_loop import Bundle, EngineLoop
+from watchdog.service.feed import Feed
+from watchdog.service.pace import Clock
+from watchdog.service.pid_file import PidFile
+from watchdog.service.replay import wanted_kinds
+from watchdog.service.settings import ReceiverSettings, ServiceConfig
+from watchdog.service.watch import Watch, check_fits
+from watchdog.service.writer_loop import Routes, WriterLoop
+
+CHECKPOINT_FILE = "watchdog.checkpoint"
+_LOG = logging.getLogger("watchdog.service")
+
+
+@dataclass(slots=True)
+class Store:
+    """The open database and what is asked of it."""
+
+    database: Database
+    queries: IncidentQueries
+    outbox: Outbox
+    actions: Actions
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """StateError when it cannot be opened, or another service has it."""
+        database = Database.open(url, exclusive=True)
+        return cls(database, IncidentQueries(database), Outbox(database), Actions(database))
+
+
+@dataclass(slots=True)
+class Core:
+    """Everything but sender and web."""
+
+    rules: RuleSet
+    pid_file: PidFile
+    store: Store
+    bundles: queue.Queue[Bundle]
+    engine: EngineLoop
+    writer: WriterLoop
+
+    def close(self) -> None:
+        """Give back what the processes of the machine share."""
+        self.store.database.close()
+        self.pid_file.release()
+
+
+def load_rules(config: ServiceConfig) -> RuleSet:
+    """The rules of a configuration; RuleError with every mistake."""
+    return load(config.rules, packs=config.packs)
+
+
+def build(
+    config: ServiceConfig,
+    clock: Clock,
+    wall_ns: Callable[[], int],
+    stored: Callable[[Sequence[ChangeRecord]], None],
+) -> Core:
+    """Rules, database, checkpoint and sources of a service that is about to run.
+
+    RuleError, StateError, SourceError and OSError say in one line why it cannot.
+    """
+    rules = load_rules(config)
+    config.checkpoint.folder.mkdir(parents=True, exist_ok=True)
+    pid_file = PidFile(config.checkpoint.folder)
+    try:
+        store = Store.open(config.database.reveal())
+    except WatchdogError:
+        pid_file.release()
+        raise
+    try:
+        engine, first = _engine(config, rules, store, clock)
+    except (WatchdogError, OSError):
+        store.database.close()
+        pid_file.release()
+        raise
+    writer = WriterLoop(
+        IncidentWriter(store.database),
+        engine.out,
+        routes(config),
+        checkpoint=config.checkpoint.folder / CHECKPOINT_FILE,
+        clock=clock,
+        wall_ns=wall_ns,
+        stored=stored,
+    )
+    if first:
+        engine.out.put(Bundle(first))
+    return Core(rules, pid_file, store, engine.out, engine, writer)
+
+
+def _engine(config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock) -> tuple[EngineLoop, list[ChangeRecord]]:
+    """The engine's loop where the checkpoint left it, and changes that the start itself makes."""
+    path = config.checkpoint.folder / CHECKPOINT_FILE
+    saved = read_checkpoint(path) if path.exists() else None
+    options = SourceOptions(config.node, wanted_kinds(rules.plans), True, None, config.asmap, rules.lists)
+    feed = Feed(config.sources, options, clock)
+    if saved is not None:
+        check_fits(saved, config.node, str(path))
+    feed.open(saved.positions if saved else {})
+    watch = Watch(rules, config.node, feed.names)
+    bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
+    first = watch.resume(saved) if saved else []
+    watch.last_action = min(watch.last_action, store.actions.last_id())  # ids of a fresh database begin anew
+    for promise in feed.promises():
+        first += watch.take(promise)
+    every_s = config.checkpoint.every_ns / 1e9
+    engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")
+    return engine, first
+
+
+def routes(config: ServiceConfig) -> Routes:
+    """Who is told, and under which address people find an incident."""
+    return Routes([receiver(one) for one in config.receivers], partial(_page_of, config.api.url))
+
+
+def _page_of(url: str, incident_id: str) -> str:
+    return f"{url}/incidents/{incident_id}"
+
+
+def receiver(settings: ReceiverSettings) -> Receiver:
+    """A receiver with its secrets, for routing and sending."""
+    return Receiver(
+        name=settings.name,
+        url=settings.url.reveal(),
+        format=next(one for one in FORMATS if one == settings.format),
+        secrets=tuple(one.reveal() for one in settings.secrets),
+        severity=next(one for one in SEVERITIES if one == settings.severity),
+        events=settings.events,
+        rate_per_minute=settings.rate_per_minute,
+        timeout_s=settings.timeout_ns / 1e9,
+        allow_private=settings.allow_private,
+        headers={name: value.reveal() for name, value in settings.headers.items()},
+        enabled=settings.enabled,
+    )
+
+
+def heartbeat(config: ServiceConfig) -> HeartbeatPlan | None:
+    """The sign of life, if one is wanted."""
+    beat = config.heartbeat
+    return None if beat is None else HeartbeatPlan(beat.receiver, beat.every_ns / 1e9)
+
+
+def needs_restart(old: ServiceConfig, new: ServiceConfig) -> list[str]:
+    """Keys whose change a reload does not bring into force."""
+    fixed = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "log_level")
+    found = [name for name in fixed if getattr(old, name) != getattr(new, name)]
+    same_api = (old.api.host, old.api.port, old.api.token) == (new.api.host, new.api.port, new.api.token)
+    return found if same_api else [*found, "api"]
+
+
+def rule_facts(rules: RuleSet) -> list[dict[str, object]]:
+    """The rules in force for page and API; durations in seconds."""
+    return [
+        {
+            "id": plan.id,
+            "title": plan.title,
+            "attack": plan.attack,
+            "severity": plan.severity,
+            "maturity": plan.maturity,
+            "kinds": list(plan.kinds),
+            "by": list(plan.by),
+            "over_s": plan.over_ns / 1e9,
+            "pane_s": plan.pane_ns / 1e9,
+            "incident": list(plan.incident),
+            "place": Path(plan.place).name if plan.place.startswith("/") else plan.place,
+        }
+        for plan in rules.plans
+    ]
