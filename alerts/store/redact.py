@@ -1,0 +1,142 @@
+"""Incidents that can be handed on: addresses and netgroups become keyed hashes, alike for alike.
+
+Whoever has the key can tell whether a given address is meant; nobody else can, not even by trying all addresses. The
+same address has the same name in every export with one key, with or without its port, so patterns stay visible. AS
+numbers are replaced as netgroups are, and so are ids and fingerprints: those are plain hashes over keys, and sixteen
+bits of a netgroup are tried in no time. Operators' names, notes and deliveries are left out. Ports, times, counts,
+services and the names of node and rule stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from watchdog.core.address import parse_address, split_port
+from watchdog.core.errors import StateError
+from watchdog.core.prefix import parse_prefix
+
+LEAST_KEY_BYTES = 16
+MOST_KEY_BYTES = 64  # BLAKE2b takes no longer ones
+DIGEST_BYTES = 8
+LEFT_OUT = frozenset({"acknowledged_by", "actions", "deliveries", "notes", "url"})
+HASHED = frozenset({"fingerprint", "id"})
+NETGROUP_FIELD = re.compile(r"(?:^|_)(?:netgroup|subnet)$")
+ADDRESS_FIELD = re.compile(r"(?:^|_)(?:addr|address|peer|host)$")
+NUMBER_FIELD = re.compile(r"^(?:address_id|asn|(?:address|entry|source|old|lost|peer)_asn)$")
+NOTHING = frozenset({"", "0", "unknown", "unroutable", "local", "internal", "*"})
+
+_COLONS = re.compile(r"\[?[0-9a-f]{0,8}(?::[0-9a-f.]*){2,}(?:/\d{1,3}|\](?::\d{1,5})?)?", re.IGNORECASE)
+"""What may be IPv6: 2001:db8::1, [2001:db8::1]:8333, 2001:db8::/32, and times of day, which are told apart later."""
+
+_PLACE = re.compile(
+    r"""
+    (?<!\d)(?<!\d\.)\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2}|:\d{1,5})?(?!\d)  # 192.0.2.1:8333, 192.0.0.0/16
+    | [a-z2-7]{16,62}\.(?:onion|b32\.i2p)(?::\d{1,5})?
+    | (?<!\w)AS\d{1,10}(?!\w)
+    | (?<!\w)(?:onion|i2p|cjdns):\d{1,3}(?!\w)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_OPERATOR_TEXT = re.compile(r"^by .*$", re.DOTALL)
+
+
+class Redactor:
+    """Names for what must not be told, from one key."""
+
+    def __init__(self, key: bytes) -> None:
+        if not LEAST_KEY_BYTES <= len(key) <= MOST_KEY_BYTES:
+            raise StateError(f"redaction key: {len(key)} bytes; {LEAST_KEY_BYTES} to {MOST_KEY_BYTES} are needed")
+        self._key = key
+
+    @classmethod
+    def from_file(cls, path: Path) -> Redactor:
+        """The key is all of the file but white space at its ends; StateError when that is too short or too long."""
+        try:
+            key = path.read_bytes().strip()
+        except OSError as error:
+            raise StateError(f"redaction key '{path}': {(error.strerror or 'cannot be read').lower()}") from None
+        if not LEAST_KEY_BYTES <= len(key) <= MOST_KEY_BYTES:
+            raise StateError(
+                f"redaction key '{path}': {len(key)} bytes; {LEAST_KEY_BYTES} to {MOST_KEY_BYTES} are needed, "
+                f"for example from: openssl rand -hex 32 > '{path}'"
+            )
+        return cls(key)
+
+    def incident(self, incident: Mapping[str, object]) -> dict[str, object]:
+        """An incident object (`IncidentQueries.one`) without what tells who is meant."""
+        kept = {name: value for name, value in incident.items() if name not in LEFT_OUT}
+        hashed = {name: self._name("incident", str(kept[name])) for name in HASHED & set(kept)}
+        rest = {name: self._value(name, value) for name, value in kept.items() if name not in HASHED}
+        return {name: (hashed | rest)[name] for name in kept}
+
+    def text(self, text: str) -> str:
+        """A sentence with each address, netgroup and AS number in it replaced."""
+        return _PLACE.sub(lambda found: self._place(found[0]), _COLONS.sub(lambda found: self._colons(found[0]), text))
+
+    def _value(self, name: str, value: object) -> object:
+        if isinstance(value, Mapping):
+            fields = {str(inner): self._value(str(inner), one) for inner, one in value.items()}
+            if "reason" in fields and _OPERATOR_TEXT.match(str(fields.get("text"))):
+                fields["text"] = "by an operator"
+            return fields
+        if isinstance(value, list | tuple):
+            return [self._value(name, one) for one in value]
+        if isinstance(value, str):
+            return self._field_text(name, value)
+        if NUMBER_FIELD.match(name) and isinstance(value, int) and value:
+            return self._name("as" if name.endswith("asn") else "address", str(value))
+        return value
+
+    def _field_text(self, name: str, text: str) -> str:
+        """A field's text: replaced as a whole where the field names an address, else what looks like one in it."""
+        if text in NOTHING:
+            return text
+        if NUMBER_FIELD.match(name):
+            return self._name("as" if name.endswith("asn") else "address", text.removeprefix("AS"))
+        replaced = self.text(text)
+        if replaced != text or (name in ("peer", "host") and text.isdigit()):
+            return replaced
+        if NETGROUP_FIELD.search(name):
+            return self._name("net", text)
+        return self._name("addr", text) if ADDRESS_FIELD.search(name) else text
+
+    def _colons(self, text: str) -> str:
+        """The name of an IPv6 address or subnet; other things with colons, such as a time of day, stay."""
+        told = text.rstrip(".")
+        if not told.endswith("::"):
+            told = told.rstrip(":")
+        if "::" not in told and told.count(":") < 7:
+            return text
+        return self._place(told) + text[len(told) :]
+
+    def _place(self, text: str) -> str:
+        """The name of one address, netgroup or AS; a port stays behind it."""
+        if text[:2].upper() == "AS" and text[2:].isdigit():
+            if not int(text[2:]):
+                return text  # none known
+            return self._name("as", str(int(text[2:])))
+        if _is_prefix(text):
+            return self._name("net", text.lower())
+        host, port = split_port(text)
+        address = parse_address(text)
+        known = f"{address.network}:{address.packed.hex()}" if address else host.lower()
+        return self._name("addr", known) + (f":{port}" if port else "")
+
+    def _name(self, kind: str, known: str) -> str:
+        digest = hashlib.blake2b(
+            f"{kind}:{known}".encode("utf-8", "backslashreplace"), key=self._key, digest_size=DIGEST_BYTES
+        )
+        return f"{kind}-{digest.hexdigest()}"
+
+
+def _is_prefix(text: str) -> bool:
+    """Whether a text is a netgroup or a subnet."""
+    if "/" in text:
+        return True
+    try:
+        return parse_prefix(text) >= 0
+    except ValueError:
+        return False
