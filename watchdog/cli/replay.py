@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from watchdog.cli.database import database_url
 from watchdog.cli.output import check_output, write_output
 from watchdog.cli.progress import ProgressBar
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
@@ -45,6 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="keep the state here, every 10 s and on an interrupt; the same command goes on from it",
     )
+    parser.add_argument(
+        "--db",
+        metavar="URL",
+        help="keep the incidents in this database too (sqlite:///FILE or postgresql://...); once, however often",
+    )
     parser.add_argument("--table", action="store_true", help="print a table for people instead of JSON lines")
 
 
@@ -72,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         node=args.node,
         speed=args.speed,
         checkpoint=args.checkpoint,
+        database=args.db and database_url(args.db),
     )
     bar = ProgressBar()
 

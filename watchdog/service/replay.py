@@ -15,6 +15,7 @@ from watchdog.core.plan import RulePlan
 from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.engine import Engine
 from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from watchdog.service.history import History, opened_history
 from watchdog.service.merge import merged
 from watchdog.service.pace import Clock, Pace, SystemClock
 from watchdog.service.run import Run
@@ -31,7 +32,8 @@ class ReplayOptions:
 
     rules: files and folders, after the shipped packs unless `packs` is False. asmap: a file of Core's format. node: the
     name that events carry. speed: seconds of event time in a real second, None for as fast as it goes. checkpoint:
-    a file to keep the state in; if it exists, the replay goes on from there.
+    a file to keep the state in; if it exists, the replay goes on from there. database: the URL of a history that keeps
+    the incidents too; a replay that is repeated, or goes on after a kill, stores nothing twice.
     """
 
     rules: Sequence[Path] = ()
@@ -40,6 +42,7 @@ class ReplayOptions:
     node: str = "node"
     speed: float | None = None
     checkpoint: Path | None = None
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,33 @@ def replay(
     """Run the rules over the sources until they end or `stopped()` says so.
 
     With a checkpoint file that exists the replay goes on where that one stopped; the file is removed once the input has
-    ended. SourceError, RuleError and StateError say what is wrong with the input, the rules or the checkpoint.
+    ended. SourceError, RuleError and StateError say what is wrong with the input, the rules, the checkpoint or the
+    database.
     """
     clock = clock or SystemClock()
     rules = load(options.rules, packs=options.packs)
-    keeper = _Keeper(tuple(sources), options, rules.hash, clock)
+    with opened_history(options.database, {plan.id: plan.title for plan in rules.plans}) as history:
+        return _replayed(sources, options, rules, history, _Call(progress, stopped, clock))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """How the caller wants to hear of a replay and to stop it."""
+
+    progress: Callable[[Progress], None] | None
+    stopped: Callable[[], bool]
+    clock: Clock
+
+
+def _replayed(
+    sources: Sequence[str], options: ReplayOptions, rules: RuleSet, history: History | None, call: _Call
+) -> ReplayResult:
+    progress, stopped, clock = call.progress, call.stopped, call.clock
+    keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
     inputs = _opened(sources, options, rules, saved.positions if saved else {})
     try:
-        run, pace = _run(rules, options.node, inputs, saved), Pace(options.speed, clock)
+        run, pace = _run(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
         for slice_ in merged(inputs):
             pace.wait(slice_.until_ns, stopped)
             run.take(slice_)
@@ -103,11 +124,13 @@ def replay(
                 progress(_progress(run, inputs))
             keeper.keep(run, now=stopped())
             if stopped() and not all(source.ended for source in inputs):
+                keeper.store(run)
                 return _result(run, rules, finished=False)
     finally:
         for source in inputs:
             source.close()
     run.finish()
+    keeper.store(run)
     keeper.remove()
     return _result(run, rules, finished=True)
 
@@ -130,12 +153,13 @@ def _opened(
     return open_sources(sources, source_options)
 
 
-def _run(rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None) -> Run:
+def _run(rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None) -> Run:
     engine = Engine(rules.plans, node=node, sources=[source.name for source in inputs])
+    book = IncidentBook() if saved is None else IncidentBook.restore(saved.book)
+    run = Run(engine, book, None if history is None else lambda changes: history.take(changes, book))
     if saved is None:
-        return Run(engine, IncidentBook())
+        return run
     engine.restore(saved.engine)
-    run = Run(engine, IncidentBook.restore(saved.book))
     run.positions = dict(saved.positions)
     run.events, run.first_event_ns, run.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
     return run
@@ -153,9 +177,12 @@ def _result(run: Run, rules: RuleSet, *, finished: bool) -> ReplayResult:
 
 
 class _Keeper:
-    """Keeps the checkpoint file of one replay."""
+    """Keeps the checkpoint file of one replay, and before it the history: a checkpoint never runs ahead of that."""
 
-    def __init__(self, sources: tuple[str, ...], options: ReplayOptions, rules: str, clock: Clock) -> None:
+    def __init__(
+        self, sources: tuple[str, ...], options: ReplayOptions, rules: str, clock: Clock, history: History | None
+    ) -> None:
+        self._history = history
         self._path, self._sources, self._rules, self._clock = options.checkpoint, sources, rules, clock
         self._node, self._asmap = options.node, options.asmap or ""
         self._last_s = clock.monotonic()
@@ -182,6 +209,7 @@ class _Keeper:
         """Write the state when it is time, or at once."""
         if self._path is None or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
             return
+        self.store(run)
         state = Checkpoint(
             rules=self._rules,
             sources=self._sources,
@@ -196,6 +224,11 @@ class _Keeper:
         )
         write_checkpoint(self._path, state)
         self._last_s = self._clock.monotonic()
+
+    def store(self, run: Run) -> None:
+        """Write to the history what it does not have yet, and every changed incident as it stands now."""
+        if self._history is not None:
+            self._history.settle(run.book)
 
     def remove(self) -> None:
         """The replay is complete: nothing is left to go on with."""

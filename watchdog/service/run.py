@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from alerts.book import IncidentBook
@@ -33,10 +33,13 @@ class EngineLike(Protocol):
 
 
 class Run:
-    """Engine and book together, and how far they came."""
+    """Engine and book together, and how far they came. `tell` hears of the changes of incidents as they happen."""
 
-    def __init__(self, engine: EngineLike, book: IncidentBook) -> None:
+    def __init__(
+        self, engine: EngineLike, book: IncidentBook, tell: Callable[[Sequence[IncidentChange]], None] | None = None
+    ) -> None:
         self.engine, self.book = engine, book
+        self._listener = tell
         self.positions: dict[str, Mapping[str, object]] = {}
         self.events = 0
         self.first_event_ns: int | None = None
@@ -57,14 +60,15 @@ class Run:
     def finish(self) -> None:
         """The input has ended: close what is open in the engine. What is quiet but not yet due stays open."""
         self._tell(self.engine.finish())
-        self.opened += _openings(self.book.drain())
+        self._changed(self.book.drain())
 
     def _tell(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            self.opened += _openings(self.book.apply(finding))
+            self._changed(self.book.apply(finding))
         if self.last_event_ns is not None:  # beyond the last event nobody knows what happened
-            self.opened += _openings(self.book.advance(min(self.engine.watermark_ns, self.last_event_ns)))
+            self._changed(self.book.advance(min(self.engine.watermark_ns, self.last_event_ns)))
 
-
-def _openings(changes: Sequence[IncidentChange]) -> int:
-    return sum(change.reason is Reason.OPENED for change in changes)
+    def _changed(self, changes: Sequence[IncidentChange]) -> None:
+        self.opened += sum(change.reason is Reason.OPENED for change in changes)
+        if changes and self._listener is not None:
+            self._listener(changes)

@@ -1,0 +1,63 @@
+"""The history of a replay: its incidents kept in a database, without telling anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from alerts.book import IncidentBook
+from alerts.incident import IncidentChange
+from alerts.notice import ChangeRecord
+from alerts.store.database import Database
+from alerts.store.writer import IncidentWriter
+
+BATCH = 500
+"""Changes in one transaction."""
+
+
+class History:
+    """Collects the changes of a run and stores them in batches. A run whose input is the same stores nothing new."""
+
+    def __init__(self, database: Database, titles: Mapping[str, str]) -> None:
+        self._writer, self._titles = IncidentWriter(database), titles
+        self._records: list[ChangeRecord] = []
+        self._latest: dict[str, IncidentChange] = {}
+        self.stored = 0  # changes that were new
+
+    def take(self, changes: Sequence[IncidentChange], book: IncidentBook) -> None:
+        """Changes just made, and the book that made them. StateError when a batch cannot be stored."""
+        for change in changes:
+            self._latest[change.id] = change
+            self._add(change, book)
+        if len(self._records) >= BATCH:
+            self._flush()
+
+    def settle(self, book: IncidentBook) -> None:
+        """Store what was taken, and each changed incident as it stands: numbers grow without a change, too."""
+        for change in self._latest.values():
+            self._add(change, book)
+            if len(self._records) >= BATCH:
+                self._flush()
+        self._flush()
+
+    def _add(self, change: IncidentChange, book: IncidentBook) -> None:
+        incident = book.incident(change.id)
+        if incident is not None:  # forgotten at once where a policy remembers none
+            self._records.append(ChangeRecord(incident, change, self._titles.get(incident.rule, "")))
+
+    def _flush(self) -> None:
+        self.stored += self._writer.record(self._records, ())
+        self._records.clear()
+
+
+@contextmanager
+def opened_history(url: str | None, titles: Mapping[str, str]) -> Iterator[History | None]:
+    """A history in the database of `url`, made if it is not there; None without a URL."""
+    if url is None:
+        yield None
+        return
+    database = Database.open(url)
+    try:
+        yield History(database, titles)
+    finally:
+        database.close()
