@@ -26,6 +26,10 @@ COMMANDS = (
     ("export", "turn a recording into Parquet, CSV or JSON lines"),
     ("events", "list the kinds of events and their fields"),
     ("run", "watch nodes for good"),
+    ("incidents", "list, show, acknowledge, resolve, annotate and export kept incidents"),
+    ("deliveries", "list what was sent to receivers, and send again"),
+    ("receivers", "list receivers, send one a test, make a signing secret"),
+    ("receive", "receive webhooks, verify and print them: for demos and debugging"),
 )
 """Every command in the order of the help page, with its line there; one without a module is not shown."""
 

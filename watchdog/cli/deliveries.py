@@ -1,0 +1,68 @@
+"""`watchdog deliveries`: what was sent to receivers, what waits, what was given up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from alerts.store.outbox import STATUSES, Outbox
+from watchdog.cli.database import add_database_argument, opened
+from watchdog.cli.history_text import delivery_table
+from watchdog.cli.output import write_output
+
+SUMMARY = "List deliveries to receivers, and send some of them again."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `watchdog deliveries`."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    listing = verbs.add_parser("list", help="the latest deliveries", allow_abbrev=False)
+    listing.set_defaults(work=_list)
+    listing.add_argument("--status", choices=STATUSES, help="waiting, sent, or dead: given up after many tries")
+    listing.add_argument("--receiver", metavar="NAME", help="to this receiver")
+    listing.add_argument("--incident", metavar="ID", help="of this incident")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50, most: 1000)")
+    listing.add_argument("--cursor", help="go on where another page ended; each page says how")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    resend = verbs.add_parser(
+        "resend", help="send again, with the same id; a running service does it within seconds", allow_abbrev=False
+    )
+    resend.set_defaults(work=_resend)
+    resend.add_argument("ids", nargs="+", metavar="ID", help="ids of deliveries, msg_...")
+    for page in (listing, resend):
+        add_database_argument(page)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the verb says."""
+    database = opened(args)
+    try:
+        code: int = args.work(args, Outbox(database))
+    finally:
+        database.close()
+    return code
+
+
+def _list(args: argparse.Namespace, outbox: Outbox) -> int:
+    page = outbox.page(
+        receiver=args.receiver, status=args.status, incident=args.incident, limit=args.limit, cursor=args.cursor
+    )
+    rows = [row.as_object() for row in page.rows]
+    if args.json:
+        write_output("-", "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows))
+    else:
+        write_output("-", delivery_table(rows) if rows else "no deliveries\n")
+    if page.cursor is not None:
+        sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
+    return 0
+
+
+def _resend(args: argparse.Namespace, outbox: Outbox) -> int:
+    for id_ in args.ids:
+        outbox.one(id_)  # a wrong id among them: none is sent
+    for id_ in args.ids:
+        delivery = outbox.resend(id_, time.time_ns())
+        write_output("-", f"{id_} waits for {delivery.notice.receiver}\n")
+    return 0

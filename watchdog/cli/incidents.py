@@ -1,0 +1,202 @@
+"""`watchdog incidents`: the kept history, and what operators do with it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+from alerts.incident import State
+from alerts.store.actions import Verb
+from alerts.store.database import Database
+from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
+from alerts.store.redact import Redactor
+from alerts.store.retention import remove_resolved
+from watchdog.cli.database import add_database_argument, opened
+from watchdog.cli.history_text import incident_page, incident_table
+from watchdog.cli.moments import duration_ns, moment
+from watchdog.cli.output import check_output, write_output
+from watchdog.core.errors import StateError
+from watchdog.core.finding import ATTACKS, SEVERITIES, Attack, Severity
+
+SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the kept history."
+PORTION = 200  # incidents read at once by an export
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `watchdog incidents`."""
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    listing = _verb(verbs, "list", "the latest incidents", _list)
+    _add_filters(listing, 50)
+    listing.add_argument("--cursor", help="go on where another page ended; each page says how")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    showing = _verb(verbs, "show", "one incident with evidence, changes, notes and deliveries", _show)
+    _add_id(showing)
+    showing.add_argument("--json", action="store_true", help="the JSON object")
+    for name, line in (
+        ("ack", "somebody has seen it"),
+        ("resolve", "it is over; it opens again when the rule fires anew"),
+        ("note", "write something down"),
+    ):
+        page = _verb(verbs, name, line, _act)
+        page.set_defaults(verb=name)
+        _add_id(page)
+        page.add_argument("text", nargs=None if name == "note" else "?", default="", help="what to keep with it")
+        page.add_argument("--who", help="who does it (default: the name you are logged in with)")
+    export = _verb(verbs, "export", "incidents with their evidence as JSON lines, addresses replaced", _export)
+    _add_filters(export, 1_000)
+    export.add_argument(
+        "--redact-key-file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="16 to 64 secret bytes; addresses and netgroups become hashes with this key, alike for alike",
+    )
+    export.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
+    removing = _verb(verbs, "remove", "old incidents that are resolved; all others stay", _remove)
+    removing.add_argument(
+        "--older-than", type=duration_ns, required=True, metavar="DURATION", help="resolved so long ago, such as 90d"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the verb says."""
+    database = opened(args)
+    try:
+        return cast("Callable[[argparse.Namespace, Database], int]", args.work)(args, database)
+    finally:
+        database.close()
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    line: str,
+    work: Callable[[argparse.Namespace, Database], int],
+) -> argparse.ArgumentParser:
+    page = verbs.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.", allow_abbrev=False)
+    page.set_defaults(work=work)
+    add_database_argument(page)
+    return page
+
+
+def _add_id(page: argparse.ArgumentParser) -> None:
+    page.add_argument("id", metavar="ID", help="the incident's id, or its first digits (at least 4)")
+
+
+def _add_filters(page: argparse.ArgumentParser, limit: int) -> None:
+    page.add_argument("--state", action="append", choices=STATES, default=[], help="may be given again")
+    page.add_argument("--severity", action="append", choices=SEVERITIES, default=[], help="may be given again")
+    page.add_argument("--attack", action="append", choices=ATTACKS, default=[], help="may be given again")
+    page.add_argument("--node", metavar="NAME", help="of this node")
+    page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
+    page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most so many (default: {limit})")
+
+
+def _filter(args: argparse.Namespace) -> IncidentFilter:
+    since_ns = None
+    if args.since is not None:
+        value, is_duration = cast("tuple[int, bool]", args.since)
+        since_ns = time.time_ns() - value if is_duration else value
+    return IncidentFilter(
+        states=tuple(State(name) for name in args.state),
+        severities=tuple(cast("list[Severity]", args.severity)),
+        attacks=tuple(cast("list[Attack]", args.attack)),
+        node=args.node,
+        since_ns=since_ns,
+    )
+
+
+def _list(args: argparse.Namespace, database: Database) -> int:
+    page = IncidentQueries(database).page(_filter(args), args.limit, args.cursor)
+    if args.json:
+        write_output("-", "".join(_line(row) for row in page.rows))
+    else:
+        write_output("-", incident_table(page.rows) if page.rows else "no incidents\n")
+    if page.cursor is not None:
+        sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
+    return 0
+
+
+def _show(args: argparse.Namespace, database: Database) -> int:
+    queries = IncidentQueries(database)
+    id_ = _known(queries, args.id)
+    one = queries.one(id_)
+    if one is None:
+        raise StateError(f"no incident {id_!r}")
+    write_output("-", _line(one) if args.json else incident_page(one))
+    return 0
+
+
+def _act(args: argparse.Namespace, database: Database) -> int:
+    queries = IncidentQueries(database)
+    id_ = _known(queries, args.id)
+    who = args.who if args.who is not None else _login()
+    queries.act(id_, cast("Verb", args.verb), who, args.text, time.time_ns())
+    told = {"ack": "acknowledged", "resolve": "resolved", "note": "noted"}[args.verb]
+    write_output("-", f"{id_} {told}\n")
+    return 0
+
+
+def _export(args: argparse.Namespace, database: Database) -> int:
+    check_output(args.out)
+    redactor = Redactor.from_file(args.redact_key_file)
+    whole = _whole_incidents(IncidentQueries(database), _filter(args), args.limit)
+    write_output(args.out, "".join(_line(redactor.incident(one)) for one in whole))
+    return 0
+
+
+def _whole_incidents(queries: IncidentQueries, wanted: IncidentFilter, limit: int) -> Iterator[dict[str, object]]:
+    """Incidents with their evidence, latest first, at most `limit`."""
+    cursor: str | None = None
+    while limit > 0:
+        page = queries.page(wanted, min(PORTION, limit), cursor)
+        found = (queries.one(cast("str", row["id"])) for row in page.rows)
+        yield from (one for one in found if one is not None)
+        limit -= len(page.rows)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _remove(args: argparse.Namespace, database: Database) -> int:
+    gone = remove_resolved(database, time.time_ns() - args.older_than)
+    write_output("-", f"{gone.incidents} incident{'' if gone.incidents == 1 else 's'} removed\n")
+    return 0
+
+
+def _known(queries: IncidentQueries, text: str) -> str:
+    """The id that starts with these digits; StateError when none or several do."""
+    if not re.fullmatch(r"[0-9a-f]{4,16}", text):
+        raise StateError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
+    found = queries.completed(text)
+    if not found:
+        raise StateError(f"no incident {text!r}")
+    if len(found) > 1:
+        raise StateError(f"incident {text!r}: several start so, for example {' and '.join(found)}")
+    return found[0]
+
+
+def _login() -> str:
+    """The name of the user; the number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
+    return int(text)
