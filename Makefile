@@ -39,6 +39,7 @@ bench: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m watchdog.core.schema.generate
 	$(BIN)/python -m watchdog.service.event_docs
+	$(BIN)/python -m watchdog.service.config_schema
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

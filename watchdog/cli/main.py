@@ -26,6 +26,8 @@ COMMANDS = (
     ("export", "turn a recording into Parquet, CSV or JSON lines"),
     ("events", "list the kinds of events and their fields"),
     ("run", "watch nodes for good"),
+    ("check", "check the whole configuration without touching node or network"),
+    ("reload", "let the running service read rules and receivers again"),
     ("incidents", "list, show, acknowledge, resolve, annotate and export kept incidents"),
     ("deliveries", "list what was sent to receivers, and send again"),
     ("receivers", "list receivers, send one a test, make a signing secret"),
