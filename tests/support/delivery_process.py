@@ -1,0 +1,105 @@
+"""A process that stores incidents and delivers them, made to be killed: `-m tests.support.delivery_process`.
+
+Like the service after a kill, it makes the same changes again from the start and stores what is new. It ends by
+itself when everything was stored and delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from alerts.book import IncidentBook
+from alerts.delivery.sender import Sender
+from alerts.delivery.stored import StoredOutbox
+from alerts.incident import IncidentChange
+from alerts.notice import EVENT_TYPES, ChangeRecord, Notice
+from alerts.routing import Receiver, notices
+from alerts.store.database import Database
+from alerts.store.outbox import Outbox
+from alerts.store.writer import IncidentWriter
+from tests.support.delivery import SECRET
+from watchdog.core.finding import Change, Finding, Severity
+
+SECOND = 1_000_000_000
+START_NS = 1_780_000_000 * SECOND
+INCIDENTS = 60
+STEPS: tuple[tuple[Change, Severity], ...] = (("fire", "warning"), ("escalate", "high"), ("clear", "high"))
+
+
+def finding(incident: int, step: int) -> Finding:
+    """Step 0 opens the incident, step 1 makes it worse, step 2 clears it."""
+    change, severity = STEPS[step]
+    return Finding(
+        rule="flood",
+        attack="addr-flooding",
+        severity=severity,
+        node="node",
+        change=change,
+        time_ns=START_NS + (step * INCIDENTS + incident) * SECOND,
+        since_ns=START_NS,
+        key={"peer": str(incident)},
+        incident={"netgroup": f"10.{incident}.0.0/16"},
+        entities=(f"10.{incident}.0.1",),
+        measures={"beyond": step},
+        summary=f"incident {incident} step {step}",
+        resolve_after_ns=SECOND,
+    )
+
+
+def story() -> list[ChangeRecord]:
+    """All changes of all incidents, the same in every run."""
+    book, records = IncidentBook(), []
+
+    def note(changes: list[IncidentChange]) -> None:
+        for change in changes:
+            incident = book.incident(change.id)
+            assert incident is not None
+            records.append(ChangeRecord(incident, change, "Flood"))
+
+    for step in range(len(STEPS)):
+        for incident in range(INCIDENTS):
+            one = finding(incident, step)
+            note(book.apply(one))
+            note(book.advance(one.time_ns))
+    note(book.advance(START_NS + 1_000 * SECOND))
+    return records
+
+
+def told(records: list[ChangeRecord], receiver: Receiver, now_ns: int) -> list[Notice]:
+    """What the receiver is to hear."""
+    return [one for record in records for one in notices(record, [receiver], lambda id_: f"http://x/{id_}", now_ns)]
+
+
+async def serve(database: Database, receiver: Receiver) -> None:
+    """Write and send side by side until all is done."""
+    outbox, writer, stop = Outbox(database), IncidentWriter(database), asyncio.Event()
+    sender = Sender(StoredOutbox(database), [receiver])
+    sending = asyncio.create_task(sender.run(stop))
+    records = story()
+    for start in range(0, len(records), 7):
+        part = records[start : start + 7]
+        await asyncio.to_thread(writer.record, part, told(part, receiver, time.time_ns()))
+        await sender.poke()
+        await asyncio.sleep(0.01)
+    while await asyncio.to_thread(outbox.counts):  # noqa: ASYNC110 (another process's progress)
+        await asyncio.sleep(0.05)
+    stop.set()
+    await sending
+
+
+def receiver_for(url: str) -> Receiver:
+    """Hears everything."""
+    return Receiver("ops", url, secrets=(SECRET,), events=EVENT_TYPES, rate_per_minute=0, allow_private=True)
+
+
+def main() -> None:
+    """Arguments: the database's URL and the receiver's."""
+    database = Database.open(sys.argv[1], exclusive=True)
+    asyncio.run(serve(database, receiver_for(sys.argv[2])))
+    database.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""`watchdog receive`: a receiver of webhooks that verifies them and prints them readably."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from aiohttp import web
+
+from alerts.delivery.formats import rfc3339
+from alerts.delivery.inbox import Arrival, Faults, Inbox
+from alerts.delivery.ports import SystemDeliveryClock
+from alerts.delivery.signature import secret_key
+from alerts.render import COLOURS
+from watchdog.core.errors import StateError, WatchdogError
+from watchdog.core.text import printable
+from watchdog.service.config_values import split_listen
+
+SUMMARY = "Receive webhooks, verify their signatures and print them readably: for demos and for debugging."
+DEFAULT_LISTEN = "127.0.0.1:8390"
+LARGEST_SECRET_FILE = 4_096  # bytes
+TEXT_LIMIT = 400
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="ADDRESS:PORT", help=f"default {DEFAULT_LISTEN}; port 0 picks one"
+    )
+    parser.add_argument(
+        "--secret-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="holds a whsec_ secret; several during a change of keys; without one nothing is verified",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="append each message as one line of JSON")
+    faults = parser.add_argument_group("faults, for trying out retries")
+    faults.add_argument("--status", type=_status, default=204, metavar="N", help="answer this status (default 204)")
+    faults.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="seconds before each answer")
+    faults.add_argument("--drop", action="store_true", help="hang up without an answer")
+    faults.add_argument("--first", type=int, metavar="N", help="misbehave for the first N messages only")
+    faults.add_argument("--retry-after", metavar="TEXT", help="that header beside a status of 400 and more")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Receive until interrupted or terminated."""
+    keys = tuple(_key(path) for path in args.secret_file)
+    faults = Faults(args.status, args.delay, args.drop, args.first, args.retry_after)
+    host, port = _place(args.listen)
+    out = None if args.out is None else args.out.open("a", encoding="ascii")
+    try:
+        asyncio.run(_serve(host, port, keys, faults, out))
+    finally:
+        if out is not None:
+            out.close()
+    return 0
+
+
+async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Faults, out: TextIO | None) -> None:
+    colour = sys.stdout.isatty()
+
+    def tell(arrival: Arrival) -> None:
+        if out is not None:
+            out.write(json.dumps(arrival.as_object(), ensure_ascii=True, separators=(",", ":")) + "\n")
+            out.flush()
+        print(readable(arrival, colour=colour), flush=True)
+
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    runner = web.AppRunner(Inbox(keys, SystemDeliveryClock(), tell, faults).app(), shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        shown = f"[{host}]" if ":" in host else host
+        checked = "signatures are verified" if keys else "no --secret-file: signatures are not verified"
+        sys.stderr.write(f"listening on http://{shown}:{runner.addresses[0][1]}/ ({checked})\n")
+        sys.stderr.flush()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def readable(arrival: Arrival, *, colour: bool = False) -> str:
+    """A message for people: one line that says what and whether it is to be believed, then the texts, indented.
+
+    Everything from the message is escaped; a second and later attempt with the same id is marked.
+    """
+    body = arrival.body or {}
+    incident = _incident(body)
+    severity = str(incident.get("severity") or "")
+    mark = _coloured(severity, colour=colour)
+    kind = printable(str(body.get("type") or f"alertmanager {body.get('status', '')}" if body else "no JSON object"))
+    rule = printable(str(incident.get("rule") or ""))
+    trust = {None: "not verified", True: "verified", False: f"REFUSED: {printable(arrival.problem)}"}[arrival.verified]
+    again = f", attempt {arrival.attempt}" if arrival.attempt > 1 else ""
+    answered = "hung up" if arrival.status is None else f"answered {arrival.status}"
+    time = rfc3339(arrival.received_ns)[:19].replace("T", " ")
+    head = "  ".join(part for part in (time, mark, kind, rule) if part)
+    texts = [
+        printable(str(incident[name]), TEXT_LIMIT) for name in ("title", "summary", "url", "text") if incident.get(name)
+    ]
+    lines = [f"{head}  [{trust}{again}, {answered}, {printable(arrival.id)}]", *(f"    {text}" for text in texts)]
+    return "\n".join(lines)
+
+
+def _incident(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The incident of either format, under our names; empty when there is none."""
+    data = body.get("data")
+    if isinstance(data, dict):
+        return data
+    alerts = body.get("alerts")
+    first = alerts[0] if isinstance(alerts, list) and alerts and isinstance(alerts[0], dict) else {}
+    labels, annotations = first.get("labels"), first.get("annotations")
+    named = dict(labels) | {"rule": labels.get("alertname")} if isinstance(labels, dict) else {}
+    return named | (annotations if isinstance(annotations, dict) else {})
+
+
+def _coloured(severity: str, *, colour: bool) -> str:
+    text = f"{printable(severity, 12).upper():<8}" if severity else ""
+    code = next((code for name, code in COLOURS.items() if name == severity), None)
+    return f"\x1b[{code}m{text}\x1b[0m" if colour and code and text else text
+
+
+def _key(path: Path) -> bytes:
+    """The key in a file; errors name the file and never its content."""
+    raw = path.read_bytes()[:LARGEST_SECRET_FILE]
+    try:
+        return secret_key(raw.decode("ascii", "replace"))
+    except WatchdogError as error:
+        raise StateError(f"{path}: {error}") from None
+
+
+def _place(text: str) -> tuple[str, int]:
+    try:
+        host, port = split_listen(text)
+    except ValueError:
+        raise WatchdogError(f"--listen {text!r}: not of the form ADDRESS:PORT, for example {DEFAULT_LISTEN}") from None
+    if not 0 <= port <= 65_535:
+        raise WatchdogError(f"--listen {text!r}: a port is 0 to 65535")
+    return host or "127.0.0.1", port
+
+
+def _status(text: str) -> int:
+    if text.isascii() and text.isdigit() and 200 <= int(text) <= 599:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no HTTP status of 200 to 599")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if 0 <= seconds <= 3_600:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 3600")

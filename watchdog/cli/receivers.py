@@ -1,0 +1,116 @@
+"""`watchdog receivers`: list the receivers of a configuration, send one a test, make a signing secret."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from alerts.delivery.ports import SystemDeliveryClock
+from alerts.delivery.sender import send_test
+from alerts.delivery.signature import new_secret
+from alerts.routing import Receiver
+from rules.near import did_you_mean
+from watchdog.core.errors import WatchdogError
+from watchdog.core.text import printable
+from watchdog.service.config import DEFAULT_PATH, load_config
+from watchdog.service.receivers import receiver_of
+
+SUMMARY = "List the receivers of a configuration, send one a test message, make a signing secret."
+EXIT_NOT_DELIVERED = 1
+COLUMNS = ("NAME", "FORMAT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the three actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list the receivers, without their secrets", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
+    _add_config(listing)
+    test = actions.add_parser(
+        "test", help="send one signed test message; exit code 1 when it was not accepted", allow_abbrev=False
+    )
+    test.add_argument("name", metavar="NAME", help="the receiver's name")
+    _add_config(test)
+    actions.add_parser("secret", help="print a new signing secret", allow_abbrev=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action; ConfigError when the configuration has mistakes."""
+    if args.action == "secret":
+        print(new_secret())
+        return 0
+    receivers = [receiver_of(settings) for settings in load_config(args.config).receivers]
+    if args.action == "test":
+        return _test(_named(args.name, receivers, args.config))
+    if args.json:
+        print(json.dumps([as_object(receiver) for receiver in receivers], indent=2))
+    else:
+        _print_table([as_object(receiver) for receiver in receivers])
+    return 0
+
+
+def as_object(receiver: Receiver) -> dict[str, object]:
+    """What may be seen of a receiver: of its URL the host only, for paths of chat services are secrets."""
+    return {
+        "name": receiver.name,
+        "format": receiver.format,
+        "severity": receiver.severity,
+        "rate_per_minute": receiver.rate_per_minute,
+        "secrets": len(receiver.secrets),
+        "enabled": receiver.enabled,
+        "host": urlsplit(receiver.url).hostname,
+        "events": list(receiver.events),
+    }
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help=f"the configuration (default {DEFAULT_PATH})"
+    )
+
+
+def _named(name: str, receivers: Sequence[Receiver], path: Path) -> Receiver:
+    """The receiver of that name; WatchdogError with a hint when there is none."""
+    for receiver in receivers:
+        if receiver.name == name:
+            return receiver
+    names = [receiver.name for receiver in receivers]
+    known = f"it names {', '.join(repr(one) for one in names)}" if names else "it names none"
+    hint = did_you_mean(name, names) or known
+    raise WatchdogError(f"{path}: no receiver {printable(name)!r}; {hint}")
+
+
+def _test(receiver: Receiver) -> int:
+    answer = asyncio.run(send_test(receiver, SystemDeliveryClock()))
+    took = f"in {answer.took_s * 1000:.0f} ms"
+    if answer.error:
+        print(f"{receiver.name}: not delivered: {answer.error}")
+        return EXIT_NOT_DELIVERED
+    signed = "signed" if receiver.secrets else "not signed: it has no secret"
+    print(f"{receiver.name}: answered {answer.status} {took}, {signed}")
+    return 0
+
+
+def _print_table(receivers: Sequence[dict[str, object]]) -> None:
+    rows = [
+        (
+            str(one["name"]),
+            str(one["format"]),
+            str(one["severity"]),
+            str(one["rate_per_minute"] or "no limit"),
+            str(one["secrets"] or "no"),
+            "on" if one["enabled"] else "off",
+            printable(str(one["host"])),
+            " ".join(str(event).removeprefix("incident.") for event in one["events"])
+            if isinstance(one["events"], list)
+            else "",
+        )
+        for one in receivers
+    ]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    for row in (COLUMNS, *rows):
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
