@@ -17,10 +17,11 @@ from watchdog.service.view import ServiceView
 from watchdog.web.problem import ProblemError
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
 HEADERS: Mapping[str, str] = {
+    "Server": "watchdog",
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -34,7 +35,7 @@ HARMLESS_FOLDERS = ("/static/", "/incidents/")
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Signal `on_response_prepare`: what tells browsers to run nothing but our own files."""
+    """Signal `on_response_prepare`: what tells browsers to run nothing but our own files, and strangers no versions."""
     response.headers.update(HEADERS)
 
 

@@ -1,8 +1,8 @@
 """Server-sent events: what happens, as it happens, to those who watch.
 
-Every event has the id `RUN-NUMBER`. A client that comes back with `Last-Event-ID` gets what it missed, as long as the last
-`KEPT` events hold it; else, and at any gap, it is told to read the lists again. A comment goes out when nothing else
-does, so that both sides notice a dead connection. A client that does not read is let go.
+Every event has the id `RUN-NUMBER`. A client that comes back with `Last-Event-ID` gets what it missed, as long as the
+last `KEPT` events hold it; else, and at any gap, it is told to read the lists again. A comment goes out when nothing
+else does, so that both sides notice a dead connection. A client that does not read is let go.
 """
 
 from __future__ import annotations

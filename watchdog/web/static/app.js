@@ -1,0 +1,145 @@
+// The page: routes between list and one incident, and keeps both as they are in the service.
+
+import { Problem, keepToken, read } from "/static/api.js";
+import { incidentView } from "/static/detail.js";
+import { el, foreign } from "/static/dom.js";
+import { Filters } from "/static/filters.js";
+import { IncidentList } from "/static/list.js";
+import { watch } from "/static/stream.js";
+import { refresh } from "/static/times.js";
+
+const SEVERITIES = ["critical", "high", "warning", "info"];
+const TICK_MS = 5000;
+const part = (id) => document.getElementById(id);
+
+const filters = new Filters(part("filters"), { changed: () => list.load(), narrowed: () => list.arrange() });
+const list = new IncidentList({ list: part("incidents"), empty: part("empty"), more: part("more") }, filters, report);
+const readStatus = atMostEvery(1000, showStatus);
+const readDetail = atMostEvery(500, showDetail);
+let shown = null; // id of the incident that is open
+
+/** A function that runs at once, and then once more at most per interval, however often it is called. */
+function atMostEvery(milliseconds, work) {
+  let waiting = false;
+  let again = false;
+  return async function run() {
+    if (waiting) return void (again = true);
+    waiting = true;
+    await Promise.all([work(), new Promise((resolve) => setTimeout(resolve, milliseconds))]);
+    waiting = false;
+    if (again) {
+      again = false;
+      run();
+    }
+  };
+}
+
+/** Tell people what went wrong, or take the message away. */
+function report(problem) {
+  const unknown = problem?.status === 401;
+  part("token-form").hidden = !unknown;
+  part("notice").hidden = problem === null || unknown;
+  part("empty").hidden ||= problem !== null;
+  if (problem === null || unknown) return;
+  const retry = el("button", { type: "button" }, "Try again");
+  retry.addEventListener("click", reload);
+  part("notice").replaceChildren(el("span", {}, "Cannot read the incidents: ", foreign(problem.message)), retry);
+}
+
+async function showStatus() {
+  try {
+    const { service, incidents } = await read("/api/v1/status");
+    part("node").replaceChildren(foreign(service.node));
+    part("posture").replaceChildren(...posture(incidents));
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+}
+
+function posture({ open, acknowledged }) {
+  const counts = SEVERITIES.filter((severity) => open[severity]).map((severity) =>
+    el("span", { class: "count", "data-value": severity }, el("b", {}, String(open[severity])), ` ${severity}`),
+  );
+  const looked = Object.values(acknowledged).reduce((sum, count) => sum + count, 0);
+  const calm = el("span", { class: "count", "data-value": "calm" }, "nothing open");
+  const rest = looked ? [el("span", { class: "count quiet" }, el("b", {}, String(looked)), " acknowledged")] : [];
+  return [...(counts.length ? [el("span", { class: "quiet" }, "open"), ...counts] : [calm]), ...rest];
+}
+
+async function showDetail() {
+  const id = shown;
+  if (id === null) return;
+  try {
+    const incident = await read(`/api/v1/incidents/${id}`);
+    if (shown !== id) return;
+    part("detail").replaceChildren(...incidentView(incident));
+    document.title = `${incident.title || incident.rule} - watchdog`;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) return report(error);
+    const back = el("a", { class: "back", href: "/", "data-route": true }, "All incidents");
+    if (shown === id) part("detail").replaceChildren(back, el("p", { class: "empty" }, foreign(error.message)));
+  }
+}
+
+/** Show what the address says. */
+function route({ focus = false } = {}) {
+  shown = location.pathname.match(/^\/incidents\/([0-9a-f]+)$/)?.[1] ?? null;
+  document.body.dataset.view = shown === null ? "list" : "incident";
+  document.title = "watchdog";
+  list.mark(shown);
+  const waiting = shown === null ? "Choose an incident to see what is behind it." : "Reading the incident.";
+  part("detail").replaceChildren(el("p", { class: "empty" }, waiting));
+  if (shown !== null) readDetail();
+  if (focus) (shown === null ? part("incidents") : part("detail")).focus({ preventScroll: true });
+  if (focus && shown !== null) part("detail").scrollIntoView({ block: "nearest" });
+}
+
+function follow(event) {
+  const link = event.target.closest("a[data-route]");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
+  event.preventDefault();
+  history.pushState(null, "", link.getAttribute("href") + filters.search());
+  route({ focus: true });
+}
+
+function happened(event, data) {
+  if (event === "reset" || (event === "hello" && !data.resumed)) reload();
+  if (event === "incident") {
+    const { change, ...incident } = data;
+    list.update(incident);
+    readStatus();
+    if (incident.id === shown) readDetail();
+    if (change?.reason === "opened") part("news").replaceChildren(`New: ${incident.severity}, `, foreign(incident.title));
+  }
+  if (event === "delivery" && data.incident_id === shown) readDetail();
+}
+
+function connected(state, problem) {
+  const words = { live: "live", waiting: "not connected, trying again", paused: "paused while hidden" };
+  part("connection").dataset.state = state;
+  part("connection").textContent = words[state];
+  if (problem?.status === 401) report(problem);
+}
+
+function reload() {
+  list.load();
+  readStatus();
+  readDetail();
+}
+
+document.addEventListener("click", follow);
+window.addEventListener("popstate", () => {
+  filters.load();
+  list.load();
+  route();
+});
+part("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepToken(part("token").value);
+  reload();
+});
+setInterval(refresh, TICK_MS);
+route();
+reload();
+watch(happened, connected);

@@ -1,0 +1,149 @@
+// One incident: what it says, how it went, who is in it, what was seen, who was told.
+
+import { badge, el, foreign, section, table } from "/static/dom.js";
+import { both, exact, lasted, utc } from "/static/times.js";
+
+/** The whole picture as elements. */
+export function incidentView(incident) {
+  return [
+    el("a", { class: "back", href: "/", "data-route": true }, "All incidents"),
+    head(incident),
+    el("p", { class: "summary" }, foreign(incident.summary)),
+    facts(incident),
+    completeness(incident),
+    section("Timeline", timeline(incident)),
+    section("Measures", measures(incident)),
+    section("Entities", entities(incident)),
+    section("Members", members(incident)),
+    section("Evidence", evidence(incident)),
+    section("Notes", notes(incident)),
+    section("Deliveries", deliveries(incident)),
+  ].filter(Boolean);
+}
+
+function head(incident) {
+  return el(
+    "header",
+    { class: "incident-head" },
+    el("h2", { id: "detail-title" }, foreign(incident.title || incident.rule)),
+    el("p", { class: "badges" }, badge("severity", incident.severity), badge("state", incident.state)),
+  );
+}
+
+function facts(incident) {
+  const end = incident.cleared ?? incident.resolved ?? incident.updated;
+  const by = incident.acknowledged_by;
+  const pairs = [
+    ["Opened", both(incident.opened)],
+    ["Updated", both(incident.updated)],
+    ["Resolved", incident.resolved === null ? null : both(incident.resolved)],
+    ["Lasted", lasted(Math.max(end - incident.opened, 0))],
+    ["Node", foreign(incident.node)],
+    ["Attack", incident.attack],
+    ["Rule", foreign(incident.rule)],
+    ["Key", Object.keys(incident.key).length ? fields(incident.key) : null],
+    ["Acknowledged", by === null ? null : ["by ", foreign(by)]],
+    ["Findings", String(incident.findings)],
+    ["Id", el("code", {}, incident.id)],
+  ];
+  const shown = pairs.filter(([, value]) => value !== null);
+  return el("dl", { class: "facts" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+function completeness(incident) {
+  const share = incident.completeness;
+  if (share >= 1) return el("p", { class: "complete quiet" }, "The input was complete while this was judged.");
+  const percent = (Math.floor(share * 1000) / 10).toFixed(1);
+  return el("p", { class: "complete gap" }, `The input was ${percent} % complete: what is missing may have changed the verdict.`);
+}
+
+/** Newest first; steps that a long history dropped are counted where they were. */
+function timeline(incident) {
+  const steps = incident.changes.map(step);
+  const beyond = incident.changes_beyond;
+  if (beyond) {
+    const gap = el("li", { class: "quiet" }, `${beyond} more changes are not kept`);
+    steps.splice(Math.ceil(steps.length / 2), 0, gap);
+  }
+  return el("ol", { class: "timeline" }, steps.reverse());
+}
+
+function step(change) {
+  const many = change.count > 1 ? ` ${change.count} times until ${utc(change.until)}` : "";
+  return el(
+    "li",
+    { "data-reason": change.reason },
+    el("div", { class: "when" }, both(change.time)),
+    el("div", {}, el("strong", {}, change.reason), many, change.text ? [": ", foreign(change.text)] : null),
+  );
+}
+
+function measures(incident) {
+  const names = [...new Set([...Object.keys(incident.measures), ...Object.keys(incident.peak)])];
+  const rows = names.map((name) => [foreign(name), number(incident.measures[name]), number(incident.peak[name])]);
+  return rows.length ? table("Measures", ["Measure", "At the worst finding", "Peak"], rows) : null;
+}
+
+function entities(incident) {
+  if (!incident.entities.length) return null;
+  const beyond = incident.entities_beyond;
+  return el(
+    "ul",
+    { class: "chips" },
+    incident.entities.map((name) => el("li", {}, foreign(name))),
+    beyond ? el("li", { class: "quiet" }, `and ${beyond} more`) : null,
+  );
+}
+
+function members({ members: { count, firing, beyond, listed } }) {
+  if (count <= 1 && !listed.some((member) => Object.keys(member).length)) return null;
+  const names = [...new Set(listed.flatMap((member) => Object.keys(member)))];
+  const rows = listed.map((member) => names.map((name) => (name in member ? foreign(member[name]) : "")));
+  const left = Math.max(count + beyond - listed.length, 0);
+  const text = `${count} in all, ${firing} still firing${left ? `; ${left} not listed` : ""}`;
+  return [el("p", { class: "quiet" }, text), rows.length ? table("Members", names, rows) : null];
+}
+
+function evidence(incident) {
+  if (!incident.evidence.length) return el("p", { class: "quiet" }, "No events were kept.");
+  const rows = incident.evidence.map((event) => [
+    exact(event.time, { fine: true }),
+    el("code", {}, event.kind),
+    fields(event.fields),
+  ]);
+  return table("Evidence", ["Time", "Event", "Fields"], rows);
+}
+
+function notes(incident) {
+  if (!incident.notes.length) return null;
+  const shown = incident.notes.map((note) =>
+    el("li", {}, el("div", { class: "when" }, exact(note.time), " by ", foreign(note.who)), foreign(note.text)),
+  );
+  return el("ol", { class: "notes" }, shown);
+}
+
+function deliveries(incident) {
+  if (!incident.deliveries.length) return el("p", { class: "quiet" }, "Nobody was told of this incident.");
+  const rows = incident.deliveries.map((one) => [
+    exact(one.created),
+    foreign(one.receiver),
+    one.type.replace("incident.", ""),
+    badge("delivery", one.status),
+    `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`,
+    one.last_error ? foreign(one.last_error) : "",
+  ]);
+  return table("Deliveries", ["Created", "Receiver", "Told", "Status", "Tries", "Error"], rows);
+}
+
+function fields(pairs) {
+  const shown = Object.entries(pairs).map(([name, value]) =>
+    el("span", { class: "field" }, el("span", { class: "name" }, foreign(name)), foreign(value)),
+  );
+  return el("span", { class: "fields" }, shown);
+}
+
+function number(value) {
+  if (value === undefined) return "";
+  if (value === null) return "no number";
+  return Number.isInteger(value) ? value.toLocaleString("en") : value.toLocaleString("en", { maximumSignificantDigits: 5 });
+}

@@ -1,0 +1,116 @@
+// The list of incidents: pages from the API, and what happens live, in the order of opening, latest first.
+
+import { Problem, read } from "/static/api.js";
+import { badge, el, foreign } from "/static/dom.js";
+import { ago } from "/static/times.js";
+
+const MOST_ROWS = 1000; // beyond it a busy page starts again from its first page
+
+export class IncidentList {
+  /** parts: {list, empty, more}; failed: called with a Problem, or with null when reading works. */
+  constructor(parts, filters, failed) {
+    Object.assign(this, { ...parts, filters, failed });
+    this.rows = new Map(); // id -> {incident, node}
+    this.cursor = null;
+    this.asked = new AbortController();
+    this.chosen = null;
+    this.more.addEventListener("click", () => this.load(this.cursor));
+  }
+
+  /** Read a page; the first one replaces everything. */
+  async load(cursor = null) {
+    this.asked.abort();
+    const asked = (this.asked = new AbortController());
+    this.list.setAttribute("aria-busy", "true");
+    this.more.disabled = true;
+    try {
+      const page = await read(`/api/v1/incidents?${this.filters.query(cursor)}`, { signal: asked.signal });
+      if (asked.signal.aborted) return;
+      this.show(page, cursor === null);
+      this.failed(null);
+    } catch (error) {
+      if (!asked.signal.aborted) this.failed(error instanceof Problem ? error : new Problem(0, String(error)));
+    }
+    if (this.asked !== asked) return;
+    this.list.setAttribute("aria-busy", "false");
+    this.more.disabled = false;
+  }
+
+  show(page, first) {
+    if (first) this.rows.clear();
+    for (const incident of page.incidents) this.rows.set(incident.id, { incident, node: this.row(incident) });
+    this.cursor = page.cursor;
+    this.arrange();
+  }
+
+  /** An incident changed: put its row where it belongs, or take it away. */
+  update(incident) {
+    const known = this.rows.has(incident.id);
+    if (!this.filters.wants(incident)) {
+      if (known) this.rows.delete(incident.id);
+    } else if (known || this.cursor === null || this.isWithin(incident)) {
+      this.rows.set(incident.id, { incident, node: this.row(incident) });
+    }
+    if (this.rows.size > MOST_ROWS) this.load();
+    else this.arrange();
+  }
+
+  /** Whether it stands before the last row that is loaded: what is behind it comes with the next page. */
+  isWithin(incident) {
+    const last = [...this.rows.values()].at(-1)?.incident;
+    return !last || later(incident, last) <= 0;
+  }
+
+  /** Rows in order, hidden where the text filter says so; says why when there are none. */
+  arrange() {
+    const focused = document.activeElement?.dataset?.id;
+    const ordered = [...this.rows.values()].sort((one, other) => later(one.incident, other.incident));
+    this.rows = new Map(ordered.map((row) => [row.incident.id, row]));
+    for (const { incident, node } of ordered) node.hidden = !this.filters.shows(incident);
+    this.list.replaceChildren(...ordered.map((row) => row.node));
+    this.more.hidden = this.cursor === null;
+    this.mark(this.chosen);
+    if (focused) this.list.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    const none = !ordered.some((row) => !row.node.hidden);
+    this.empty.hidden = !none;
+    this.empty.textContent = this.filters.narrow
+      ? "No incident matches these filters."
+      : "No incident needs anybody now. Choose another state to see the resolved ones.";
+  }
+
+  /** Show which incident is open beside the list. */
+  mark(id) {
+    this.chosen = id;
+    for (const link of this.list.querySelectorAll("a[data-id]")) {
+      if (link.dataset.id === id) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  row(incident) {
+    const head = el(
+      "span",
+      { class: "head" },
+      badge("severity", incident.severity),
+      foreign(incident.title || incident.rule, { class: "title" }),
+    );
+    const state = incident.state === "open" ? null : badge("state", incident.state);
+    const foot = el(
+      "span",
+      { class: "foot quiet" },
+      state,
+      ago(incident.opened),
+      el("span", {}, incident.attack),
+      foreign(incident.node, { class: "node" }),
+    );
+    const attributes = { href: `/incidents/${incident.id}`, "data-route": true, "data-id": incident.id };
+    return el("li", { "data-state": incident.state, "data-severity": incident.severity },
+      el("a", attributes, head, foreign(incident.summary, { class: "summary" }), foot),
+    );
+  }
+}
+
+/** Order of the list: by opening time, then id, latest first, as the API does. */
+function later(one, other) {
+  return other.opened - one.opened || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0);
+}
