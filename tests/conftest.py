@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.postgres import Server, binaries
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT.parent / "shared" / "recordings"
@@ -21,10 +24,26 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what reads the recordings, so that `-m 'not recordings'` leaves it out."""
+    """Mark what needs the recordings or a server, so that `-m 'not recordings'` leaves it out."""
     for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
         if "recordings" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.recordings)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL server; skipped where Debian's package is missing, a failure in CI."""
+    programs = binaries()
+    if programs is None:
+        reason = "no PostgreSQL: Debian's package 'postgresql' is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = Server(programs)
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

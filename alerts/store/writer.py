@@ -66,7 +66,8 @@ class IncidentWriter:
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=taken, where=newer), heads)
             self._store_pictures(connection, heads, bodies)
         if steps:
-            new = max(connection.execute(insert(incident_changes).on_conflict_do_nothing(), steps).rowcount, 0)
+            counted = connection.execution_options(preserve_rowcount=True)
+            new = max(counted.execute(insert(incident_changes).on_conflict_do_nothing(), steps).rowcount, 0)
         if rows:
             connection.execute(insert(outbox).on_conflict_do_nothing(index_elements=["id"]), rows)
         return new

@@ -1,0 +1,225 @@
+"""What the writer stores: together, once, and never an older picture over a newer one. On SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from sqlalchemy import func, select
+
+from alerts.book import IncidentError
+from alerts.incident import Reason, State
+from alerts.notice import ChangeRecord, event_type, notice_id
+from alerts.routing import Receiver, notices
+from alerts.store.actions import Actions
+from alerts.store.database import Database
+from alerts.store.incidents import IncidentFilter, IncidentQueries
+from alerts.store.outbox import Outbox
+from alerts.store.retention import remove_resolved
+from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
+from alerts.store.writer import KEPT_STEPS, IncidentWriter
+from tests.support.history import RECEIVER, SECOND, START, incident, record, told
+from watchdog.core.errors import StateError
+
+names = (f"records_{number}" for number in itertools.count())
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/history.db"
+    else:
+        url = request.getfixturevalue("postgres").url(next(names))
+    opened = Database.open(url)
+    yield opened
+    opened.close()
+
+
+def count(database: Database) -> dict[str, int]:
+    """Rows by table."""
+    tables = (incidents, incident_pictures, incident_changes, outbox)
+    return {
+        table.name: database.read(lambda one, t=table: one.execute(select(func.count()).select_from(t)).scalar_one())  # type: ignore[misc] # a lambda's default
+        for table in tables
+    }
+
+
+def test_a_change_is_stored_with_its_notices_and_read_back_whole(database: Database) -> None:
+    one = incident()
+    stored = IncidentWriter(database).record([record(one)], told([record(one)]))
+    assert stored == 1
+    found = IncidentQueries(database).one(one.id)
+    assert found is not None
+    assert found["summary"] == one.summary
+    assert found["evidence"] == [
+        {"time": one.opened_ns / 1e9, "kind": "p2p:addr", "fields": {"peer_addr": "136.43.1.1", "entries": 1000}}
+    ]
+    (delivery,) = Outbox(database).due(START, "team", 10)
+    assert delivery.notice == told([record(one)])[0]
+
+
+def test_the_same_again_stores_nothing_and_sends_nothing_twice(database: Database) -> None:
+    records = [record(incident(n)) for n in range(5)]
+    writer = IncidentWriter(database)
+    assert writer.record(records, told(records)) == 5
+    before = count(database)
+    assert writer.record(records, told(records, now_ns=START + SECOND)) == 0
+    assert count(database) == before
+    assert before == {"incidents": 5, "incident_pictures": 5, "incident_changes": 5, "outbox": 5}
+
+
+def test_a_run_that_goes_on_from_before_never_puts_an_old_picture_over_a_newer_one(database: Database) -> None:
+    writer, queries = IncidentWriter(database), IncidentQueries(database)
+    old, new = incident(summary="old"), incident(summary="new", severity="high")
+    writer.record([record(old), record(new, 2, Reason.ESCALATED)], [])
+    writer.record([record(old)], [])
+    found = queries.one(old.id)
+    assert found is not None
+    assert (found["summary"], found["severity"]) == ("new", "high")
+    assert queries.page(IncidentFilter()).rows[0]["summary"] == "new"
+
+
+def test_nothing_is_stored_when_a_part_of_it_cannot_be(database: Database) -> None:
+    stranger = told([record(incident(99))])
+    with pytest.raises(StateError):
+        IncidentWriter(database).record([record(incident())], stranger)
+    assert set(count(database).values()) == {0}
+
+
+def test_odd_texts_of_peers_are_stored_as_text(database: Database) -> None:
+    odd = "<b>\0\x1b[31m%s\udcff\u202e'; DROP TABLE incidents; --"
+    one = incident(summary=odd, node=odd, key={"peer": odd}, entities=(odd,))
+    IncidentWriter(database).record([record(one)], told([record(one)]))
+    found = IncidentQueries(database).one(one.id)
+    assert found is not None
+    assert found["summary"] == odd
+    (row,) = IncidentQueries(database).page(IncidentFilter()).rows
+    assert row["summary"] == "<b>\\x00\x1b[31m%s\\udcff\u202e'; DROP TABLE incidents; --"
+    assert row["key"] == {"peer": odd}
+    assert Outbox(database).due(START, "team", 1)[0].notice.body["summary"] == odd
+
+
+def test_an_incident_that_changes_for_weeks_does_not_fill_the_disk(database: Database) -> None:
+    one = incident()
+    steps = [record(one, n, Reason.UPDATED) for n in range(2, KEPT_STEPS + 50)]
+    late = record(incident(severity="high"), KEPT_STEPS + 50, Reason.ESCALATED)
+    IncidentWriter(database).record([record(one), *steps, late], [])
+    assert count(database)["incident_changes"] == KEPT_STEPS + 1
+    found = IncidentQueries(database).one(one.id)
+    assert found is not None
+    assert found["severity"] == "high"
+
+
+def test_an_acknowledgement_is_seen_at_once_and_the_service_adds_nothing_to_it(database: Database) -> None:
+    writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
+    writer.record([record(one)], [])
+    action = queries.act(one.id, "ack", "ana", "on it", one.opened_ns + SECOND)
+    (row,) = queries.page(IncidentFilter(states=(State.ACKNOWLEDGED,))).rows
+    assert row["acknowledged_by"] == "ana"
+    applied = record(
+        replace(one, state=State.ACKNOWLEDGED, acknowledged_by="ana"), 1, Reason.ACKNOWLEDGED, action=action
+    )
+    assert writer.record([applied], told([applied])) == 0
+    assert [row.notice.type for row in Outbox(database).page().rows] == ["incident.acknowledged"]
+    found = queries.one(one.id)
+    assert found is not None
+    assert [(done["who"], done["text"]) for done in cast("list[dict[str, object]]", found["actions"])] == [
+        ("ana", "on it")
+    ]
+
+
+def test_an_operator_resolves_without_a_service_and_the_picture_says_so(database: Database) -> None:
+    queries, one = IncidentQueries(database), incident()
+    IncidentWriter(database).record([record(one)], [])
+    queries.act(one.id, "resolve", "ana", "", one.opened_ns + 60 * SECOND)
+    found = queries.one(one.id)
+    assert found is not None
+    assert (found["state"], found["resolved"]) == ("resolved", one.opened_ns / 1e9 + 60)
+    changes = cast("list[dict[str, object]]", found["changes"])
+    assert [change["reason"] for change in changes] == ["opened", "resolved by operator"]
+    with pytest.raises(IncidentError, match="is resolved: it cannot be acknowledged"):
+        queries.act(one.id, "ack", "ana", "", START)
+
+
+def test_actions_that_cannot_be_are_refused_and_leave_no_trace(database: Database) -> None:
+    queries = IncidentQueries(database)
+    IncidentWriter(database).record([record(incident())], [])
+    for id_, who, text, said in (
+        ("0" * 16, "ana", "x", "no incident"),
+        (incident().id, " ", "x", "a name is needed"),
+        (incident().id, "ana", "  ", "a note needs a text"),
+        (incident().id, "ana", "x" * 10_001, "at most 10000"),
+    ):
+        with pytest.raises(IncidentError, match=said):
+            queries.act(id_, "note", who, text, START)
+    assert Actions(database).last_id() == 0
+
+
+def test_a_service_reads_the_actions_that_it_has_not_applied(database: Database) -> None:
+    queries, actions = IncidentQueries(database), Actions(database)
+    IncidentWriter(database).record([record(incident())], [])
+    ids = [queries.act(incident().id, "note", "ana", f"note {n}", START) for n in range(3)]
+    assert [action.id for action in actions.after(ids[0])] == ids[1:]
+    assert actions.last_id() == ids[-1]
+
+
+def test_retention_takes_what_was_resolved_long_ago_and_nothing_else(database: Database) -> None:
+    resolved = {"state": State.RESOLVED, "resolved_ns": START + 100 * SECOND}
+    old = [incident(n, **resolved) for n in range(3)]
+    young = incident(3, state=State.RESOLVED, resolved_ns=START + 900 * SECOND)
+    running, undelivered = incident(4), incident(5, **resolved)
+    records = [record(one) for one in (*old, young, running, undelivered)]
+    IncidentWriter(database).record(records, told([records[0], records[-1]]))
+    Outbox(database).sent(told(records[:1])[0].id, 200, START)
+    gone = remove_resolved(database, START + 500 * SECOND, pause=lambda _: None)
+    assert (gone.incidents, gone.complete) == (3, True)
+    left = {row["id"] for row in IncidentQueries(database).page(IncidentFilter()).rows}
+    assert left == {young.id, running.id, undelivered.id}
+    assert count(database) == {"incidents": 3, "incident_pictures": 3, "incident_changes": 3, "outbox": 1}
+
+
+def test_retention_works_in_batches_and_stops_when_told(database: Database) -> None:
+    records = [record(incident(n, state=State.RESOLVED, resolved_ns=START + n)) for n in range(450)]
+    IncidentWriter(database).record(records, [])
+    pauses: list[float] = []
+    stopping = remove_resolved(database, START + SECOND, stopped=lambda: len(pauses) == 1, pause=pauses.append)
+    assert (stopping.incidents, stopping.complete) == (200, False)
+    assert remove_resolved(database, START + SECOND, most=50, pause=pauses.append).incidents == 50
+    assert remove_resolved(database, 1 << 70, pause=pauses.append).incidents == 200
+
+
+def test_notices_have_one_id_for_each_change_and_receiver() -> None:
+    first, second = record(incident()), record(incident(), 2, Reason.UPDATED)
+    acknowledged = record(incident(), 2, Reason.ACKNOWLEDGED, action=2)
+    ids = {notice_id(one, name) for one in (first, second, acknowledged) for name in ("a", "b")}
+    assert len(ids) == 6
+    assert all(re.fullmatch("msg_[0-9a-f]{32}", id_) for id_ in ids)
+    assert notice_id(first, "a") == notice_id(record(incident()), "a")
+
+
+def test_receivers_hear_what_they_asked_for() -> None:
+    floor = Receiver("floor", "", severity="high")
+    off = Receiver("off", "", enabled=False)
+    one = record(incident())
+    assert [notice.receiver for notice in notices(one, (floor, off, RECEIVER), lambda _: None, 0)] == ["team"]
+    higher = record(incident(severity="high"), 2, Reason.ESCALATED)
+    (told_floor, told_team) = notices(higher, (floor, off, RECEIVER), lambda _: "http://page", 7)
+    assert (told_floor.type, told_floor.severity, told_floor.created_ns) == ("incident.escalated", "high", 7)
+    assert told_floor.body is told_team.body
+    assert told_floor.body["url"] == "http://page"
+    json.dumps(told_floor.body, allow_nan=False)
+
+
+def test_every_reason_has_a_type_and_operators_changes_need_their_action() -> None:
+    assert None not in {event_type(reason) for reason in Reason}
+    change = record(incident(), 1, Reason.ACKNOWLEDGED).change
+    with pytest.raises(ValueError, match="do not fit"):
+        ChangeRecord(incident(), change, "")
+    with pytest.raises(ValueError, match="do not fit"):
+        ChangeRecord(incident(), record(incident()).change, "", action=3)
