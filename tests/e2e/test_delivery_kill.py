@@ -20,7 +20,7 @@ import pytest
 from tests.support.delivery import SECRET
 from tests.support.delivery_process import receiver_for, story, told
 
-KILLS = 25
+KILLS = 12
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_gives_no_notice_two_ids(root: Pa
         subprocess.run(command, cwd=root, check=True, timeout=120)
     seen = arrivals(out)
     expected = told(story(), receiver_for(url), 0)
-    assert killed >= 10
+    assert killed >= 8
     assert len(expected) == len({one.id for one in expected}) >= 180
     assert all(one["verified"] for one in seen)
     assert {one["id"] for one in seen} == {one.id for one in expected}, "nothing lost, nothing invented"
