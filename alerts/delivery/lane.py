@@ -61,7 +61,6 @@ class Lane:
         self._failed_at: dict[str, int] = {}  # accepted notices of the lane when a notice failed last
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._under_way = 0
         self._limited = False
         self._more = False  # the last fetch was full
@@ -95,14 +94,14 @@ class Lane:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send what is due until stopped."""
-        while not self._stopping.is_set():
-            self._wake.clear()
-            pause = await self._fill()
-            await self._clock.wait(self._wake, pause)
-        await asyncio.gather(*self._tasks)
+        """Send what is due until stopped; an error of ours in a chain ends all of it and is raised."""
+        async with asyncio.TaskGroup() as chains:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                pause = await self._fill(chains)
+                await self._clock.wait(self._wake, pause)
 
-    async def _fill(self) -> float:
+    async def _fill(self, chains: asyncio.TaskGroup) -> float:
         """Fetch what is due and start its chains; the seconds after which to look again."""
         pause = self._breaker.wait_s(self._clock.monotonic())
         if pause > 0:
@@ -117,17 +116,12 @@ class Lane:
             incident = due.notice.incident_id
             if due.notice.id not in self._held and incident not in self._ended and not self._stopping.is_set():
                 self._held.add(due.notice.id)
-                self._append(incident, due)
+                if incident in self._chains:
+                    self._chains[incident].append(due)
+                else:
+                    self._chains[incident] = deque((due,))
+                    chains.create_task(self._send_chain(incident))
         return POLL_S
-
-    def _append(self, incident: str, due: Due) -> None:
-        if incident in self._chains:
-            self._chains[incident].append(due)
-            return
-        self._chains[incident] = deque((due,))
-        task = asyncio.create_task(self._send_chain(incident))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _send_chain(self, incident: str) -> None:
         """Send the notices of an incident one after the other, until one fails or none is left."""

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -391,5 +392,41 @@ def test_a_fast_receiver_gets_many_a_second_over_few_connections_and_in_batches(
         assert len(there.connections) <= 16
         assert outbox.transactions < count
         assert count / took > 150, "half of the gate, which `make bench` holds on a machine at rest"
+
+    asyncio.run(story())
+
+
+def test_an_error_of_ours_ends_the_sender_and_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with target() as there:
+            await Sender(MemoryOutbox(notice(1)), [receiver_at(there.url)]).run(asyncio.Event())
+
+    def broken(*_: object) -> bytes:
+        raise KeyError("a mistake of ours")
+
+    monkeypatch.setattr("alerts.delivery.lane.notice_body", broken)
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(story())
+    assert caught.group_contains(KeyError, match="a mistake of ours")
+
+
+def test_stopping_ends_soon_though_the_database_hangs() -> None:
+    async def story() -> None:
+        outbox, asked = MemoryOutbox(notice(1)), threading.Event()
+        free = threading.Event()
+
+        def hanging(*_: object) -> list[object]:
+            asked.set()
+            free.wait(20)
+            return []
+
+        outbox.due = hanging  # type: ignore[assignment] # stands for a locked database
+        try:
+            async with target() as there, running(Sender(outbox, [receiver_at(there.url)])):
+                await until(asked.is_set)
+                began = time.monotonic()
+            assert time.monotonic() - began < 4.5
+        finally:
+            free.set()
 
     asyncio.run(story())
