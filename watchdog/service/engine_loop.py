@@ -145,6 +145,7 @@ class EngineLoop:
             self._tell(self.watch.finish())
             self._finished = True
             self._keep()
+            _LOG.info("all sources have ended; the service stays")
         if self.watch.waiting and (self._finished or now_s - self._quiet_s > PATIENCE_S):
             self._tell(self.watch.hurry())
         self._wake.wait(IDLE_S)

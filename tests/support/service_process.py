@@ -1,0 +1,136 @@
+"""A real `watchdog run` beside a test: started, told things, killed, and what it left in its database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK_S = 0.02
+START = 1_768_212_000  # unix seconds of the first poll
+ALL_ENDED = "all sources have ended"
+WATCHING = "watching "
+
+
+class ServiceProcess:
+    """One process of the command in a folder of its own; the log goes to `log` there, one run after the other."""
+
+    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self.folder, self.log = folder, folder / "log"
+        self._begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "watchdog", "run", "--config", str(folder / "watchdog.yaml"), *arguments],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+            )
+
+    def text(self) -> str:
+        """What this run has logged so far."""
+        return self.log.read_bytes()[self._begin :].decode("utf-8", "replace")
+
+    def wait_for(self, text: str, limit_s: float = 60.0) -> None:
+        """Until the log has it; fails when the process ends before, or in time."""
+        end = time.monotonic() + limit_s
+        while text not in self.text():
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.text()}"
+            assert time.monotonic() < end, f"no {text!r} in: {self.text()}"
+            time.sleep(LOOK_S)
+
+    def end(self) -> float:
+        """SIGTERM; the seconds until it has ended, which must be well."""
+        begun = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(20) == 0, self.text()
+        return time.monotonic() - begun
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(20)
+
+
+def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command beside the service."""
+    return subprocess.run(
+        [sys.executable, "-m", "watchdog", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
+    """What a query of the service's database answers."""
+    with closing(sqlite3.connect(f"file:{folder / 'watchdog.db'}?mode=ro", uri=True, timeout=10)) as database:
+        return database.execute(query).fetchall()
+
+
+def until_rows(folder: Path, query: str, wanted: int, limit_s: float = 30.0) -> list[tuple[object, ...]]:
+    """The answer as soon as it has that many rows."""
+    end = time.monotonic() + limit_s
+    while True:
+        found = rows(folder, query) if (folder / "watchdog.db").exists() else []
+        if len(found) >= wanted:
+            return found
+        assert time.monotonic() < end, f"{len(found)} rows, {wanted} wanted: {query}"
+        time.sleep(LOOK_S)
+
+
+def mempool_line(second: int, transactions: int) -> str:
+    """One poll of getmempoolinfo, as a line of a snapshots file."""
+    result = {"loaded": True, "size": transactions, "bytes": 1, "usage": 1, "maxmempool": 300_000_000}
+    return json.dumps({"time": START + second, "kind": "getmempoolinfo", "result": result}) + "\n"
+
+
+class Receiver:
+    """A receiver of webhooks on a port of its own; remembers (webhook-id, body) of each request in order."""
+
+    def __init__(self) -> None:
+        requests: list[tuple[str, bytes]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            seen: ClassVar = requests
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                self.seen.append((self.headers["webhook-id"], body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
+                pass
+
+        self.requests = requests
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
