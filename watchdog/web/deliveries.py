@@ -32,7 +32,7 @@ class DeliveryRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of deliveries, newest first."""
-        parameters = Parameters(request.query, KNOWN)
+        parameters = Parameters(request.query.items(), KNOWN)
         status = cast("Status | None", parameters.choice("status", STATUSES))
         receiver, incident = parameters.text("receiver"), parameters.text("incident")
         limit, cursor = parameters.limit(), parameters.text("cursor")

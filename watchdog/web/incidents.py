@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from alerts.incident import RANK, State
 from alerts.store.incidents import STATES, IncidentFilter
@@ -41,7 +40,7 @@ class IncidentRoutes:
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of incidents, latest opened first."""
-        wanted, limit, cursor = read_filter(request.query)
+        wanted, limit, cursor = read_filter(request.query.items())
         page = await self._view.ask(lambda: self._view.queries.page(wanted, limit, cursor))
         rows = [{name: value for name, value in row.items() if name != "opened_ns"} for row in page.rows]
         return answer({"incidents": rows, "cursor": page.cursor})
@@ -73,12 +72,12 @@ class IncidentRoutes:
         return answer({"incident": id_, "action": action, "id": done}, ACCEPTED)
 
 
-def read_filter(query: MultiMapping[str]) -> tuple[IncidentFilter, int, str | None]:
+def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[IncidentFilter, int, str | None]:
     """Filter, rows and cursor of a query. `severity` is the least that is shown; `state` may name several.
 
     ProblemError (400) with every mistake.
     """
-    parameters = Parameters(query, KNOWN)
+    parameters = Parameters(pairs, KNOWN)
     states = parameters.choices("state", STATES)
     floor = parameters.choice("severity", SEVERITIES)
     attack = parameters.choice("attack", ATTACKS)

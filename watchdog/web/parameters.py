@@ -6,12 +6,12 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from watchdog.web.problem import ProblemError
 
@@ -27,15 +27,17 @@ _LAST_SECOND = 253_402_300_799  # the end of the year 9999
 class Parameters:
     """Takes values out of a query and collects what is wrong with them; `done` raises all of it at once."""
 
-    def __init__(self, query: MultiMapping[str], known: Sequence[str]) -> None:
-        self._query = query
+    def __init__(self, pairs: Iterable[tuple[str, str]], known: Sequence[str]) -> None:
+        given = list(pairs)
+        times = Counter(name for name, _ in given)
+        self._query = dict(given)
         self._mistakes: list[tuple[str, str]] = []
-        for name in dict.fromkeys(query):
+        for name in self._query:
             if name not in known:
                 near = difflib.get_close_matches(name[:SHOWN], known, 1)
                 hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
                 self.wrong(name[:SHOWN], f"no such parameter; {hint}")
-            elif len(query.getall(name)) > 1:
+            elif times[name] > 1:
                 self.wrong(name, "given more than once")
 
     def wrong(self, name: str, detail: str) -> None:

@@ -11,6 +11,7 @@ export class IncidentList {
   constructor(parts, filters, failed) {
     Object.assign(this, { ...parts, filters, failed });
     this.rows = new Map(); // id -> {incident, node}
+    this.news = new Map(); // what happened while a page was on its way, which it may not know
     this.cursor = null;
     this.asked = new AbortController();
     this.chosen = null;
@@ -21,6 +22,7 @@ export class IncidentList {
   async load(cursor = null) {
     this.asked.abort();
     const asked = (this.asked = new AbortController());
+    this.news.clear();
     this.list.setAttribute("aria-busy", "true");
     this.more.disabled = true;
     try {
@@ -38,21 +40,27 @@ export class IncidentList {
 
   show(page, first) {
     if (first) this.rows.clear();
-    for (const incident of page.incidents) this.rows.set(incident.id, { incident, node: this.row(incident) });
+    for (const incident of page.incidents) this.put(incident);
     this.cursor = page.cursor;
+    for (const incident of this.news.values()) this.place(incident);
     this.arrange();
   }
 
   /** An incident changed: put its row where it belongs, or take it away. */
   update(incident) {
-    const known = this.rows.has(incident.id);
-    if (!this.filters.wants(incident)) {
-      if (known) this.rows.delete(incident.id);
-    } else if (known || this.cursor === null || this.isWithin(incident)) {
-      this.rows.set(incident.id, { incident, node: this.row(incident) });
-    }
+    if (this.list.getAttribute("aria-busy") === "true") this.news.set(incident.id, incident);
+    this.place(incident);
     if (this.rows.size > MOST_ROWS) this.load();
     else this.arrange();
+  }
+
+  place(incident) {
+    if (!this.filters.wants(incident)) this.rows.delete(incident.id);
+    else if (this.rows.has(incident.id) || this.cursor === null || this.isWithin(incident)) this.put(incident);
+  }
+
+  put(incident) {
+    this.rows.set(incident.id, { incident, node: this.row(incident) });
   }
 
   /** Whether it stands before the last row that is loaded: what is behind it comes with the next page. */

@@ -1,0 +1,167 @@
+"""A service as page and API see it: a real book, a real SQLite history and outbox, a real hub; no sources."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar, cast
+
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Application, Request
+
+from alerts.book import IncidentBook
+from alerts.incident import IncidentChange
+from alerts.notice import ChangeRecord
+from alerts.render import as_object
+from alerts.routing import Receiver, notices
+from alerts.store.actions import Verb
+from alerts.store.database import Database
+from alerts.store.incidents import IncidentQueries
+from alerts.store.outbox import Outbox
+from alerts.store.writer import IncidentWriter
+from watchdog.core.errors import StateError
+from watchdog.core.finding import Evidence, Finding
+from watchdog.service.hub import Hub, Watcher
+from watchdog.service.secret import Secret
+from watchdog.service.settings import ApiSettings
+from watchdog.service.view import Check, Health
+from watchdog.web.app import make_app
+
+T = TypeVar("T")
+Client = TestClient[Request, Application]
+
+SECOND = 1_000_000_000
+START_NS = 1_768_212_000 * SECOND
+TOKEN = "open-sesame"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
+
+HOSTILE = (
+    '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
+    "\u202e\u2066gnp.exe\x1b[31m%s%n{0}\u200b\u0000"
+)
+"""Markup, a right-to-left override, an isolate, ANSI colour, a format string, a zero-width space, NUL."""
+
+
+def flood(peer: str = "217.94.191.240", second: int = 0, **changes: object) -> Finding:
+    """A flood of addresses by one peer; `changes` are fields of `Finding`."""
+    found = Finding(
+        rule="addr-beyond-limit",
+        attack="addr-flooding",
+        severity="warning",
+        node="node-1",
+        change="fire",
+        time_ns=START_NS + second * SECOND,
+        since_ns=START_NS,
+        key={"peer_addr": peer},
+        incident={"peer_addr": peer},
+        entities=(peer, "AS3352"),
+        measures={"beyond": 1200, "share": 0.25},
+        summary=f"{peer} sent 40000 addresses in 10 minutes, 38000 beyond its limit",
+        evidence=(
+            Evidence(START_NS + second * SECOND, "p2p:addr", {"peer": peer, "entries": 1000, "solicited": False}),
+        ),
+        resolve_after_ns=1800 * SECOND,
+    )
+    return replace(found, **changes)  # type: ignore[arg-type] # fields by name, checked by the dataclass
+
+
+class StoredView:
+    """A `ServiceView`. `tell` stores a finding's changes and announces them."""
+
+    def __init__(
+        self, folder: Path, api: ApiSettings | None = None, *, titles: Mapping[str, str] | None = None
+    ) -> None:
+        self.database = Database.open(f"sqlite:///{folder / 'history.db'}")
+        self.queries, self.outbox = IncidentQueries(self.database), Outbox(self.database)
+        self.api = api or ApiSettings(token=Secret("test", TOKEN))
+        self.hub = Hub(100)
+        self.checks = [Check("loop", ok=True, text="beats")]
+        self._book, self._writer = IncidentBook(), IncidentWriter(self.database)
+        self._titles = titles or {}
+        self._receivers = [Receiver("chat", "https://chat.example/hook")]
+        self.now_ns = START_NS
+
+    def tell(self, *findings: Finding) -> list[str]:
+        """Ids of the incidents that changed, in order."""
+        changes = [change for finding in findings for change in self._book.apply(finding)]
+        changes += self._book.drain()
+        records = [self._record(change) for change in changes]
+        told = [notice for one in records for notice in notices(one, self._receivers, self._url, self.now_ns)]
+        self._writer.record(records, told)
+        for one in records:
+            self._announce(one)
+        return list(dict.fromkeys(change.id for change in changes))
+
+    def _record(self, change: IncidentChange) -> ChangeRecord:
+        incident = self._book.incident(change.id)
+        assert incident is not None
+        return ChangeRecord(incident, change, self._titles.get(incident.rule, "A peer sends far too many addresses"))
+
+    def _announce(self, one: ChangeRecord) -> None:
+        found = as_object(one.incident, one.title)
+        del found["evidence"]
+        step = {"sequence": one.change.sequence, "reason": one.change.reason.value, "text": one.change.text}
+        self.hub.announce("incident", found | {"change": step | {"time": one.change.time_ns / 1e9}})
+
+    def _url(self, id_: str) -> str:
+        return f"{self.api.url}/incidents/{id_}"
+
+    async def ask(self, call: Callable[[], T], /) -> T:
+        """In a thread, as the daemon does."""
+        return await asyncio.to_thread(call)
+
+    async def act(self, incident_id: str, action: str, who: str, text: str) -> str:
+        """Store the action; nobody applies it to the book here."""
+        return str(
+            await self.ask(lambda: self.queries.act(incident_id, cast("Verb", action), who, text, self.now_ns + SECOND))
+        )
+
+    async def resend(self, delivery_id: str) -> bool:
+        """False when there is none."""
+        try:
+            await self.ask(lambda: self.outbox.resend(delivery_id, self.now_ns))
+        except StateError:
+            return False
+        return True
+
+    def rules(self) -> Sequence[Mapping[str, object]]:
+        """One rule, with a place as a path and a tuple, as plans have them."""
+        severity = "warning"
+        return [
+            {"id": "addr-beyond-limit", "title": "t", "attack": "addr-flooding", "severity": severity, "by": ("a",)}
+        ]
+
+    def receivers(self) -> Sequence[Mapping[str, object]]:
+        """One receiver."""
+        return [{"name": "chat", "format": "webhook", "host": "chat.example"}]
+
+    def subscribe(self) -> Watcher | None:
+        """A watcher of the hub."""
+        return self.hub.join()
+
+    def status(self) -> Mapping[str, object]:
+        """The least that a service says of itself."""
+        return {"node": "node-1", "version": "0.1.0"}
+
+    def health(self) -> Health:
+        """What the test set."""
+        return Health(tuple(self.checks))
+
+    def readiness(self) -> Health:
+        """The same."""
+        return self.health()
+
+    def metrics(self) -> str:
+        """One number."""
+        return "# TYPE watchdog_up gauge\nwatchdog_up 1\n"
+
+
+@asynccontextmanager
+async def serving(view: StoredView, *, heartbeat_s: float = 15.0) -> AsyncIterator[Client]:
+    """The application on a free port of 127.0.0.1, and a client for it."""
+    async with TestClient(TestServer(make_app(view, heartbeat_s=heartbeat_s))) as client:
+        yield client
+    view.database.close()
