@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -81,7 +82,7 @@ class Outbox:
         self._database = database
 
     def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-        """What may be sent to a receiver now, longest due first; an incident's notices come in their order."""
+        """What may be sent to a receiver now, in the order of its making; of more than `limit` the longest due."""
         return self._database.read(lambda connection: _due(connection, now_ns, receiver, limit))
 
     def claim(self, now_ns: int, receiver: str, limit: int, until_ns: int) -> list[Delivery]:
@@ -198,22 +199,34 @@ class Outbox:
 
 
 def _due(connection: Connection, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-    """A later notice may be due before an earlier one that waits for its retry: then it is left out."""
+    """A later notice may be due before an earlier one of its incident that waits for its retry: it is left out.
+
+    So is one whose earlier ones are not all among those that were found. The first that waits of an incident is due no
+    later than those that are found behind it, so it is found too, and something is given out whenever something is due.
+    """
     earlier = outbox.alias("earlier")
-    blocked = exists().where(
+    same = (
         earlier.c.receiver == columns.receiver,
         earlier.c.incident_id == columns.incident_id,
         earlier.c.status == literal("waiting", literal_execute=True),
         earlier.c.position < columns.position,
-        earlier.c.next_ns > columns.next_ns,
     )
-    statement = (
-        select(outbox)
-        .where(_waiting, columns.receiver == receiver, columns.next_ns <= now_ns, ~blocked)
+    ahead = select(func.count()).select_from(earlier).where(*same).correlate(outbox).scalar_subquery().label("ahead")
+    found = (
+        select(columns.position)
+        .where(_waiting, columns.receiver == receiver, columns.next_ns <= now_ns)
+        .where(~exists().where(*same, earlier.c.next_ns > columns.next_ns))
         .order_by(columns.next_ns, columns.position)
         .limit(limit)
     )
-    return _rows(connection, statement)
+    statement = select(outbox, ahead).where(columns.position.in_(found)).order_by(columns.position)
+    chains: Counter[str] = Counter()
+    ready = []
+    for row in connection.execute(statement):
+        if row.ahead == chains[row.incident_id]:
+            chains[row.incident_id] += 1
+            ready.append(_delivery(row, with_body=True))
+    return ready
 
 
 def _postpone(connection: Connection, found: Collection[Delivery], until_ns: int) -> None:
