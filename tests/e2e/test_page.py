@@ -96,6 +96,27 @@ def test_an_open_incident_follows_what_happens_to_it(view: StoredView) -> None:
     visit(view, look)
 
 
+def test_a_page_that_was_on_its_way_does_not_bring_back_what_was_before(view: StoredView) -> None:
+    (id_,) = view.tell(flood("10.0.0.1", recent(600)))
+
+    async def look(tab: Tab, url: str) -> None:
+        await tab.open(url)
+        await tab.until(f"{ROWS} === 1 && {LIVE} && document.getElementById('incidents').ariaBusy === 'false'")
+        await tab.run("""window.real = fetch; window.held = null; window.fetch = async (path, options) => {
+            const answer = await window.real(path, options);
+            if (path.includes('incidents?')) await new Promise((go) => { window.held = go; });
+            return answer; }""")
+        await choose(tab, "severity", "warning")  # asks for a page, which is read now and arrives later
+        await tab.until("window.held !== null")
+        view.tell(flood("10.0.0.1", recent(300), severity="critical"))
+        await tab.until("document.querySelector('#incidents').innerText.includes('critical')")
+        await tab.run("window.held(), 0")
+        await tab.until("document.getElementById('incidents').ariaBusy === 'false'")
+        assert "critical" in await text(tab, f"#incidents a[data-id='{id_}']")
+
+    visit(view, look)
+
+
 def test_hostile_strings_are_text_in_list_and_incident(view: StoredView) -> None:
     event = flood().evidence[0]
     (id_,) = view.tell(

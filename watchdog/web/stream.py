@@ -19,7 +19,8 @@ from watchdog.service.view import Announcement, ServiceView, Subscription
 from watchdog.web.answer import encoded
 from watchdog.web.problem import unavailable
 
-KEPT = 512
+KEPT = 256
+ENCODED = 16  # events whose text is kept: watchers get the same one at about the same time
 HEARTBEAT_S = 15.0
 WRITE_S = 10.0
 """A client that takes nothing for so long is gone or too slow; the view drops it earlier when its queue is full."""
@@ -35,6 +36,7 @@ class EventStream:
         self._heartbeat_s, self._write_s = heartbeat_s, write_s
         self._run = secrets.token_hex(4)
         self._recent: deque[Announcement] = deque(maxlen=KEPT)
+        self._texts: dict[int, str] = {}
         self._watchers: set[asyncio.Task[None]] = set()
 
     async def remember(self, _app: web.Application) -> AsyncIterator[None]:
@@ -131,7 +133,13 @@ class EventStream:
         return missed if whole else None
 
     def _text(self, one: Announcement) -> str:
-        return f"id: {self._run}-{one.number}\nevent: {one.event}\ndata: {encoded(one.data)}\n\n"
+        found = self._texts.get(one.number)
+        if found is None:
+            found = f"id: {self._run}-{one.number}\nevent: {one.event}\ndata: {encoded(one.data)}\n\n"
+            self._texts[one.number] = found
+            if len(self._texts) > ENCODED:
+                del self._texts[next(iter(self._texts))]
+        return found
 
     async def _send(self, response: web.StreamResponse, text: str) -> None:
         async with asyncio.timeout(self._write_s):

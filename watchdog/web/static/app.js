@@ -5,6 +5,7 @@ import { incidentView } from "/static/detail.js";
 import { el, foreign } from "/static/dom.js";
 import { Filters } from "/static/filters.js";
 import { IncidentList } from "/static/list.js";
+import { atMostEvery } from "/static/pace.js";
 import { watch } from "/static/stream.js";
 import { refresh } from "/static/times.js";
 
@@ -15,24 +16,8 @@ const part = (id) => document.getElementById(id);
 const filters = new Filters(part("filters"), { changed: () => list.load(), narrowed: () => list.arrange() });
 const list = new IncidentList({ list: part("incidents"), empty: part("empty"), more: part("more") }, filters, report);
 const readStatus = atMostEvery(1000, showStatus);
-const readDetail = atMostEvery(500, showDetail);
+const readDetail = atMostEvery(1000, showDetail);
 let shown = null; // id of the incident that is open
-
-/** A function that runs at once, and then once more at most per interval, however often it is called. */
-function atMostEvery(milliseconds, work) {
-  let waiting = false;
-  let again = false;
-  return async function run() {
-    if (waiting) return void (again = true);
-    waiting = true;
-    await Promise.all([work(), new Promise((resolve) => setTimeout(resolve, milliseconds))]);
-    waiting = false;
-    if (again) {
-      again = false;
-      run();
-    }
-  };
-}
 
 /** Tell people what went wrong, or take the message away. */
 function report(problem) {
@@ -72,7 +57,9 @@ async function showDetail() {
   try {
     const incident = await read(`/api/v1/incidents/${id}`);
     if (shown !== id) return;
+    const focused = document.activeElement.closest("#detail [aria-label]")?.getAttribute("aria-label");
     part("detail").replaceChildren(...incidentView(incident));
+    if (focused) part("detail").querySelector(`[aria-label="${focused}"]`)?.focus({ preventScroll: true });
     document.title = `${incident.title || incident.rule} - watchdog`;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

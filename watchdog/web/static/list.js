@@ -2,6 +2,7 @@
 
 import { Problem, read } from "/static/api.js";
 import { badge, el, foreign } from "/static/dom.js";
+import { atMostEvery } from "/static/pace.js";
 import { ago } from "/static/times.js";
 
 const MOST_ROWS = 1000; // beyond it a busy page starts again from its first page
@@ -15,6 +16,7 @@ export class IncidentList {
     this.cursor = null;
     this.asked = new AbortController();
     this.chosen = null;
+    this.arrangeSoon = atMostEvery(200, () => this.arrange());
     this.more.addEventListener("click", () => this.load(this.cursor));
   }
 
@@ -51,7 +53,7 @@ export class IncidentList {
     if (this.list.getAttribute("aria-busy") === "true") this.news.set(incident.id, incident);
     this.place(incident);
     if (this.rows.size > MOST_ROWS) this.load();
-    else this.arrange();
+    else this.arrangeSoon();
   }
 
   place(incident) {
