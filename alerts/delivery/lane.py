@@ -2,7 +2,8 @@
 
 Notices of one incident form a chain that is sent one after the other; chains go side by side. A notice that fails
 ends its chain until its retry is due. What is fetched and not yet stored as settled is *held*, so that nothing is
-sent twice by one process.
+sent twice by one process. While more waits than the receiver may get, urgent incidents have slots, a share of the
+rate and a fetch of their own, so that a flood of small ones cannot hide them.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from alerts.delivery.formats import notice_body
 from alerts.delivery.journal import line
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, Due, Fate, Outcome
-from alerts.delivery.schedule import Breaker, Bucket, Verdict, given_up, retry_after, retry_delay, verdict
+from alerts.delivery.schedule import URGENT, Breaker, Bucket, Verdict, given_up, retry_after, retry_delay, verdict
 from alerts.routing import Receiver
 
 WINDOW = 256  # notices of one receiver in memory
 LOW = WINDOW // 4  # so many left: time to fetch more
-AT_ONCE = 16  # attempts under way to one receiver
+AT_ONCE = 16  # attempts under way to one receiver, and as many that are urgent
+URGENT_AT_ONCE = 32  # urgent notices fetched past a full window
 POLL_S = 1.0  # how soon a retry is noticed after it is due
 _LOG = logging.getLogger("watchdog.delivery")
 
@@ -59,7 +61,7 @@ class Lane:
         self._held: set[str] = set()
         self._ended: set[str] = set()  # incidents whose chain ended since the last fetch began
         self._failed_at: dict[str, int] = {}  # accepted notices of the lane when a notice failed last
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = {urgent: asyncio.Semaphore(AT_ONCE) for urgent in (False, True)}
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._under_way = 0
         self._limited = False
@@ -106,12 +108,13 @@ class Lane:
         pause = self._breaker.wait_s(self._clock.monotonic())
         if pause > 0:
             return pause
-        probing = self._breaker.is_open
-        if self.gone or not self.receiver.enabled or len(self._held) > LOW or (probing and self._held):
+        probing, crowded = self._breaker.is_open, len(self._held) > LOW
+        if self.gone or not self.receiver.enabled or len(self._held) > WINDOW or (probing and self._held):
             return POLL_S
         self._ended.clear()
-        found = await self._ledger.due(self.receiver.name, WINDOW)
-        self._more = found is not None and len(found) == WINDOW
+        found = await self._ledger.due(self.receiver.name, URGENT_AT_ONCE if crowded else WINDOW, urgent=crowded)
+        if not crowded:
+            self._more = found is not None and len(found) == WINDOW
         for due in (found or ())[: 1 if probing else None]:
             incident = due.notice.incident_id
             if due.notice.id not in self._held and incident not in self._ended and not self._stopping.is_set():
@@ -127,8 +130,8 @@ class Lane:
         """Send the notices of an incident one after the other, until one fails or none is left."""
         chain = self._chains[incident]
         try:
-            async with self._slots:
-                while chain and await self._turn():
+            async with self._slots[_is_urgent(chain)]:
+                while chain and await self._turn(chain):
                     if not await self._send(chain):
                         break
         finally:
@@ -137,13 +140,13 @@ class Lane:
             self._held.difference_update(due.notice.id for due in chain)
             self._wake_when_low()
 
-    async def _turn(self) -> bool:
+    async def _turn(self, chain: deque[Due]) -> bool:
         """Wait for the receiver's rate; False when no attempt may be made now."""
         while not self._stopping.is_set():
             outage = self._breaker.is_open and self._under_way > 0
             if self.gone or outage or self._breaker.wait_s(self._clock.monotonic()) > 0:
                 return False
-            wait = self._bucket.take(self._clock.monotonic())
+            wait = self._bucket.take(self._clock.monotonic(), urgent=_is_urgent(chain))
             if wait <= 0:
                 self._limited = self._limited and len(self._held) > 1
                 return True
@@ -245,3 +248,7 @@ class Lane:
             error=outcome.error,
         )
         _LOG.log(level, text)
+
+
+def _is_urgent(chain: deque[Due]) -> bool:
+    return any(due.notice.severity in URGENT for due in chain)

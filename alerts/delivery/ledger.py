@@ -45,9 +45,9 @@ class Ledger:
         """Outcomes that are not stored yet."""
         return len(self._waiting)
 
-    async def due(self, receiver: str, limit: int) -> Sequence[Due] | None:
-        """What is due for a receiver; None while the database fails."""
-        return await self._ask(lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit))
+    async def due(self, receiver: str, limit: int, *, urgent: bool) -> Sequence[Due] | None:
+        """What is due for a receiver, or the urgent of it; None while the database fails."""
+        return await self._ask(lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit, urgent=urgent))
 
     def note(self, outcome: Outcome) -> asyncio.Future[None]:
         """Store an outcome; the future is done when it is stored."""

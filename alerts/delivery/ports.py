@@ -54,12 +54,13 @@ class Outcome:
 class OutboxLike(Protocol):
     """The stored notices; called from one thread that may wait for the database."""
 
-    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[Due]:
+    def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[Due]:
         """Undelivered notices of a receiver in the order of their making, at most `limit`.
 
         A notice is left out while it, or an earlier undelivered one of its incident, waits for a retry after
         `now_ns`; the later ones of an incident may be left out or given too. A retry more than `schedule.HORIZON_NS`
-        ahead was stored before the clock stepped back, and is due.
+        ahead was stored before the clock stepped back, and is due. urgent: only of incidents for
+        which a notice with a severity of `schedule.URGENT` is due.
         """
         ...
 

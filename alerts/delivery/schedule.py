@@ -24,6 +24,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
+from watchdog.core.finding import Severity
+
 DELAYS_S = (5.0, 30.0, 120.0, 300.0)  # after the 1st, 2nd, ... failed attempt; the last one from then on
 JITTER = 0.1  # each wait is up to 10 % shorter or longer, so that many senders do not meet
 WHOLE_HOURS = 75  # from the first attempt to the last, as the schedule of Standard Webhooks adds up to
@@ -39,6 +41,9 @@ REFUSALS = frozenset({405, 413, 415, 422})
 GONE = 410
 TRIP_AFTER = 5  # failures in a row that open the breaker
 OPEN_S = (15.0, 30.0, 60.0, 120.0, 300.0)  # how long it stays open, the last one from then on
+URGENT: tuple[Severity, ...] = ("high", "critical")
+"""What goes ahead when more waits than a receiver may get: a flood of small incidents must not hide a large one."""
+RESERVED = 5  # one in so many sends of a minute is kept for what is urgent
 _MAX_HEADER = 64  # characters of Retry-After looked at
 
 
@@ -147,14 +152,14 @@ class Breaker:
 class Bucket:
     """A token bucket: `per_minute` sends a minute, as many at once after a quiet minute; 0 is no limit.
 
-    Times are monotonic seconds.
+    A part of it, one in `RESERVED`, is there for urgent sends only. Times are monotonic seconds.
     """
 
     per_minute: int
     tokens: float = 0.0
     filled: float | None = None
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, *, urgent: bool = True) -> float:
         """0 when one send may go now (it is counted), else the seconds until it may."""
         if self.per_minute <= 0:
             return 0.0
@@ -164,7 +169,8 @@ class Bucket:
             gained = (now - self.filled) * self.per_minute / 60
             self.tokens = min(self.tokens + gained, float(self.per_minute))
         self.filled = now
-        if self.tokens >= 1:
+        needed = 1 if urgent else 1 + self.per_minute // RESERVED
+        if self.tokens >= needed:
             self.tokens -= 1
             return 0.0
-        return (1 - self.tokens) * 60 / self.per_minute
+        return (needed - self.tokens) * 60 / self.per_minute

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, literal, select, update
 
-from alerts.delivery.ports import Fate, Outcome
-from alerts.delivery.schedule import HORIZON_NS
+from alerts.delivery.ports import Due, Fate, Outcome
+from alerts.delivery.schedule import HORIZON_NS, URGENT
+from alerts.notice import Notice
 from alerts.store.database import Database
-from alerts.store.outbox import Delivery, Outbox
+from alerts.store.outbox import Outbox
 from alerts.store.schema import outbox
+from watchdog.core.finding import Severity
 
+_WAITING = outbox.c.status == literal("waiting", literal_execute=True)  # spelled out: partial indexes need that
 STEP_NS = 1_000_000_000  # how far the clock must go back to count as a step
+
+
+@dataclass(frozen=True, slots=True)
+class UrgentDue:
+    """A notice of an incident that presses; `Due` for the sender."""
+
+    notice: Notice
+    attempts: int
 
 
 class StoredOutbox:
@@ -22,14 +36,16 @@ class StoredOutbox:
         self._database, self._outbox = database, Outbox(database)
         self._seen_ns: dict[str, int] = {}
 
-    def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-        """What may be sent now. When the clock went back, what waits is first brought back as far."""
+    def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[Due]:
+        """What may be sent now, or the urgent of it. When the clock went back, what waits is brought back too."""
         before = self._seen_ns.get(receiver)
         if before is None:
             self._pull_in(receiver, now_ns + HORIZON_NS, None, now_ns)
         elif now_ns < before - STEP_NS:
             self._pull_in(receiver, now_ns, before - now_ns, now_ns)
         self._seen_ns[receiver] = now_ns
+        if urgent:
+            return self._database.read(lambda connection: _urgent(connection, now_ns, receiver, limit))
         return self._outbox.due(now_ns, receiver, limit)
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
@@ -52,7 +68,7 @@ class StoredOutbox:
         by a clock that ran ahead.
         """
         due = outbox.c.next_ns
-        far = (outbox.c.status == "waiting", outbox.c.receiver == receiver, due > beyond_ns)
+        far = (_WAITING, outbox.c.receiver == receiver, due > beyond_ns)
         statement = update(outbox).where(*far).values(next_ns=now_ns if earlier_ns is None else due - earlier_ns)
         self._database.write(lambda connection: connection.execute(statement))
 
@@ -71,3 +87,22 @@ def _mark_sent(connection: Connection, sent: Sequence[dict[str, object]]) -> Non
         )
     )
     connection.execute(statement, sent)
+
+
+def _urgent(connection: Connection, now_ns: int, receiver: str, limit: int) -> list[UrgentDue]:
+    """Notices of incidents for which something urgent is due, in order, with what must go before it."""
+    columns, other = outbox.c, outbox.alias("other").c
+    waits = other.status == literal("waiting", literal_execute=True)
+    presses = (waits, other.receiver == receiver, other.next_ns <= now_ns, other.severity.in_(URGENT))
+    incidents = select(other.incident_id).where(*presses).order_by(other.position).limit(limit)
+    own = (_WAITING, columns.receiver == receiver, columns.incident_id.in_(incidents))
+    rows = connection.execute(select(outbox).where(*own).order_by(columns.position).limit(limit))
+    found, blocked = [], set()
+    for row in rows:
+        if row.next_ns > now_ns:
+            blocked.add(row.incident_id)  # its retry is not due, and later notices of the incident wait for it
+        if row.incident_id not in blocked:
+            severity, body = cast("Severity", row.severity), json.loads(row.body)
+            told = Notice(row.id, row.receiver, row.incident_id, row.type, severity, row.created_ns, body)
+            found.append(UrgentDue(told, row.attempts))
+    return found

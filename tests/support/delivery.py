@@ -13,21 +13,20 @@ from aiohttp import web
 
 from alerts.delivery.lane import Lane
 from alerts.delivery.ports import Fate, Outcome
-from alerts.delivery.schedule import HORIZON_NS
+from alerts.delivery.schedule import HORIZON_NS, URGENT
 from alerts.delivery.sender import Sender
 from alerts.notice import Notice
 from alerts.routing import Receiver
+from watchdog.core.finding import Severity
 
 START_NS = 1_780_000_000_000_000_000
 SECRET = "whsec_" + "A" * 43 + "="
 Reply = Callable[[web.Request, "Seen"], Awaitable[web.StreamResponse]]
 
 
-def notice(number: int, incident: str = "i1", receiver: str = "ops", **body: object) -> Notice:
+def notice(number: int, incident: str = "i1", receiver: str = "ops", severity: Severity = "high") -> Notice:
     """The `number`-th notice."""
-    return Notice(
-        f"msg_{number:032x}", receiver, incident, "incident.opened", "high", START_NS, {"id": incident, **body}
-    )
+    return Notice(f"msg_{number:032x}", receiver, incident, "incident.opened", severity, START_NS, {"id": incident})
 
 
 def receiver_at(url: str, **other: Any) -> Receiver:
@@ -101,6 +100,10 @@ class _Row:
     error: str = ""
 
 
+def _presses(row: _Row) -> bool:
+    return row.fate is Fate.RETRY and row.notice.severity in URGENT
+
+
 class MemoryOutbox:
     """The simplest outbox that keeps the promises of `OutboxLike`; `broken` makes it fail like a full disk."""
 
@@ -115,17 +118,18 @@ class MemoryOutbox:
         with self._lock:
             self.rows |= {one.id: _Row(one) for one in notices}
 
-    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[_Row]:
+    def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[_Row]:
         """As the port says, with later notices of the incidents."""
         found, blocked = [], set()
         with self._lock:
             self._check()
+            pressing = {row.notice.incident_id for row in self.rows.values() if _presses(row)}
             for row in self.rows.values():
                 if row.notice.receiver != receiver or row.fate is not Fate.RETRY:
                     continue
                 if row.notice.incident_id in blocked or now_ns < row.next_ns <= now_ns + HORIZON_NS:
                     blocked.add(row.notice.incident_id)
-                else:
+                elif not urgent or row.notice.incident_id in pressing:
                     found.append(row)
         return found[:limit]
 

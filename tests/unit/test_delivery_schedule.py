@@ -147,3 +147,13 @@ def test_a_bucket_gives_after_the_wait_that_it_named_and_without_a_rate_at_once(
     wait = bucket.take(0.0)
     assert bucket.take(wait + 1e-6) == 0
     assert {Bucket(0).take(0.0) for _ in range(9)} == {0}
+
+
+def test_a_part_of_the_rate_is_kept_for_what_is_urgent() -> None:
+    bucket = Bucket(10)
+    assert [bucket.take(0.0, urgent=False) for _ in range(8)] == [0] * 8
+    wait = bucket.take(0.0, urgent=False)
+    assert wait == 6
+    assert [bucket.take(0.0), bucket.take(0.0)] == [0, 0]
+    assert bucket.take(0.0) == 6
+    assert Bucket(1).take(0.0, urgent=False) == 0, "a low rate is not reserved away"

@@ -415,7 +415,7 @@ def test_stopping_ends_soon_though_the_database_hangs() -> None:
         outbox, asked = MemoryOutbox(notice(1)), threading.Event()
         free = threading.Event()
 
-        def hanging(*_: object) -> list[object]:
+        def hanging(*_: object, **__: object) -> list[object]:
             asked.set()
             free.wait(20)
             return []
@@ -428,5 +428,28 @@ def test_stopping_ends_soon_though_the_database_hangs() -> None:
             assert time.monotonic() - began < 4.5
         finally:
             free.set()
+
+    asyncio.run(story())
+
+
+def test_a_flood_of_small_incidents_does_not_hold_up_a_critical_one() -> None:
+    async def story() -> None:
+        flood = [notice(number, f"i{number}", severity="info") for number in range(2_000)]
+        clock, outbox = VirtualClock(), MemoryOutbox(*flood)
+        async with (
+            target() as there,
+            running(sender := Sender(outbox, [receiver_at(there.url, rate_per_minute=60)], clock), clock),
+        ):
+            await clock.advance(120, step=1)
+            before = len(there.seen)
+            outbox.add(notice(9_998, "large", severity="warning"), notice(9_999, "large", severity="critical"))
+            await sender.poke()
+            await clock.advance(3, step=1)
+            assert [id_ for id_ in there.ids() if id_ in {notice(9_998).id, notice(9_999).id}] == [
+                notice(9_998).id,
+                notice(9_999).id,
+            ]
+            assert len(there.seen) - before <= 5
+            assert before in range(120, 180)
 
     asyncio.run(story())

@@ -126,3 +126,22 @@ def test_the_gate_of_300_a_second_is_near_even_on_a_busy_machine(database: Datab
         lambda connection: connection.execute(select(table.c.id).where(table.c.status != "sent")).all()
     )
     assert left == []
+
+
+def test_the_urgent_come_with_what_must_go_before_them_and_with_nothing_else(database: Database) -> None:
+    notices, store = filled(database), StoredOutbox(database)
+    escalated = {one.incident_id for one in notices if one.severity == "high"}
+    calm = notices[0].incident_id
+    store.settle(
+        [
+            Outcome(one.id, Fate.SENT, 204, NOW_NS)
+            for one in notices
+            if one.incident_id == calm and one.severity == "high"
+        ]
+    )
+    found = [due.notice for due in store.due(NOW_NS, "ops", 1_000, urgent=True)]
+    assert {one.incident_id for one in found} == escalated - {calm}
+    assert {one.severity for one in found} == {"warning", "high"}
+    for incident in escalated - {calm}:
+        ids = [one.id for one in notices if one.incident_id == incident]
+        assert [one.id for one in found if one.incident_id == incident] == ids
