@@ -156,7 +156,7 @@ def test_even_text_that_the_api_let_through_cannot_turn_its_neighbours(view: Sto
             document.body.append(line);
             const at = (node) => { const range = document.createRange(); range.selectNodeContents(node);
                 return range.getBoundingClientRect().left; };
-            return [at(line.firstChild) < at(line.lastChild), line.querySelector('b') === null];
+            return [at(line.childNodes[1]) < at(line.lastChild), line.querySelector('b') === null];
         })"""
         assert await tab.run(script) == [True, True]
 
@@ -225,6 +225,23 @@ def test_an_empty_history_and_an_unknown_incident_say_so(view: StoredView) -> No
         await tab.until("document.getElementById('detail').innerText.includes('no incident')")
         assert [one.startswith("network: Failed to load resource") for one in tab.complaints] == [True]
         tab.complaints.clear()  # the browser's own word on the 404
+
+    visit(view, look)
+
+
+def test_what_keeps_the_watchdog_from_seeing_is_told_in_the_head(view: StoredView) -> None:
+    async def look(tab: Tab, url: str) -> None:
+        await tab.open(url)
+        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'nothing open'")
+        assert await tab.run("document.getElementById('trouble').hidden")
+        failing = {"name": "log:debug.log", "state": "failing", "error": "no such file"}
+        view.facts = {"lag_s": 300.5, "sources": [failing, {"name": "capture:x", "state": "open", "error": ""}]}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("!document.getElementById('trouble').hidden")
+        assert await tab.run("document.getElementById('trouble').innerText.split('\\n')") == [
+            "source log:debug.log fails: no such file",
+            "events are 5 min behind",
+        ]
 
     visit(view, look)
 

@@ -83,6 +83,7 @@ class StoredView:
         self._titles = titles or {}
         self._receivers = [Receiver("chat", "https://chat.example/hook")]
         self.now_ns = START_NS
+        self.facts: dict[str, object] = {}
 
     def tell(self, *findings: Finding) -> list[str]:
         """Ids of the incidents that changed, in order."""
@@ -143,8 +144,8 @@ class StoredView:
         return self.hub.join()
 
     def status(self) -> Mapping[str, object]:
-        """The least that a service says of itself."""
-        return {"node": "node-1", "version": "0.1.0"}
+        """The least that a service says of itself, and `facts`."""
+        return {"node": "node-1", "version": "0.1.0", **self.facts}
 
     def health(self) -> Health:
         """What the test set."""

@@ -7,10 +7,12 @@ import { Filters } from "/static/filters.js";
 import { IncidentList } from "/static/list.js";
 import { atMostEvery } from "/static/pace.js";
 import { watch } from "/static/stream.js";
-import { refresh } from "/static/times.js";
+import { lasted, refresh } from "/static/times.js";
 
 const SEVERITIES = ["critical", "high", "warning", "info"];
 const TICK_MS = 5000;
+const STATUS_MS = 30000;
+const LATE_S = 120;
 const part = (id) => document.getElementById(id);
 
 const filters = new Filters(part("filters"), { changed: () => list.load(), narrowed: () => list.arrange() });
@@ -36,6 +38,9 @@ async function showStatus() {
     const { service, incidents } = await read("/api/v1/status");
     part("node").replaceChildren(foreign(service.node));
     part("posture").replaceChildren(...posture(incidents));
+    const words = trouble(service);
+    part("trouble").hidden = !words.length;
+    part("trouble").replaceChildren(...words.map((word) => el("span", {}, foreign(word))));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
   }
@@ -49,6 +54,13 @@ function posture({ open, acknowledged }) {
   const calm = el("span", { class: "count", "data-value": "calm" }, "nothing open");
   const rest = looked ? [el("span", { class: "count quiet" }, el("b", {}, String(looked)), " acknowledged")] : [];
   return [...(counts.length ? [el("span", { class: "quiet" }, "open"), ...counts] : [calm]), ...rest];
+}
+
+/** Why fewer incidents than there should be may be shown: sources that fail, events that come late. */
+function trouble({ sources = [], lag_s: lag = null }) {
+  const failing = sources.filter((source) => source.state === "failing");
+  const words = failing.map((source) => `source ${source.name} fails: ${source.error}`);
+  return lag !== null && lag > LATE_S ? [...words, `events are ${lasted(lag)} behind`] : words;
 }
 
 async function showDetail() {
@@ -99,6 +111,7 @@ function happened(event, data) {
     if (incident.id === shown) readDetail();
     if (change?.reason === "opened") part("news").replaceChildren(`New: ${incident.severity}, `, foreign(incident.title));
   }
+  if (event === "reload") readStatus();
   if (event === "delivery" && data.incident_id === shown) readDetail();
 }
 
@@ -127,6 +140,7 @@ part("token-form").addEventListener("submit", (event) => {
   reload();
 });
 setInterval(refresh, TICK_MS);
+setInterval(() => document.hidden || readStatus(), STATUS_MS);
 route();
 reload();
 watch(happened, connected);
