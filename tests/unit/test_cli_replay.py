@@ -56,6 +56,26 @@ def test_replay_prints_json_lines(folder: Path, capfd: pytest.CaptureFixture[str
     assert err == ""
 
 
+def test_replay_keeps_its_incidents_in_a_database_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = ("--db", f"sqlite:///{folder / 'history.db'}")
+    assert main(["replay", *arguments(folder, *place)]) == 0
+    (told,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    for _ in range(2):
+        assert main(["incidents", "list", "--json", *place]) == 0
+        (listed,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        assert main(["incidents", "show", listed["id"], "--json", *place]) == 0
+        kept = json.loads(capfd.readouterr().out)
+        assert {name: kept[name] for name in told} == told
+        assert kept["deliveries"] == []
+        assert main(["replay", *arguments(folder, *place, "--out", str(folder / "again"))]) == 0
+
+
+def test_replay_that_cannot_keep_its_incidents_says_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "history.db").write_text("no database, but text\n" * 100)
+    assert main(["replay", *arguments(folder, "--db", str(folder / "history.db"))]) == 2
+    assert "not an SQLite database" in capfd.readouterr().err
+
+
 def test_replay_prints_a_table_when_asked(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", *arguments(folder, "--table")]) == 0
     out, _ = capfd.readouterr()

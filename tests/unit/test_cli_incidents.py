@@ -1,0 +1,129 @@
+"""`watchdog incidents` and `watchdog deliveries` as people use them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alerts.incident import State
+from alerts.store.database import Database
+from alerts.store.outbox import Outbox
+from alerts.store.writer import IncidentWriter
+from tests.support.history import START, incident, record, told
+from watchdog.cli.main import main
+
+ODD = "<script>\x1b[31m%s{0}\u202e"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a history of three incidents, which is the default database."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WATCHDOG_DB", raising=False)
+    known = [
+        incident(1, severity="high", summary=ODD, entities=(ODD,)),
+        incident(2),
+        incident(3, state=State.RESOLVED, resolved_ns=START),
+    ]
+    records = [record(one) for one in known]
+    database = Database.open("sqlite:///watchdog.db")
+    IncidentWriter(database).record(records, told(records))
+    Outbox(database).dead(told(records)[0].id, f"status 400 {ODD}", START, 400)
+    database.close()
+    return tmp_path
+
+
+def lines(capfd: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> list[str]:
+    assert main(argv) == code
+    captured = capfd.readouterr()
+    return (captured.out if code == 0 else captured.err).splitlines()
+
+
+def test_the_list_shows_the_latest_first_and_nothing_harmful(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shown = lines(capfd, "incidents", "list")
+    assert [line.split()[-2] for line in shown if "addr-beyond-limit" in line] == [incident(n).id for n in (3, 2, 1)]
+    assert "<script>\\x1b[31m%s{0}\\u{202e}" in "\n".join(shown)
+    assert "\x1b" not in "".join(shown)
+
+
+def test_filters_pages_and_json(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (only,) = lines(capfd, "incidents", "list", "--json", "--severity", "high", "--since", "2020-01-01")
+    assert json.loads(only)["id"] == incident(1).id
+    assert lines(capfd, "incidents", "list", "--since", "1h") == ["no incidents"]
+    assert main(("incidents", "list", "--json", "--limit", "2")) == 0
+    captured = capfd.readouterr()
+    cursor = captured.err.split("--cursor ")[1].strip()
+    (last,) = lines(capfd, "incidents", "list", "--json", "--limit", "2", "--cursor", cursor)
+    assert [json.loads(line)["id"] for line in (*captured.out.splitlines(), last)] == [
+        incident(n).id for n in (3, 2, 1)
+    ]
+
+
+def test_an_operator_acknowledges_notes_resolves_and_sees_it(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    id_ = incident(2).id
+    assert lines(capfd, "incidents", "ack", id_[:6], "--who", "ana") == [f"{id_} acknowledged"]
+    lines(capfd, "incidents", "note", id_, f"looks like {ODD}", "--who", "ana")
+    shown = "\n".join(lines(capfd, "incidents", "show", id_))
+    assert "warning acknowledged: Peer sends too many addresses" in shown
+    assert "ana: looks like <script>\\x1b[31m" in shown
+    lines(capfd, "incidents", "resolve", id_, "--who", "bob")
+    whole = json.loads(lines(capfd, "incidents", "show", id_, "--json")[0])
+    assert (whole["state"], whole["acknowledged_by"]) == ("resolved", "ana")
+    assert [change["text"] for change in whole["changes"]][1:] == ["by ana", "by bob"]
+    assert lines(capfd, "incidents", "ack", id_, "--who", "eve", code=2) == [
+        f"watchdog: incident '{id_}' is resolved: it cannot be acknowledged"
+    ]
+
+
+def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for argv, said in (
+        (("incidents", "show", "ffffffffffffffff"), "no incident 'ffffffffffffffff'"),
+        (("incidents", "show", "x"), "the first 4 are needed"),
+        (("incidents", "list", "--cursor", "x"), "not one that a page of incidents has given"),
+        (("incidents", "list", "--db", "none.db"), "database 'none.db': no such file"),
+        (("incidents", "list", "--since", "soon"), "neither a duration"),
+        (("incidents", "list", "--state", "closed"), "invalid choice: 'closed'"),
+        (("incidents", "remove", "--older-than", "90"), "not a duration"),
+        (("incidents", "export", "--redact-key-file", "none"), "redaction key 'none': no such file"),
+        (("deliveries", "resend", "msg_x"), "no delivery 'msg_x'"),
+    ):
+        (line,) = lines(capfd, *argv, code=2)
+        assert said in line
+    monkeypatch.setenv("WATCHDOG_DB", "sqlite:///other.db")
+    assert lines(capfd, "incidents", "list", code=2) == ["watchdog: database 'other.db': no such file"]
+
+
+def test_the_help_names_the_default_database(capfd: pytest.CaptureFixture[str]) -> None:
+    for command in ("incidents", "deliveries"):
+        text = " ".join(" ".join(lines(capfd, command, "list", "--help")).split())
+        assert "WATCHDOG_DB, else watchdog.db in the current folder" in text
+
+
+def test_old_incidents_are_removed_and_open_ones_stay(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    database = Database.open("sqlite:///watchdog.db")
+    for notice in told([record(incident(3))]):
+        Outbox(database).sent(notice.id, 200, START)
+    database.close()
+    assert lines(capfd, "incidents", "remove", "--older-than", "90d") == ["1 incident removed"]
+    assert len(lines(capfd, "incidents", "list", "--json")) == 2
+
+
+def test_an_export_has_evidence_without_addresses(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (place / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    exported = lines(capfd, "incidents", "export", "--redact-key-file", "key")
+    assert len(exported) == 3
+    assert "136.43" not in "".join(exported)
+    assert json.loads(exported[0])["evidence"][0]["fields"]["entries"] == 1000
+
+
+def test_deliveries_are_listed_and_sent_again(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert len(lines(capfd, "deliveries", "list", "--json")) == 3
+    (dead,) = lines(capfd, "deliveries", "list", "--status", "dead", "--json")
+    id_ = json.loads(dead)["id"]
+    table = lines(capfd, "deliveries", "list", "--status", "dead")
+    assert id_ in table[1]
+    assert table[2].strip() == "status 400 <script>\\x1b[31m%s{0}\\u{202e}"
+    assert lines(capfd, "deliveries", "resend", id_) == [f"{id_} waits for team"]
+    assert lines(capfd, "deliveries", "list", "--status", "dead") == ["no deliveries"]
