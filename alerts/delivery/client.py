@@ -105,12 +105,12 @@ def request_headers(extra: Mapping[str, str], signed: Mapping[str, str]) -> dict
 
 def error_text(error: BaseException) -> str:
     """An error of the HTTP client as one harmless line, in our words: its own may hold the URL."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):  # before the next: old versions have no os_error
+        told = getattr(error.certificate_error, "verify_message", "") or "certificate refused"
+        return f"tls: {printable(str(told))}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, TargetRefusedError):
         return f"target refused: {printable(cause.strerror or '')}"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        told = getattr(error.certificate_error, "verify_message", "") or "certificate refused"
-        return f"tls: {printable(str(told))}"
     if isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
         return f"tls: {printable(str(getattr(cause, 'reason', None) or 'handshake failed'))}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
