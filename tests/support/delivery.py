@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -234,3 +236,12 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 (conditions are plain values of the test)
             await asyncio.sleep(0.002)
+
+
+def in_order(there: Target, notices: Sequence[object]) -> bool:
+    """Whether each incident's notices were accepted in the order of their making (ids rise)."""
+    incidents = defaultdict(list)
+    for seen in there.seen:
+        if seen.id in there.accepted:
+            incidents[json.loads(seen.body)["data"]["id"]].append(seen.id)
+    return all(ids == sorted(ids) for ids in incidents.values()) and bool(notices)
