@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,9 +23,16 @@ from watchdog.core.errors import StateError
 OTHER = Receiver("other", "https://example.org/other")
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database.open(f"sqlite:///{tmp_path}/history.db")
+names = (f"outbox_{number}" for number in itertools.count())
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/history.db"
+    else:
+        url = request.getfixturevalue("postgres").url(next(names))
+    opened = Database.open(url)
     yield opened
     opened.close()
 

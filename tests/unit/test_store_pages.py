@@ -40,9 +40,15 @@ def varied(number: int) -> Incident:
     )
 
 
-@pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, list[Incident]]]:
-    database = Database.open(f"sqlite:///{tmp_path_factory.mktemp('pages')}/history.db")
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def history(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Database, list[Incident]]]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('pages')}/history.db"
+    else:
+        url = request.getfixturevalue("postgres").url("pages")
+    database = Database.open(url)
     known = [varied(number) for number in range(400)]
     records = [record(one) for one in known]
     IncidentWriter(database).record(records, told(records[:50]))
