@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from alerts.delivery.sender import Sender
+from alerts.delivery.stored import StoredOutbox
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
 from alerts.store.retention import remove_resolved
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.service.config import load_config
-from watchdog.service.deliveries import Deliveries
 from watchdog.service.hub import Hub
 from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
@@ -66,7 +66,7 @@ class Daemon:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.core: Core = build(config, self.clock, wall_ns, self._on_stored)
         self.sender: Final = Sender(
-            Deliveries(self.core.store.outbox),
+            StoredOutbox(self.core.store.database),
             routes(config).receivers,
             heartbeat=heartbeat(config),
             vitals=self.vitals,
@@ -89,6 +89,7 @@ class Daemon:
             await self._until_stopped(sending, tasks)
             await self._end(sending, close_web, tasks)
         finally:
+            await self._let_go_of_threads()
             self._pool.shutdown(wait=False, cancel_futures=True)
             self.core.close()
 
@@ -108,9 +109,8 @@ class Daemon:
                 config = await self.ask(lambda: load_config(self.config.path))
                 rules = await self.ask(lambda: load_rules(config))
             except WatchdogError as error:
-                text = f"nothing was changed: {error.in_one_line()}"
-                _LOG.error("reload: %s", text)
-                return self._answered(ok=False, text=text)
+                _LOG.error("reload: nothing was changed: %s", error.in_one_line())
+                return self._answered(ok=False, text=f"nothing was changed:\n{error}")
             except OSError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error.strerror}")
             changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
@@ -192,6 +192,16 @@ class Daemon:
             ends.append(asyncio.wait((asyncio.ensure_future(close_web()),), timeout=WEB_END_S))
         await asyncio.gather(*ends)
         _LOG.info("ended")
+
+    async def _let_go_of_threads(self) -> None:
+        """After a failure too no thread may outlive the loop; after an orderly end there is nothing left to do."""
+        engine, writer = self.core.engine, self.core.writer
+        engine.give_up()
+        writer.give_up()
+        if engine.alive:
+            await asyncio.to_thread(engine.join, ENGINE_END_S)
+        if writer.alive:
+            await asyncio.to_thread(writer.join, WRITER_END_S)
 
     async def _drain(self) -> None:
         """Engine, then writer; what does not end in time is given up, and made again after a restart."""

@@ -126,6 +126,8 @@ def _engine(config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock) -
     watch.last_action = min(watch.last_action, store.actions.last_id())  # ids of a fresh database begin anew
     for promise in feed.promises():
         first += watch.take(promise)
+    for action in store.actions.after(watch.last_action):  # made after the checkpoint, or while no service ran
+        first += watch.act(action)
     every_s = config.checkpoint.every_ns / 1e9
     engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")
     return engine, first

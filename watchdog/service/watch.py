@@ -24,6 +24,9 @@ from watchdog.core.text import printable
 from watchdog.engine.engine import Engine
 from watchdog.service.checkpoint import Checkpoint
 
+AHEAD_NS = (
+    600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
+)
 _LOG = logging.getLogger("watchdog.engine")
 
 
@@ -67,7 +70,8 @@ class Watch:
     def act(self, action: Action) -> list[ChangeRecord]:
         """Apply an action once event time is there; at once when it has passed, or with `hurry`."""
         self.last_action = max(self.last_action, action.id)
-        if action.at_ns > self._now_ns:
+        ahead_ns = action.at_ns - self._now_ns
+        if ahead_ns > 0 and (self.last_event_ns is None or ahead_ns <= AHEAD_NS):
             heapq.heappush(self._due, (action.at_ns, action.id, action))
             return []
         return self._acted(action)

@@ -1,0 +1,354 @@
+"""Feed, watch, hub, writer and metrics of the service, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alerts.notice import ChangeRecord, Notice
+from alerts.store.actions import Action
+from alerts.store.faults import StoreUnavailableError
+from rules.load import load_text
+from watchdog.core.batch import Batch, Slice
+from watchdog.core.errors import SourceError
+from watchdog.core.kinds import check_batch
+from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
+from watchdog.service import feed as feed_module
+from watchdog.service.checkpoint import Checkpoint
+from watchdog.service.engine_loop import Bundle
+from watchdog.service.exposition import Exposition
+from watchdog.service.feed import Feed
+from watchdog.service.hub import MOST_WATCHERS, Hub
+from watchdog.service.watch import Watch
+from watchdog.service.writer_loop import Routes, WriterLoop
+
+SECOND = 1_000_000_000
+START = 1_768_212_000 * SECOND
+RULES = """
+rules:
+  full-mempool:
+    title: Mempool is full
+    attack: resource
+    severity: warning
+    on: rpc:mempool
+    by: []
+    measure: {most: max(txs)}
+    over: 10s
+    pane: 1s
+    fire: most > 100
+    resolve_after: 1m
+"""
+
+
+class VirtualClock:
+    """Time that passes only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Script:
+    """A source that gives what a test has put into it; an error is raised."""
+
+    def __init__(self, name: str, said: list[Slice | SourceError]) -> None:
+        self.name, self.said, self.ended, self.progress, self.closed = name, said, False, 0.0, False
+
+    def poll(self) -> Slice | None:
+        if not self.said:
+            return None
+        found = self.said.pop(0)
+        if isinstance(found, SourceError):
+            raise found
+        self.ended = found.until_ns == END_OF_TIME_NS
+        return found
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def mempool(source: str, second: float, transactions: int = 10, until: float | None = None) -> Slice:
+    time_ns = START + int(second * SECOND)
+    columns = {"time_ns": np.array([time_ns], np.int64), "txs": np.array([transactions], np.uint64)}
+    until_ns = time_ns if until is None else START + int(until * SECOND)
+    return Slice(source, (Batch("rpc:mempool", "node", source, columns),), until_ns, {"at": second})
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Slice | SourceError]]:
+    """What sources say, by name; opening one that is not there fails."""
+    scripts: dict[str, list[Slice | SourceError]] = {}
+
+    def opened(texts: Sequence[str], _options: SourceOptions) -> list[Source]:
+        for text in texts:
+            if text not in scripts:
+                raise SourceError(f"{text!r}: no such file")
+        return [Script(text, scripts[text]) for text in texts]
+
+    monkeypatch.setattr(feed_module, "open_sources", opened)
+    return scripts
+
+
+def feed_of(*texts: str) -> tuple[Feed, VirtualClock]:
+    clock = VirtualClock()
+    found = Feed(texts, SourceOptions(follow=True), clock)
+    found.open({})
+    return found, clock
+
+
+def marks(feed: Feed) -> dict[str, float]:
+    return {one.name: (one.mark_ns - START) / SECOND for one in feed.channels if one.mark_ns}
+
+
+def drained(feed: Feed) -> list[Slice]:
+    return list(iter(feed.next, None))
+
+
+def test_silence_becomes_a_promise_that_trails_the_first_of_two_polls(
+    said: dict[str, list[Slice | SourceError]],
+) -> None:
+    said["capture:a"] = [mempool("capture:a", 10)]
+    feed, clock = feed_of("capture:a")
+    assert len(drained(feed)) == 1
+    clock.now += 4.0
+    assert drained(feed) == [], "one poll without news proves nothing yet: what it read may be held back"
+    clock.now += 1.0
+    [promise] = drained(feed)
+    assert (promise.batches, promise.position) == ((), {"at": 10})
+    assert marks(feed) == {"capture:a": 10 + 4.0 - 0.25}
+    said["capture:a"].append(mempool("capture:a", 14.5))
+    drained(feed)
+    assert marks(feed) == {"capture:a": 14.5}
+
+
+def test_a_source_that_never_spoke_holds_nobody_up(said: dict[str, list[Slice | SourceError]]) -> None:
+    said["capture:a"], said["log:b"] = [mempool("capture:a", 10)], []
+    feed, clock = feed_of("capture:a", "log:b")
+    drained(feed)
+    clock.now += 1.0
+    drained(feed)
+    clock.now += 1.0
+    drained(feed)
+    assert marks(feed)["log:b"] >= 10
+
+
+def test_steps_of_the_wall_clock_do_not_exist_for_the_feed(said: dict[str, list[Slice | SourceError]]) -> None:
+    said["capture:a"] = [mempool("capture:a", 3600), mempool("capture:a", 1800, until=3600)]
+    feed, clock = feed_of("capture:a")
+    drained(feed)
+    clock.now += 2.0
+    drained(feed)
+    clock.now += 2.0
+    drained(feed)
+    assert marks(feed) == {"capture:a": 3600 + 2.0 - 0.25}, "an event an hour back moves no promise"
+
+
+def test_a_failing_source_is_tried_again_and_others_go_on(said: dict[str, list[Slice | SourceError]]) -> None:
+    said["capture:a"] = [mempool("capture:a", 10)]
+    said["log:b"] = [mempool("log:b", 10), SourceError("'b': input/output error")]
+    feed, clock = feed_of("capture:a", "log:b")
+    drained(feed)
+    broken = feed.channels[1]
+    assert (broken.error, broken.source, broken.errors) == ("'b': input/output error", None, 1)
+    kept = said.pop("log:b")
+    for second in range(20, 60, 10):
+        said["capture:a"].append(mempool("capture:a", second))
+        clock.now += 10
+        found = drained(feed)
+    gaps = [batch for piece in found for batch in piece.batches if batch.kind == "source:gap"]
+    assert len(gaps) == 1
+    check_batch(gaps[0])
+    assert broken.errors >= 3
+    assert marks(feed)["log:b"] > 10, "after half a minute the others do not wait any more"
+    said["log:b"] = [*kept, mempool("log:b", 61)]
+    clock.now += 60
+    drained(feed)
+    assert (broken.error, broken.source is not None) == ("", True)
+
+
+def test_a_source_that_is_not_there_yet_is_opened_when_it_comes(said: dict[str, list[Slice | SourceError]]) -> None:
+    feed, clock = feed_of("log:b")
+    assert "no such file" in feed.channels[0].error
+    assert drained(feed) == []
+    said["log:b"] = [mempool("log:b", 5)]
+    clock.now += 61
+    assert len(drained(feed)) == 1
+    assert feed.channels[0].error == ""
+
+
+def test_an_ended_source_says_so_once_and_promises_for_ever(said: dict[str, list[Slice | SourceError]]) -> None:
+    last = mempool("events:a", 10)
+    said["events:a"] = [Slice(last.source, last.batches, END_OF_TIME_NS, {})]
+    feed, _ = feed_of("events:a")
+    assert len(drained(feed)) == 1
+    assert feed.ended
+    assert [one.until_ns for one in feed.promises()] == [END_OF_TIME_NS]
+    assert drained(feed) == []
+
+
+def watched(*seconds: float, watch: Watch | None = None, transactions: int = 500) -> tuple[Watch, list[ChangeRecord]]:
+    watch = watch or Watch(load_text(RULES), "node", ["capture:a"])
+    records = [record for second in seconds for record in watch.take(mempool("capture:a", second, transactions))]
+    return watch, records
+
+
+def reasons(records: Sequence[ChangeRecord]) -> list[str]:
+    return [record.change.reason.value for record in records]
+
+
+def test_an_action_waits_for_its_moment_in_event_time() -> None:
+    watch, records = watched(0, 5)
+    [opened] = records
+    action = Action(7, opened.incident.id, "ack", "ada", "", START + 8 * SECOND)
+    assert watch.act(action) == []
+    assert watch.waiting == 1
+    _, records = watched(9, watch=watch)
+    assert reasons(records) == ["acknowledged"]
+    assert (records[0].key, records[0].incident.acknowledged_by) == (-7, "ada")
+    assert watch.last_action == 7
+
+
+def test_an_action_that_no_event_reaches_is_hurried_and_one_on_an_old_recording_is_at_once() -> None:
+    watch, [opened] = watched(0, 5)
+    assert watch.act(Action(1, opened.incident.id, "ack", "ada", "", START + 60 * SECOND)) == []
+    assert reasons(watch.hurry()) == ["acknowledged"]
+    assert reasons(watch.act(Action(2, opened.incident.id, "resolve", "ada", "", START + 10**9 * SECOND))) == [
+        "resolved by operator"
+    ]
+    assert watch.act(Action(3, "0" * 16, "ack", "ada", "", START)) == []
+    assert watch.refused == 1
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_acts_at_the_same_moment() -> None:
+    watch, [opened] = watched(0, 5)
+    blob = watch.checkpoint(["capture:a"], "")
+    resolve = Action(1, opened.incident.id, "resolve", "ada", "", START + 8 * SECOND)
+    watch.act(resolve)
+    _, first = watched(9, 20, 40, 60, watch=watch)
+    again = Watch(load_text(RULES), "node", ["capture:a"])
+    assert again.resume(blob) == []
+    again.act(resolve)
+    _, second = watched(9, 20, 40, 60, watch=again)
+    assert [(record.key, record.change) for record in first] == [(record.key, record.change) for record in second]
+    assert "resolved by operator" in reasons(first)
+
+
+def test_other_rules_clear_what_fires_and_keep_the_incidents() -> None:
+    watch, [opened] = watched(0, 5)
+    other = load_text(RULES.replace("> 100", "> 200"))
+    promise = Slice("capture:a", (), START + 5 * SECOND, {})
+    assert reasons(watch.change_rules(other, [promise])) == ["cleared"]
+    _, records = watched(7, 9, watch=watch)
+    assert {record.incident.id for record in records} == {opened.incident.id}, "it fires again and goes on"
+    watch.change_rules(load_text(RULES.replace("> 100", "> 9000")), [Slice("capture:a", (), START + 9 * SECOND, {})])
+    _, records = watched(30, 80, watch=watch)
+    assert reasons(records)[-1] == "resolved"
+
+
+def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
+    watch, [opened] = watched(0, 5)
+    blob = watch.checkpoint(["capture:a"], "")
+    other = Watch(load_text(RULES.replace("> 100", "> 200")), "node", ["capture:a"])
+    assert reasons(other.resume(blob)) == ["cleared"]
+    assert [one.id for one in other.book.incidents()] == [opened.incident.id]
+    assert other.positions == {"capture:a": {"at": 5}}
+
+
+def test_a_slow_watcher_is_let_go_and_the_others_are_told() -> None:
+    async def watch() -> None:
+        hub = Hub(2)
+        slow, quick = hub.join(), hub.join()
+        assert slow is not None
+        assert quick is not None
+        for number in range(3):
+            hub.announce("incident", {"n": number})
+            found = await quick.next(0)
+            assert found is not None
+            assert (found.number, found.data) == (number + 1, {"n": number})
+        assert (slow.dropped, quick.dropped, hub.dropped, hub.watchers) == (True, False, 1, 1)
+        assert await slow.next(0) is None
+        assert await quick.next(0) is None
+        quick.close()
+        quick.close()
+        assert hub.watchers == 0
+        assert all(hub.join() for _ in range(MOST_WATCHERS))
+        assert hub.join() is None
+
+    asyncio.run(watch())
+
+
+class Stubborn:
+    """A store that fails as often as told, then takes everything."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.taken = failures, list[ChangeRecord]()
+
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailableError("database 'x': locked")
+        self.taken += records
+        return len(records)
+
+
+def test_a_checkpoint_is_written_only_when_everything_before_it_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watchdog.service.writer_loop.FIRST_RETRY_S", 0.01)
+    watch, records = watched(0, 5)
+    path, bundles, store = tmp_path / "checkpoint", queue.Queue[Bundle](10), Stubborn(2)
+    seen: list[bool] = []
+
+    def stored(_records: Sequence[ChangeRecord]) -> None:
+        seen.append(path.exists())
+
+    routes = Routes([], lambda id_: id_)
+    writer = WriterLoop(
+        store, bundles, routes, checkpoint=path, clock=VirtualClock(), wall_ns=lambda: START, stored=stored
+    )
+    checkpoint: Checkpoint = watch.checkpoint(["capture:a"], "")
+    for bundle in (Bundle(records), Bundle(checkpoint=checkpoint), Bundle(last=True)):
+        bundles.put(bundle)
+    writer.start()
+    assert writer.join(10)
+    assert (store.taken, seen, path.exists()) == (records, [False], True)
+    assert (writer.counts.failures, writer.counts.error) == (2, "")
+
+
+def test_a_writer_that_gives_up_leaves_no_checkpoint(tmp_path: Path) -> None:
+    watch, records = watched(0, 5)
+    path, bundles = tmp_path / "checkpoint", queue.Queue[Bundle](10)
+    writer = WriterLoop(
+        Stubborn(10**9),
+        bundles,
+        Routes([], lambda id_: id_),
+        checkpoint=path,
+        clock=VirtualClock(),
+        wall_ns=lambda: START,
+        stored=lambda _: None,
+    )
+    bundles.put(Bundle(records, watch.checkpoint(["capture:a"], "")))
+    writer.start()
+    writer.give_up()
+    assert writer.join(10)
+    assert not path.exists()
+
+
+def test_the_exposition_escapes_what_peers_can_choose() -> None:
+    out = Exposition()
+    labels: Mapping[str, str] = {"source": 'a"b\\c\nd'}
+    out.add("x_total", "counter", "line\nbreak", [(labels, 3), ({}, float("nan"))])
+    out.add("nothing", "gauge", "no samples", [])
+    assert out.text() == (
+        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3\nx_total NaN\n'
+    )
