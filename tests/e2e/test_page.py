@@ -96,6 +96,30 @@ def test_an_open_incident_follows_what_happens_to_it(view: StoredView) -> None:
     visit(view, look)
 
 
+def test_small_changes_of_a_long_history_are_folded_until_asked_for(view: StoredView) -> None:
+    group = {"netgroup": "10.0.0.0/16"}
+    peer = ("10.0.0.1", "10.0.0.2")
+    for number in range(12):  # joining and updating in turn, so that like steps do not become one entry
+        first = flood(peer[number % 2], recent(7200 - 600 * number), incident=group, summary=f"step {number}")
+        (id_,) = view.tell(first, flood(f"10.0.1.{number}", recent(7100 - 600 * number), incident=group))
+
+    async def look(tab: Tab, url: str) -> None:
+        seen = "[...document.querySelectorAll('.timeline li')].filter((one) => one.offsetHeight).length"
+        await tab.open(f"{url}/incidents/{id_}")
+        await tab.until(f"{LIVE} && document.querySelector('.unfold')")
+        whole = await tab.run("document.querySelectorAll('.timeline li').length")
+        assert whole > 12
+        assert await tab.run(seen) == 4, "the opening and the latest three"
+        await tab.run("document.querySelector('.unfold').focus(), document.querySelector('.unfold').click()")
+        assert await tab.run(seen) == whole
+        view.tell(flood("10.0.2.1", recent(1), incident=group))
+        await tab.until("document.querySelector('#detail').innerText.includes('10.0.2.1')")
+        assert await tab.run(f"{seen} === document.querySelectorAll('.timeline li').length"), "news fold nothing"
+        assert await tab.run("document.activeElement.className") == "unfold", "nor do they take the focus away"
+
+    visit(view, look)
+
+
 def test_a_page_that_was_on_its_way_does_not_bring_back_what_was_before(view: StoredView) -> None:
     (id_,) = view.tell(flood("10.0.0.1", recent(600)))
 

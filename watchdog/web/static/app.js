@@ -69,9 +69,9 @@ async function showDetail() {
   try {
     const incident = await read(`/api/v1/incidents/${id}`);
     if (shown !== id) return;
-    const focused = document.activeElement.closest("#detail [aria-label]")?.getAttribute("aria-label");
+    const focused = document.activeElement.closest("#detail [data-keep]")?.dataset.keep;
     part("detail").replaceChildren(...incidentView(incident));
-    if (focused) part("detail").querySelector(`[aria-label="${focused}"]`)?.focus({ preventScroll: true });
+    if (focused) part("detail").querySelector(`[data-keep="${focused}"]`)?.focus({ preventScroll: true });
     document.title = `${incident.title || incident.rule} - watchdog`;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;

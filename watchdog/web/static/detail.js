@@ -3,6 +3,10 @@
 import { badge, el, foreign, section, table } from "/static/dom.js";
 import { both, exact, lasted, utc } from "/static/times.js";
 
+const SMALL = new Set(["updated", "member joined", "member cleared"]);
+const LATEST = 3; // small steps that are always shown
+const unfolded = new Set(); // ids of incidents whose small steps are shown
+
 /** The whole picture as elements. */
 export function incidentView(incident) {
   return [
@@ -57,15 +61,34 @@ function completeness(incident) {
   return el("p", { class: "complete gap" }, `The input was ${percent} % complete: what is missing may have changed the verdict.`);
 }
 
-/** Newest first; steps that a long history dropped are counted where they were. */
+/** Newest first. Small steps but the latest are folded; those that a long history dropped are counted in their place. */
 function timeline(incident) {
   const steps = incident.changes.map(step);
+  const small = steps.filter((_, place) => SMALL.has(incident.changes[place].reason)).slice(0, -LATEST);
+  if (small.length > 1) small.forEach((node) => node.classList.add("small"));
   const beyond = incident.changes_beyond;
   if (beyond) {
     const gap = el("li", { class: "quiet" }, `${beyond} more changes are not kept`);
     steps.splice(Math.ceil(steps.length / 2), 0, gap);
   }
-  return el("ol", { class: "timeline" }, steps.reverse());
+  const list = el("ol", { class: "timeline" }, steps.reverse());
+  return small.length > 1 ? [list, unfold(list, incident.id, small.length)] : list;
+}
+
+/** A button that shows or hides the small steps, and remembers it while the page is open. */
+function unfold(list, id, count) {
+  const button = el("button", { type: "button", class: "unfold", "data-keep": "unfold" });
+  const draw = () => {
+    list.classList.toggle("folded", !unfolded.has(id));
+    button.setAttribute("aria-expanded", String(unfolded.has(id)));
+    button.textContent = unfolded.has(id) ? "Show fewer changes" : `Show ${count} small changes more`;
+  };
+  button.addEventListener("click", () => {
+    if (!unfolded.delete(id)) unfolded.add(id);
+    draw();
+  });
+  draw();
+  return button;
 }
 
 function step(change) {
@@ -87,12 +110,12 @@ function measures(incident) {
 function entities(incident) {
   if (!incident.entities.length) return null;
   const beyond = incident.entities_beyond;
-  return el(
-    "ul",
-    { class: "chips" },
-    incident.entities.map((name) => el("li", {}, foreign(name))),
-    beyond ? el("li", { class: "quiet" }, `and ${beyond} more`) : null,
-  );
+  return chips(incident.entities, beyond ? `and ${beyond} more` : null);
+}
+
+function chips(texts, more) {
+  const last = more ? el("li", { class: "quiet" }, more) : null;
+  return el("ul", { class: "chips" }, texts.map((text) => el("li", {}, foreign(text))), last);
 }
 
 function members({ members: { count, firing, beyond, listed } }) {
@@ -101,7 +124,8 @@ function members({ members: { count, firing, beyond, listed } }) {
   const rows = listed.map((member) => names.map((name) => (name in member ? foreign(member[name]) : "")));
   const left = Math.max(count + beyond - listed.length, 0);
   const text = `${count} in all, ${firing} still firing${left ? `; ${left} not listed` : ""}`;
-  return [el("p", { class: "quiet" }, text), rows.length ? table("Members", names, rows) : null];
+  const shown = names.length === 1 ? chips(listed.map((member) => `${names[0]} ${member[names[0]]}`)) : null;
+  return [el("p", { class: "quiet" }, text), shown ?? (rows.length ? table("Members", names, rows) : null)];
 }
 
 function evidence(incident) {
@@ -137,7 +161,12 @@ function deliveries(incident) {
 
 function fields(pairs) {
   const shown = Object.entries(pairs).map(([name, value]) =>
-    el("span", { class: "field" }, el("span", { class: "name" }, foreign(name)), foreign(value)),
+    el(
+      "span",
+      { class: "field", "data-none": value === 0 || value === false },
+      el("span", { class: "name" }, foreign(name)),
+      foreign(value),
+    ),
   );
   return el("span", { class: "fields" }, shown);
 }

@@ -34,7 +34,7 @@ export function table(caption, columns, rows) {
   );
   return el(
     "div",
-    { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 },
+    { class: "scroll", role: "region", "aria-label": caption, "data-keep": caption, tabindex: 0 },
     el("table", {}, el("caption", { class: "unseen" }, caption), el("thead", {}, head), el("tbody", {}, body)),
   );
 }
