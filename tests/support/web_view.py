@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
@@ -31,7 +31,7 @@ from watchdog.service.view import Check, Health
 from watchdog.web.app import make_app
 
 T = TypeVar("T")
-Client = TestClient[Request, Application]
+Client: TypeAlias = "TestClient[Request, Application]"  # as text: it cannot be subscripted in our oldest aiohttp
 
 SECOND = 1_000_000_000
 START_NS = 1_768_212_000 * SECOND
