@@ -17,6 +17,7 @@ from tests.support.service_process import (
     WATCHING,
     Receiver,
     ServiceProcess,
+    end_all,
     mempool_line,
     rows,
     run_command,
@@ -54,6 +55,7 @@ HISTORY = {
 def receiver() -> Iterator[Receiver]:
     found = Receiver()
     yield found
+    end_all()
     found.close()
 
 

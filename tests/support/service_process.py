@@ -23,11 +23,16 @@ ALL_ENDED = "all sources have ended"
 WATCHING = "watching "
 
 
+started: list[ServiceProcess] = []
+"""All of this test run, so that a failing test leaves none behind (see `end_all`)."""
+
+
 class ServiceProcess:
     """One process of the command in a folder of its own; the log goes to `log` there, one run after the other."""
 
     def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.folder, self.log = folder, folder / "log"
+        started.append(self)
         self._begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -61,6 +66,14 @@ class ServiceProcess:
         """SIGKILL."""
         self.process.kill()
         self.process.wait(20)
+
+
+def end_all() -> None:
+    """Kill what still runs."""
+    for service in started:
+        if service.process.poll() is None:
+            service.kill()
+    started.clear()
 
 
 def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

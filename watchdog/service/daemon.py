@@ -28,7 +28,7 @@ ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # toge
 LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 1.0  # between two looks at operators' actions that came past us (command line)
 COUNTS_S = 5.0  # between two counts of the database for metrics
-RETENTION_S = 3_600.0
+RETENTION_S = 600.0
 _LOG = logging.getLogger("watchdog.service")
 
 Close = Callable[[], Awaitable[None]]
@@ -255,9 +255,15 @@ class Daemon:
             await asyncio.sleep(COUNTS_S)
 
     async def _let_go(self) -> None:
-        """Old incidents go; nothing of it is urgent."""
+        """Old incidents go; nothing of it is urgent.
+
+        Old is what lies far behind event time: an old recording is not forgotten while it is read, and a wall clock
+        that steps into the future removes nothing.
+        """
         while True:
-            before_ns = self.wall_ns() - self.config.retention.resolved_ns
+            await asyncio.sleep(RETENTION_S)
+            now_ns = min(self.wall_ns(), self.core.engine.watch.last_event_ns or 0)
+            before_ns = now_ns - self.config.retention.resolved_ns
             try:
                 done = await self.ask(
                     lambda before=before_ns: remove_resolved(
@@ -268,7 +274,6 @@ class Daemon:
                     _LOG.info("retention: %d incidents removed", done.incidents)
             except StateError as error:
                 _LOG.warning("retention: %s", error)
-            await asyncio.sleep(RETENTION_S)
 
 
 def _announced(record: ChangeRecord) -> dict[str, object]:
