@@ -12,6 +12,7 @@ from aiohttp import ClientResponse, web
 
 from tests.support.web_view import HOSTILE, Client, StoredView, flood, serving
 from watchdog.service.hub import MOST_WATCHERS, Hub
+from watchdog.web import stream
 from watchdog.web.stream import KEPT, EventStream
 
 Talk = Callable[[Client], Awaitable[None]]
@@ -107,6 +108,30 @@ def test_one_who_was_away_for_longer_than_is_remembered_is_told_to_read_again(vi
     talk(view, conversation)
 
 
+def test_nobody_is_announced_to_until_somebody_watches_nor_long_after(
+    view: StoredView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LINGER_S", 0.0)
+
+    async def conversation(client: Client) -> None:
+        assert view.hub.watchers == 0
+        answer = await client.get(PATH)
+        await hello(answer)
+        assert view.hub.watchers == 2, "the client and the memory"
+        view.hub.announce("delivery", {"n": 1})
+        last = (await block(answer))["id"]
+        answer.close()
+        async with asyncio.timeout(WAIT_S):
+            while view.hub.watchers:  # noqa: ASYNC110 (the server has no event for a client that went)
+                await asyncio.sleep(0.01)
+        again = await client.get(PATH, headers={"Last-Event-ID": last})
+        assert not await hello(again), (
+            "what happened meanwhile has no numbers, so nothing can prove that it was nothing"
+        )
+
+    talk(view, conversation, heartbeat_s=0.02)
+
+
 def test_silence_is_broken_by_comments(view: StoredView) -> None:
     async def conversation(client: Client) -> None:
         answer = await client.get(PATH)
@@ -147,9 +172,10 @@ def test_one_who_never_reads_is_cut_off(view: StoredView) -> None:
     view.hub = Hub(100_000)
 
     async def conversation() -> None:
-        stream = EventStream(view, write_s=0.1)
+        events = EventStream(view, write_s=0.1)
         app = web.Application()
-        app.router.add_get(PATH, stream.get)
+        app.router.add_get(PATH, events.get)
+        app.on_shutdown.append(events.end)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -158,9 +184,9 @@ def test_one_who_never_reads_is_cut_off(view: StoredView) -> None:
         reader, writer = await asyncio.open_connection(host, port, limit=1)
         writer.write(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         async with asyncio.timeout(WAIT_S):
-            while not view.hub.watchers:  # noqa: ASYNC110 (the server has no event for a request that came)
+            while view.hub.watchers < 2:  # noqa: ASYNC110 (the server has no event for a request that came)
                 await asyncio.sleep(0.01)
-            while view.hub.watchers:
+            while view.hub.watchers == 2:  # the client and the memory
                 for _ in range(10):
                     view.hub.announce("delivery", {"much": "x" * 4_000})
                 await asyncio.sleep(0.01)
@@ -182,4 +208,4 @@ def test_the_end_of_the_service_does_not_wait_for_watchers(view: StoredView) -> 
                 await client.server.close()
 
     asyncio.run(hold())
-    assert view.hub.watchers <= 1, "only the memory's own place may be left"
+    assert view.hub.watchers == 0

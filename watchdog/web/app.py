@@ -28,6 +28,5 @@ def make_app(view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S) -> web.Appl
         app.add_routes(part.routes())
     app.router.add_get("/api/v1/events/stream", stream.get, allow_head=False)
     app.on_response_prepare.append(add_headers)
-    app.cleanup_ctx.append(stream.remember)
     app.on_shutdown.append(stream.end)
     return app

@@ -11,7 +11,6 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
 
 from aiohttp import web
 
@@ -21,6 +20,7 @@ from watchdog.web.problem import unavailable
 
 KEPT = 256
 ENCODED = 16  # events whose text is kept: watchers get the same one at about the same time
+LINGER_S = 60.0  # twice the page's longest wait between two tries
 HEARTBEAT_S = 15.0
 WRITE_S = 10.0
 """A client that takes nothing for so long is gone or too slow; the view drops it earlier when its queue is full."""
@@ -36,25 +36,19 @@ class EventStream:
         self._heartbeat_s, self._write_s = heartbeat_s, write_s
         self._run = secrets.token_hex(4)
         self._recent: deque[Announcement] = deque(maxlen=KEPT)
+        self._memory: asyncio.Task[None] | None = None
+        self._left_s = 0.0  # when the latest watcher came or went, by the loop's clock
         self._texts: dict[int, str] = {}
         self._watchers: set[asyncio.Task[None]] = set()
 
-    async def remember(self, _app: web.Application) -> AsyncIterator[None]:
-        """Keep the latest events while the application runs (a `cleanup_ctx`)."""
-        subscription = self._view.subscribe()
-        task = asyncio.create_task(self._keep(subscription)) if subscription is not None else None
-        yield
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
     async def end(self, _app: web.Application) -> None:
         """Let all watchers go (`on_shutdown`), so that the end of the service does not wait for them."""
-        for task in self._watchers:
+        for task in (*self._watchers, *([self._memory] if self._memory else [])):
             task.cancel()
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/events/stream`."""
+        self._remember()
         subscription = self._view.subscribe()
         if subscription is None:
             raise unavailable("as many watch the stream as may")
@@ -73,20 +67,27 @@ class EventStream:
             if task is not None:
                 task.cancel()
                 self._watchers.discard(task)
+            self._left_s = asyncio.get_running_loop().time()
         return response
 
+    def _remember(self) -> None:
+        """Keep the latest events from here on; before anybody watches, the service need not announce anything."""
+        self._left_s = asyncio.get_running_loop().time()
+        if self._memory is None or self._memory.done():
+            subscription = self._view.subscribe()
+            self._memory = asyncio.create_task(self._keep(subscription)) if subscription is not None else None
+
     async def _keep(self, subscription: Subscription) -> None:
-        while True:
-            found = await subscription.next(self._heartbeat_s)
-            if found is not None:
-                self._recent.append(found)
-            elif subscription.dropped:
-                subscription.close()
-                renewed = self._view.subscribe()
-                if renewed is None:
-                    await asyncio.sleep(self._heartbeat_s)
-                else:
-                    subscription = renewed
+        """Until nobody has watched for `LINGER_S`. What was kept is dropped then: nobody numbers what comes next."""
+        now = asyncio.get_running_loop().time
+        try:
+            while not subscription.dropped and (self._watchers or now() - self._left_s < LINGER_S):
+                found = await subscription.next(self._heartbeat_s)
+                if found is not None:
+                    self._recent.append(found)
+        finally:
+            subscription.close()
+            self._recent.clear()
 
     async def _serve(self, request: web.Request, response: web.StreamResponse, subscription: Subscription) -> None:
         try:
@@ -124,13 +125,11 @@ class EventStream:
         return "".join(self._text(one) for one in between if one.number < found.number) + self._text(found)
 
     def _after(self, number: int) -> list[Announcement] | None:
-        """All events after a number; None when the memory does not reach back so far."""
-        newest = self._recent[-1].number if self._recent else None
-        if newest is None or number > newest:
+        """All events after a number; None when the memory does not hold that one too, which proves that none lacks."""
+        if not self._recent or not self._recent[0].number <= number <= self._recent[-1].number:
             return None
         missed = [one for one in self._recent if one.number > number]
-        whole = len(missed) == newest - number
-        return missed if whole else None
+        return missed if len(missed) == self._recent[-1].number - number else None
 
     def _text(self, one: Announcement) -> str:
         found = self._texts.get(one.number)
