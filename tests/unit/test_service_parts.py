@@ -161,6 +161,7 @@ def test_a_failing_source_is_tried_again_and_others_go_on(said: dict[str, list[S
     broken = feed.channels[1]
     assert (broken.error, broken.source, broken.errors) == ("'b': input/output error", None, 1)
     kept = said.pop("log:b")
+    found: list[Slice] = []
     for second in range(20, 60, 10):
         said["capture:a"].append(mempool("capture:a", second))
         clock.now += 10
