@@ -270,7 +270,9 @@ class RowFormula:
         self._lists = lists
         self._runs: dict[str, Callable[[Batch], Any]] = {}
         self.use = use
-        self.text = canonical(tree, lists)
+        text = canonical(tree, lists)
+        # identities of wide numbers and of text are other values than the numbers: equal text, equal meaning
+        self.text = f"identity({text})" if use == "identity" else text
         self._divides = "/" in self.text  # only then can floats overflow; the guard costs as much as a small batch
         self._dtype = np.dtype(np.bool_ if use == "filter" else np.int64)
         self.equals = _equals(tree, kinds) if use == "filter" else ()
