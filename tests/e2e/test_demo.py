@@ -1,0 +1,96 @@
+"""`make demo`: works without a terminal, without the other recordings, and says what it found."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+DEMO = (sys.executable, "-W", "error", "-m", "demo")
+
+
+def run_demo(root: Path, out: Path, *, width: int = 80) -> str:
+    """What the demo prints on a pipe."""
+    done = subprocess.run(
+        [*DEMO, "--out", str(out)],
+        cwd=root,
+        env={**os.environ, "COLUMNS": str(width)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_shows_incidents_and_attacks_and_writes_json_lines(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "incidents.jsonl"
+    printed = run_demo(root, out)
+    incidents = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert incidents
+    assert all(one["evidence"] and one["rule"] in printed for one in incidents)
+    assert f"{len(incidents)} incident" in printed
+    assert f"JSON lines: {out}" in printed
+    assert printed.rstrip().splitlines()[-4].startswith("Next")
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_flood_of_addresses(root: Path, tmp_path: Path) -> None:
+    printed = run_demo(root, tmp_path / "incidents.jsonl")
+    rows = dict(line.split(maxsplit=1) for line in printed.splitlines() if line.startswith("addr_flood_"))
+    assert set(rows) == {"addr_flood_2021", "addr_flood_single_peer"}
+    assert all(row.startswith("in ") and "addr-" in row for row in rows.values())
+
+
+@pytest.mark.slow
+def test_the_demo_fits_a_terminal_of_80_columns(root: Path, tmp_path: Path) -> None:
+    printed = run_demo(root, Path("demo") / "out" / "incidents.jsonl")
+    assert [line for line in printed.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.slow
+def test_the_demo_draws_a_bar_on_a_terminal_and_leaves_nothing_of_it(root: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    with subprocess.Popen(
+        [*DEMO, "--out", str(tmp_path / "incidents.jsonl")], cwd=root, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        drawn = read_all(ours)
+    assert process.returncode == 0
+    assert "[####" in drawn
+    assert drawn.endswith("\r\x1b[K")
+
+
+def test_a_disk_that_refuses_is_one_line_and_exit_code_2(root: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("", encoding="utf-8")
+    done = subprocess.run(
+        [*DEMO, "--out", str(blocked / "incidents.jsonl")], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("demo: ")
+    assert done.stderr.count("\n") == 1
+
+
+def read_all(handle: int) -> str:
+    """Everything until the other side closes the terminal."""
+    parts = []
+    try:
+        while part := os.read(handle, 65_536):
+            parts.append(part)
+    except OSError:  # Linux reports the closed terminal as an error
+        os.close(handle)
+        return b"".join(parts).decode()
+    os.close(handle)
+    return b"".join(parts).decode()
