@@ -1,0 +1,190 @@
+"""The rival of rules-python: W30 in plain Python, event by event.
+
+The same rules, windows, panes and verdicts as the engine: values are judged when a pane closes, after what left the
+window and what came in it, and a rule fires for a key when its value rises above the threshold.
+
+Why this is the best form that we know: rules are found by type, and apart for small and big messages, so that an
+event visits only the rules that match it and tests nothing; its work there is one update of a dict or a set (keys are
+fields of the event, taken by position). Everything else is done once a pane and key, not once an event: windows are
+running numbers, panes wait in a deque until they leave, a distinct count keeps the latest pane of each (key, value).
+Events come as ready tuples with interned texts; making them is not measured.
+
+Alone: python -m benchmarks.rivals.pure_python
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
+
+from benchmarks.w30 import BIG, KEYS, SECOND, TYPES, Alert, Event, Key, Rule, key_text, rules, workload
+
+_FIELD: dict[Key, int] = dict(zip(KEYS, (3, 4, 5), strict=True))  # positions in an Event
+_PlainKey = str | int
+_Pair = tuple[_PlainKey, int]
+
+
+class _Window:
+    """A rule with its running values; `firing` are the keys above the threshold at the latest close."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.values: dict[_PlainKey, int] = {}
+        self.firing: set[_PlainKey] = set()
+        self.alerts: list[tuple[_PlainKey, int]] = []
+
+    def judge(self, key: _PlainKey, value: int, pane: int) -> None:
+        if value > self.rule.threshold and key not in self.firing:
+            self.firing.add(key)
+            self.alerts.append((key, pane))
+
+    def clear(self) -> None:
+        values, threshold = self.values, self.rule.threshold
+        self.firing -= {key for key in self.firing if values.get(key, 0) <= threshold}
+
+    def close(self, pane: int) -> None:
+        raise NotImplementedError
+
+
+class _Sums(_Window):
+    """Counts and sums: what came in the open pane, by key, and the closed panes of the window."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        self.open: defaultdict[_PlainKey, int] = defaultdict(int)
+        self.panes: deque[tuple[int, list[tuple[_PlainKey, int]]]] = deque()
+
+    def close(self, pane: int) -> None:
+        values, panes = self.values, self.panes
+        left = bool(panes) and panes[0][0] <= pane - self.rule.over_s
+        if left:
+            for key, amount in panes.popleft()[1]:
+                rest = values[key] - amount
+                if rest:
+                    values[key] = rest
+                else:
+                    del values[key]
+        if self.open:
+            came = list(self.open.items())
+            self.open.clear()
+            panes.append((pane, came))
+            get, threshold, firing = values.get, self.rule.threshold, self.firing
+            for key, amount in came:
+                values[key] = value = get(key, 0) + amount
+                if value > threshold and key not in firing:
+                    self.judge(key, value, pane)
+        if left and self.firing:
+            self.clear()
+
+
+class _Distinct(_Window):
+    """Distinct values: the (key, value) pairs of the open pane, and the latest pane of each pair in the window."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        self.open: set[_Pair] = set()
+        self.latest: dict[_Pair, int] = {}
+        self.panes: deque[tuple[int, list[_Pair]]] = deque()
+
+    def close(self, pane: int) -> None:
+        values, panes, latest = self.values, self.panes, self.latest
+        left = bool(panes) and panes[0][0] <= pane - self.rule.over_s
+        if left:
+            old, pairs = panes.popleft()
+            for pair in pairs:
+                if latest[pair] == old:
+                    del latest[pair]
+                    values[pair[0]] -= 1
+        if self.open:
+            came = list(self.open)
+            self.open.clear()
+            panes.append((pane, came))
+            get, threshold, firing = values.get, self.rule.threshold, self.firing
+            for pair in came:
+                if pair not in latest:
+                    key = pair[0]
+                    values[key] = value = get(key, 0) + 1
+                    if value > threshold and key not in firing:
+                        self.judge(key, value, pane)
+                latest[pair] = pane
+        if left and self.firing:
+            self.clear()
+
+
+class PurePython:
+    """Runs W30 rules over events in order of time."""
+
+    def __init__(self, chosen: Sequence[Rule]) -> None:
+        self._windows: list[_Sums | _Distinct] = [
+            _Distinct(rule) if rule.measure == "distinct" else _Sums(rule) for rule in chosen
+        ]
+        self._small = {type_: self._readers(type_, big=False) for type_ in TYPES}
+        self._big = {type_: self._readers(type_, big=True) for type_ in TYPES}
+        self._pane: int | None = None
+
+    def _readers(self, type_: str, *, big: bool) -> _Readers:
+        mine = [own for own in self._windows if own.rule.type == type_ and (big or not own.rule.only_big)]
+        sums = [own for own in mine if isinstance(own, _Sums)]
+        return (
+            tuple((own.open, _FIELD[own.rule.by]) for own in sums if own.rule.measure == "count"),
+            tuple((own.open, _FIELD[own.rule.by]) for own in sums if own.rule.measure == "sum"),
+            tuple((own.open, _FIELD[own.rule.by]) for own in mine if isinstance(own, _Distinct)),
+        )
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Take events; panes before the last event's are closed."""
+        if not events:
+            return
+        small, big, large = self._small, self._big, BIG
+        if self._pane is None:
+            self._pane = events[0][0] // SECOND
+        end = (self._pane + 1) * SECOND
+        for event in events:
+            if event[0] >= end:
+                self._close(event[0] // SECOND)
+                end = (event[0] // SECOND + 1) * SECOND
+            counts, sums, distincts = (big if event[2] > large else small)[event[1]]
+            for numbers, field in counts:
+                numbers[event[field]] += 1  # type: ignore[index] # node, peer and netgroup are keys
+            for numbers, field in sums:
+                numbers[event[field]] += event[2]  # type: ignore[index] # same
+            for pairs, field in distincts:
+                pairs.add((event[field], event[6]))  # type: ignore[arg-type] # same
+
+    def finish(self) -> None:
+        """Close the last pane."""
+        if self._pane is not None:
+            self._close(self._pane + 1)
+
+    def _close(self, until: int) -> None:
+        assert self._pane is not None
+        for pane in range(self._pane, until):
+            for window in self._windows:
+                window.close(pane)
+        self._pane = until
+
+    def alerts(self) -> set[Alert]:
+        """All rising edges so far."""
+        return {
+            (own.rule.name, key_text(own.rule.by, key), pane) for own in self._windows for key, pane in own.alerts
+        }
+
+
+_Numbers = tuple[tuple[defaultdict[_PlainKey, int], int], ...]
+_Readers = tuple[_Numbers, _Numbers, tuple[tuple[set[_Pair], int], ...]]
+
+
+def main() -> None:
+    """Print the rate at 500 and 5,000 events a second of event time."""
+    for density in (500, 5_000):
+        rival, events = PurePython(rules(density)), workload(400_000, density).events(0, 400_000)
+        start = time.process_time()
+        rival.take(events)
+        rival.finish()
+        rate = len(events) / (time.process_time() - start)
+        print(f"density {density}: {rate:,.0f} events/s, {len(rival.alerts())} alerts")
+
+
+if __name__ == "__main__":
+    main()
