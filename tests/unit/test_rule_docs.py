@@ -1,0 +1,86 @@
+"""The pages of the shipped rules: current, complete, and their overrides can be used as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rules.digest import rule_hash
+from rules.load import load, load_text
+from watchdog.service import rule_docs
+
+RULE = """\
+rules:
+  # Measured on honest peers.
+  much-talk:
+    title: Peer talks much
+    attack: resource
+    severity: info
+    references: [bitcoin/bitcoin#22387, "https://example.org/a"]
+    on: net:inbound_message
+    where: 'type == "a # b" or size > 5'  # bytes
+    by: [conn]
+    measure:
+      # honest: 3
+      messages: count()  # one for each
+    over: 1m
+    fire: messages > 100  # net_processing.cpp: MAX_SOMETHING
+    escalate:
+      high: messages > 1000 or messages in [1, 2]
+    summary: "{peer_addr} sent {messages}"
+  next-one:
+    title: Next
+    attack: resource
+    severity: info
+    on: net:inbound_message
+    over: 1m
+    fire: number > 2
+    measure: {number: count()}
+"""
+
+
+def test_the_pages_of_all_shipped_rules_are_current() -> None:
+    current = {path.name: path.read_text(encoding="utf-8") for path in rule_docs.DOCS.glob("*.md")}
+    assert current == rule_docs.pages(load(())), "run make docs"
+    assert rule_docs.main(["--check"]) == 0
+
+
+def test_the_override_of_every_page_is_right_and_changes_nothing(tmp_path: Path) -> None:
+    shipped = {plan.id: rule_hash(plan) for plan in load(()).plans}
+    for rule_id in shipped:
+        text = rule_docs.pages(load(()))[f"{rule_id}.md"]
+        (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        path = tmp_path / f"{rule_id}.yaml"
+        path.write_text(block, encoding="utf-8")
+    tuned = load([tmp_path])
+    assert {plan.id: rule_hash(plan) for plan in tuned.plans} == shipped
+    assert tuned.warnings == ()
+
+
+def test_a_page_says_what_the_rule_says() -> None:
+    found = load_text(RULE)
+    text = rule_docs.pages(found)["much-talk.md"]
+    assert "| resource | info to high | stable | capture, tracepoint |" in text
+    assert "| info | `messages > 100` |" in text
+    assert "| high | `messages > 1000 or messages in [1, 2]` |" in text
+    assert "[bitcoin/bitcoin#22387](https://github.com/bitcoin/bitcoin/issues/22387)" in text
+    assert "<https://example.org/a>" in text
+    assert "> {peer_addr} sent {messages}" in text
+
+
+def test_comments_beside_numbers_say_where_they_come_from() -> None:
+    found = load_text(RULE)
+    assert list(rule_docs.numbers_explained(found.sources["much-talk"])) == [
+        "Measured on honest peers.",
+        "`where`: bytes",
+        "`measure`: honest: 3 one for each",
+        "`fire`: net_processing.cpp: MAX_SOMETHING",
+    ]
+
+
+@pytest.mark.parametrize(("text", "written"), [("a > 1", "a > 1"), ("'a' in b", "\"'a' in b\""), ("a: b", '"a: b"')])
+def test_values_are_quoted_where_yaml_needs_it(text: str, written: str) -> None:
+    rule = RULE.replace("title: Peer talks much", f'title: "{text}"')
+    assert rule_docs.quoted(load_text(rule).sources["much-talk"].entries["title"].value) == written
