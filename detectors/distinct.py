@@ -25,7 +25,7 @@ from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
 LONG_AGO = np.int64(-(1 << 62))
-DEFAULT_CAP = 4096
+DEFAULT_CAP = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +57,7 @@ class DistinctWindow:
         self._zeros: NDArray[np.uint8] = np.zeros(SMALLEST, np.uint8)  # low zero bits of the value's hash
         self.pairs: Ints = np.zeros(SMALLEST, np.int64)  # by slot
         self.level: Ints = np.zeros(SMALLEST, np.int64)  # by slot
+        self.sampling = False  # whether any slot is sampled
 
     @property
     def refused(self) -> int:
@@ -71,7 +72,7 @@ class DistinctWindow:
         """Whether these arrivals could push a slot over its cap: then close pane by pane."""
         if not len(slots):
             return False
-        if (self.level[slots] > 0).any():
+        if self.sampling:
             return True
         return bool((np.bincount(slots, minlength=0) + self.pairs[: int(slots.max()) + 1] > self.cap).any())
 
@@ -85,7 +86,7 @@ class DistinctWindow:
 
     def needs_resampling(self, slots: Ints) -> bool:
         """Whether `resample` would change anything for these slots."""
-        return bool(((self.pairs[slots] > self.cap) | (self.level[slots] > 0)).any())
+        return self.sampling or bool((self.pairs[slots] > self.cap).any())
 
     def resample(self, slots: Ints) -> None:
         """After a pane was closed: halve the sample of slots that hold too many pairs."""
@@ -96,6 +97,7 @@ class DistinctWindow:
                 self._drop(np.flatnonzero(mine & (self._zeros[: self._table.capacity] < self.level[slot])))
         empty = slots[self.pairs[slots] == 0]
         self.level[empty] = 0
+        self.sampling = bool(self.level.any())
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots and all their values."""
@@ -108,7 +110,7 @@ class DistinctWindow:
         if not len(slots):
             return Changes.none(1)
         spread = mix(touches.values)
-        if self.level[slots].any():
+        if self.sampling:
             kept = np.flatnonzero(_low_zeros(spread) >= self.level[slots])
             slots, panes, spread, widths = slots[kept], panes[kept], spread[kept], widths[kept]
         pairs, first = self._table.assign(combine(slots.astype(np.uint64), spread))
@@ -193,6 +195,7 @@ class DistinctWindow:
         self._owner[:size], self._zeros[:size] = state["owner"], state["zeros"]
         self._width[:size] = state["width"]
         self.pairs, self.level = state["pairs"].copy(), state["level"].copy()
+        self.sampling = bool(self.level.any())
         for width, log in self._logs.items():
             rows = state["logs"][str(width)]
             log.restart(Changes(rows["pairs"].astype(np.int64), rows["panes"], rows["began"].astype(np.int64)))

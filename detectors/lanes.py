@@ -59,7 +59,8 @@ class Lane:
 
     def __init__(self, columns: int, widths: list[int]) -> None:
         self.columns, self.widths = columns, list(widths)
-        self._cell_of: list[NDArray[np.int32]] = [np.full(SMALLEST, NO_CELL) for _ in widths]  # by slot
+        self._room = SMALLEST  # slots of each member in the table below
+        self._cell_of: NDArray[np.int32] = np.full(SMALLEST * len(widths), NO_CELL)  # by member * room + slot
         self.member: NDArray[np.int16] = np.zeros(SMALLEST, np.int16)  # by cell
         self.slot: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell
         self.live: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell: panes with arrivals
@@ -70,30 +71,36 @@ class Lane:
         self._emptied: list[Ints] = []
         self._logs = {width: PaneLog(columns, width) for width in dict.fromkeys(widths)}
 
-    def cells(self, member: int, slots: NDArray[np.int32], capacity: int) -> Ints:
-        """The cell of each row of a member; new keys get one. `capacity`: slots in use by the key table."""
-        table = self._cell_of[member]
-        if capacity > len(table):
-            grown = np.full(1 << (capacity - 1).bit_length(), NO_CELL)
-            grown[: len(table)] = table
-            self._cell_of[member] = table = grown
-        cells = table[slots]
-        if (cells < 0).any():
-            self._hand_out(member, np.unique(slots[cells < 0]))
-            cells = table[slots]
-        return cells.astype(np.int64)
+    def cells(self, members: Ints, slots: Ints, capacity: int) -> Ints:
+        """The cell of each row (a member's slot); new keys get one. `capacity`: bound of all slots."""
+        if capacity > self._room:
+            self._widen(1 << (capacity - 1).bit_length())
+        places = members * self._room + slots
+        cells = self._cell_of[places]
+        missing = cells < 0
+        if missing.any():
+            self._hand_out(np.unique(places[missing]))
+            cells = self._cell_of[places]
+        found: Ints = cells.astype(np.int64)
+        return found
 
-    def _hand_out(self, member: int, slots: NDArray[np.int32]) -> None:
-        count = len(slots)
+    def _widen(self, room: int) -> None:
+        table = np.full((len(self.widths), room), NO_CELL)
+        table[:, : self._room] = self._cell_of.reshape(len(self.widths), self._room)
+        self._cell_of, self._room = table.reshape(-1), room
+
+    def _hand_out(self, places: Ints) -> None:
+        count = len(places)
         again = min(count, len(self._free))
         fresh = np.arange(self.capacity, self.capacity + count - again, dtype=np.int32)
         cells = np.concatenate([self._free[len(self._free) - again :], fresh])
         self._free = self._free[: len(self._free) - again]
         self.capacity += count - again
         self._reserve()
-        self._cell_of[member][slots] = cells
-        self.member[cells], self.slot[cells] = member, slots
-        self.width_of[cells] = self.widths[member]
+        members = places // self._room
+        self._cell_of[places] = cells
+        self.member[cells], self.slot[cells] = members, places - members * self._room
+        self.width_of[cells] = np.array(self.widths)[members]
 
     def _reserve(self) -> None:
         more = self.capacity - len(self.slot)
@@ -170,22 +177,23 @@ class Lane:
         cells = np.concatenate(self._emptied) if self._emptied else np.zeros(0, np.int64)
         self._emptied = []
         idle = np.unique(cells[(self.live[cells] == 0) & ~np.isin(cells, waiting)])
-        for member in np.unique(self.member[idle]).tolist():
-            mine = idle[self.member[idle] == member]
-            self._cell_of[member][self.slot[mine]] = NO_CELL
+        self._cell_of[self.member[idle].astype(np.int64) * self._room + self.slot[idle]] = NO_CELL
         self._free = np.concatenate([self._free, idle.astype(np.int32)])
 
     def held(self, member: int, capacity: int) -> NDArray[np.bool_]:
         """By slot: whether it has a cell in a member."""
         held = np.zeros(capacity, np.bool_)
-        table = self._cell_of[member][:capacity]
-        held[: len(table)] = table >= 0
+        cells = self._row(member)[:capacity]
+        held[: len(cells)] = cells >= 0
         return held
+
+    def _row(self, member: int) -> NDArray[np.int32]:
+        """The cells of a member, by slot."""
+        return self._cell_of[member * self._room : (member + 1) * self._room]
 
     def cells_of(self, member: int, slots: Ints) -> Ints:
         """The cells that these slots have in a member, without new ones."""
-        table = self._cell_of[member]
-        found = table[slots[slots < len(table)]]
+        found = self._row(member)[slots[slots < self._room]]
         return found[found >= 0].astype(np.int64)
 
     def purge(self, member: int, slots: Ints) -> None:
@@ -196,7 +204,7 @@ class Lane:
         log = self._logs[self.widths[member]]
         rows = log.rows()
         log.restart(rows.rows(~np.isin(rows.slots, cells)))
-        self._cell_of[member][self.slot[cells]] = NO_CELL
+        self._row(member)[self.slot[cells]] = NO_CELL
         self._free = np.concatenate([self._free, cells.astype(np.int32)])
 
     def state(self) -> State:
@@ -226,12 +234,10 @@ class Lane:
         self._free = state["free"]
         used = np.ones(size, np.bool_)
         used[self._free] = False
-        for member in range(len(self.widths)):
-            cells = np.flatnonzero(used & (self.member[:size] == member)).astype(np.int32)
-            slots = self.slot[cells]
-            top = int(slots.max(initial=0)) + 1
-            self._cell_of[member] = np.full(max(SMALLEST, 1 << (top - 1).bit_length()), NO_CELL)
-            self._cell_of[member][slots] = cells
+        cells = np.flatnonzero(used)
+        self._room = max(SMALLEST, 1 << int(self.slot[cells].max(initial=0)).bit_length())
+        self._cell_of = np.full(self._room * len(self.widths), NO_CELL)
+        self._cell_of[self.member[cells].astype(np.int64) * self._room + self.slot[cells]] = cells
         for width, log in self._logs.items():
             rows = state["logs"][str(width)]
             log.restart(Changes(rows["cells"].astype(np.int64), rows["panes"], rows["deltas"]))

@@ -17,6 +17,7 @@ Slots = NDArray[np.int32]
 EMPTY, REMOVED = np.int32(-1), np.int32(-2)
 NO_SLOT = -1
 _SMALLEST = 64
+SPARSE = 3  # places for each key: long probes cost more passes than memory is worth
 
 
 class SlotTable:
@@ -65,16 +66,13 @@ class SlotTable:
         missing = np.flatnonzero(slots < 0)
         if not len(missing):
             return slots, missing
-        fresh, first = np.unique(keys[missing], return_index=True)
-        order = np.argsort(first, kind="stable")  # slots in order of first appearance
-        fresh, first = fresh[order], first[order]
-        room = self.max_slots - len(self)
-        if len(fresh) > room:
-            self.refused += len(fresh) - room
-            fresh, first = fresh[:room], first[:room]
-        self._insert(fresh)
-        slots[missing] = self.find(keys[missing])
-        return slots, missing[first]
+        fresh, first, which = np.unique(keys[missing], return_index=True, return_inverse=True)
+        room = min(len(fresh), self.max_slots - len(self))
+        made = np.full(len(fresh), NO_SLOT, np.int32)
+        made[:room] = self._insert(fresh[:room])
+        self.refused += len(fresh) - room
+        slots[missing] = made[which]
+        return slots, missing[first[:room]]
 
     def remove(self, slots: NDArray[np.intp]) -> None:
         """Forget these slots' keys; their numbers will be used again, highest first."""
@@ -86,11 +84,11 @@ class SlotTable:
         self._removed += len(slots)
         self._push(slots.astype(np.int32))
 
-    def _insert(self, keys: Words) -> None:
+    def _insert(self, keys: Words) -> Slots:
         if not len(keys):
-            return
-        while (len(self) + self._removed + len(keys)) * 2 > len(self._slots):
-            bigger = (len(self) + len(keys)) * 4 > len(self._slots)
+            return np.zeros(0, np.int32)
+        while (len(self) + self._removed + len(keys)) * SPARSE > len(self._slots):
+            bigger = (len(self) + len(keys)) * SPARSE * 2 > len(self._slots)
             self._rehash(len(self._slots) * (2 if bigger else 1))
         slots = self._take(len(keys))
         if self.capacity > len(self.keys):
@@ -98,6 +96,7 @@ class SlotTable:
         self.keys[slots] = keys
         self.used[slots] = True
         self._place_all(keys, slots)
+        return slots
 
     def _take(self, count: int) -> Slots:
         """Slots to use: freed ones, latest first, then new ones."""

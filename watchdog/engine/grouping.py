@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.mixing import Words, combine, text_word
-from detectors.slots import Slots, SlotTable
+from detectors.slots import NO_SLOT, Slots, SlotTable
 from detectors.state import State
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.kinds import KINDS
@@ -43,12 +43,25 @@ class Grouping:
 
     def slots(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:
         """The slot of each row's key, made where new; NO_SLOT where the table is full."""
-        words = self._key_words(batch, rows)
+        latest = int(batch.time_ns.max())
+        column = batch.columns.get(self.by[0]) if len(self.by) == 1 else None
+        if not isinstance(column, Strings):
+            return self._assigned(batch, rows, self._key_words(batch, rows), latest)
+        # A key that is one text field: look up each text of the dictionary once, not each row.
+        codes = column.codes[rows]
+        first_row = np.full(len(column.values), -1, np.intp)
+        first_row[codes[::-1]] = rows[::-1]
+        present = np.flatnonzero(first_row >= 0)
+        slot_of = np.full(len(column.values), NO_SLOT, np.int32)
+        words = self._dictionary_words(column.values)[present]
+        slot_of[present] = self._assigned(batch, first_row[present], words, latest)
+        return slot_of[codes]
+
+    def _assigned(self, batch: Batch, rows: NDArray[np.intp], words: Words, latest_ns: int) -> Slots:
         slots, first = self.table.assign(words)
         if len(first):
             self._describe(batch, rows[first], slots[first])
-        known = slots >= 0
-        np.maximum.at(self.last_ns, slots[known], batch.time_ns[rows[known]])
+        self.last_ns[slots[slots >= 0]] = latest_ns
         return slots
 
     def find(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:

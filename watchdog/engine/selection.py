@@ -59,6 +59,7 @@ class Selector:
 
     def __init__(self, filters: Sequence[RowExpression | None]) -> None:
         self._filters = list(filters)
+        self._rest = list(filters)  # what is left to ask of the rows that a filter is shown
         self._plain: list[int] = []
         self._indexed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         uses: dict[str, int] = defaultdict(int)
@@ -73,6 +74,8 @@ class Selector:
                 continue
             field = max(equals, key=lambda name: (uses[name], name == "type", name))
             self._indexed[field][equals[field]].append(position)
+            if expression is not None:  # the partition answers this conjunct
+                self._rest[position] = expression.without(field, equals[field])
 
     def select(self, batch: Batch) -> list[Selected | None]:
         """For each filter what it reads of this batch, None if nothing."""
@@ -83,9 +86,7 @@ class Selector:
         for field, wanted in self._indexed.items():
             column = batch.columns.get(field)
             if not isinstance(column, Strings):
-                for position in (p for positions in wanted.values() for p in positions):
-                    found[position] = self._narrow(batch, every, position)
-                continue
+                continue  # such a filter compares a column that all of its kinds have
             for value, rows in parts(column, wanted.keys()):
                 part = chosen(batch, rows)
                 for position in wanted[value]:
@@ -93,7 +94,7 @@ class Selector:
         return found
 
     def _narrow(self, view: Batch, rows: Rows, position: int) -> Selected | None:
-        expression = self._filters[position]
+        expression = self._rest[position]
         if expression is None:
             return Selected(view, rows) if len(rows) else None
         passed = as_bool(expression(view), len(rows))

@@ -60,6 +60,7 @@ class Verdict:
         self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
+        self._told_again = 0  # the first pane at which one of them is due to be told again, or to fire
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
 
     def next_due(self) -> int:
@@ -75,9 +76,9 @@ class Verdict:
         self._reserve(slots)
         return self._condition[:slots].copy()
 
-    def values(self, cells: Cells, covered: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-        """The cells, and all that the rule derives from them, by name."""
-        named: dict[str, NDArray[Any]] = {**cells.values, COVERED: covered}
+    def values(self, cells: Cells, covered: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+        """The cells, and all that the rule derives from them, by name. covered: None if no rule asks for it."""
+        named: dict[str, NDArray[Any]] = cells.values if covered is None else {**cells.values, COVERED: covered}
         self._derive(named, len(cells.slots))
         for spec, baseline in self._baselines:
             self._judge_baseline(spec, baseline, cells, named)
@@ -89,26 +90,38 @@ class Verdict:
         """Add the values whose ingredients are there."""
         for name, expression in self.plan.values:
             if name not in named and expression.names <= named.keys():
-                named[name] = np.broadcast_to(expression(named), (size,))
+                derived = expression(named)
+                named[name] = derived if np.shape(derived) == (size,) else np.broadcast_to(derived, (size,))
 
     def decide(self, cells: Cells, named: dict[str, NDArray[Any]]) -> list[Emission]:
         """Follow the condition through these rows; what is to be said, in row order."""
         plan, size = self.plan, len(cells.slots)
-        alive = (cells.live > 0) | plan.absence
-        fire = as_bool(plan.fire(named), size) & alive
-        self._reserve(int(cells.slots.max()) + 1)
-        if not fire.any() and not self._condition[cells.slots].any():
+        fire = as_bool(plan.fire(named), size)
+        if not self._held and not fire.any():
             return []
+        alive = None if plan.absence else cells.live > 0
+        if alive is not None:
+            fire = fire & alive
+        self._reserve(int(cells.slots.max()) + 1)
+        held = self._condition[cells.slots]
+        clear = ~fire
+        if plan.clear is not None:
+            clear &= as_bool(plan.clear(named), size) if alive is None else as_bool(plan.clear(named), size) | ~alive
+        changes = ((fire & ~held) | (clear & held)).any()
+        due = held.any() and (bool(plan.escalate) or cells.panes.max() >= self._told_again)
+        return self._follow(cells, named, fire, clear) if changes or due else []
+
+    def _follow(
+        self, cells: Cells, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_], clear: NDArray[np.bool_]
+    ) -> list[Emission]:
         rows = self._concerned(cells, fire)
-        clear = ~fire if plan.clear is None else as_bool(plan.clear(named), size) & ~fire
-        clear |= ~alive
-        level = np.zeros(size, np.int64)
-        for step, (_, expression) in enumerate(plan.escalate, start=1):
-            level[as_bool(expression(named), size)] = step
+        level = np.zeros(len(cells.slots), np.int64)
+        for step, (_, expression) in enumerate(self.plan.escalate, start=1):
+            level[as_bool(expression(named), len(level))] = step
         runs = _Runs(cells, rows, fire[rows], clear[rows])
-        held = [self._held.get(slot, _NOT_HELD) for slot in runs.owners.tolist()]
-        runs.follow(self._condition[runs.owners], np.array([before.since for before in held], np.int64))
-        runs.judge(level[rows], held, self.hold_panes, self.refresh_panes)
+        before = [self._held.get(slot, _NOT_HELD) for slot in runs.owners.tolist()]
+        runs.follow(self._condition[runs.owners], np.array([held.since for held in before], np.int64))
+        runs.judge(level[rows], before, self.hold_panes, self.refresh_panes)
         self._store(runs)
         return runs.emissions()
 
@@ -132,6 +145,11 @@ class Verdict:
             self._held[slot] = Held(since, level + 1 if active else 0, bucket)
             if not active:
                 self._waiting[slot] = since + self.hold_panes
+        self._set_due()
+
+    def _set_due(self) -> None:
+        told = (held.since + (held.bucket + 1) * self.refresh_panes for held in self._held.values() if held.active)
+        self._told_again = min((*told, *self._waiting.values()), default=0)
 
     def _judge_baseline(
         self, spec: BaselinePlan, baseline: Baseline, cells: Cells, named: dict[str, NDArray[Any]]
@@ -167,6 +185,7 @@ class Verdict:
         for slot in slots.tolist():
             self._waiting.pop(slot, None)
             self._held.pop(slot, None)
+        self._set_due()
 
     def state(self) -> State:
         """Conditions, what waits, and baselines."""
@@ -181,6 +200,7 @@ class Verdict:
         self._condition = state["condition"].copy()
         self._held = {slot: Held(*held) for slot, *held in state["held"]}
         self._waiting = {slot: held.since + self.hold_panes for slot, held in self._held.items() if not held.active}
+        self._set_due()
         for spec, baseline in self._baselines:
             baseline.restore(state["baselines"][spec.name])
 

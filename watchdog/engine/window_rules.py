@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,16 +66,17 @@ class WindowRules:
 
     def decide(self, cells: Cells) -> None:
         """Judge the cells of a closing with every rule of the window."""
-        covered = np.ones(len(cells.slots), np.bool_)
+        covered = None
         if self._needs_coverage:
             ends = (cells.panes + 1) * self.window.pane_ns
             covered = self._coverage.whole(ends, self._over_ns)
         for verdict, names, writer in zip(self._verdicts, self._names, self._writers, strict=True):
-            own = replace(cells, values={name: cells.values[inner] for name, inner in names.items()})
+            values = {name: cells.values[inner] for name, inner in names.items()}
+            own = Cells(cells.slots, cells.panes, cells.live, cells.first, values)
             named = verdict.values(own, covered)
             emissions = verdict.decide(own, named)
             if emissions and self._lookback is not None:
-                del named[COVERED]
+                named.pop(COVERED, None)
                 self._found += writer.write(emissions, named, self._lookback)
 
     def next_due(self) -> int:
