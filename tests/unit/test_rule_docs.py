@@ -12,6 +12,11 @@ from rules.load import load, load_text
 from watchdog.service import rule_docs
 
 RULE = """\
+# Rules about talk.
+#
+# "honest" is what was
+# measured.
+
 rules:
   # Measured on honest peers.
   much-talk:
@@ -20,7 +25,7 @@ rules:
     severity: info
     references: [bitcoin/bitcoin#22387, "https://example.org/a"]
     on: net:inbound_message
-    where: 'type == "a # b" or size > 5'  # bytes
+    where: 'type == "a # b" or size > 5'  # Core's "bytes"
     by: [conn]
     measure:
       # honest: 3
@@ -62,7 +67,7 @@ def test_the_override_of_every_page_is_right_and_changes_nothing(tmp_path: Path)
 def test_a_page_says_what_the_rule_says() -> None:
     found = load_text(RULE)
     text = rule_docs.pages(found)["much-talk.md"]
-    assert "| resource | info to high | stable | capture, tracepoint |" in text
+    assert "| resource | info to high | stable | capture |" in text
     assert "| info | `messages > 100` |" in text
     assert "| high | `messages > 1000 or messages in [1, 2]` |" in text
     assert "[bitcoin/bitcoin#22387](https://github.com/bitcoin/bitcoin/issues/22387)" in text
@@ -74,10 +79,21 @@ def test_comments_beside_numbers_say_where_they_come_from() -> None:
     found = load_text(RULE)
     assert list(rule_docs.numbers_explained(found.sources["much-talk"])) == [
         "Measured on honest peers.",
-        "`where`: bytes",
+        '`where`: Core\'s "bytes"',
         "`measure`: honest: 3 one for each",
         "`fire`: net_processing.cpp: MAX_SOMETHING",
     ]
+
+
+def test_the_head_of_a_pack_stands_on_every_page_of_it() -> None:
+    for page in rule_docs.pages(load_text(RULE)).keys() - {rule_docs.INDEX}:
+        assert '"honest" is what was measured.' in rule_docs.pages(load_text(RULE))[page]
+
+
+def test_a_rule_without_a_key_speaks_of_the_node() -> None:
+    text = rule_docs.pages(load_text(RULE))["next-one.md"]
+    assert "One key for the node itself" in text
+    assert "One incident for the node itself" in text
 
 
 @pytest.mark.parametrize(("text", "written"), [("a > 1", "a > 1"), ("'a' in b", "\"'a' in b\""), ("a: b", '"a: b"')])

@@ -15,12 +15,15 @@ from rules.reader import Node, Scalar, Series, Table
 from rules.rule import RuleSource
 from watchdog.core.kinds import KINDS
 from watchdog.core.plan import RulePlan
+from watchdog.sources.syntax import SYNTAX
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
 INDEX = "README.md"
 TUNED = ("over", "fire", "clear", "for", "escalate")  # the keys of the override that a page proposes
 ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#([0-9]+)")  # bitcoin/bitcoin#22387
-QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
+QUOTED = re.compile(
+    r"^\s*(?:- )?(?:[\w-]+:\s+)?(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*')"
+)  # a value in quotes may hold #
 COMMENT = re.compile(r"(?:^|\s)#+\s?(.*)$")
 ODD = re.compile(r"^[\s\"'\[\]{}&*!|>%@`,?:-]|[:#]|\s$")  # what YAML could take for something else
 INTRODUCTION = """\
@@ -61,7 +64,6 @@ def index(plans: Sequence[RulePlan]) -> str:
 
 def page(plan: RulePlan, source: RuleSource) -> str:
     """One rule."""
-    notes = list(numbers_explained(source))
     sections = [
         f"# {plan.id}\n\n{plan.title}.\n",
         _table(
@@ -70,7 +72,7 @@ def page(plan: RulePlan, source: RuleSource) -> str:
         ),
         f"## What it looks at\n\n{_looks_at(plan, source)}",
         f"## When it fires\n\n{_fires(plan, source)}",
-        f"## Where the numbers come from\n\n{_bullets(notes) if notes else _no_notes(plan)}",
+        f"## Where the numbers come from\n\n{_numbers(plan, source)}",
         f"## What else can make it fire\n\n{_bullets(_texts(plan, 'false_positives')) or 'Nothing is known.'}",
         f"## References\n\n{_bullets([_linked(text) for text in _texts(plan, 'references')]) or 'None.'}",
         f"## Tuning\n\n{_tuning(plan, source)}",
@@ -106,6 +108,17 @@ def numbers_explained(source: RuleSource) -> Iterator[str]:
             yield f"`{name}`: {said}" if name else said
 
 
+def said_of_all(source: RuleSource) -> Iterator[str]:
+    """The paragraphs at the head of a rule's file, but for the first, which says what the file is about."""
+    head: list[str] = []
+    for line in source.place.source.lines:
+        if not line.startswith("#"):
+            break
+        head.append(_comment(line))
+    for paragraph in "\n".join(head).split("\n\n")[1:]:
+        yield " ".join(paragraph.split())
+
+
 def quoted(node: Node) -> str:
     """A node as YAML on one line."""
     if isinstance(node, Scalar):
@@ -134,10 +147,10 @@ def main(arguments: Sequence[str]) -> int:
 def _looks_at(plan: RulePlan, source: RuleSource) -> str:
     kinds = ", ".join(f"[{kind}](../EVENTS.md#{kind.replace(':', '')})" for kind in plan.kinds)
     where = _text(source, "where")
-    keys = ", ".join(f"`{name}`" for name in plan.by) or "the node itself"
+    keys = f"each {_codes(plan.by)}" if plan.by else "the node itself"
     lines = [f"{kinds}{f' where `{where}`' if where else ', every event'}."]
     over, pane = show_duration(plan.over_ns), show_duration(plan.pane_ns)
-    lines.append(f"One key for each {keys}; a window of {over} that moves by {pane}.")
+    lines.append(f"One key for {keys}; a window of {over} that moves by {pane}.")
     measures = source.entries.get("measure")
     rows = [(f"`{name}`", f"`{text}`") for name, text in _pairs(measures.value if measures else None)]
     return "\n".join(lines) + (f"\n\n{_table(('measure', 'is'), rows)}" if rows else "\n")
@@ -153,11 +166,11 @@ def _fires(plan: RulePlan, source: RuleSource) -> str:
         ("clears", f"`{clear}`" if clear else "as soon as that is false"),
         ("resolved", f"{show_duration(plan.resolve_after_ns)} after it cleared"),
     ]
-    group = ", ".join(f"`{name}`" for name in plan.incident) or "the node"
-    names = ", ".join(f"`{name}`" for name in plan.entities)
+    group = f"each {_codes(plan.incident)}" if plan.incident else "the node itself"
+    names = _codes(plan.entities)
     return (
         f"{_table(('what', 'when'), rows)}\n"
-        f"One incident for each {group}{f'; it names {names}' if names else ''}. It says:\n\n> {plan.summary}\n"
+        f"One incident for {group}{f'; it names {names}' if names else ''}. It says:\n\n> {plan.summary}\n"
     )
 
 
@@ -178,8 +191,11 @@ def _tuning(plan: RulePlan, source: RuleSource) -> str:
     )
 
 
-def _no_notes(plan: RulePlan) -> str:
-    return "The references below." if _texts(plan, "references") else "No source is given."
+def _numbers(plan: RulePlan, source: RuleSource) -> str:
+    notes = _bullets(list(numbers_explained(source)))
+    if not notes:
+        notes = "The references below." if _texts(plan, "references") else "No source is given."
+    return "\n\n".join([notes, *said_of_all(source)])
 
 
 def _severities(plan: RulePlan) -> str:
@@ -187,7 +203,9 @@ def _severities(plan: RulePlan) -> str:
 
 
 def _sources(plan: RulePlan) -> str:
-    return ", ".join(dict.fromkeys(name for kind in plan.kinds for name in KINDS[kind].sources))
+    """The sources that give its kinds, of those that exist; else what would give them."""
+    names = dict.fromkeys(name for kind in plan.kinds for name in KINDS[kind].sources)
+    return ", ".join([name for name in names if name in SYNTAX] or names)
 
 
 def _text(source: RuleSource, name: str) -> str:
@@ -215,7 +233,8 @@ def _in_flow(node: Node) -> str:
 
 def _comment(line: str) -> str:
     """The comment of a line of YAML; empty without one."""
-    found = COMMENT.search(QUOTED.sub("", line))
+    value = QUOTED.match(line)
+    found = COMMENT.search(line, value.end() if value else 0)
     return found[1].strip() if found else ""
 
 
@@ -223,6 +242,10 @@ def _linked(text: str) -> str:
     if re.fullmatch(r"https?://\S+", text):
         return f"<{text}>"
     return ISSUE.sub(r"[\g<0>](https://github.com/\1/issues/\2)", text)
+
+
+def _codes(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _bullets(texts: Sequence[str]) -> str:
