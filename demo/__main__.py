@@ -92,10 +92,15 @@ def attacks_table(scored: RecordingScore, width: int) -> str:
 
 
 def attack_rows(one: LabelScore, width: int) -> list[str]:
-    """One attack: its name, the delay, and its rules on as many lines as they need."""
-    when = "missed" if one.delay_s is None else f"in {duration_text(int(one.delay_s * 1e9))}"
+    """One attack: its name, the delay, and the rules that name an attacker, on as many lines as they need.
+
+    Where none does, those that speak of it at all. The delay is theirs, not that of an incident that was open before.
+    """
     primary = [match for match in one.matches if match.primary] or one.matches
-    rules = ", ".join(dict.fromkeys(match.incident.rule for match in primary)) or "-"
+    told = [match.incident for match in primary if match.named] or [match.incident for match in primary]
+    delay_ns = min((incident.opened_ns for incident in told), default=0) - int(one.label.start * 1e9)
+    when = f"in {duration_text(delay_ns)}" if told else "missed"
+    rules = ", ".join(dict.fromkeys(incident.rule for incident in told)) or "-"
     indent = NAME_WIDTH + DELAY_WIDTH
     first, *rest = textwrap.wrap(rules, max(width - indent, 20), break_on_hyphens=False)
     name = one.label.attack if len(one.label.attack) < NAME_WIDTH else f"{one.label.attack[: NAME_WIDTH - 4]}... "
