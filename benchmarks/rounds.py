@@ -53,13 +53,17 @@ class Row:
         return {**plain, "missed": self.missed}
 
 
-def by_rate(name: str, measured: tuple[float, float], unit: str, rival_name: str, gate: float | None, note: str) -> Row:
+def by_rate(
+    name: str, measured: tuple[float, float], unit: str, rival_name: str, *, gate: float | None = None, note: str = ""
+) -> Row:
     """A row of rates: more is better."""
     ours, rival = measured
     return Row(name, ours, rival, unit, ours / rival, rival_name, gate, note)
 
 
-def by_cost(name: str, measured: tuple[float, float], unit: str, rival_name: str, gate: float | None, note: str) -> Row:
+def by_cost(
+    name: str, measured: tuple[float, float], unit: str, rival_name: str, *, gate: float | None = None, note: str = ""
+) -> Row:
     """A row of costs: less is better."""
     ours, rival = measured
     return Row(name, ours, rival, unit, rival / ours, rival_name, gate, note)

@@ -38,7 +38,7 @@ def python(settings: Settings, density: int) -> list[Row]:
     rival.finish()
     _assert_same(found, rival.alerts())
     gate = GATES["python"][density]
-    return [by_rate(f"rules-python-{density}", measured, "events/s", "pure Python", gate, "same incidents")]
+    return [by_rate(f"rules-python-{density}", measured, "events/s", "pure Python", gate=gate, note="same incidents")]
 
 
 def river(settings: Settings, density: int) -> list[Row]:
@@ -56,7 +56,11 @@ def river(settings: Settings, density: int) -> list[Row]:
     rival.finish()
     _assert_same(first_alerts(found), rival.first_alerts())
     gate = GATES["river"][density]
-    return [by_rate(f"rules-river-{density}", measured, "events/s", "river TimeRolling", gate, "same first alerts")]
+    return [
+        by_rate(
+            f"rules-river-{density}", measured, "events/s", "river TimeRolling", gate=gate, note="same first alerts"
+        )
+    ]
 
 
 def _contest(

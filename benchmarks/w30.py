@@ -73,6 +73,8 @@ class Workload:
     sizes: NDArray[np.uint32]
     peers: NDArray[np.int32]
     values: NDArray[np.uint32]
+    addresses: tuple[str, ...]  # of each peer
+    netgroups: NDArray[np.uint64]  # of each peer, packed
 
     def __len__(self) -> int:
         return len(self.times)
@@ -90,8 +92,8 @@ class Workload:
             "time_ns": self.times[rows],
             "type": Strings(self.types[rows], TYPES),
             "size": self.sizes[rows],
-            "peer_addr": Strings(peers, ADDRESSES),
-            "netgroup": _NETGROUPS[peers],
+            "peer_addr": Strings(peers, self.addresses),
+            "netgroup": self.netgroups[peers],
             "asn": self.values[rows],
         }
         return Batch(KIND, "node", SOURCE, columns)
@@ -100,32 +102,32 @@ class Workload:
         """The same events as plain tuples; equal texts are one object, as after interning."""
         rows = slice(start, stop)
         peers = self.peers[rows].tolist()
-        groups = _NETGROUPS[self.peers[rows]].tolist()
+        groups = self.netgroups[self.peers[rows]].tolist()
         types = [TYPES[code] for code in self.types[rows].tolist()]
         nodes = ["node"] * len(peers)
-        addresses = [ADDRESSES[peer] for peer in peers]
+        addresses = [self.addresses[peer] for peer in peers]
         times, sizes, values = self.times[rows].tolist(), self.sizes[rows].tolist(), self.values[rows].tolist()
         return list(zip(times, types, sizes, nodes, addresses, groups, values, strict=True))
 
 
-ADDRESSES = tuple(f"60.{peer % GROUPS}.{peer // GROUPS}.1" for peer in range(PEERS))
-_NETGROUPS = np.array([parse_prefix(f"60.{peer % GROUPS}.0.0/16") for peer in range(PEERS)], np.uint64)
-
-
-def workload(rows: int, density: int, seed: int = 1) -> Workload:
+def workload(rows: int, density: int, *, peers: int = PEERS, groups: int = GROUPS) -> Workload:
     """`rows` events at `density` events per second of event time."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     times = np.sort(rng.integers(0, rows * SECOND // density, rows))
     types = rng.choice(len(TYPES), rows, p=_type_shares()).astype(np.int32)
-    peers = rng.integers(0, PEERS, rows).astype(np.int32)
+    senders = rng.integers(0, peers, rows).astype(np.int32)
     sizes = _sizes(rng, rows)
     values = rng.integers(0, VALUES, rows).astype(np.uint32)
     seconds = times // SECOND
     burst, within = seconds // BURST_EVERY_S, seconds % BURST_EVERY_S < BURST_S
     mine = within & (np.arange(rows) % BURST_SHARE == 0)
-    peers[mine] = (burst[mine] * 37 % PEERS).astype(np.int32)
+    senders[mine] = (burst[mine] * 37 % peers).astype(np.int32)
     types[mine] = (burst[mine] * 7 % len(TYPES)).astype(np.int32)
-    return Workload(density, times + START_NS, types, sizes, peers, values)
+    hosts = [(peer % groups, peer // groups) for peer in range(peers)]
+    addresses = tuple(f"{_prefix(group)}.{host >> 8}.{host & 255}" for group, host in hosts)
+    packed = np.array([parse_prefix(f"{_prefix(group)}.0.0/16") for group in range(groups)], np.uint64)
+    netgroups = packed[np.arange(peers) % groups]
+    return Workload(density, times + START_NS, types, sizes, senders, values, addresses, netgroups)
 
 
 def rules(density: int, *, distinct: bool = True) -> tuple[Rule, ...]:
@@ -152,6 +154,11 @@ def key_text(by: Key, key: str | int) -> str:
     if by == "node":
         return ""
     return prefix_texts([key])[0] if isinstance(key, int) else key
+
+
+def _prefix(group: int) -> str:
+    """The first two bytes of the addresses of a netgroup."""
+    return f"{60 + (group >> 8)}.{group & 255}"
 
 
 def _type_shares() -> NDArray[np.float64]:

@@ -21,41 +21,45 @@ from collections.abc import Sequence
 from benchmarks.w30 import BIG, KEYS, SECOND, TYPES, Alert, Event, Key, Rule, key_text, rules, workload
 
 _FIELD: dict[Key, int] = dict(zip(KEYS, (3, 4, 5), strict=True))  # positions in an Event
-_PlainKey = str | int
-_Pair = tuple[_PlainKey, int]
+PlainKey = str | int
+Pair = tuple[PlainKey, int]
 
 
-class _Window:
+class Window:
     """A rule with its running values; `firing` are the keys above the threshold at the latest close."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.values: dict[_PlainKey, int] = {}
-        self.firing: set[_PlainKey] = set()
-        self.alerts: list[tuple[_PlainKey, int]] = []
+        self.values: dict[PlainKey, int] = {}
+        self.firing: set[PlainKey] = set()
+        self.alerts: list[tuple[PlainKey, int]] = []
 
-    def judge(self, key: _PlainKey, value: int, pane: int) -> None:
+    def judge(self, key: PlainKey, value: int, pane: int) -> None:
+        """Fire when the value has risen above the threshold."""
         if value > self.rule.threshold and key not in self.firing:
             self.firing.add(key)
             self.alerts.append((key, pane))
 
     def clear(self) -> None:
+        """Forget the keys that do not fire any more."""
         values, threshold = self.values, self.rule.threshold
         self.firing -= {key for key in self.firing if values.get(key, 0) <= threshold}
 
     def close(self, pane: int) -> None:
+        """Let go what left the window at this pane, add what came, judge."""
         raise NotImplementedError
 
 
-class _Sums(_Window):
+class Sums(Window):
     """Counts and sums: what came in the open pane, by key, and the closed panes of the window."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule)
-        self.open: defaultdict[_PlainKey, int] = defaultdict(int)
-        self.panes: deque[tuple[int, list[tuple[_PlainKey, int]]]] = deque()
+        self.open: defaultdict[PlainKey, int] = defaultdict(int)
+        self.panes: deque[tuple[int, list[tuple[PlainKey, int]]]] = deque()
 
     def close(self, pane: int) -> None:
+        """Close a pane; the engine's order: what leaves, what comes, the verdict."""
         values, panes = self.values, self.panes
         left = bool(panes) and panes[0][0] <= pane - self.rule.over_s
         if left:
@@ -78,16 +82,17 @@ class _Sums(_Window):
             self.clear()
 
 
-class _Distinct(_Window):
+class Distinct(Window):
     """Distinct values: the (key, value) pairs of the open pane, and the latest pane of each pair in the window."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule)
-        self.open: set[_Pair] = set()
-        self.latest: dict[_Pair, int] = {}
-        self.panes: deque[tuple[int, list[_Pair]]] = deque()
+        self.open: set[Pair] = set()
+        self.latest: dict[Pair, int] = {}
+        self.panes: deque[tuple[int, list[Pair]]] = deque()
 
     def close(self, pane: int) -> None:
+        """Close a pane; the engine's order: what leaves, what comes, the verdict."""
         values, panes, latest = self.values, self.panes, self.latest
         left = bool(panes) and panes[0][0] <= pane - self.rule.over_s
         if left:
@@ -116,20 +121,20 @@ class PurePython:
     """Runs W30 rules over events in order of time."""
 
     def __init__(self, chosen: Sequence[Rule]) -> None:
-        self._windows: list[_Sums | _Distinct] = [
-            _Distinct(rule) if rule.measure == "distinct" else _Sums(rule) for rule in chosen
+        self.windows: list[Sums | Distinct] = [
+            Distinct(rule) if rule.measure == "distinct" else Sums(rule) for rule in chosen
         ]
         self._small = {type_: self._readers(type_, big=False) for type_ in TYPES}
         self._big = {type_: self._readers(type_, big=True) for type_ in TYPES}
         self._pane: int | None = None
 
     def _readers(self, type_: str, *, big: bool) -> _Readers:
-        mine = [own for own in self._windows if own.rule.type == type_ and (big or not own.rule.only_big)]
-        sums = [own for own in mine if isinstance(own, _Sums)]
+        mine = [own for own in self.windows if own.rule.type == type_ and (big or not own.rule.only_big)]
+        sums = [own for own in mine if isinstance(own, Sums)]
         return (
             tuple((own.open, _FIELD[own.rule.by]) for own in sums if own.rule.measure == "count"),
             tuple((own.open, _FIELD[own.rule.by]) for own in sums if own.rule.measure == "sum"),
-            tuple((own.open, _FIELD[own.rule.by]) for own in mine if isinstance(own, _Distinct)),
+            tuple((own.open, _FIELD[own.rule.by]) for own in mine if isinstance(own, Distinct)),
         )
 
     def take(self, events: Sequence[Event]) -> None:
@@ -160,19 +165,17 @@ class PurePython:
     def _close(self, until: int) -> None:
         assert self._pane is not None
         for pane in range(self._pane, until):
-            for window in self._windows:
+            for window in self.windows:
                 window.close(pane)
         self._pane = until
 
     def alerts(self) -> set[Alert]:
         """All rising edges so far."""
-        return {
-            (own.rule.name, key_text(own.rule.by, key), pane) for own in self._windows for key, pane in own.alerts
-        }
+        return {(own.rule.name, key_text(own.rule.by, key), pane) for own in self.windows for key, pane in own.alerts}
 
 
-_Numbers = tuple[tuple[defaultdict[_PlainKey, int], int], ...]
-_Readers = tuple[_Numbers, _Numbers, tuple[tuple[set[_Pair], int], ...]]
+_Numbers = tuple[tuple[defaultdict[PlainKey, int], int], ...]
+_Readers = tuple[_Numbers, _Numbers, tuple[tuple[set[Pair], int], ...]]
 
 
 def main() -> None:
