@@ -24,7 +24,7 @@ RECORDING = HERE / "recording"
 OUT = HERE / "out" / "incidents.jsonl"
 NAME_WIDTH, DELAY_WIDTH = 24, 9  # columns of the table of attacks; the rest belongs to the rules
 WIDEST = 140  # columns; longer lines are hard to read
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
 NEXT = """\
 Next, after `. .venv/bin/activate`:
@@ -35,16 +35,29 @@ Next, after `. .venv/bin/activate`:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the demo; 0, or 2 with one line when recording, rules or disk refuse."""
+    """Run the demo; 0, or 2 with one line when recording, rules or disk refuse; 130 and 141 as `watchdog` has them."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="where the JSON lines go")
     out = parser.parse_args(argv).out
     try:
         show(out)
-    except (WatchdogError, OSError) as error:
-        sys.stderr.write(f"demo: {error.in_one_line() if isinstance(error, WatchdogError) else error}\n")
-        return EXIT_BAD_INPUT
+        sys.stdout.flush()
+    except WatchdogError as error:
+        return refused(error.in_one_line())
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        return refused(f"'{error.filename or 'standard output'}': {(error.strerror or str(error)).lower()}")
     return 0
+
+
+def refused(message: str) -> int:
+    """Say in one line what went wrong."""
+    sys.stderr.write(f"demo: {message}\n")
+    return EXIT_BAD_INPUT
 
 
 def show(out: Path) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import shlex
 import struct
 import subprocess
 import sys
@@ -79,8 +80,14 @@ def test_a_disk_that_refuses_is_one_line_and_exit_code_2(root: Path, tmp_path: P
         [*DEMO, "--out", str(blocked / "incidents.jsonl")], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("demo: ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"demo: '{blocked}': file exists\n"
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_ends_the_demo_without_a_word(root: Path, tmp_path: Path) -> None:
+    script = f"set -o pipefail; {shlex.join([*DEMO, '--out', str(tmp_path / 'o.jsonl')])} | true"
+    done = subprocess.run(["bash", "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def read_all(handle: int) -> str:
