@@ -108,10 +108,11 @@ def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool)
         code = COLOURS[incident.severity] if incident.state is not State.RESOLVED else f"2;{COLOURS[incident.severity]}"
         first = f"\x1b[{code}m{first[: len(incident.severity)]}\x1b[0m{first[len(incident.severity) :]}"
     space = " " * INDENT
-    summary = textwrap.wrap(printable(incident.summary, SUMMARY_LIMIT), width - INDENT) or [""]
+    summary = textwrap.wrap(printable(incident.summary, SUMMARY_LIMIT), width - INDENT)
     if len(summary) > 2:
         summary = [summary[0], _cut(f"{summary[1]} ...", width - INDENT)]
-    return [first, *(f"{space}{line}" for line in summary), f"{space}{_involved(incident, width - INDENT)}"]
+    involved = _involved(incident, width - INDENT)
+    return [first, *(f"{space}{line}" for line in (*summary, involved) if line)]
 
 
 def _end_ns(incident: Incident, until_ns: int | None) -> int:

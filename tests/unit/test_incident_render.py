@@ -135,6 +135,11 @@ def test_what_still_fires_has_lasted_until_the_end_of_the_input() -> None:
     assert " 10m " in table(incidents(), 80, until_ns=opened_ns + 10**15)
 
 
+def test_an_incident_about_nobody_has_no_empty_line() -> None:
+    nobody = [replace(one, entities=()) for one in incidents()]
+    assert [line for line in table(nobody, 80).splitlines()[:-2] if not line.strip()] == []
+
+
 def test_an_empty_table_says_so() -> None:
     assert tally([]) == "0 incidents"
     assert table([], 80).endswith("\n0 incidents\n")
