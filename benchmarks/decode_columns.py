@@ -16,7 +16,7 @@ from benchmarks.rivals import capnp_attributes
 from benchmarks.rounds import Row, Settings, by_rate, cpu_seconds, in_turns
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
-from watchdog.core.batch import Batch, Slice, Strings
+from watchdog.core.batch import Batch, Column, Slice, Strings
 
 NAME = "decode-columns"
 GATE = 100.0
@@ -51,7 +51,7 @@ def batch_at(number: int, rows: int = BLOCK_ROWS) -> Batch:
     """A batch of messages of 125 peers, 1,000 a second."""
     rng = np.random.default_rng(number)
     conn = rng.integers(0, len(PEERS), rows)
-    columns = {
+    columns: dict[str, Column] = {
         "time_ns": 1_768_000_000_000_000_000 + (number * rows + np.arange(rows)) * 1_000_000,
         "conn": conn,
         "peer": Strings(conn.astype(np.int32), PEERS),
@@ -73,7 +73,7 @@ def write_columns(path: Path, rows: int, blocks: int, level: int) -> None:
 def plain_rows(number: int) -> list[tuple[object, ...]]:
     """The rows of a batch as tuples."""
     columns = batch_at(number).columns.values()
-    values: list[list[object]] = [c.tolist() for c in columns if isinstance(c, np.ndarray | Strings)]
+    values = [list(column.tolist()) for column in columns if isinstance(column, np.ndarray | Strings)]
     return list(zip(*values, strict=True))
 
 

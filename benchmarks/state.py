@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import w30
 from benchmarks.rounds import Row, Settings
 from rules.load import load_text
-from watchdog.core.batch import Batch, Slice, Strings
+from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.prefix import parse_prefix
 from watchdog.engine.engine import Engine
 
@@ -116,7 +116,7 @@ def _addresses(start: int, groups: np.ndarray[tuple[int], np.dtype[np.uint64]]) 
     """The next addresses, none of which came before, from changing connections."""
     numbers = np.arange(start, start + BATCH_ROWS)
     times = w30.START_NS + numbers * (SECOND // ADDRESSES_A_SECOND)
-    columns = {
+    columns: dict[str, Column] = {
         "time_ns": times,
         "conn": numbers // 1_000 % CONNECTIONS + numbers // 1_000_000 * CONNECTIONS,
         "peer": Strings.constant("60.1.1.1:8333", BATCH_ROWS),

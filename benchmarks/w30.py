@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.load import load_text
-from watchdog.core.batch import Batch, Slice, Strings
+from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.finding import Finding
 from watchdog.core.plan import RulePlan
 from watchdog.core.prefix import parse_prefix, prefix_texts
@@ -88,7 +88,7 @@ class Workload:
 
     def _batch(self, rows: slice) -> Batch:
         peers = self.peers[rows]
-        columns = {
+        columns: dict[str, Column] = {
             "time_ns": self.times[rows],
             "type": Strings(self.types[rows], TYPES),
             "size": self.sizes[rows],

@@ -151,11 +151,11 @@ class PurePython:
                 end = (event[0] // SECOND + 1) * SECOND
             counts, sums, distincts = (big if event[2] > large else small)[event[1]]
             for numbers, field in counts:
-                numbers[event[field]] += 1  # type: ignore[index] # node, peer and netgroup are keys
+                numbers[event[field]] += 1
             for numbers, field in sums:
-                numbers[event[field]] += event[2]  # type: ignore[index] # same
+                numbers[event[field]] += event[2]
             for pairs, field in distincts:
-                pairs.add((event[field], event[6]))  # type: ignore[arg-type] # same
+                pairs.add((event[field], event[6]))
 
     def finish(self) -> None:
         """Close the last pane."""
