@@ -15,7 +15,14 @@ RULE = """\
 # Rules about talk.
 #
 # "honest" is what was
-# measured.
+# measured:
+#   "here"  in this room,
+#   "there" in that
+
+# not the head
+
+lists:
+  ranges: [10.0.0.0/8, 11.0.0.0/8]
 
 rules:
   # Measured on honest peers.
@@ -42,7 +49,7 @@ rules:
     on: net:inbound_message
     over: 1m
     fire: number > 2
-    measure: {number: count()}
+    measure: {number: count(peer_addr in ranges)}
 """
 
 
@@ -53,12 +60,12 @@ def test_the_pages_of_all_shipped_rules_are_current() -> None:
 
 
 def test_the_override_of_every_page_is_right_and_changes_nothing(tmp_path: Path) -> None:
-    shipped = {plan.id: rule_hash(plan) for plan in load(()).plans}
+    found = load(())
+    shipped = {plan.id: rule_hash(plan) for plan in found.plans}
+    made = rule_docs.pages(found)
     for rule_id in shipped:
-        text = rule_docs.pages(load(()))[f"{rule_id}.md"]
-        (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-        path = tmp_path / f"{rule_id}.yaml"
-        path.write_text(block, encoding="utf-8")
+        (block,) = re.findall(r"```yaml\n(.*?)```", made[f"{rule_id}.md"], re.DOTALL)
+        (tmp_path / f"{rule_id}.yaml").write_text(block, encoding="utf-8")
     tuned = load([tmp_path])
     assert {plan.id: rule_hash(plan) for plan in tuned.plans} == shipped
     assert tuned.warnings == ()
@@ -87,7 +94,14 @@ def test_comments_beside_numbers_say_where_they_come_from() -> None:
 
 def test_the_head_of_a_pack_stands_on_every_page_of_it() -> None:
     for page in rule_docs.pages(load_text(RULE)).keys() - {rule_docs.INDEX}:
-        assert '"honest" is what was measured.' in rule_docs.pages(load_text(RULE))[page]
+        head = '"honest" is what was measured:\n- "here" in this room,\n- "there" in that\n\n## '
+        assert head in rule_docs.pages(load_text(RULE))[page]
+
+
+def test_the_lists_that_a_rule_uses_stand_on_its_page() -> None:
+    made = rule_docs.pages(load_text(RULE))
+    assert "`ranges` is `10.0.0.0/8`, `11.0.0.0/8`." in made["next-one.md"]
+    assert "`ranges`" not in made["much-talk.md"]
 
 
 def test_a_rule_without_a_key_speaks_of_the_node() -> None:

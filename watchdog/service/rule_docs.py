@@ -26,6 +26,7 @@ QUOTED = re.compile(
 )  # a value in quotes may hold #
 COMMENT = re.compile(r"(?:^|\s)#+\s?(.*)$")
 ODD = re.compile(r"^[\s\"'\[\]{}&*!|>%@`,?:-]|[:#]|\s$")  # what YAML could take for something else
+SHOWN = 20  # entries of a named list
 INTRODUCTION = """\
 # Shipped rules
 
@@ -45,7 +46,7 @@ overrides:
 
 def pages(found: RuleSet) -> dict[str, str]:
     """File name -> Markdown, for every rule of the set and the index."""
-    made = {f"{plan.id}.md": page(plan, found.sources[plan.id]) for plan in found.plans}
+    made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists) for plan in found.plans}
     return {INDEX: index(found.plans), **made}
 
 
@@ -62,15 +63,15 @@ def index(plans: Sequence[RulePlan]) -> str:
     return "\n".join(parts)
 
 
-def page(plan: RulePlan, source: RuleSource) -> str:
-    """One rule."""
+def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]]) -> str:
+    """One rule; `lists` are the named ones that it may use."""
     sections = [
         f"# {plan.id}\n\n{plan.title}.\n",
         _table(
             ("attack", "severity", "maturity", "from", "defined in"),
             [(plan.attack, _severities(plan), plan.maturity, _sources(plan), f"`{plan.place.rpartition(':')[0]}`")],
         ),
-        f"## What it looks at\n\n{_looks_at(plan, source)}",
+        f"## What it looks at\n\n{_looks_at(plan, source, lists)}",
         f"## When it fires\n\n{_fires(plan, source)}",
         f"## Where the numbers come from\n\n{_numbers(plan, source)}",
         f"## What else can make it fire\n\n{_bullets(_texts(plan, 'false_positives')) or 'Nothing is known.'}",
@@ -109,14 +110,17 @@ def numbers_explained(source: RuleSource) -> Iterator[str]:
 
 
 def said_of_all(source: RuleSource) -> Iterator[str]:
-    """The paragraphs at the head of a rule's file, but for the first, which says what the file is about."""
+    """The paragraphs of the comment at the head of a rule's file."""
     head: list[str] = []
     for line in source.place.source.lines:
         if not line.startswith("#"):
             break
-        head.append(_comment(line))
-    for paragraph in "\n".join(head).split("\n\n")[1:]:
-        yield " ".join(paragraph.split())
+        indented = line.startswith("#   ")
+        head.append(f"{chr(10) if indented else ''}{'- ' if indented else ''}{_comment(line)}")
+    for paragraph in re.split(r"\n\n(?!- )", "\n".join(head)):
+        if not paragraph.strip():
+            continue
+        yield "\n".join(" ".join(part.split()) for part in re.split(r"\n(?=- )", paragraph))
 
 
 def quoted(node: Node) -> str:
@@ -144,7 +148,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _looks_at(plan: RulePlan, source: RuleSource) -> str:
+def _looks_at(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]]) -> str:
     kinds = ", ".join(f"[{kind}](../EVENTS.md#{kind.replace(':', '')})" for kind in plan.kinds)
     where = _text(source, "where")
     keys = f"each {_codes(plan.by)}" if plan.by else "the node itself"
@@ -153,6 +157,12 @@ def _looks_at(plan: RulePlan, source: RuleSource) -> str:
     lines.append(f"One key for {keys}; a window of {over} that moves by {pane}.")
     measures = source.entries.get("measure")
     rows = [(f"`{name}`", f"`{text}`") for name, text in _pairs(measures.value if measures else None)]
+    read = " ".join([where, *(text for _, text in rows)])
+    lines += [
+        f"\n`{name}` is {', '.join(f'`{text}`' for text in texts[:SHOWN])}{' and more' if len(texts) > SHOWN else ''}."
+        for name, texts in lists.items()
+        if re.search(rf"\b{name}\b", read)
+    ]
     return "\n".join(lines) + (f"\n\n{_table(('measure', 'is'), rows)}" if rows else "\n")
 
 
