@@ -15,6 +15,7 @@ relative error about 1.2 / sqrt(cap)). The level falls back when the slot emptie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from detectors.mixing import Words, combine, mix
 from detectors.slots import SlotTable
 from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
+
+_Number = TypeVar("_Number", np.int64, np.int32, np.uint8)
 
 LONG_AGO = np.int64(-(1 << 62))
 DEFAULT_CAP = 1 << 15
@@ -45,15 +48,15 @@ class DistinctWindow:
     max_pairs bounds all slots together; a pair beyond it is not counted, only in `refused`.
     """
 
-    def __init__(self, *widths: int, cap: int = DEFAULT_CAP, max_pairs: int = 1_000_000) -> None:
+    def __init__(self, *widths: int, cap: int = DEFAULT_CAP, max_pairs: int = 1 << 19) -> None:
         self.cap = cap
         self._table = SlotTable(max_pairs)
         # Slots of the logs are pairs; the column says whether the touch began a run.
         self._logs = {width: PaneLog(1, width) for width in dict.fromkeys(widths)}
         self._last: Ints = np.zeros(SMALLEST, np.int64)
         self._began: Ints = np.zeros(SMALLEST, np.int64)
-        self._owner: Ints = np.zeros(SMALLEST, np.int64)
-        self._width: Ints = np.zeros(SMALLEST, np.int64)
+        self._owner: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)
+        self._width: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)
         self._zeros: NDArray[np.uint8] = np.zeros(SMALLEST, np.uint8)  # low zero bits of the value's hash
         self.pairs: Ints = np.zeros(SMALLEST, np.int64)  # by slot
         self.level: Ints = np.zeros(SMALLEST, np.int64)  # by slot
@@ -137,7 +140,7 @@ class DistinctWindow:
             mine = slice(None) if len(self._logs) == 1 else np.flatnonzero(width == wide)
             log.append(Changes(pair[mine], pane[mine], begins[mine].astype(np.int64)[:, None]))
         ones = np.ones((int(begins.sum()), 1), np.int64)
-        return Changes(self._owner[pair[begins]], pane[begins], ones)
+        return Changes(self._owner[pair[begins]].astype(np.int64), pane[begins], ones)
 
     def _expire(self, width: int, log: PaneLog, stop: int) -> Changes:
         left = log.expire(stop)
@@ -148,7 +151,7 @@ class DistinctWindow:
         following = np.concatenate((pair[1:] == pair[:-1], [False]))
         later = np.where(following, ~np.roll(began, -1), (self._last[pair] > touched) & (self._began[pair] <= touched))
         ends = ~later
-        owners, panes = self._owner[pair[ends]], touched[ends] + width
+        owners, panes = self._owner[pair[ends]].astype(np.int64), touched[ends] + width
         self._table.remove(pair[~following & (self._last[pair] == touched)])
         return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
 
@@ -164,8 +167,7 @@ class DistinctWindow:
         size = self._table.capacity
         self._last, self._began = _grown(self._last, size), _grown(self._began, size)
         self._owner, self._width = _grown(self._owner, size), _grown(self._width, size)
-        if size > len(self._zeros):
-            self._zeros = np.concatenate([self._zeros, np.zeros(len(self._last) - len(self._zeros), np.uint8)])
+        self._zeros = _grown(self._zeros, size)
 
     def state(self) -> State:
         """Pairs, log and levels, as arrays."""
@@ -207,9 +209,10 @@ def _low_zeros(words: Words) -> NDArray[np.uint8]:
     return np.where(words == 0, 64, np.log2(low)).astype(np.uint8)
 
 
-def _grown(array: Ints, size: int) -> Ints:
+def _grown(array: NDArray[_Number], size: int) -> NDArray[_Number]:
+    """The array with room for `size` entries, at least."""
     if size <= len(array):
         return array
-    grown = np.zeros(1 << (size - 1).bit_length(), np.int64)
+    grown = np.zeros(1 << (size - 1).bit_length(), array.dtype)
     grown[: len(array)] = array
     return grown

@@ -69,6 +69,9 @@ class Lane:
         self._free: NDArray[np.int32] = np.zeros(0, np.int32)
         self.capacity = 0
         self._emptied: list[Ints] = []
+        self.floor_column: Ints = np.zeros(len(widths), np.int64)  # by member: the column that its floor is about
+        self.floor: NDArray[np.float64] = np.full(len(widths), -np.inf)  # by member
+        self.watched: NDArray[np.bool_] = np.zeros(len(widths), np.bool_)  # by member: decide whatever the values
         self._logs = {width: PaneLog(columns, width) for width in dict.fromkeys(widths)}
 
     def cells(self, members: Ints, slots: Ints, capacity: int) -> Ints:
@@ -118,7 +121,10 @@ class Lane:
         return min(due, default=None)
 
     def close(self, arrivals: LaneChanges, extra: LaneChanges, start: int, stop: int) -> dict[int, LaneDecided]:
-        """Close panes start..stop-1; the decided rows of each member that has any."""
+        """Close panes start..stop-1; the decided rows of each member for which they can matter.
+
+        A member without any cell at or above its floor is left out, unless it is marked in `watched`.
+        """
         span = stop - start
         codes, sums = folded(arrivals.cells * span + (arrivals.panes - start), arrivals.deltas)
         cells = codes // span
@@ -161,16 +167,26 @@ class Lane:
         ends = heads + lengths - 1
         self.values[:, owners] = sums[:-1, ends]
         self.live[owners] = sums[-1, ends]
+        self._emptied.append(owners[sums[-1, ends] == 0])
         members = self.member[cells]
+        wanted = self._wanted(members, sums)
+        if not wanted.any():
+            return {}
         order = np.argsort(members, kind="stable")  # a radix sort on 16 bits
         bounds = np.searchsorted(members[order], np.arange(len(self.widths) + 1))
         decided = {}
-        for member in np.flatnonzero(np.diff(bounds)).tolist():
+        for member in np.flatnonzero(wanted & (np.diff(bounds) > 0)).tolist():
             rows = order[bounds[member] : bounds[member + 1]]
             slots = self.slot[cells[rows]].astype(np.int64)
             decided[member] = LaneDecided(slots, panes[rows], sums[:-1, rows], sums[-1, rows], first[rows], cells[rows])
-        self._emptied.append(owners[sums[-1, ends] == 0])
         return decided
+
+    def _wanted(self, members: NDArray[np.int16], sums: Ints) -> NDArray[np.bool_]:
+        """By member: whether any of its rows can matter."""
+        wanted = self.watched.copy()
+        values = sums[0] if self.columns == 1 else sums[self.floor_column[members], np.arange(sums.shape[1])]
+        wanted[members[values >= self.floor[members]]] = True
+        return wanted
 
     def take_back(self, waiting: Ints) -> None:
         """Free the cells whose windows fell empty; those with rows in open panes stay."""

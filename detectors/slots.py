@@ -17,7 +17,7 @@ Slots = NDArray[np.int32]
 EMPTY, REMOVED = np.int32(-1), np.int32(-2)
 NO_SLOT = -1
 _SMALLEST = 64
-SPARSE = 3  # places for each key: long probes cost more passes than memory is worth
+SPARSE = 2  # places for each key: long probes cost more passes than memory is worth
 
 
 class SlotTable:

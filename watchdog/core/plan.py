@@ -48,7 +48,14 @@ class RowExpression(Protocol):
 
 
 class CellExpression(Protocol):
-    """A typed expression over measures: one value for each (key, pane) that is decided."""
+    """A typed expression over measures: one value for each (key, pane) that is decided.
+
+    `floors`: the expression can only be true where each of these measures is at or above its number; the
+    engine need not look at other cells.
+    """
+
+    @property
+    def floors(self) -> Mapping[str, float]: ...
 
     @property
     def text(self) -> str:

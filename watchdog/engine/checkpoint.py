@@ -41,7 +41,7 @@ def pack(state: State) -> bytes:
         if isinstance(value, dict):
             return {str(name): plain(part) for name, part in value.items()}
         if isinstance(value, list | tuple):
-            return [plain(part) for part in value] if _nested(value) else list(value)
+            return list(value) if _flat(value) else [plain(part) for part in value]
         return value.item() if isinstance(value, np.generic) else value
 
     header = json.dumps(plain(state), separators=(",", ":")).encode()
@@ -67,15 +67,15 @@ def unpack(blob: bytes) -> State:
             if "@" in value:
                 return _array(columns, value)
             return {name: rich(part) for name, part in value.items()}
-        return [rich(part) for part in value] if isinstance(value, list) and _nested(value) else value
+        return [rich(part) for part in value] if isinstance(value, list) and not _flat(value) else value
 
     state: State = rich(json.loads(bytes(body[:header_size])))
     return state
 
 
-def _nested(values: Any) -> bool:
-    """Whether a list holds anything but plain values; texts of keys are long lists of those."""
-    return any(isinstance(value, dict | list | tuple | np.ndarray | np.generic) for value in values)
+def _flat(values: Any) -> bool:  # a list or tuple of anything
+    """Whether a list holds texts only: those of keys are long, and need no look at each."""
+    return set(map(type, values)) <= {str}
 
 
 def _array(columns: memoryview, place: State) -> np.ndarray[Any, np.dtype[Any]]:

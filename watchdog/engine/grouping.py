@@ -153,7 +153,8 @@ class Grouping:
         return {
             "table": self.table.state(),
             "last_ns": self.last_ns[:size],
-            "texts": [list(texts) for texts in self.texts],
+            "texts": [text for texts in self.texts for text in texts],
+            "described": np.array([bool(texts) for texts in self.texts], np.bool_),
             "evicted": self.evicted,
         }
 
@@ -165,7 +166,10 @@ class Grouping:
         self._reserve()
         size = self.capacity
         self.last_ns[:size] = state["last_ns"]
-        self.texts = [tuple(texts) for texts in state["texts"]]
+        fields = len(self.by) + len(self.carried)
+        columns = [state["texts"][field::fields] for field in range(fields)]
+        rows = zip(*columns, strict=True) if fields else iter(())
+        self.texts = [next(rows) if described else () for described in state["described"].tolist()]
         self.evicted = state["evicted"]
 
 

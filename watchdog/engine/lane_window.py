@@ -29,6 +29,11 @@ class LaneWindow:
     def __init__(self, lane: WindowLane, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
         self.pane_ns, self.grouping, self.lane = lane.pane_ns, grouping, lane
         self.member, self.measures = member, tuple(measures)
+        self.has_distinct = any(measure.op == "distinct" for measure in measures)
+
+    def demand(self, column: int, floor: float) -> None:
+        """Leave this member alone while no value of this column reaches the floor."""
+        self.lane.lane.floor_column[self.member], self.lane.lane.floor[self.member] = column, floor
 
     def cells(self, decided: LaneDecided) -> Cells:
         """The measures as named cells."""
@@ -119,6 +124,8 @@ class WindowLane:
             self.closed = self._pending.first_pane
         if stop <= self.closed:
             return
+        for member, decider in enumerate(deciders):
+            self.lane.watched[member] = decider.holds or (self._sampling and windows[member].has_distinct)
         rows = self._pending.take(stop)
         touches = {column: pending.take(stop) for column, pending in self._touches.items()}
         for distinct in self._distinct.values():
@@ -130,6 +137,11 @@ class WindowLane:
         self.closed = stop
         waiting = self._pending.rows()
         self.lane.take_back(waiting["cell"] if waiting is not None else np.zeros(0, np.int64))
+
+    @property
+    def _sampling(self) -> bool:
+        """Whether a distinct count is an estimate, so that its column must not be compared with a floor."""
+        return any(distinct.sampling for distinct in self._distinct.values())
 
     def _near_cap(self, touches: dict[int, dict[str, NDArray[Any]] | None]) -> bool:
         return any(rows is not None and self._distinct[c].may_overflow(rows["cell"]) for c, rows in touches.items())

@@ -63,6 +63,11 @@ class Verdict:
         self._told_again = 0  # the first pane at which one of them is due to be told again, or to fire
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
 
+    @property
+    def holds(self) -> bool:
+        """Whether the condition holds for any key."""
+        return bool(self._held)
+
     def next_due(self) -> int:
         """The next pane at which a condition has held for long enough."""
         return min(self._waiting.values(), default=int(NEVER))

@@ -51,6 +51,11 @@ class WindowRules:
         window.close(stop, self)
         return self.take()
 
+    @property
+    def holds(self) -> bool:
+        """Whether the condition of a rule holds for any key."""
+        return any(verdict.holds for verdict in self._verdicts)
+
     def begin(self, lookback: Lookback) -> None:
         """Collect findings from here on."""
         self._lookback, self._found = lookback, []
