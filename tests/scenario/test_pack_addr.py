@@ -111,6 +111,17 @@ def test_a_network_wide_flood_shows_as_inflow_of_the_node() -> None:
     assert not of_rule(found, "addr-slow-swarm")
 
 
+# |#####|....................   a wave in the first minutes, before anything is known of what is usual
+def test_a_flood_at_the_very_start_is_found_and_ends() -> None:
+    events = background(2)
+    for number in range(3):
+        events += flood_2021(f"136.43.9.{number}", 900 + number, 120 + number * 60)
+    found = incidents("addr-flooding", {"p2p:addr": events}, until=2 * HOUR)
+    assert {one.rule for one in found} >= {"addr-inflow", "addr-pattern-2021", "addr-beyond-limit", "addr-impossible"}
+    assert all(opened_s(one) < 10 * MINUTE for one in found)
+    assert all(one.resolved_ns is not None for one in found)
+
+
 # night ....  day ::::  (twice as much), one busy relay at 0.16 a second all the time
 def test_quiet_hours_with_a_busy_relay_are_silent() -> None:
     events = [row for n in range(PEERS) for row in gossip(honest(n), 0, 3 * HOUR, per_s=0.014)]
