@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordering import sorted_with_order
 from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
@@ -39,12 +40,15 @@ class LaneDecided:
     cells: Ints
 
 
-def folded(codes: Ints, deltas: Ints) -> tuple[Ints, Ints]:
-    """Distinct codes in order, and the sum of the columns of each; deltas are columns x rows."""
+def folded(codes: Ints, deltas: Ints, *, runs: bool = False) -> tuple[Ints, Ints]:
+    """Distinct codes in order, and the sum of the columns of each; deltas are columns x rows.
+
+    runs: the codes are a few sorted runs behind each other.
+    """
     if len(codes) < 2 or (codes[1:] > codes[:-1]).all():
         return codes, deltas
-    order = np.argsort(codes, kind="stable")
-    codes, deltas = codes[order], deltas[:, order]
+    codes, order = sorted_with_order(codes, runs=runs)
+    deltas = deltas[:, order]
     starts = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
     if len(starts) == len(codes):
         return codes, deltas
@@ -152,7 +156,7 @@ class Lane:
                 log.append(Changes(cells[mine], panes[mine], sums[:, mine].T))
 
     def _decide(self, codes: Ints, deltas: Ints, start: int, span: int) -> dict[int, LaneDecided]:
-        codes, deltas = folded(codes, deltas)
+        codes, deltas = folded(codes, deltas, runs=True)
         cells = codes // span
         panes = codes - cells * span + start
         first = np.concatenate(([True], cells[1:] != cells[:-1]))
