@@ -128,6 +128,21 @@ def test_outbound_peers_of_one_as(same: int, severity: str | None) -> None:
     assert [one.severity for one in found] == ([severity] if severity else [])
 
 
+# group 84.8  1 peer, then 1 to 6 of 10 for half an hour; peers of the operator's choice do not count
+@pytest.mark.parametrize(("same", "kind", "severity"), [
+    (2, "outbound-full-relay", None),
+    (3, "outbound-full-relay", "info"),
+    (5, "outbound-full-relay", "warning"),
+    (6, "block-relay-only", "high"),
+    (6, "manual", None),
+])  # fmt: skip
+def test_outbound_peers_of_one_netgroup(same: int, kind: str, severity: str | None) -> None:
+    here = [{**peer(900 + n, f"84.8.{n}.9", "out"), "connection_type": kind} for n in range(same)]
+    found = incidents("eclipse", {"rpc:peer": polls(1, lambda _: here)}, until=HOUR)
+    assert [one.severity for one in found] == ([severity] if severity else [])
+    assert all(one.entities[0] == "84.8.0.0/16" for one in found)
+
+
 # blocks  | | || |                                |
 # age     0          60 info      90 warning  120 high
 @pytest.mark.parametrize(
