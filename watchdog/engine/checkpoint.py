@@ -27,16 +27,17 @@ _ALIGN = 8
 
 def pack(state: State) -> bytes:
     """The state as bytes."""
-    columns: list[bytes] = []
+    columns: list[bytes | memoryview] = []  # views: a column is copied once, into the result
     size = 0
 
     def plain(value: Any) -> Any:  # any value a state may hold
         nonlocal size
         if isinstance(value, np.ndarray):
-            raw = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
-            place = {"@": value.dtype.newbyteorder("<").str, "shape": list(value.shape), "at": size}
-            columns.append(raw + bytes(-len(raw) % _ALIGN))
-            size += len(columns[-1])
+            whole = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
+            place = {"@": whole.dtype.str, "shape": list(whole.shape), "at": size}
+            padding = -whole.nbytes % _ALIGN
+            columns.extend([whole.reshape(-1).view(np.uint8).data, bytes(padding)])
+            size += whole.nbytes + padding
             return place
         if isinstance(value, dict):
             return {str(name): plain(part) for name, part in value.items()}
@@ -46,8 +47,10 @@ def pack(state: State) -> bytes:
 
     header = json.dumps(plain(state), separators=(",", ":")).encode()
     header += b" " * (-(len(header)) % _ALIGN)
-    body = header + b"".join(columns)
-    return _HEAD.pack(MAGIC, zlib.crc32(body), len(header)) + body
+    crc = zlib.crc32(header)
+    for column in columns:
+        crc = zlib.crc32(column, crc)
+    return b"".join([_HEAD.pack(MAGIC, crc, len(header)), header, *columns])
 
 
 def unpack(blob: bytes) -> State:

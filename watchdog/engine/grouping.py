@@ -153,7 +153,7 @@ class Grouping:
         return {
             "table": self.table.state(),
             "last_ns": self.last_ns[:size],
-            "texts": [text for texts in self.texts for text in texts],
+            "texts": packed_texts([text for texts in self.texts for text in texts]),
             "described": np.array([bool(texts) for texts in self.texts], np.bool_),
             "evicted": self.evicted,
         }
@@ -167,10 +167,24 @@ class Grouping:
         size = self.capacity
         self.last_ns[:size] = state["last_ns"]
         fields = len(self.by) + len(self.carried)
-        columns = [state["texts"][field::fields] for field in range(fields)]
+        flat = unpacked_texts(state["texts"])
+        columns = [flat[field::fields] for field in range(fields)]
         rows = zip(*columns, strict=True) if fields else iter(())
         self.texts = [next(rows) if described else () for described in state["described"].tolist()]
         self.evicted = state["evicted"]
+
+
+def packed_texts(texts: list[str]) -> State:
+    """Texts as one array of UTF-8 and their lengths in characters: as fast to write as numbers."""
+    joined = np.frombuffer("".join(texts).encode("utf-8", "surrogatepass"), np.uint8)
+    return {"joined": joined, "lengths": np.fromiter(map(len, texts), np.int32, len(texts))}
+
+
+def unpacked_texts(state: State) -> list[str]:
+    """The texts that were packed."""
+    joined = state["joined"].tobytes().decode("utf-8", "surrogatepass")
+    ends = np.cumsum(state["lengths"], dtype=np.int64).tolist()
+    return [joined[end - length : end] for end, length in zip(ends, state["lengths"].tolist(), strict=True)]
 
 
 def field_texts(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[str]:

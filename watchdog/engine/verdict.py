@@ -147,14 +147,17 @@ class Verdict:
                     said.append(Emission(slot, pane, held.since, "clear", held.active - 1, row))
                 self._forget(slot)
                 continue
-            change, held = self._step(held, pane, step)
+            change, held = self._step(held, pane, step, fires=turn > 0)
             if change is not None:
                 said.append(Emission(slot, pane, held.since, change, held.active - 1, row))
             self._keep(slot, held)
         return said
 
-    def _step(self, held: Held, pane: int, level: int) -> tuple[Change | None, Held]:
-        """What a condition that holds on at this pane gives to say, and how it stands then."""
+    def _step(self, held: Held, pane: int, level: int, *, fires: bool) -> tuple[Change | None, Held]:
+        """What a condition that holds on at this pane gives to say, and how it stands then.
+
+        Between fire and clear there is nothing to tell again: such numbers would read as no reason to alarm.
+        """
         lasted = pane - held.since
         if not held.active and lasted < self.hold_panes:
             return None, held
@@ -165,9 +168,9 @@ class Verdict:
             change = "fire"
         elif active > held.active:
             change = "escalate"
-        elif bucket > held.bucket:
+        elif fires and bucket > held.bucket:
             change = "update"
-        return change, Held(held.since, active, bucket)
+        return change, Held(held.since, active, bucket if fires else held.bucket)
 
     def _keep(self, slot: int, held: Held) -> None:
         self._held[slot] = held
