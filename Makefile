@@ -40,6 +40,8 @@ docs: $(STAMP)
 	$(BIN)/python -m watchdog.core.schema.generate
 	$(BIN)/python -m watchdog.service.event_docs
 	$(BIN)/python -m watchdog.service.config_schema
+	$(BIN)/python -m watchdog.service.rule_docs
+	$(BIN)/python -m tests.support.readme
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

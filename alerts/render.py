@@ -74,12 +74,15 @@ def as_line(incident: Incident, title: str = "") -> str:
     return json.dumps(as_object(incident, title), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
-def table(incidents: Sequence[Incident], width: int, *, colour: bool = False) -> str:
-    """Incidents as text of at most `width` columns (at least 60), each with its summary and who is involved."""
+def table(incidents: Sequence[Incident], width: int, *, colour: bool = False, until_ns: int | None = None) -> str:
+    """Incidents as text of at most `width` columns (at least 60), each with its summary and who is involved.
+
+    until_ns: how far the input went; what still fires has lasted until then. Without it, until its latest change.
+    """
     width = max(width, NARROWEST)
     lines = ["  ".join((*(f"{name:<{size}}" for name, size in COLUMNS), "RULE"))]
     for incident in incidents:
-        lines += _rows(incident, width, colour=colour)
+        lines += _rows(incident, width, until_ns, colour=colour)
     return "\n".join([*lines, "", tally(incidents)]) + "\n"
 
 
@@ -96,9 +99,8 @@ def time_text(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _rows(incident: Incident, width: int, *, colour: bool) -> list[str]:
-    end_ns = incident.updated_ns if incident.resolved_ns is None else incident.resolved_ns
-    lasted = duration_text((incident.cleared_ns or end_ns) - incident.opened_ns)
+def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool) -> list[str]:
+    lasted = duration_text(_end_ns(incident, until_ns) - incident.opened_ns)
     cells = (incident.severity, time_text(incident.opened_ns), lasted, incident.state.value)
     head = "  ".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, COLUMNS, strict=True))
     first = _cut(f"{head}  {incident.rule}", width)
@@ -106,10 +108,20 @@ def _rows(incident: Incident, width: int, *, colour: bool) -> list[str]:
         code = COLOURS[incident.severity] if incident.state is not State.RESOLVED else f"2;{COLOURS[incident.severity]}"
         first = f"\x1b[{code}m{first[: len(incident.severity)]}\x1b[0m{first[len(incident.severity) :]}"
     space = " " * INDENT
-    summary = textwrap.wrap(printable(incident.summary, SUMMARY_LIMIT), width - INDENT) or [""]
+    summary = textwrap.wrap(printable(incident.summary, SUMMARY_LIMIT), width - INDENT)
     if len(summary) > 2:
         summary = [summary[0], _cut(f"{summary[1]} ...", width - INDENT)]
-    return [first, *(f"{space}{line}" for line in summary), f"{space}{_involved(incident, width - INDENT)}"]
+    involved = _involved(incident, width - INDENT)
+    return [first, *(f"{space}{line}" for line in (*summary, involved) if line)]
+
+
+def _end_ns(incident: Incident, until_ns: int | None) -> int:
+    """When its last key cleared; else when it was resolved by hand; else the end of what was seen."""
+    if incident.cleared_ns is not None:
+        return incident.cleared_ns
+    if incident.resolved_ns is not None:
+        return incident.resolved_ns
+    return max(incident.updated_ns, until_ns or 0)
 
 
 def _involved(incident: Incident, room: int) -> str:

@@ -6,28 +6,45 @@ checksums, decompression (zstd, as `watchdog record` writes) and all checks. The
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import capnp
 import numpy as np
 
+from benchmarks.rivals import capnp_attributes
+from benchmarks.rounds import Row, Settings, by_rate, cpu_seconds, in_turns
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Batch, Column, Slice, Strings
 
 NAME = "decode-columns"
 GATE = 100.0
-ROUNDS = 7
 BLOCK_ROWS = 10_000
-BLOCKS = 100
+BLOCKS, QUICK_BLOCKS = 100, 10
 RIVAL_BLOCKS = 3  # the rival is slow: fewer rows, and the rate is compared
 PEERS = tuple(f"136.43.{number % 256}.{number // 256}:8333" for number in range(125))
 TYPES = ("inv", "addr", "addrv2", "tx", "ping", "pong", "getdata", "headers", "feefilter", "sendcmpct")
+
+
+def measure(settings: Settings) -> list[Row]:
+    """The gated row, and for information the same without compression at 1,000 rows a block."""
+    blocks = QUICK_BLOCKS if settings.quick else BLOCKS
+    with tempfile.TemporaryDirectory() as name:
+        usual, small, rival = (Path(name) / file for file in ("usual", "small", "rival"))
+        write_columns(usual, BLOCK_ROWS, blocks, level=1)
+        write_columns(small, 1_000, blocks * 4, level=0)
+        capnp_attributes.write(rival, chain.from_iterable(plain_rows(number) for number in range(RIVAL_BLOCKS)))
+
+        def theirs(_: int) -> float:
+            return RIVAL_BLOCKS * BLOCK_ROWS / cpu_seconds(lambda: capnp_attributes.read(rival))
+
+        found = in_turns(settings.rounds, lambda _: blocks * BLOCK_ROWS / cpu_seconds(lambda: read(usual)), theirs)
+        plain = in_turns(settings.rounds, lambda _: blocks * 4_000 / cpu_seconds(lambda: read(small)), theirs)
+    return [
+        by_rate(NAME, found, "rows/s", "pycapnp attributes", gate=GATE, note="10,000 rows a block, zstd"),
+        by_rate(f"{NAME}-1000", plain, "rows/s", "pycapnp attributes", note="1,000 rows a block, plain"),
+    ]
 
 
 def batch_at(number: int, rows: int = BLOCK_ROWS) -> Batch:
@@ -53,66 +70,14 @@ def write_columns(path: Path, rows: int, blocks: int, level: int) -> None:
             out.write(Slice("capture:x", (batch,), int(batch.time_ns[-1]), {"at": number}))
 
 
-def write_rows(path: Path, schema: Any) -> None:
-    """The rival's file: the same events as lists of structs, 1,000 a message."""
-    with path.open("wb") as file:
-        for number in range(RIVAL_BLOCKS):
-            batch = batch_at(number)
-            columns = [c.tolist() for c in batch.columns.values()]
-            names = ("timeNs", "conn", "peer", "type", "size", "known")
-            rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-            for start in range(0, len(rows), 1_000):
-                schema.Rows.new_message(rows=rows[start : start + 1_000]).write(file)
+def plain_rows(number: int) -> list[tuple[object, ...]]:
+    """The rows of a batch as tuples."""
+    columns = batch_at(number).columns.values()
+    values = [list(column.tolist()) for column in columns if isinstance(column, np.ndarray | Strings)]
+    return list(zip(*values, strict=True))
 
 
-def read_columns(path: Path) -> int:
+def read(path: Path) -> int:
     """Rows that became columns."""
     with EventsFile(path, strict=True) as file:
         return sum(batch.rows for piece in file.slices() for batch in piece.batches)
-
-
-def read_rows(path: Path, schema: Any) -> int:
-    """Rows whose attributes were read."""
-    count = 0
-    with path.open("rb") as file:
-        for message in schema.Rows.read_multiple(file, traversal_limit_in_words=1 << 40):
-            for row in message.rows:
-                _ = row.timeNs, row.conn, row.peer, row.type, row.size, row.known
-                count += 1
-    return count
-
-
-def rate(work: Callable[[], int]) -> float:
-    """Rows a second of one run."""
-    start = time.perf_counter()
-    return work() / (time.perf_counter() - start)
-
-
-def measure() -> list[dict[str, object]]:
-    """The rows of the result table: the gated one, and the same without compression at 1,000 rows a block."""
-    schema = capnp.load(str(Path(__file__).with_name("rows.capnp")))
-    with tempfile.TemporaryDirectory() as name:
-        usual, small, rival = (Path(name) / file for file in ("usual", "small", "rival"))
-        write_columns(usual, BLOCK_ROWS, BLOCKS, level=1)
-        write_columns(small, 1_000, BLOCKS * 4, level=0)
-        write_rows(rival, schema)
-        runs = [
-            (
-                rate(lambda: read_columns(usual)),
-                rate(lambda: read_columns(small)),
-                rate(lambda: read_rows(rival, schema)),
-            )
-            for _ in range(ROUNDS)
-        ]
-    columns, plain, rows = (statistics.median(run[at] for run in runs) for at in range(3))
-    ratios = [statistics.median(run[at] / run[2] for run in runs) for at in range(2)]
-    shared: dict[str, object] = {"rival": round(rows), "unit": "rows/s", "rival_name": "pycapnp attributes"}
-    return [
-        {"name": NAME, "ours": round(columns), "ratio": round(ratios[0], 1), **shared},
-        {"name": f"{NAME}-1000-plain", "ours": round(plain), "ratio": round(ratios[1], 1), **shared},
-    ]
-
-
-if __name__ == "__main__":
-    for line in measure():
-        print(line)

@@ -15,6 +15,7 @@ relative error about 1.2 / sqrt(cap)). The level falls back when the slot emptie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,10 @@ from detectors.slots import SlotTable
 from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
+_Number = TypeVar("_Number", np.int64, np.int32, np.uint8)
+
 LONG_AGO = np.int64(-(1 << 62))
-DEFAULT_CAP = 4096
+DEFAULT_CAP = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,18 +48,19 @@ class DistinctWindow:
     max_pairs bounds all slots together; a pair beyond it is not counted, only in `refused`.
     """
 
-    def __init__(self, *widths: int, cap: int = DEFAULT_CAP, max_pairs: int = 1_000_000) -> None:
+    def __init__(self, *widths: int, cap: int = DEFAULT_CAP, max_pairs: int = 1 << 19) -> None:
         self.cap = cap
         self._table = SlotTable(max_pairs)
         # Slots of the logs are pairs; the column says whether the touch began a run.
         self._logs = {width: PaneLog(1, width) for width in dict.fromkeys(widths)}
         self._last: Ints = np.zeros(SMALLEST, np.int64)
         self._began: Ints = np.zeros(SMALLEST, np.int64)
-        self._owner: Ints = np.zeros(SMALLEST, np.int64)
-        self._width: Ints = np.zeros(SMALLEST, np.int64)
+        self._owner: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)
+        self._width: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)
         self._zeros: NDArray[np.uint8] = np.zeros(SMALLEST, np.uint8)  # low zero bits of the value's hash
         self.pairs: Ints = np.zeros(SMALLEST, np.int64)  # by slot
         self.level: Ints = np.zeros(SMALLEST, np.int64)  # by slot
+        self.sampling = False  # whether any slot is sampled
 
     @property
     def refused(self) -> int:
@@ -71,7 +75,7 @@ class DistinctWindow:
         """Whether these arrivals could push a slot over its cap: then close pane by pane."""
         if not len(slots):
             return False
-        if (self.level[slots] > 0).any():
+        if self.sampling:
             return True
         return bool((np.bincount(slots, minlength=0) + self.pairs[: int(slots.max()) + 1] > self.cap).any())
 
@@ -85,7 +89,7 @@ class DistinctWindow:
 
     def needs_resampling(self, slots: Ints) -> bool:
         """Whether `resample` would change anything for these slots."""
-        return bool(((self.pairs[slots] > self.cap) | (self.level[slots] > 0)).any())
+        return self.sampling or bool((self.pairs[slots] > self.cap).any())
 
     def resample(self, slots: Ints) -> None:
         """After a pane was closed: halve the sample of slots that hold too many pairs."""
@@ -96,6 +100,7 @@ class DistinctWindow:
                 self._drop(np.flatnonzero(mine & (self._zeros[: self._table.capacity] < self.level[slot])))
         empty = slots[self.pairs[slots] == 0]
         self.level[empty] = 0
+        self.sampling = bool(self.level.any())
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots and all their values."""
@@ -108,7 +113,7 @@ class DistinctWindow:
         if not len(slots):
             return Changes.none(1)
         spread = mix(touches.values)
-        if self.level[slots].any():
+        if self.sampling:
             kept = np.flatnonzero(_low_zeros(spread) >= self.level[slots])
             slots, panes, spread, widths = slots[kept], panes[kept], spread[kept], widths[kept]
         pairs, first = self._table.assign(combine(slots.astype(np.uint64), spread))
@@ -135,7 +140,7 @@ class DistinctWindow:
             mine = slice(None) if len(self._logs) == 1 else np.flatnonzero(width == wide)
             log.append(Changes(pair[mine], pane[mine], begins[mine].astype(np.int64)[:, None]))
         ones = np.ones((int(begins.sum()), 1), np.int64)
-        return Changes(self._owner[pair[begins]], pane[begins], ones)
+        return Changes(self._owner[pair[begins]].astype(np.int64), pane[begins], ones)
 
     def _expire(self, width: int, log: PaneLog, stop: int) -> Changes:
         left = log.expire(stop)
@@ -146,7 +151,7 @@ class DistinctWindow:
         following = np.concatenate((pair[1:] == pair[:-1], [False]))
         later = np.where(following, ~np.roll(began, -1), (self._last[pair] > touched) & (self._began[pair] <= touched))
         ends = ~later
-        owners, panes = self._owner[pair[ends]], touched[ends] + width
+        owners, panes = self._owner[pair[ends]].astype(np.int64), touched[ends] + width
         self._table.remove(pair[~following & (self._last[pair] == touched)])
         return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
 
@@ -162,8 +167,7 @@ class DistinctWindow:
         size = self._table.capacity
         self._last, self._began = _grown(self._last, size), _grown(self._began, size)
         self._owner, self._width = _grown(self._owner, size), _grown(self._width, size)
-        if size > len(self._zeros):
-            self._zeros = np.concatenate([self._zeros, np.zeros(len(self._last) - len(self._zeros), np.uint8)])
+        self._zeros = _grown(self._zeros, size)
 
     def state(self) -> State:
         """Pairs, log and levels, as arrays."""
@@ -193,6 +197,7 @@ class DistinctWindow:
         self._owner[:size], self._zeros[:size] = state["owner"], state["zeros"]
         self._width[:size] = state["width"]
         self.pairs, self.level = state["pairs"].copy(), state["level"].copy()
+        self.sampling = bool(self.level.any())
         for width, log in self._logs.items():
             rows = state["logs"][str(width)]
             log.restart(Changes(rows["pairs"].astype(np.int64), rows["panes"], rows["began"].astype(np.int64)))
@@ -204,9 +209,10 @@ def _low_zeros(words: Words) -> NDArray[np.uint8]:
     return np.where(words == 0, 64, np.log2(low)).astype(np.uint8)
 
 
-def _grown(array: Ints, size: int) -> Ints:
+def _grown(array: NDArray[_Number], size: int) -> NDArray[_Number]:
+    """The array with room for `size` entries, at least."""
     if size <= len(array):
         return array
-    grown = np.zeros(1 << (size - 1).bit_length(), np.int64)
+    grown = np.zeros(1 << (size - 1).bit_length(), array.dtype)
     grown[: len(array)] = array
     return grown

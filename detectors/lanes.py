@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordering import sorted_with_order
 from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
@@ -39,12 +40,15 @@ class LaneDecided:
     cells: Ints
 
 
-def folded(codes: Ints, deltas: Ints) -> tuple[Ints, Ints]:
-    """Distinct codes in order, and the sum of the columns of each; deltas are columns x rows."""
+def folded(codes: Ints, deltas: Ints, *, runs: bool = False) -> tuple[Ints, Ints]:
+    """Distinct codes in order, and the sum of the columns of each; deltas are columns x rows.
+
+    runs: the codes are a few sorted runs behind each other.
+    """
     if len(codes) < 2 or (codes[1:] > codes[:-1]).all():
         return codes, deltas
-    order = np.argsort(codes, kind="stable")
-    codes, deltas = codes[order], deltas[:, order]
+    codes, order = sorted_with_order(codes, runs=runs)
+    deltas = deltas[:, order]
     starts = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
     if len(starts) == len(codes):
         return codes, deltas
@@ -59,7 +63,8 @@ class Lane:
 
     def __init__(self, columns: int, widths: list[int]) -> None:
         self.columns, self.widths = columns, list(widths)
-        self._cell_of: list[NDArray[np.int32]] = [np.full(SMALLEST, NO_CELL) for _ in widths]  # by slot
+        self._room = SMALLEST  # slots of each member in the table below
+        self._cell_of: NDArray[np.int32] = np.full(SMALLEST * len(widths), NO_CELL)  # by member * room + slot
         self.member: NDArray[np.int16] = np.zeros(SMALLEST, np.int16)  # by cell
         self.slot: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell
         self.live: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)  # by cell: panes with arrivals
@@ -68,32 +73,41 @@ class Lane:
         self._free: NDArray[np.int32] = np.zeros(0, np.int32)
         self.capacity = 0
         self._emptied: list[Ints] = []
+        self.floor_column: Ints = np.zeros(len(widths), np.int64)  # by member: the column that its floor is about
+        self.floor: NDArray[np.float64] = np.full(len(widths), -np.inf)  # by member
+        self.watched: NDArray[np.bool_] = np.zeros(len(widths), np.bool_)  # by member: decide whatever the values
         self._logs = {width: PaneLog(columns, width) for width in dict.fromkeys(widths)}
 
-    def cells(self, member: int, slots: NDArray[np.int32], capacity: int) -> Ints:
-        """The cell of each row of a member; new keys get one. `capacity`: slots in use by the key table."""
-        table = self._cell_of[member]
-        if capacity > len(table):
-            grown = np.full(1 << (capacity - 1).bit_length(), NO_CELL)
-            grown[: len(table)] = table
-            self._cell_of[member] = table = grown
-        cells = table[slots]
-        if (cells < 0).any():
-            self._hand_out(member, np.unique(slots[cells < 0]))
-            cells = table[slots]
-        return cells.astype(np.int64)
+    def cells(self, members: Ints, slots: Ints, capacity: int) -> Ints:
+        """The cell of each row (a member's slot); new keys get one. `capacity`: bound of all slots."""
+        if capacity > self._room:
+            self._widen(1 << (capacity - 1).bit_length())
+        places = members * self._room + slots
+        cells = self._cell_of[places]
+        missing = cells < 0
+        if missing.any():
+            self._hand_out(np.unique(places[missing]))
+            cells = self._cell_of[places]
+        found: Ints = cells.astype(np.int64)
+        return found
 
-    def _hand_out(self, member: int, slots: NDArray[np.int32]) -> None:
-        count = len(slots)
+    def _widen(self, room: int) -> None:
+        table = np.full((len(self.widths), room), NO_CELL)
+        table[:, : self._room] = self._cell_of.reshape(len(self.widths), self._room)
+        self._cell_of, self._room = table.reshape(-1), room
+
+    def _hand_out(self, places: Ints) -> None:
+        count = len(places)
         again = min(count, len(self._free))
         fresh = np.arange(self.capacity, self.capacity + count - again, dtype=np.int32)
         cells = np.concatenate([self._free[len(self._free) - again :], fresh])
         self._free = self._free[: len(self._free) - again]
         self.capacity += count - again
         self._reserve()
-        self._cell_of[member][slots] = cells
-        self.member[cells], self.slot[cells] = member, slots
-        self.width_of[cells] = self.widths[member]
+        members = places // self._room
+        self._cell_of[places] = cells
+        self.member[cells], self.slot[cells] = members, places - members * self._room
+        self.width_of[cells] = np.array(self.widths)[members]
 
     def _reserve(self) -> None:
         more = self.capacity - len(self.slot)
@@ -111,7 +125,10 @@ class Lane:
         return min(due, default=None)
 
     def close(self, arrivals: LaneChanges, extra: LaneChanges, start: int, stop: int) -> dict[int, LaneDecided]:
-        """Close panes start..stop-1; the decided rows of each member that has any."""
+        """Close panes start..stop-1; the decided rows of each member for which they can matter.
+
+        A member without any cell at or above its floor is left out, unless it is marked in `watched`.
+        """
         span = stop - start
         codes, sums = folded(arrivals.cells * span + (arrivals.panes - start), arrivals.deltas)
         cells = codes // span
@@ -139,7 +156,7 @@ class Lane:
                 log.append(Changes(cells[mine], panes[mine], sums[:, mine].T))
 
     def _decide(self, codes: Ints, deltas: Ints, start: int, span: int) -> dict[int, LaneDecided]:
-        codes, deltas = folded(codes, deltas)
+        codes, deltas = folded(codes, deltas, runs=True)
         cells = codes // span
         panes = codes - cells * span + start
         first = np.concatenate(([True], cells[1:] != cells[:-1]))
@@ -154,38 +171,49 @@ class Lane:
         ends = heads + lengths - 1
         self.values[:, owners] = sums[:-1, ends]
         self.live[owners] = sums[-1, ends]
+        self._emptied.append(owners[sums[-1, ends] == 0])
         members = self.member[cells]
+        wanted = self._wanted(members, sums)
+        if not wanted.any():
+            return {}
         order = np.argsort(members, kind="stable")  # a radix sort on 16 bits
         bounds = np.searchsorted(members[order], np.arange(len(self.widths) + 1))
         decided = {}
-        for member in np.flatnonzero(np.diff(bounds)).tolist():
+        for member in np.flatnonzero(wanted & (np.diff(bounds) > 0)).tolist():
             rows = order[bounds[member] : bounds[member + 1]]
             slots = self.slot[cells[rows]].astype(np.int64)
             decided[member] = LaneDecided(slots, panes[rows], sums[:-1, rows], sums[-1, rows], first[rows], cells[rows])
-        self._emptied.append(owners[sums[-1, ends] == 0])
         return decided
+
+    def _wanted(self, members: NDArray[np.int16], sums: Ints) -> NDArray[np.bool_]:
+        """By member: whether any of its rows can matter."""
+        wanted = self.watched.copy()
+        values = sums[0] if self.columns == 1 else sums[self.floor_column[members], np.arange(sums.shape[1])]
+        wanted[members[values >= self.floor[members]]] = True
+        return wanted
 
     def take_back(self, waiting: Ints) -> None:
         """Free the cells whose windows fell empty; those with rows in open panes stay."""
         cells = np.concatenate(self._emptied) if self._emptied else np.zeros(0, np.int64)
         self._emptied = []
         idle = np.unique(cells[(self.live[cells] == 0) & ~np.isin(cells, waiting)])
-        for member in np.unique(self.member[idle]).tolist():
-            mine = idle[self.member[idle] == member]
-            self._cell_of[member][self.slot[mine]] = NO_CELL
+        self._cell_of[self.member[idle].astype(np.int64) * self._room + self.slot[idle]] = NO_CELL
         self._free = np.concatenate([self._free, idle.astype(np.int32)])
 
     def held(self, member: int, capacity: int) -> NDArray[np.bool_]:
         """By slot: whether it has a cell in a member."""
         held = np.zeros(capacity, np.bool_)
-        table = self._cell_of[member][:capacity]
-        held[: len(table)] = table >= 0
+        cells = self._row(member)[:capacity]
+        held[: len(cells)] = cells >= 0
         return held
+
+    def _row(self, member: int) -> NDArray[np.int32]:
+        """The cells of a member, by slot."""
+        return self._cell_of[member * self._room : (member + 1) * self._room]
 
     def cells_of(self, member: int, slots: Ints) -> Ints:
         """The cells that these slots have in a member, without new ones."""
-        table = self._cell_of[member]
-        found = table[slots[slots < len(table)]]
+        found = self._row(member)[slots[slots < self._room]]
         return found[found >= 0].astype(np.int64)
 
     def purge(self, member: int, slots: Ints) -> None:
@@ -196,7 +224,7 @@ class Lane:
         log = self._logs[self.widths[member]]
         rows = log.rows()
         log.restart(rows.rows(~np.isin(rows.slots, cells)))
-        self._cell_of[member][self.slot[cells]] = NO_CELL
+        self._row(member)[self.slot[cells]] = NO_CELL
         self._free = np.concatenate([self._free, cells.astype(np.int32)])
 
     def state(self) -> State:
@@ -226,12 +254,10 @@ class Lane:
         self._free = state["free"]
         used = np.ones(size, np.bool_)
         used[self._free] = False
-        for member in range(len(self.widths)):
-            cells = np.flatnonzero(used & (self.member[:size] == member)).astype(np.int32)
-            slots = self.slot[cells]
-            top = int(slots.max(initial=0)) + 1
-            self._cell_of[member] = np.full(max(SMALLEST, 1 << (top - 1).bit_length()), NO_CELL)
-            self._cell_of[member][slots] = cells
+        cells = np.flatnonzero(used)
+        self._room = max(SMALLEST, 1 << int(self.slot[cells].max(initial=0)).bit_length())
+        self._cell_of = np.full(self._room * len(self.widths), NO_CELL)
+        self._cell_of[self.member[cells].astype(np.int64) * self._room + self.slot[cells]] = cells
         for width, log in self._logs.items():
             rows = state["logs"][str(width)]
             log.restart(Changes(rows["cells"].astype(np.int64), rows["panes"], rows["deltas"]))

@@ -14,9 +14,10 @@ from detectors.state import State
 
 Slots = NDArray[np.int32]
 
-EMPTY, REMOVED = np.int32(-1), np.int32(-2)
+EMPTY, REMOVED, CLAIM = np.int32(-1), np.int32(-2), np.int32(-3)
 NO_SLOT = -1
 _SMALLEST = 64
+SPARSE = 2  # places for each key: long probes cost more passes than memory is worth
 
 
 class SlotTable:
@@ -65,15 +66,8 @@ class SlotTable:
         missing = np.flatnonzero(slots < 0)
         if not len(missing):
             return slots, missing
-        fresh, first = np.unique(keys[missing], return_index=True)
-        order = np.argsort(first, kind="stable")  # slots in order of first appearance
-        fresh, first = fresh[order], first[order]
-        room = self.max_slots - len(self)
-        if len(fresh) > room:
-            self.refused += len(fresh) - room
-            fresh, first = fresh[:room], first[:room]
-        self._insert(fresh)
-        slots[missing] = self.find(keys[missing])
+        self._make_room(len(missing))
+        slots[missing], first = self._claim(keys[missing])
         return slots, missing[first]
 
     def remove(self, slots: NDArray[np.intp]) -> None:
@@ -86,18 +80,71 @@ class SlotTable:
         self._removed += len(slots)
         self._push(slots.astype(np.int32))
 
-    def _insert(self, keys: Words) -> None:
-        if not len(keys):
-            return
-        while (len(self) + self._removed + len(keys)) * 2 > len(self._slots):
-            bigger = (len(self) + len(keys)) * 4 > len(self._slots)
+    def _make_room(self, more: int) -> None:
+        while (len(self) + self._removed + more) * SPARSE > len(self._slots):
+            bigger = (len(self) + more) * SPARSE * 2 > len(self._slots)
             self._rehash(len(self._slots) * (2 if bigger else 1))
+
+    def _claim(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
+        """Slots for keys that are not in the table, twins among them; and one row of each new slot.
+
+        In each round every row looks at its place. Of those that find a gap one wins it, the others look
+        again: twins of the winner find their key there, the rest go on to the next place.
+        """
+        mask = len(self._slots) - 1
+        places = (mix(keys) >> self._shift).astype(np.intp)
+        slots = np.full(len(keys), NO_SLOT, np.int32)
+        makers: list[NDArray[np.intp]] = []
+        left = np.arange(len(keys))
+        while len(left) and len(self) < self.max_slots:
+            at = places[left]
+            there = self._slots[at]
+            taken = there >= 0
+            mine = taken & (self._keys[at] == keys[left])
+            slots[left[mine]] = there[mine]
+            won = self._won(at, left, ~taken)
+            slots[left[won]] = self._settle(keys[left[won]], at[won], there[won])
+            makers.append(left[won])
+            passing = taken & ~mine
+            places[left[passing]] = (at[passing] + 1) & mask
+            mine[won] = True
+            left = left[~mine]
+        if len(left):
+            slots[left] = self.find(keys[left])
+            self.refused += int(np.count_nonzero(slots[left] < 0))
+        return self._renumber(keys, slots, np.concatenate([left[:0], *makers]))
+
+    def _renumber(self, keys: Words, slots: Slots, makers: NDArray[np.intp]) -> tuple[Slots, NDArray[np.intp]]:
+        """New slots in the order of their rows, so that numbers do not depend on the size of the table."""
+        taken = slots[makers]
+        makers = np.sort(makers)
+        old = slots[makers]
+        at = self._place[old]
+        self.keys[taken], self._slots[at], self._place[taken] = keys[makers], taken, at
+        number = np.arange(self.capacity, dtype=np.int32)
+        number[old] = taken
+        return np.where(slots >= 0, number[slots], NO_SLOT).astype(np.int32), makers
+
+    def _won(self, at: NDArray[np.intp], rows: NDArray[np.intp], gap: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Which of the rows that stand at a gap get it; the table being full, only as many as there is room for."""
+        gaps = np.flatnonzero(gap)
+        before = self._slots[at[gaps]]
+        claims = CLAIM - rows[gaps].astype(np.int32)
+        self._slots[at[gaps]] = claims  # of several that want one place the last wins
+        winners = self._slots[at[gaps]] == claims
+        self._slots[at[gaps]] = before
+        won: NDArray[np.intp] = gaps[winners][: self.max_slots - len(self)]
+        return won
+
+    def _settle(self, keys: Words, at: NDArray[np.intp], before: Slots) -> Slots:
+        """Give these keys slots, at places of the table that are theirs."""
         slots = self._take(len(keys))
         if self.capacity > len(self.keys):
             self._grow()
-        self.keys[slots] = keys
-        self.used[slots] = True
-        self._place_all(keys, slots)
+        self._removed -= int(np.count_nonzero(before == REMOVED))
+        self.keys[slots], self.used[slots] = keys, True
+        self._keys[at], self._slots[at], self._place[slots] = keys, slots, at
+        return slots
 
     def _take(self, count: int) -> Slots:
         """Slots to use: freed ones, latest first, then new ones."""
@@ -131,20 +178,16 @@ class SlotTable:
         self._place_all(self.keys[live], live)
 
     def _place_all(self, keys: Words, slots: Slots) -> None:
-        """Put keys that are not in the table yet where the first gap after their place is."""
+        """Put distinct keys that are not in the table where the first gap after their place is."""
         mask = len(self._slots) - 1
         places = (mix(keys) >> self._shift).astype(np.intp)
         left = np.arange(len(keys))
         while len(left):
             at = places[left]
-            before = self._slots[at]
-            gap = before < 0
+            gap = self._slots[at] < 0
             self._slots[at[gap]] = slots[left[gap]]  # of several that want one place the last wins
             won = gap & (self._slots[at] == slots[left])
-            chosen = left[won]
-            self._removed -= int(np.count_nonzero(before[won] == REMOVED))
-            self._keys[at[won]] = keys[chosen]
-            self._place[slots[chosen]] = at[won]
+            self._keys[at[won]], self._place[slots[left[won]]] = keys[left[won]], at[won]
             left = left[~won]
             places[left] = (places[left] + 1) & mask
 

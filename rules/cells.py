@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rules.canonical import canonical
+from rules.canonical import canonical, conjuncts
 from rules.functions import NUMERIC, numeric_call
 from rules.near import did_you_mean
 from rules.rows import number_member
@@ -65,7 +65,7 @@ class CellFormula:
     gives; a constant formula gives an array of no dimension.
     """
 
-    __slots__ = ("_run", "constant", "names", "text", "tree", "type")
+    __slots__ = ("_run", "constant", "floors", "names", "text", "tree", "type")
 
     def __init__(self, tree: Expr, types: Mapping[str, Type]) -> None:
         typed = compile_tree(tree, CellScope(types))
@@ -75,6 +75,7 @@ class CellFormula:
         self.constant = typed.constant
         self.text = canonical(tree, {})
         self.names = frozenset(names_in(tree))
+        self.floors = _floors(tree)
 
     def __call__(self, cells: Cells) -> NDArray[Any]:
         """One value for each cell, or a single one for a constant."""
@@ -89,6 +90,20 @@ class CellFormula:
 
     def __repr__(self) -> str:
         return f"CellFormula({self.text!r})"
+
+
+def _floors(tree: Expr) -> dict[str, float]:
+    """What an expression demands at least: it is true only where each of these names is at or above its number."""
+    found: dict[str, float] = {}
+    for part in conjuncts(tree):
+        if not isinstance(part, Binary):
+            continue
+        low, high = (part.right, part.left) if part.op in (">", ">=") else (part.left, part.right)
+        if part.op not in (">", ">=", "<", "<=") or not (isinstance(low, Literally) and isinstance(high, Name)):
+            continue
+        if isinstance(low.value, (int, float)) and not isinstance(low.value, bool):
+            found[high.name] = max(found.get(high.name, -np.inf), float(low.value))
+    return found
 
 
 def names_in(tree: Expr) -> set[str]:

@@ -56,7 +56,7 @@ class Measures:
             if tree.name != "mean":
                 self._add_plan(name, tree)
                 return
-        formula = CellFormula(self._lower(tree), self.types)
+        formula = CellFormula(self._lower(tree), {**self.types, COVERED: "bool"})
         self.values.append((name, formula))
         self.types[name] = formula.type
 

@@ -16,16 +16,16 @@ _PERSONAL = ("conn", "peer", "peer_addr")
 
 
 def read_fields(
-    keys: RuleKeys, name: str, kinds: tuple[str, ...], default: tuple[str, ...] | None
+    keys: RuleKeys, name: str, kinds: tuple[str, ...], default: tuple[str, ...] | None, *, in_any: bool = False
 ) -> tuple[str, ...] | None:
-    """A list of field names that all kinds have and that can make a key."""
+    """A list of field names that all kinds have (any of them, with in_any) and that can make a key."""
     node = keys.node(name)
     if node is None:
         return default
     found: list[str] = []
-    shared = shared_fields(kinds)
     for item in values.scalars(node, name, "a list of fields", keys.report):
-        problem = _field_problem(item, kinds)
+        having = _having(item.text, kinds) if in_any else kinds
+        problem, shared = _field_problem(item, having), shared_fields(having)
         if not problem and item.text in found:
             problem = (f"field '{item.text}' is given twice", "")
         if not problem and shared[item.text] in ("bytes", "float"):
@@ -53,12 +53,12 @@ def read_incident(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...]) -
 
 
 def read_entities(keys: RuleKeys, kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """Fields that name who is involved."""
+    """Fields that name who is involved; one kind that has the field is enough, events of the others name nobody."""
     node, shared = keys.node("entities"), shared_fields(kinds)
     default = ("peer_addr",) if "peer_addr" in shared else ()
-    found = read_fields(keys, "entities", kinds, default) or ()
+    found = read_fields(keys, "entities", kinds, default, in_any=True) or ()
     for item in values.scalars(node, "entities", "a list of fields", Report()) if node else ():
-        kind = shared.get(item.text)
+        kind = shared_fields(_having(item.text, kinds)).get(item.text)
         if item.text in found and kind not in ("text", "prefix") and not item.text.endswith("asn"):
             keys.report.error(item.place, f"'{item.text}' names nobody", "use an address, a prefix or an ASN")
     return found
@@ -79,6 +79,11 @@ def read_summary(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...], me
     except ExpressionError as error:
         report_flaws(node, error, keys.report)
     return values.text(node, "summary", keys.report)
+
+
+def _having(name: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the kinds that have a field of this name; all when none has."""
+    return tuple(kind for kind in kinds if name in field_types(kind)) or kinds
 
 
 def _field_problem(item: Scalar, kinds: tuple[str, ...]) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from rules.canonical import Lists, canonical, conjuncts
 from rules.catalogue import PSEUDO, field_types, shared_fields, storage_type
 from rules.functions import NUMERIC, count_arguments, numeric_call
 from rules.near import did_you_mean
-from rules.syntax import Binary, Call, Expr, Literally, Member, Name
+from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name
 from rules.texts import TextIds, TextTest, is_text, list_test, pattern_test
 from rules.tokens import ExpressionError, Flaw
 from rules.typed import WORDS, Typed, compare_numbers, compile_tree, constant, fail, number, truth
@@ -270,7 +270,9 @@ class RowFormula:
         self._lists = lists
         self._runs: dict[str, Callable[[Batch], Any]] = {}
         self.use = use
-        self.text = canonical(tree, lists)
+        text = canonical(tree, lists)
+        # identities of wide numbers and of text are other values than the numbers: equal text, equal meaning
+        self.text = f"identity({text})" if use == "identity" else text
         self._divides = "/" in self.text  # only then can floats overflow; the guard costs as much as a small batch
         self._dtype = np.dtype(np.bool_ if use == "filter" else np.int64)
         self.equals = _equals(tree, kinds) if use == "filter" else ()
@@ -288,6 +290,18 @@ class RowFormula:
         if isinstance(values, np.ndarray) and values.ndim and values.dtype == self._dtype:
             return values
         return np.broadcast_to(np.asarray(values, self._dtype), (batch.rows,))
+
+    def without(self, field: str, value: str) -> RowFormula | None:
+        """The filter for rows that are known to fulfil `field == value`; None if that is all it asks."""
+        known = ((field, value),)
+        parts = tuple(part for part in conjuncts(self._tree) if _equals(part, self._kinds) != known)
+        if not parts:
+            return None
+        tree = parts[0]
+        if len(parts) > 1:
+            depth = 1 + max(part.depth for part in parts)
+            tree = Logic("and", parts, parts[0].start, parts[-1].end, depth)
+        return RowFormula(tree, self._kinds, self._lists, self.use)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RowFormula) and (self.use, self.text) == (other.use, other.text)

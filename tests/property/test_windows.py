@@ -76,8 +76,8 @@ def test_members_of_a_lane_are_windows_of_their_own(
     for start, stop, part in _closings(rows, cuts):
         cells, panes, sums = [], [], []
         for member in range(len(widths)):
-            slots = np.array([row[0] for row in part], np.int32)
-            cells.append(lane.cells(member, slots, SLOTS))
+            slots = _ints([row[0] for row in part])
+            cells.append(lane.cells(np.full(len(part), member), slots, SLOTS))
             panes.append(_ints([row[1] for row in part]))
             sums.append(_ints([row[2] for row in part]))
         arrivals = LaneChanges(np.concatenate(cells), np.concatenate(panes), np.concatenate(sums)[None, :])

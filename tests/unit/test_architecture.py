@@ -137,6 +137,24 @@ def test_every_top_level_package_is_in_the_picture() -> None:
     assert not missing, f"not in the picture: {missing}"
 
 
+def test_the_arrows_of_the_picture_are_the_imports() -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawn = {
+        (left, right)
+        for left, rights in re.findall(r"^ {4}(\w+) +--> +(\w+(?:  \w+)*)$", text, re.MULTILINE)
+        for right in rights.split()
+    }
+    short = {name: name.rpartition(".")[2] for name in table()}
+    real = {
+        (short[module.package], short[target.package])
+        for module in modules().values()
+        for target, _ in own_imports(module)
+        if {module.package, target.package} <= short.keys() and module.package != target.package
+    }
+    assert drawn - real == set(), "drawn in docs/ARCHITECTURE.md, imported by nobody"
+    assert real - drawn == set(), "imported, not drawn in docs/ARCHITECTURE.md"
+
+
 def test_no_two_modules_import_each_other_even_through_others() -> None:
     graph = {
         module.name: {target.name for target, _ in own_imports(module) if target.name != module.name}

@@ -73,6 +73,12 @@ def test_absence_is_told_once_the_whole_window_was_seen() -> None:
     assert told == [(55, "fire", "info")]
 
 
+def test_absence_may_be_a_measure_of_its_own() -> None:
+    rule = FLAT.replace("pings: count()", "pings: count(), silent: flat(pings)").replace("flat(pings), s", "silent, s")
+    engine = Engine(plans(_rule(rule)), sources=["hand"])
+    assert _told(_feed(engine, [{"t": t} for t in (0, 10, 20)], 100, PING)) == [(55, "fire", "info")]
+
+
 def test_absence_is_told_of_a_kind_that_never_came() -> None:
     engine = Engine(plans(_rule(FLAT)), sources=["hand"])
     gap = {"t": 0, "from_ns": 0, "to_ns": 0}

@@ -90,6 +90,29 @@ def test_many_addresses_at_once_give_what_one_gives() -> None:
     assert enricher.asns(networks, packed).tolist() == [0] * len(texts)
 
 
+BORDERS = [bytes.fromhex(start) for start in (
+    "", "00" * 8, "00" * 15, "0064ff9b" + "00" * 8, "00" * 8 + "ffff0000", "20010470", "2001", "20010000",
+    "2002", "fc", "fd", "fe80" + "00" * 6, "20010db8", "20010010",
+)]  # fmt: skip
+TAILS = st.one_of(st.binary(min_size=16, max_size=16), st.binary(max_size=2).map(lambda raw: raw.rjust(16, b"\0")))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(BORDERS), TAILS), min_size=1, max_size=20))
+def test_one_address_has_the_facts_that_many_have(raws: list[tuple[bool, bytes, bytes]]) -> None:
+    packed = [(start + tail)[:4] if four else (start + tail)[:16] for four, start, tail in raws]
+    packed += [bytes([first, second, 1, 1]) for first in (0, 127, 192, 198, 255) for second in (0, 18, 51, 168, 255)]
+    texts = [str(ipaddress.ip_address(raw)) for raw in packed]
+    texts = [text for text in texts if parse_address(text)]
+    networks, many = columns(*texts)
+    enricher = Enricher()
+    groups, numbers, reachable = enricher.place(networks, many)
+    alone = [enricher.peer(text) for text in texts]
+    assert groups.tolist() == [facts.netgroup for facts in alone]
+    assert numbers.tolist() == [facts.asn for facts in alone]
+    assert enricher.subnets(networks, many).tolist() == [facts.subnet for facts in alone]
+    assert reachable.tolist() == [facts.network != "unroutable" for facts in alone]
+
+
 @pytest.mark.parametrize(
     ("text", "addr", "network", "subnet"),
     [

@@ -140,7 +140,7 @@ def test_the_data_says_what_the_help_promises() -> None:
 
 def test_the_text_is_a_table_with_a_last_line_over_all() -> None:
     lines = as_text([scored(incident(1.25, entities=("136.43.9.9",)))]).splitlines()
-    assert lines[0] == "open-x: 6h, 1 incidents"
+    assert lines[0] == "open-x: 6h, 1 incident"
     assert lines[2].split() == ["addr_flood", "addr-flooding", "found", "15m", "yes", "addr-flooding-rule"]
     assert lines[-1].startswith("1 of 1 labels found, a true entity named in 1; 0 unlabelled")
 

@@ -127,6 +127,19 @@ def test_colour_marks_the_severity_only() -> None:
     assert text.count("\x1b[") == 2
 
 
+def test_what_still_fires_has_lasted_until_the_end_of_the_input() -> None:
+    opened_ns = incidents()[0].opened_ns
+    firing = [replace(one, cleared_ns=None, resolved_ns=None, updated_ns=opened_ns + 10**10) for one in incidents()]
+    assert " 10s " in table(firing, 80)
+    assert " 8m 15s " in table(firing, 80, until_ns=opened_ns + 495 * 10**9)
+    assert " 10m " in table(incidents(), 80, until_ns=opened_ns + 10**15)
+
+
+def test_an_incident_about_nobody_has_no_empty_line() -> None:
+    nobody = [replace(one, entities=()) for one in incidents()]
+    assert [line for line in table(nobody, 80).splitlines()[:-2] if not line.strip()] == []
+
+
 def test_an_empty_table_says_so() -> None:
     assert tally([]) == "0 incidents"
     assert table([], 80).endswith("\n0 incidents\n")

@@ -121,6 +121,7 @@ def test_sums_of_unsigned_columns_are_int64_and_wide_ones_saturate() -> None:
     assert apart is not None
     assert top(batch).tolist() == [2**63 - 1, 9]
     assert apart(batch).tolist() == [-1, 9]
+    assert top.text != apart.text
 
 
 def test_equal_filters_have_equal_text_however_they_are_written() -> None:

@@ -8,6 +8,7 @@ the first 16 packed bytes of each address, which is all that a group depends on.
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core import prefix
-from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, NETWORK_NAMES, ONION, UNROUTABLE, parse_address, split_port
+from watchdog.core.address import (
+    CJDNS,
+    CJDNS_FIRST_BYTE,
+    I2P,
+    IPV4,
+    IPV6,
+    NETWORK_NAMES,
+    ONION,
+    UNROUTABLE,
+    parse_address,
+    split_port,
+)
 from watchdog.core.asmap import Asmap
 from watchdog.core.errors import SourceError
 from watchdog.core.text import printable
@@ -27,6 +39,7 @@ Flags = NDArray[np.bool_]
 
 MAX_PEERS = 65_536  # cached peer texts; a node sees some 10,000 peers a day
 _MAPPED_WORD = 0xFFFF  # the third quarter of ::ffff:a.b.c.d
+_HE_NET = 0x20010470  # src/netaddress.h IsHeNet: 2001:470::/32
 
 
 def _ranges(texts: Sequence[str], width: int) -> tuple[Words, Words]:
@@ -48,6 +61,9 @@ _UNROUTABLE_IPV4 = _ranges(
 )  # fmt: skip
 # IsRFC4843, IsRFC7343, IsRFC3849, IsRFC4193 (with the embedded internal and Tor v2 forms), IsRFC4862
 _UNROUTABLE_IPV6 = _ranges(("2001:10::/28", "2001:20::/28", "2001:db8::/32", "fc00::/7", "fe80::/64"), 128)
+_ONE_UNROUTABLE_IPV4, _ONE_UNROUTABLE_IPV6 = (
+    (first.tolist(), last.tolist()) for first, last in (_UNROUTABLE_IPV4, _UNROUTABLE_IPV6)
+)
 
 
 def _within(ranges: tuple[Words, Words], values: Words) -> Flags:
@@ -221,14 +237,82 @@ class Enricher:
         address = parse_address(text)
         if address is None:
             return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], prefix.UNROUTABLE_PREFIX, prefix.UNROUTABLE_PREFIX, 0)
-        networks, packed = np.array([address.network], np.uint8), _row(address.packed)
-        groups, numbers, reachable = self.place(networks, packed)
+        return self._facts(name, address.network, *_one_halves(address.packed))
+
+    def _facts(self, name: str, network: int, high: int, low: int) -> PeerFacts:
+        """What `place` and `subnets` say of one address; new peers come one by one, and arrays of one are dear."""
+        tunnelled = None if network == IPV4 else _one_tunnelled(network, high, low)
+        if not _one_routable(network, high, low):
+            group = prefix.LOCAL_PREFIX if _one_local(network, high, low) else prefix.UNROUTABLE_PREFIX
+            return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], group, group, 0)
+        four = low & 0xFFFFFFFF if network == IPV4 else tunnelled
+        asn = self._one_asn(high, low, four) if network in (IPV4, IPV6) else 0
+        own = _one_group(network, high) if four is None else prefix.IPV4_16 << prefix.PAYLOAD_BITS | four >> 16
+        group = prefix.AS << prefix.PAYLOAD_BITS | asn if asn else own
+        subnet = group
+        if network == IPV4:
+            subnet = prefix.IPV4_24 << prefix.PAYLOAD_BITS | (low & 0xFFFFFFFF) >> 8
+        elif network == IPV6:
+            subnet = prefix.IPV6_48 << prefix.PAYLOAD_BITS | high >> 16
         # Core reports GetNetClass: tunnelled IPv4 is ipv4, what cannot be reached is unroutable
-        tunnel = address.network == IPV6 and bool(_linked(networks, *halves(packed))[0][0])
-        network = IPV4 if tunnel else address.network
-        code = network if reachable[0] else UNROUTABLE
-        subnet = int(self.subnets(networks, packed)[0])
-        return PeerFacts(name, NETWORK_NAMES[code], int(groups[0]), subnet, int(numbers[0]))
+        return PeerFacts(name, NETWORK_NAMES[network if tunnelled is None else IPV4], group, subnet, asn)
+
+    def _one_asn(self, high: int, low: int, four: int | None) -> int:
+        if self._asmap is None:
+            return 0
+        first, second = (high, low) if four is None else (0, four | _MAPPED_WORD << 32)
+        return int(self._asmap.lookup(np.array([first], np.uint64), np.array([second], np.uint64))[0])
+
+
+def _one_halves(packed: bytes) -> tuple[int, int]:
+    return int.from_bytes(packed[:8], "big"), int.from_bytes(packed[8:16], "big")
+
+
+def _one_within(ranges: tuple[list[int], list[int]], value: int) -> bool:
+    first, last = ranges
+    found = bisect_right(first, value) - 1
+    return found >= 0 and value <= last[found]
+
+
+def _one_routable(network: int, high: int, low: int) -> bool:
+    """`routable` of one address."""
+    if network == IPV4:
+        return not _one_within(_ONE_UNROUTABLE_IPV4, low & 0xFFFFFFFF)
+    if network == IPV6:
+        embedded = high == 0 and (low <= 1 or low >> 32 == _MAPPED_WORD)
+        return not embedded and not _one_within(_ONE_UNROUTABLE_IPV6, high)
+    return network in (ONION, I2P) or (network == CJDNS and high >> 56 == CJDNS_FIRST_BYTE)
+
+
+def _one_tunnelled(network: int, high: int, low: int) -> int | None:
+    """`_linked` of one address that is not IPv4: the IPv4 address inside, if any."""
+    if network != IPV6:
+        return None
+    if high >> 32 == 0x20010000:
+        return ~low & 0xFFFFFFFF
+    if high >> 48 == 0x2002:
+        return high >> 16 & 0xFFFFFFFF
+    translated = high == 0x0064FF9B << 32 and low >> 32 == 0
+    return low & 0xFFFFFFFF if translated or (high == 0 and low >> 32 == _MAPPED_WORD << 16) else None
+
+
+def _one_local(network: int, high: int, low: int) -> bool:
+    """`_local` of one address."""
+    if network == IPV4:
+        return low >> 24 & 0xFF in (0, 127)
+    return network == IPV6 and high == 0 and low == 1
+
+
+def _one_group(network: int, high: int) -> int:
+    """`_address_groups` of one routable address that is neither IPv4 nor a tunnel."""
+    if network == IPV6:
+        henet = high >> 32 == _HE_NET
+        code, payload = (prefix.IPV6_36, high >> 28) if henet else (prefix.IPV6_32, high >> 32)
+    elif network == CJDNS:
+        code, payload = prefix.CJDNS, high >> 52 & 15
+    else:
+        code, payload = (prefix.ONION if network == ONION else prefix.I2P), high >> 60
+    return code << prefix.PAYLOAD_BITS | payload
 
 
 def _row(packed: bytes) -> Packed:
@@ -248,7 +332,7 @@ def _address_groups(networks: Codes, high: Words) -> Words:
     answer = np.full(len(high), prefix.UNROUTABLE_PREFIX, np.uint64)
     six = networks == IPV6
     if six.any():
-        henet = six & (high >> np.uint64(32) == 0x20010470)  # IsHeNet
+        henet = six & (high >> np.uint64(32) == _HE_NET)
         answer[six] = prefix.pack_prefixes(prefix.IPV6_32, high[six] >> np.uint64(32))
         answer[henet] = prefix.pack_prefixes(prefix.IPV6_36, high[henet] >> np.uint64(28))
     for code, network, shift in ((prefix.ONION, ONION, 60), (prefix.I2P, I2P, 60), (prefix.CJDNS, CJDNS, 52)):

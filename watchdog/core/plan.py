@@ -33,6 +33,10 @@ class RowExpression(Protocol):
         """The expression in its canonical spelling."""
         ...
 
+    def without(self, field: str, value: str) -> RowExpression | None:
+        """The expression for rows that are known to fulfil `field == value`; None if nothing is left to ask."""
+        ...
+
     @property
     def equals(self) -> tuple[tuple[str, str], ...]:
         """(field, constant) of every conjunct `field == "constant"`."""
@@ -44,7 +48,14 @@ class RowExpression(Protocol):
 
 
 class CellExpression(Protocol):
-    """A typed expression over measures: one value for each (key, pane) that is decided."""
+    """A typed expression over measures: one value for each (key, pane) that is decided.
+
+    `floors`: the expression can only be true where each of these measures is at or above its number; the
+    engine need not look at other cells.
+    """
+
+    @property
+    def floors(self) -> Mapping[str, float]: ...
 
     @property
     def text(self) -> str:
@@ -155,4 +166,5 @@ class RulePlan:
 
 def as_bool(values: NDArray[Any], like: int) -> NDArray[np.bool_]:
     """A verdict column of `like` rows, also when the expression was a constant."""
-    return np.broadcast_to(np.asarray(values, np.bool_), (like,))
+    verdicts = np.asarray(values, np.bool_)
+    return verdicts if verdicts.shape == (like,) else np.broadcast_to(verdicts, (like,))

@@ -27,27 +27,30 @@ _ALIGN = 8
 
 def pack(state: State) -> bytes:
     """The state as bytes."""
-    columns: list[bytes] = []
+    columns: list[bytes | memoryview] = []  # views: a column is copied once, into the result
     size = 0
 
     def plain(value: Any) -> Any:  # any value a state may hold
         nonlocal size
         if isinstance(value, np.ndarray):
-            raw = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
-            place = {"@": value.dtype.newbyteorder("<").str, "shape": list(value.shape), "at": size}
-            columns.append(raw + bytes(-len(raw) % _ALIGN))
-            size += len(columns[-1])
+            whole = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
+            place = {"@": whole.dtype.str, "shape": list(whole.shape), "at": size}
+            padding = -whole.nbytes % _ALIGN
+            columns.extend([whole.reshape(-1).view(np.uint8).data, bytes(padding)])
+            size += whole.nbytes + padding
             return place
         if isinstance(value, dict):
             return {str(name): plain(part) for name, part in value.items()}
         if isinstance(value, list | tuple):
-            return [plain(part) for part in value] if _nested(value) else list(value)
+            return list(value) if _flat(value) else [plain(part) for part in value]
         return value.item() if isinstance(value, np.generic) else value
 
     header = json.dumps(plain(state), separators=(",", ":")).encode()
     header += b" " * (-(len(header)) % _ALIGN)
-    body = header + b"".join(columns)
-    return _HEAD.pack(MAGIC, zlib.crc32(body), len(header)) + body
+    crc = zlib.crc32(header)
+    for column in columns:
+        crc = zlib.crc32(column, crc)
+    return b"".join([_HEAD.pack(MAGIC, crc, len(header)), header, *columns])
 
 
 def unpack(blob: bytes) -> State:
@@ -67,15 +70,15 @@ def unpack(blob: bytes) -> State:
             if "@" in value:
                 return _array(columns, value)
             return {name: rich(part) for name, part in value.items()}
-        return [rich(part) for part in value] if isinstance(value, list) and _nested(value) else value
+        return [rich(part) for part in value] if isinstance(value, list) and not _flat(value) else value
 
     state: State = rich(json.loads(bytes(body[:header_size])))
     return state
 
 
-def _nested(values: Any) -> bool:
-    """Whether a list holds anything but plain values; texts of keys are long lists of those."""
-    return any(isinstance(value, dict | list | tuple | np.ndarray | np.generic) for value in values)
+def _flat(values: Any) -> bool:  # a list or tuple of anything
+    """Whether a list holds texts only: those of keys are long, and need no look at each."""
+    return set(map(type, values)) <= {str}
 
 
 def _array(columns: memoryview, place: State) -> np.ndarray[Any, np.dtype[Any]]:

@@ -24,6 +24,7 @@ from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine import coverage as covering
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, unpack
 from watchdog.engine.coverage import Coverage
+from watchdog.engine.lane_window import Fed, WindowLane
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
 from watchdog.engine.selection import Selector
@@ -100,13 +101,21 @@ class Engine:
         selected = selector.select(batch)
         slots = self._slots(batch, [(s.group, found.rows) for s, found in zip(streams, selected, strict=True) if found])
         kept: dict[int, NDArray[np.intp]] = {}
+        side_by_side: dict[WindowLane, list[Fed]] = defaultdict(list)
         for stream, found in zip(streams, selected, strict=True):
             if found is None:
                 continue
-            for window in stream.windows:
-                self._windows[window].window.feed(found, slots[stream.group][found.rows])
+            own = slots[stream.group][found.rows]
+            for index in stream.windows:
+                window = self._windows[index].window
+                if isinstance(window, StreamWindow):
+                    window.feed(found, own)
+                else:
+                    side_by_side[window.lane].append(Fed(window, found, own))
             if stream.plan.evidence or stream.plan.entities:
                 kept[stream.index] = found.rows
+        for lane, fed in side_by_side.items():
+            lane.feed(batch.time_ns, fed)
         self._lookback.add(batch, kept, slots)
 
     def _slots(self, batch: Batch, asked: list[tuple[int, NDArray[np.intp]]]) -> dict[int, NDArray[np.int32]]:

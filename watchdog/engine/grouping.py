@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.mixing import Words, combine, text_word
-from detectors.slots import Slots, SlotTable
+from detectors.slots import NO_SLOT, Slots, SlotTable
 from detectors.state import State
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.kinds import KINDS
@@ -43,12 +43,25 @@ class Grouping:
 
     def slots(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:
         """The slot of each row's key, made where new; NO_SLOT where the table is full."""
-        words = self._key_words(batch, rows)
+        latest = int(batch.time_ns.max())
+        column = batch.columns.get(self.by[0]) if len(self.by) == 1 else None
+        if not isinstance(column, Strings):
+            return self._assigned(batch, rows, self._key_words(batch, rows), latest)
+        # A key that is one text field: look up each text of the dictionary once, not each row.
+        codes = column.codes[rows]
+        first_row = np.full(len(column.values), -1, np.intp)
+        first_row[codes[::-1]] = rows[::-1]
+        present = np.flatnonzero(first_row >= 0)
+        slot_of = np.full(len(column.values), NO_SLOT, np.int32)
+        words = self._dictionary_words(column.values)[present]
+        slot_of[present] = self._assigned(batch, first_row[present], words, latest)
+        return slot_of[codes]
+
+    def _assigned(self, batch: Batch, rows: NDArray[np.intp], words: Words, latest_ns: int) -> Slots:
         slots, first = self.table.assign(words)
         if len(first):
             self._describe(batch, rows[first], slots[first])
-        known = slots >= 0
-        np.maximum.at(self.last_ns, slots[known], batch.time_ns[rows[known]])
+        self.last_ns[slots[slots >= 0]] = latest_ns
         return slots
 
     def find(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:
@@ -140,7 +153,8 @@ class Grouping:
         return {
             "table": self.table.state(),
             "last_ns": self.last_ns[:size],
-            "texts": [list(texts) for texts in self.texts],
+            "texts": packed_texts([text for texts in self.texts for text in texts]),
+            "described": np.array([bool(texts) for texts in self.texts], np.bool_),
             "evicted": self.evicted,
         }
 
@@ -152,8 +166,25 @@ class Grouping:
         self._reserve()
         size = self.capacity
         self.last_ns[:size] = state["last_ns"]
-        self.texts = [tuple(texts) for texts in state["texts"]]
+        fields = len(self.by) + len(self.carried)
+        flat = unpacked_texts(state["texts"])
+        columns = [flat[field::fields] for field in range(fields)]
+        rows = zip(*columns, strict=True) if fields else iter(())
+        self.texts = [next(rows) if described else () for described in state["described"].tolist()]
         self.evicted = state["evicted"]
+
+
+def packed_texts(texts: list[str]) -> State:
+    """Texts as one array of UTF-8 and their lengths in characters: as fast to write as numbers."""
+    joined = np.frombuffer("".join(texts).encode("utf-8", "surrogatepass"), np.uint8)
+    return {"joined": joined, "lengths": np.fromiter(map(len, texts), np.int32, len(texts))}
+
+
+def unpacked_texts(state: State) -> list[str]:
+    """The texts that were packed."""
+    joined = state["joined"].tobytes().decode("utf-8", "surrogatepass")
+    ends = np.cumsum(state["lengths"], dtype=np.int64).tolist()
+    return [joined[end - length : end] for end, length in zip(ends, state["lengths"].tolist(), strict=True)]
 
 
 def field_texts(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[str]:

@@ -6,6 +6,7 @@ All such windows with the same pane and number of measures stand side by side in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,57 +20,48 @@ from watchdog.core.plan import MeasurePlan, as_bool
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.measures import row_words
 from watchdog.engine.panes import NEVER, Cells, Decider, Pending
-from watchdog.engine.selection import Selected
+from watchdog.engine.selection import Selected, chosen
 
 
 class LaneWindow:
     """One member of a lane: what its rows add to each of its measures."""
 
     def __init__(self, lane: WindowLane, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
-        self.pane_ns, self.grouping = lane.pane_ns, grouping
-        self._lane, self._member, self._measures = lane, member, tuple(measures)
+        self.pane_ns, self.grouping, self.lane = lane.pane_ns, grouping, lane
+        self.member, self.measures = member, tuple(measures)
+        self.has_distinct = any(measure.op == "distinct" for measure in measures)
 
-    def feed(self, selected: Selected, slots: NDArray[np.int32]) -> None:
-        """Add rows of a batch; `slots` are theirs, rows without a slot are left out."""
-        view, size = selected.view, len(selected.rows)
-        known = slots >= 0
-        every = bool(known.all())
-        chosen = slice(None) if every else np.flatnonzero(known)
-        cells = self._lane.lane.cells(self._member, slots[chosen], self.grouping.capacity)
-        panes = view.time_ns[chosen] // self.pane_ns
-        rows: dict[str, NDArray[Any]] = {"cell": cells, "pane": panes}
-        for column, measure in enumerate(self._measures):
-            passed = None if measure.where is None else as_bool(measure.where(view), size)
-            added = np.zeros(size, np.int64) if measure.op == "distinct" else np.ones(size, np.int64)
-            if measure.value is not None and measure.op == "sum":
-                added *= np.asarray(measure.value(view))
-            if passed is not None:
-                added *= passed
-            rows[f"added{column}"] = added[chosen]
-            if measure.op == "distinct" and measure.value is not None:
-                words = row_words(measure.value(view), size)[chosen]
-                counted = slice(None) if passed is None else np.flatnonzero(passed[chosen])
-                self._lane.touch(column, cells[counted], panes[counted], words[counted])
-        self._lane.add(rows)
+    def demand(self, column: int, floor: float) -> None:
+        """Leave this member alone while no value of this column reaches the floor."""
+        self.lane.lane.floor_column[self.member], self.lane.lane.floor[self.member] = column, floor
 
     def cells(self, decided: LaneDecided) -> Cells:
         """The measures as named cells."""
         values: dict[str, NDArray[Any]] = {}
-        for column, measure in enumerate(self._measures):
+        for column, measure in enumerate(self.measures):
             numbers = decided.values[column]
             if measure.op == "distinct":
-                numbers = numbers << self._lane.level(column, decided.cells)
+                numbers = numbers << self.lane.level(column, decided.cells)
             values[measure.name] = numbers
         return Cells(decided.slots, decided.panes, decided.live, decided.first, values)
 
     def busy(self) -> NDArray[np.bool_]:
         """By slot: in the window, or in an open pane."""
-        return self._lane.lane.held(self._member, self.grouping.capacity)
+        return self.lane.lane.held(self.member, self.grouping.capacity)
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots, also in open panes."""
-        self._lane.drop(self._lane.lane.cells_of(self._member, slots))
-        self._lane.lane.purge(self._member, slots)
+        self.lane.drop(self.lane.lane.cells_of(self.member, slots))
+        self.lane.lane.purge(self.member, slots)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fed:
+    """Rows of a batch for one member, with their slots."""
+
+    window: LaneWindow
+    selected: Selected
+    slots: NDArray[np.int32]
 
 
 class WindowLane:
@@ -83,13 +75,42 @@ class WindowLane:
         self._pending = Pending()
         self._touches = {column: Pending() for column in self._distinct}
 
-    def add(self, rows: dict[str, NDArray[Any]]) -> None:
-        """Keep rows (cell, pane, one addition for each column) until their panes close."""
-        self._pending.add(rows)
+    def feed(self, times: Ints, fed: Sequence[Fed]) -> None:
+        """Add rows of a batch for all members at once; `times` are those of the whole batch."""
+        fed = [_with_slots(part) for part in fed]
+        rows = np.concatenate([part.selected.rows for part in fed])
+        if not len(rows):
+            return
+        sizes = [len(part.selected.rows) for part in fed]
+        members = np.repeat(np.array([part.window.member for part in fed], np.int64), sizes)
+        slots = np.concatenate([part.slots for part in fed]).astype(np.int64)
+        capacity = max(part.window.grouping.capacity for part in fed)
+        cells = self.lane.cells(members, slots, capacity)
+        panes = times[rows] // self.pane_ns
+        added = np.ones((self.columns, len(rows)), np.int64)
+        start = 0
+        for part, size in zip(fed, sizes, strict=True):
+            stop = start + size
+            self._measure(part, added[:, start:stop], cells[start:stop], panes[start:stop])
+            start = stop
+        columns = {f"added{column}": added[column] for column in range(self.columns)}
+        self._pending.add({"cell": cells, "pane": panes, **columns})
 
-    def touch(self, column: int, cells: Ints, panes: Ints, words: NDArray[np.uint64]) -> None:
-        """Keep values that a distinct count of this column sees."""
-        self._touches[column].add({"cell": cells, "pane": panes, "value": words})
+    def _measure(self, part: Fed, added: Ints, cells: Ints, panes: Ints) -> None:
+        """Fill in what a member's rows add; distinct counts keep the values apart."""
+        view, size = part.selected.view, len(cells)
+        for column, measure in enumerate(part.window.measures):
+            passed = None if measure.where is None else as_bool(measure.where(view), size)
+            if measure.op == "distinct" and measure.value is not None:
+                added[column] = 0
+                counted = slice(None) if passed is None else np.flatnonzero(passed)
+                words = row_words(measure.value(view), size)[counted]
+                self._touches[column].add({"cell": cells[counted], "pane": panes[counted], "value": words})
+                continue
+            if measure.op == "sum" and measure.value is not None:
+                added[column] = measure.value(view)
+            if passed is not None:
+                added[column] *= passed
 
     def level(self, column: int, cells: Ints) -> Ints:
         """By how many bits the distinct count of each cell is sampled."""
@@ -103,6 +124,8 @@ class WindowLane:
             self.closed = self._pending.first_pane
         if stop <= self.closed:
             return
+        for member, decider in enumerate(deciders):
+            self.lane.watched[member] = decider.holds or (self._sampling and windows[member].has_distinct)
         rows = self._pending.take(stop)
         touches = {column: pending.take(stop) for column, pending in self._touches.items()}
         for distinct in self._distinct.values():
@@ -114,6 +137,11 @@ class WindowLane:
         self.closed = stop
         waiting = self._pending.rows()
         self.lane.take_back(waiting["cell"] if waiting is not None else np.zeros(0, np.int64))
+
+    @property
+    def _sampling(self) -> bool:
+        """Whether a distinct count is an estimate, so that its column must not be compared with a floor."""
+        return any(distinct.sampling for distinct in self._distinct.values())
 
     def _near_cap(self, touches: dict[int, dict[str, NDArray[Any]] | None]) -> bool:
         return any(rows is not None and self._distinct[c].may_overflow(rows["cell"]) for c, rows in touches.items())
@@ -156,9 +184,11 @@ class WindowLane:
         extra = [self._close_distinct(column, part, start, stop) for column, part in touches.items()]
         extra = [part for part in extra if len(part.cells)]
         joined = _joined(extra) if extra else self._nothing()
-        for member, decided in self.lane.close(arrivals, joined, start, stop).items():
+        judged = self.lane.close(arrivals, joined, start, stop)
+        for member, decided in judged.items():
             deciders[member].decide(windows[member].cells(decided))
-            self._resample(decided.cells)
+        if self._distinct and judged:
+            self._resample(np.concatenate([decided.cells for decided in judged.values()]))
 
     def _close_distinct(self, column: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> LaneChanges:
         nothing = np.zeros(0, np.int64)
@@ -226,6 +256,16 @@ def _joined(parts: list[LaneChanges]) -> LaneChanges:
         np.concatenate([part.panes for part in parts]),
         np.concatenate([part.deltas for part in parts], axis=1),
     )
+
+
+def _with_slots(part: Fed) -> Fed:
+    """Without the rows that got no slot, because the key table was full."""
+    known = part.slots >= 0
+    if known.all():
+        return part
+    inside = np.flatnonzero(known)
+    selected = Selected(chosen(part.selected.view, inside), part.selected.rows[inside])
+    return Fed(part.window, selected, part.slots[inside])
 
 
 Rows = dict[str, NDArray[Any]]

@@ -83,6 +83,7 @@ def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, cov
         window: LaneWindow | StreamWindow
         if index in members:
             window = LaneWindow(*members[index], grouping, ordered)
+            _demand(window, group, unions[index])
         else:
             window = StreamWindow(group[0], grouping, ordered, sampled=key.sampled)
         place = Place(node, order[key.text], by.index(group[0].by))
@@ -100,6 +101,18 @@ def _lane(pane_ns: int, columns: int, members: list[tuple[RulePlan, dict[str, Me
         if measure.op == "distinct"
     }
     return WindowLane(pane_ns, columns, widths, frozenset(distinct))
+
+
+def _demand(window: LaneWindow, plans: Sequence[RulePlan], measures: dict[str, MeasurePlan]) -> None:
+    """Let the window know the least value that any of its rules can fire at, if they share such a column."""
+    for column, text in enumerate(measures):
+        floors = [
+            plan.fire.floors.get(measure.name) for plan in plans for measure in plan.measures if measure.text == text
+        ]
+        found = [floor for floor in floors if floor is not None]
+        if len(found) == len(plans) == len(floors):
+            window.demand(column, min(found))
+            return
 
 
 def _streams(shared: dict[_Shared, list[RulePlan]], windows: list[WindowRules], order: dict[str, int]) -> list[Stream]:

@@ -30,6 +30,10 @@ class Cells:
 class Decider(Protocol):
     """Who judges the cells of a window: its rules."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether a condition holds for any key, so that its end must not be missed."""
+
     def decide(self, cells: Cells) -> None:
         """Judge these cells; called in order of time."""
 

@@ -71,9 +71,12 @@ def evidence(batch: Batch, row: int) -> Evidence:
     fields: dict[str, str | int | float | bool] = {}
     at = np.array([row])
     kind = KINDS.get(batch.kind)
-    for name, column in batch.columns.items():
+    # In the catalogue's order, since sources lay their columns out as they like.
+    known = [name for name in kind.fields if name in batch.columns] if kind else []
+    for name in (*known, *(name for name in batch.columns if name not in known)):
         if name in NOT_EVIDENCE:
             continue
+        column = batch.columns[name]
         typed = kind.fields[name].type if kind and name in kind.fields else ""
         if isinstance(column, np.ndarray) and typed != "prefix":
             fields[name] = column[row].item()

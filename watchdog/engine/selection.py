@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from watchdog.core.batch import Batch, Column, Strings
 from watchdog.core.plan import RowExpression, as_bool
 
 Rows = NDArray[np.intp]
+SHARED = 4  # filters that ask the same of their partitions, from which on it is asked once
 
 
 class ChosenColumns(Mapping[str, Column]):
@@ -59,6 +60,7 @@ class Selector:
 
     def __init__(self, filters: Sequence[RowExpression | None]) -> None:
         self._filters = list(filters)
+        self._rest = list(filters)  # what is left to ask of the rows that a filter is shown
         self._plain: list[int] = []
         self._indexed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         uses: dict[str, int] = defaultdict(int)
@@ -73,34 +75,48 @@ class Selector:
                 continue
             field = max(equals, key=lambda name: (uses[name], name == "type", name))
             self._indexed[field][equals[field]].append(position)
+            if expression is not None:  # the partition answers this conjunct
+                self._rest[position] = expression.without(field, equals[field])
+
+        # What several partitions still ask is asked of the whole batch once.
+        asked = Counter(rest.text for i, rest in enumerate(self._rest) if rest is not None and i not in self._plain)
+        first = {rest.text: rest for rest in self._rest if rest is not None}
+        self._shared = [first[text] for text, count in asked.items() if count >= SHARED]
 
     def select(self, batch: Batch) -> list[Selected | None]:
         """For each filter what it reads of this batch, None if nothing."""
         found: list[Selected | None] = [None] * len(self._filters)
+        answers = {rest.text: as_bool(rest(batch), batch.rows) for rest in self._shared}
         every = np.arange(batch.rows)
         for position in self._plain:
             found[position] = self._narrow(batch, every, position)
         for field, wanted in self._indexed.items():
             column = batch.columns.get(field)
             if not isinstance(column, Strings):
-                for position in (p for positions in wanted.values() for p in positions):
-                    found[position] = self._narrow(batch, every, position)
-                continue
+                continue  # such a filter compares a column that all of its kinds have
             for value, rows in parts(column, wanted.keys()):
                 part = chosen(batch, rows)
                 for position in wanted[value]:
-                    found[position] = self._narrow(part, rows, position)
+                    rest = self._rest[position]
+                    if rest is not None and rest.text in answers:
+                        found[position] = _kept(part, rows, answers[rest.text][rows])
+                    else:
+                        found[position] = self._narrow(part, rows, position)
         return found
 
     def _narrow(self, view: Batch, rows: Rows, position: int) -> Selected | None:
-        expression = self._filters[position]
+        expression = self._rest[position]
         if expression is None:
             return Selected(view, rows) if len(rows) else None
-        passed = as_bool(expression(view), len(rows))
-        if passed.all():
-            return Selected(view, rows) if len(rows) else None
-        inside = np.flatnonzero(passed)
-        return Selected(chosen(view, inside), rows[inside]) if len(inside) else None
+        return _kept(view, rows, as_bool(expression(view), len(rows)))
+
+
+def _kept(view: Batch, rows: Rows, passed: NDArray[np.bool_]) -> Selected | None:
+    """The rows of a view that passed a filter; `rows` says where they stand in the batch."""
+    inside = np.flatnonzero(passed)
+    if len(inside) == len(rows):
+        return Selected(view, rows) if len(rows) else None
+    return Selected(chosen(view, inside), rows[inside]) if len(inside) else None
 
 
 def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, Rows]]:

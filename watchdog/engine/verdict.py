@@ -21,9 +21,6 @@ from watchdog.core.finding import Change
 from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
 from watchdog.engine.panes import NEVER, Cells
 
-CHANGES: tuple[Change, ...] = ("fire", "update", "escalate", "clear")
-FIRE, UPDATE, ESCALATE, CLEAR = range(4)
-LEVELS = 16  # more than there are severities; packs (run, level) in one number
 LEAST_REFRESH_NS = 60_000_000_000  # a firing key is reported again at most once a minute, and once a window
 
 
@@ -47,9 +44,6 @@ class Held(NamedTuple):
     bucket: int
 
 
-_NOT_HELD = Held(0, 0, 0)
-
-
 class Verdict:
     """The state of one rule over the slots of its grouping."""
 
@@ -59,8 +53,15 @@ class Verdict:
         self.refresh_panes = max(1, max(plan.over_ns, LEAST_REFRESH_NS) // plan.pane_ns)
         self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
+        self._active: NDArray[np.int8] = np.zeros(64, np.int8)  # by slot, as in Held
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
+        self._told_again = 0  # the first pane at which one of them is due to be told again, or to fire
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
+
+    @property
+    def holds(self) -> bool:
+        """Whether the condition holds for any key."""
+        return bool(self._held)
 
     def next_due(self) -> int:
         """The next pane at which a condition has held for long enough."""
@@ -75,9 +76,9 @@ class Verdict:
         self._reserve(slots)
         return self._condition[:slots].copy()
 
-    def values(self, cells: Cells, covered: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
-        """The cells, and all that the rule derives from them, by name."""
-        named: dict[str, NDArray[Any]] = {**cells.values, COVERED: covered}
+    def values(self, cells: Cells, covered: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+        """The cells, and all that the rule derives from them, by name. covered: None if no rule asks for it."""
+        named: dict[str, NDArray[Any]] = cells.values if covered is None else {**cells.values, COVERED: covered}
         self._derive(named, len(cells.slots))
         for spec, baseline in self._baselines:
             self._judge_baseline(spec, baseline, cells, named)
@@ -89,49 +90,104 @@ class Verdict:
         """Add the values whose ingredients are there."""
         for name, expression in self.plan.values:
             if name not in named and expression.names <= named.keys():
-                named[name] = np.broadcast_to(expression(named), (size,))
+                derived = expression(named)
+                named[name] = derived if np.shape(derived) == (size,) else np.broadcast_to(derived, (size,))
 
     def decide(self, cells: Cells, named: dict[str, NDArray[Any]]) -> list[Emission]:
-        """Follow the condition through these rows; what is to be said, in row order."""
+        """Follow the condition through these rows; what is to be said, in row order.
+
+        Most rows change nothing: only slots whose condition begins, ends, worsens or is due are walked.
+        """
         plan, size = self.plan, len(cells.slots)
-        alive = (cells.live > 0) | plan.absence
-        fire = as_bool(plan.fire(named), size) & alive
-        self._reserve(int(cells.slots.max()) + 1)
-        if not fire.any() and not self._condition[cells.slots].any():
+        fire = as_bool(plan.fire(named), size)
+        if not self._held and not fire.any():
             return []
-        rows = self._concerned(cells, fire)
-        clear = ~fire if plan.clear is None else as_bool(plan.clear(named), size) & ~fire
-        clear |= ~alive
-        level = np.zeros(size, np.int64)
-        for step, (_, expression) in enumerate(plan.escalate, start=1):
-            level[as_bool(expression(named), size)] = step
-        runs = _Runs(cells, rows, fire[rows], clear[rows])
-        held = [self._held.get(slot, _NOT_HELD) for slot in runs.owners.tolist()]
-        runs.follow(self._condition[runs.owners], np.array([before.since for before in held], np.int64))
-        runs.judge(level[rows], held, self.hold_panes, self.refresh_panes)
-        self._store(runs)
-        return runs.emissions()
-
-    def _concerned(self, cells: Cells, fire: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """All rows of the slots for which something fires or has fired: most keys are not among them."""
+        clear = ~fire if plan.clear is None else as_bool(plan.clear(named), size)
+        if not plan.absence:
+            alive = cells.live > 0
+            fire, clear = fire & alive, clear | ~alive
+        self._reserve(int(cells.slots.max()) + 1)
+        held = self._condition[cells.slots]
+        notable = np.where(held, clear & ~fire, fire)
+        level = self._levels(named, size)
+        if self._held:
+            notable |= held & (level >= self._active[cells.slots])
+            if int(cells.panes.max()) >= self._told_again:
+                notable |= held
+        if not notable.any():
+            return []
         heads = np.flatnonzero(cells.first)
-        owners = np.logical_or.reduceat(fire | self._condition[cells.slots], heads)
-        return np.flatnonzero(np.repeat(owners, np.diff(np.append(heads, len(cells.slots)))))
+        owners = np.logical_or.reduceat(notable, heads)
+        rows = np.flatnonzero(np.repeat(owners, np.diff(np.append(heads, size))))
+        said = self._walk(cells, rows, np.where(fire, 1, np.where(clear, -1, 0)), level)
+        self._set_due()
+        return said
 
-    def _store(self, runs: _Runs) -> None:
-        ends, slots = runs.ends, runs.owners
-        self._condition[slots] = runs.condition[ends]
-        columns = (runs.condition[ends], runs.since[ends], runs.active[ends], runs.level[ends], runs.bucket[ends])
-        for slot, holds, since, active, level, bucket in zip(
-            slots.tolist(), *(column.tolist() for column in columns), strict=True
-        ):
-            self._waiting.pop(slot, None)
-            if not holds:
-                self._held.pop(slot, None)
+    def _levels(self, named: dict[str, NDArray[Any]], size: int) -> Ints:
+        """The highest escalation whose condition is true, 0 for none."""
+        level = np.zeros(size, np.int64)
+        for step, (_, expression) in enumerate(self.plan.escalate, start=1):
+            level[as_bool(expression(named), size)] = step
+        return level
+
+    def _walk(self, cells: Cells, rows: NDArray[np.intp], turns: Ints, level: Ints) -> list[Emission]:
+        """Row by row through the slots of which there may be something to say."""
+        said: list[Emission] = []
+        columns = (cells.slots[rows], cells.panes[rows], turns[rows], level[rows])
+        steps = zip(rows.tolist(), *(column.tolist() for column in columns), strict=True)
+        for row, slot, pane, turn, step in steps:
+            held = self._held.get(slot)
+            if held is None:
+                if turn > 0:
+                    held = Held(pane, 0, 0)
+                else:
+                    continue
+            elif turn < 0:
+                if held.active:
+                    said.append(Emission(slot, pane, held.since, "clear", held.active - 1, row))
+                self._forget(slot)
                 continue
-            self._held[slot] = Held(since, level + 1 if active else 0, bucket)
-            if not active:
-                self._waiting[slot] = since + self.hold_panes
+            change, held = self._step(held, pane, step, fires=turn > 0)
+            if change is not None:
+                said.append(Emission(slot, pane, held.since, change, held.active - 1, row))
+            self._keep(slot, held)
+        return said
+
+    def _step(self, held: Held, pane: int, level: int, *, fires: bool) -> tuple[Change | None, Held]:
+        """What a condition that holds on at this pane gives to say, and how it stands then.
+
+        Between fire and clear there is nothing to tell again: such numbers would read as no reason to alarm.
+        """
+        lasted = pane - held.since
+        if not held.active and lasted < self.hold_panes:
+            return None, held
+        bucket = lasted // self.refresh_panes
+        active = max(level + 1, held.active)
+        change: Change | None = None
+        if not held.active:
+            change = "fire"
+        elif active > held.active:
+            change = "escalate"
+        elif fires and bucket > held.bucket:
+            change = "update"
+        return change, Held(held.since, active, bucket if fires else held.bucket)
+
+    def _keep(self, slot: int, held: Held) -> None:
+        self._held[slot] = held
+        self._condition[slot], self._active[slot] = True, held.active
+        if held.active:
+            self._waiting.pop(slot, None)
+        else:
+            self._waiting[slot] = held.since + self.hold_panes
+
+    def _forget(self, slot: int) -> None:
+        self._held.pop(slot, None)
+        self._waiting.pop(slot, None)
+        self._condition[slot], self._active[slot] = False, 0
+
+    def _set_due(self) -> None:
+        told = (held.since + (held.bucket + 1) * self.refresh_panes for held in self._held.values() if held.active)
+        self._told_again = min((*told, *self._waiting.values()), default=0)
 
     def _judge_baseline(
         self, spec: BaselinePlan, baseline: Baseline, cells: Cells, named: dict[str, NDArray[Any]]
@@ -155,101 +211,34 @@ class Verdict:
         if slots > len(self._condition):
             more = (1 << (slots - 1).bit_length()) - len(self._condition)
             self._condition = np.concatenate([self._condition, np.zeros(more, np.bool_)])
+            self._active = np.concatenate([self._active, np.zeros(more, np.int8)])
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots."""
         if len(slots):
             self._reserve(int(slots.max()) + 1)
-        self._condition[slots] = False
         for _, baseline in self._baselines:
             baseline.reserve(int(slots.max(initial=0)) + 1)
             baseline.purge(slots)
         for slot in slots.tolist():
-            self._waiting.pop(slot, None)
-            self._held.pop(slot, None)
+            self._forget(slot)
+        self._set_due()
 
     def state(self) -> State:
         """Conditions, what waits, and baselines."""
         return {
-            "condition": self._condition,
             "held": [[slot, *held] for slot, held in self._held.items()],
             "baselines": {spec.name: baseline.state() for spec, baseline in self._baselines},
         }
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self._condition = state["condition"].copy()
-        self._held = {slot: Held(*held) for slot, *held in state["held"]}
-        self._waiting = {slot: held.since + self.hold_panes for slot, held in self._held.items() if not held.active}
+        for slot, *held in state["held"]:
+            self._reserve(slot + 1)
+            self._keep(slot, Held(*held))
+        self._set_due()
         for spec, baseline in self._baselines:
             baseline.restore(state["baselines"][spec.name])
-
-
-class _Runs:
-    """One closing's rows of a rule, with the condition followed through them.
-
-    A run is a stretch of rows of one slot between changes of its condition.
-    """
-
-    def __init__(self, cells: Cells, rows: NDArray[np.intp], fire: NDArray[np.bool_], clear: NDArray[np.bool_]) -> None:
-        self._rows = rows
-        self.slots, self.panes, self.first = cells.slots[rows], cells.panes[rows], cells.first[rows]
-        self._events = fire.astype(np.int8) - (clear & ~fire)
-        self._heads = np.flatnonzero(self.first)
-        self.ends = np.append(self._heads[1:] - 1, len(rows) - 1)
-        self.owners = self.slots[self._heads]
-
-    def follow(self, stored: NDArray[np.bool_], since: Ints) -> None:
-        """The condition after each row and since when; stored and since: of each owner, before these rows."""
-        events, heads = self._events, self._heads
-        events[heads] = np.where(events[heads] == 0, np.where(stored, 1, -1), events[heads])
-        self.condition = events[_carried(events != 0)] == 1
-        self._before = _shifted(self.condition, heads, stored)
-        rises = self.condition & ~self._before
-        starts = np.where(rises, self.panes, 0)
-        starts[heads] = np.where(rises[heads], self.panes[heads], since)
-        self.since = starts[_carried(rises | self.first)]
-
-    def judge(self, level: Ints, held: list[Held], hold: int, refresh: int) -> None:
-        """Which rows fire, escalate, refresh and clear; held: of each owner, before these rows."""
-        heads = self._heads
-        stored = np.array([before.active for before in held], np.int64)
-        self.active = self.condition & (self.panes - self.since >= hold)
-        was = _shifted(self.active, heads, stored > 0) & self._before
-        begins = self.active & ~was
-        level[heads] = np.where(was[heads], np.maximum(level[heads], stored - 1), level[heads])
-        run = np.cumsum(begins | self.first)
-        self.level = np.maximum.accumulate(run * LEVELS + np.where(self.active, level, 0)) - run * LEVELS
-        self._level_before = _shifted(self.level, heads, np.maximum(stored - 1, 0))
-        rises = self.active & ~begins & (self.level > self._level_before)
-        self.bucket = np.where(self.active, (self.panes - self.since) // refresh, 0)
-        refreshed = _shifted(self.bucket, heads, np.array([before.bucket for before in held], np.int64))
-        goes_on = self.active & ~begins & ~rises & (self.bucket > refreshed)
-        self._says = [(FIRE, begins), (UPDATE, goes_on), (ESCALATE, rises), (CLEAR, was & ~self.condition)]
-
-    def emissions(self) -> list[Emission]:
-        """What there is to say, in row order."""
-        said: list[Emission] = []
-        for change, rows in self._says:
-            for row in np.flatnonzero(rows).tolist():
-                level = self._level_before[row] if change == CLEAR else self.level[row]
-                since = int(self.since[row])
-                slot, pane = int(self.slots[row]), int(self.panes[row])
-                said.append(Emission(slot, pane, since, CHANGES[change], int(level), int(self._rows[row])))
-        said.sort(key=lambda emission: emission.row)
-        return said
-
-
-def _carried(marks: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """For each row the latest marked row up to it; the first row must be marked."""
-    return np.maximum.accumulate(np.where(marks, np.arange(len(marks)), 0))
-
-
-def _shifted(values: NDArray[Any], heads: NDArray[np.intp], before: NDArray[Any]) -> NDArray[Any]:
-    """Each row's predecessor; for the first row of each slot, what was there before these rows."""
-    shifted = np.concatenate((values[:1], values[:-1]))
-    shifted[heads] = before
-    return shifted
 
 
 def _baseline(spec: BaselinePlan) -> Baseline:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +53,11 @@ class WindowRules:
         window.close(stop, self)
         return self.take()
 
+    @property
+    def holds(self) -> bool:
+        """Whether the condition of a rule holds for any key."""
+        return any(verdict.holds for verdict in self._verdicts)
+
     def begin(self, lookback: Lookback) -> None:
         """Collect findings from here on."""
         self._lookback, self._found = lookback, []
@@ -69,17 +73,18 @@ class WindowRules:
 
     def decide(self, cells: Cells) -> None:
         """Judge the cells of a closing with every rule of the window."""
-        covered = np.ones(len(cells.slots), np.bool_)
+        covered = None
         if self._needs_coverage:
             ends = (cells.panes + 1) * self.window.pane_ns
             covered = self._coverage.whole(ends, self._over_ns)
         for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
             begun = time.perf_counter()
-            own = replace(cells, values={name: cells.values[inner] for name, inner in names.items()})
+            values = {name: cells.values[inner] for name, inner in names.items()}
+            own = Cells(cells.slots, cells.panes, cells.live, cells.first, values)
             named = verdict.values(own, covered)
             emissions = verdict.decide(own, named)
             if emissions and self._lookback is not None:
-                del named[COVERED]
+                named.pop(COVERED, None)
                 self._found += writer.write(emissions, named, self._lookback)
             self.seconds[rule] += time.perf_counter() - begun
 

@@ -76,7 +76,7 @@ class ReplayResult:
 
     def table(self, width: int, *, colour: bool = False) -> str:
         """For people: at most `width` columns."""
-        return table(self.incidents, width, colour=colour)
+        return table(self.incidents, width, colour=colour, until_ns=self.last_event_ns)
 
 
 def replay(

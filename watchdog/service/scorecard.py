@@ -49,8 +49,9 @@ def as_text(scores: Sequence[RecordingScore]) -> str:
 
 
 def _section(score: RecordingScore) -> list[str]:
+    count = f"{score.incidents} incident{'' if score.incidents == 1 else 's'}"
     lines = [
-        f"{printable(score.name)}: {duration_text(int(score.seconds * 1e9))}, {score.incidents} incidents",
+        f"{printable(score.name)}: {duration_text(int(score.seconds * 1e9))}, {count}",
         f"  {'LABEL':<30}  {'CLASS':<15}  {'RESULT':<6}  {'DELAY':<7}  {'NAMED':<5}  RULES",
     ]
     for one in score.labels:

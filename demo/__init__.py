@@ -1,0 +1,1 @@
+"""The demo: what the shipped rules say of a recorded node under attack."""

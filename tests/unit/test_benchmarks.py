@@ -1,0 +1,81 @@
+"""The benchmark command: what it runs, prints and writes, without measuring anything for long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.rounds import Row, Settings, SkippedError, by_cost, by_rate, in_turns
+
+FAST = Row("fast", 10.0, 2.0, "rows/s", 5.0, "slow", 4.0)
+SLOW = Row("slow", 3.0, 2.0, "rows/s", 1.5, "slow", 4.0)
+
+
+def _skip(_: Settings) -> list[Row]:
+    raise SkippedError("nothing to read")
+
+
+@pytest.fixture(name="results")
+def _results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    fake: dict[str, command.Benchmark] = {"fast": lambda _: [FAST], "slow-500": lambda _: [SLOW], "absent": _skip}
+    monkeypatch.setattr(command, "BENCHMARKS", fake)
+    return tmp_path / "results.json"
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["fats", "--out", str(results)]) == 2
+    assert "no benchmark 'fats'; did you mean 'fast'?" in capsys.readouterr().err
+    assert not results.exists()
+
+
+def test_a_missed_gate_is_marked_and_fails_only_when_asked(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--out", str(results)]) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines() if "MISSED" in line] == ["slow"]
+    assert command.main(["--gate", "--out", str(results)]) == 1
+    assert command.main(["--gate", "fast", "--out", str(results)]) == 0
+
+
+def test_a_skipped_benchmark_says_why_and_the_others_are_written(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["absent", "fast", "--out", str(results)]) == 0
+    assert "absent: skipped: nothing to read" in capsys.readouterr().out
+    (written,) = json.loads(results.read_text(encoding="utf-8"))
+    contract = {"name": "fast", "ours": 10.0, "rival": 2.0, "unit": "rows/s", "ratio": 5.0, "rival_name": "slow"}
+    assert contract.items() <= written.items()
+
+
+def test_a_group_means_its_members(results: Path) -> None:
+    assert command.main(["slow", "--out", str(results)]) == 0
+    assert [row["name"] for row in json.loads(results.read_text(encoding="utf-8"))] == ["slow"]
+
+
+def test_sides_take_turns_and_medians_come_back() -> None:
+    order: list[str] = []
+
+    def ours(number: int) -> float:
+        order.append("a")
+        return float(number)
+
+    def rival(number: int) -> float:
+        order.append("b")
+        return 10.0 * number
+
+    assert in_turns(5, ours, rival) == (2.0, 20.0)
+    assert "".join(order) == "abbaabbaab"
+
+
+def test_more_is_better_for_rates_and_costs() -> None:
+    assert by_rate("x", (8.0, 2.0), "rows/s", "y").ratio == 4.0
+    assert by_cost("x", (2.0, 8.0), "ms", "y").ratio == 4.0
+
+
+def test_every_benchmark_can_be_found() -> None:
+    names = set(command.BENCHMARKS)
+    gates = {"rules-river-500", "rules-river-5000", "rules-python-500", "rules-python-5000", "decode-columns"}
+    gates |= {"decode-capture", "replay", "replay-quiet", "live", "state", "checkpoint", "start"}
+    assert names == gates
