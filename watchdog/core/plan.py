@@ -55,7 +55,9 @@ class CellExpression(Protocol):
     """
 
     @property
-    def floors(self) -> Mapping[str, float]: ...
+    def floors(self) -> Mapping[str, float]:
+        """Least values, by measure, without which the expression is false."""
+        ...
 
     @property
     def text(self) -> str:

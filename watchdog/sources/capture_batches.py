@@ -33,6 +33,7 @@ FLOW: Final = ("sent", "received")
 # Strangers choose unknown types, and each type is a call: they are decoded together, under a name no message has
 OTHER_TYPES: Final = "\0"
 _SENDER_MATTERS: Final = frozenset({"addr", "addrv2"})
+_SIDE_BY_SIDE: Final = frozenset({"addrv2"})  # its decoder makes tables over all bytes; others read here and there
 
 
 @dataclass(slots=True, eq=False)
@@ -113,7 +114,8 @@ class BatchMaker:
             sender = _nothing(len(at))
             if type_ in _SENDER_MATTERS:
                 sender = senders.take(np.where(received, rows.slot[at], len(senders) - 1))
-            messages = Messages(type_, rows.time_us[at] * 1000, rows.payloads(at), received, sender)
+            payload = rows.payloads(at) if type_ in _SIDE_BY_SIDE else rows.spans(at)
+            messages = Messages(type_, rows.time_us[at] * 1000, payload, received, sender)
             for decoded in decode(messages, self.enricher, self.options.wants):
                 columns: dict[str, Column] = dict(decoded.columns)
                 own = at[decoded.rows]

@@ -227,11 +227,9 @@ class CaptureMerge:
 
     def _fitting(self, chosen: list[CaptureFile], start: int, end: int) -> int:
         """An end time that keeps the cut near its target; sets the span of the next one."""
-        times: list[int] = []
-        for file in chosen:
-            times += file.times_before(end)
-        count, span = len(times), end - start
+        count, span = sum(file.count_before(end) for file in chosen), end - start
         if count > TARGET_MESSAGES * 3 // 2:
+            times = [time for file in chosen for time in file.times_before(end)]
             middle = int(np.partition(np.array(times, np.int64), TARGET_MESSAGES)[TARGET_MESSAGES])
             end = max(middle, start + 1)
             self._span_us = max(1, end - start)

@@ -15,11 +15,11 @@ from watchdog.sources.capture_files import HEADER_BYTES, Part
 from watchdog.sources.capture_merge import Cut
 from watchdog.sources.connections import Change, Connection, ConnectionTracker, FolderRows
 from watchdog.sources.wire import decode
+from watchdog.sources.wire.messages import PADDING, Spans
 
 KNOWN_TYPES: Final = tuple(sorted(decode.KNOWN_TYPES))  # their position is their code
 CODES: Final = {name: code for code, name in enumerate(KNOWN_TYPES)}
 _RECORD: Final = np.dtype([("time_us", "<u8"), ("head", "<u8"), ("tail", "<u4"), ("size", "<u4")])
-_HEADER: Final = np.arange(HEADER_BYTES)
 _MIX_HEAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_TAIL: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -36,7 +36,7 @@ class MessageRows:
     size: NDArray[np.uint32]
     received: NDArray[np.bool_]
     slot: NDArray[np.int32]
-    data: bytes
+    data: bytes  # PADDING zeros behind the last record
     starts: NDArray[np.int64]  # of the payloads, in `data`
     connections: list[Connection]
     changes: list[Change]
@@ -53,11 +53,16 @@ class MessageRows:
         pieces = [data[start:end] for start, end in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
         return Blobs(offsets, np.frombuffer(b"".join(pieces), np.uint8))
 
+    def spans(self, at: NDArray[np.intp]) -> Spans:
+        """The payloads of some messages, where they are."""
+        starts = self.starts[at]
+        return Spans(starts, starts + self.size[at], np.frombuffer(self.data, np.uint8))
+
     def leading_words(self, at: NDArray[np.intp]) -> NDArray[np.uint64]:
         """First eight bytes, little-endian, of payloads that have at least eight."""
-        raw = np.frombuffer(self.data, np.uint8)[self.starts[at][:, None] + np.arange(8)]
-        words: NDArray[np.uint64] = raw.view("<u8")[:, 0]
-        return words
+        # every byte as the start of a number: overlapping views, nothing is copied
+        every: NDArray[np.uint64] = np.ndarray((len(self.data) - 7,), "<u8", self.data, strides=(1,))
+        return every[self.starts[at]]
 
 
 def message_rows(cut: Cut, tracker: ConnectionTracker, ended: bool = False) -> MessageRows:
@@ -66,11 +71,12 @@ def message_rows(cut: Cut, tracker: ConnectionTracker, ended: bool = False) -> M
     ended: nothing comes after this cut, so nobody is silent beyond the last message.
     """
     parts, folders = _flat(cut)
-    data = b"".join([part.data for part in parts])
+    data = b"".join([*(part.data for part in parts), bytes(PADDING)])
     lengths = np.array([len(part.starts) for part in parts])
     bases = np.cumsum([0, *(len(part.data) for part in parts[:-1])])
     starts = np.concatenate([part.starts for part in parts]) + np.repeat(bases, lengths)
-    records = np.frombuffer(data, np.uint8)[starts[:, None] + _HEADER].view(_RECORD)[:, 0]
+    every: NDArray[np.void] = np.ndarray((len(data) - HEADER_BYTES + 1,), _RECORD, data, strides=(1,))
+    records = every[starts]
     time_us = records["time_us"].astype(np.int64)
     codes, names = _types(records["head"], records["tail"])
     received = np.zeros(len(starts), np.bool_)

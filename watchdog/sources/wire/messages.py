@@ -9,6 +9,20 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Blobs, Column
 
+PADDING = 128  # zero bytes behind the last message, so that fixed fields can be read before they are checked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spans:
+    """Payloads where they lie, not copied together: row i is `data[starts[i]:ends[i]]`; PADDING zeros end `data`."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    data: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Messages:
@@ -20,7 +34,7 @@ class Messages:
 
     type: str
     time_ns: NDArray[np.int64]
-    payload: Blobs
+    payload: Blobs | Spans
     received: NDArray[np.bool_]
     sender: Blobs
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Strings
 from watchdog.core.text import printable
-from watchdog.sources.wire.messages import Decoded, Messages
+from watchdog.sources.wire.messages import PADDING, Decoded, Messages, Spans
 
 Places = NDArray[np.int64]  # byte positions in a part
 Flags = NDArray[np.bool_]
@@ -23,7 +23,6 @@ MAX_PART_BYTES = 16 << 20  # payload that is decoded together: bounds what the d
 MAX_PART_ROWS = 1 << 20
 MAX_MESSAGE_BYTES = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
 MAX_SIZE = 0x02000000  # src/serialize.h: MAX_SIZE, the largest count that ReadCompactSize lets pass
-_PADDING = 128  # zero bytes behind the last message, so that fixed fields can be read before they are checked
 
 
 class RefusedError(Exception):
@@ -56,26 +55,33 @@ def compact_at(raw: bytes, at: int, limit: int = MAX_SIZE) -> tuple[int, int]:
 
 
 class Part:
-    """Messages `first` to `first + n` as one padded array; verdicts are kept here.
+    """Messages `first` to `first + n` in one padded array; verdicts are kept here.
 
-    `data[starts[i]:ends[i]]` is message i. Readers take any place and give zeros or a neighbour's
-    bytes beyond a message: the caller refuses such messages, and only then uses the values.
+    `data[starts[i]:ends[i]]` is message i; spans may lie in any order in the data of more than this part.
+    Readers take any place and give zeros or a neighbour's bytes beyond a message: the caller refuses such
+    messages, and only then uses the values.
     """
 
     def __init__(self, messages: Messages, first: int, stop: int) -> None:
-        offsets = messages.payload.offsets[first : stop + 1].astype(np.int64, copy=False)
-        base = int(offsets[0])
-        data = messages.payload.data[base : int(offsets[-1])]
-        self.data: NDArray[np.uint8] = np.concatenate((data, np.zeros(_PADDING, np.uint8)))
+        payload = messages.payload
+        self.data: NDArray[np.uint8]
+        self.starts: Places
+        self.ends: Places
+        if isinstance(payload, Spans):
+            self.data, self.starts, self.ends = payload.data, payload.starts[first:stop], payload.ends[first:stop]
+        else:
+            offsets = payload.offsets[first : stop + 1].astype(np.int64, copy=False)
+            base = int(offsets[0])
+            data = payload.data[base : int(offsets[-1])]
+            self.data = np.concatenate((data, np.zeros(PADDING, np.uint8)))
+            self.starts, self.ends = offsets[:-1] - base, offsets[1:] - base
         self.type = messages.type
         self.first = first
-        self.starts: Places = offsets[:-1] - base
-        self.ends: Places = offsets[1:] - base
         self.time_s: NDArray[np.int64] = messages.time_ns[first:stop] // 1_000_000_000
         self.sender = messages.sender
         self.reason: NDArray[np.uint8] = np.zeros(stop - first, np.uint8)
         self.declared: Words = np.zeros(stop - first, np.uint64)
-        self._last = len(data)
+        self._last = len(self.data) - PADDING
         self.refuse(self.ends - self.starts > MAX_MESSAGE_BYTES, OVER_LIMIT)
 
     def __len__(self) -> int:
@@ -177,7 +183,12 @@ class Part:
 
 def parts(messages: Messages) -> Iterator[Part]:
     """The messages in parts of at most 16 MiB and 2**20 rows; a longer message is a part of its own."""
-    offsets = messages.payload.offsets
+    payload = messages.payload
+    if isinstance(payload, Spans):
+        offsets = np.zeros(len(payload) + 1, np.int64)
+        np.cumsum(payload.ends - payload.starts, out=offsets[1:])
+    else:
+        offsets = payload.offsets
     first, total = 0, len(messages)
     while first < total:
         stop = int(np.searchsorted(offsets, offsets[first] + MAX_PART_BYTES, side="right")) - 1

@@ -101,11 +101,11 @@ def tx(part: Part) -> list[Decoded]:
     """p2p:tx."""
     rows: list[int] = []
     found: list[Transaction] = []
-    raw = part.data.tobytes()
+    raw = part.data.data  # a memoryview: only one message at a time is copied
     starts, ends = part.starts.tolist(), part.ends.tolist()
     for row in np.flatnonzero(part.good).tolist():
         try:
-            found.append(parse_transaction(raw[starts[row] : ends[row]]))
+            found.append(parse_transaction(bytes(raw[starts[row] : ends[row]])))
         except RefusedError as error:
             part.reason[row] = error.reason
         else:
