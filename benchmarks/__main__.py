@@ -45,6 +45,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "state": _entry("state", "measure"),
     "checkpoint": _entry("checkpoint", "measure"),
     "start": _entry("start", "measure"),
+    "store-changes": _entry("store", "changes"),
+    "deliveries": _entry("deliveries", "measure"),
+    "live-latency": _entry("service", "latency"),
+    "history-pages": _entry("store", "pages"),
+    "service-at-rest": _entry("service", "at_rest"),
 }
 
 

@@ -78,4 +78,15 @@ def test_every_benchmark_can_be_found() -> None:
     names = set(command.BENCHMARKS)
     gates = {"rules-river-500", "rules-river-5000", "rules-python-500", "rules-python-5000", "decode-columns"}
     gates |= {"decode-capture", "replay", "replay-quiet", "live", "state", "checkpoint", "start"}
+    gates |= {"store-changes", "deliveries", "live-latency", "history-pages", "service-at-rest"}
     assert names == gates
+
+
+@pytest.mark.parametrize("name", ["store-changes", "history-pages"])
+def test_the_figures_of_the_store_have_gates_and_can_be_measured_quickly(name: str) -> None:
+    rows = command.BENCHMARKS[name](Settings(rounds=1, quick=True))
+    assert rows[0].name == name
+    for row in rows:
+        assert row.gate == 1.0
+        assert row.ours > 0
+        assert row.note
