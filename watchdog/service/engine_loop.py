@@ -96,6 +96,11 @@ class EngineLoop:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def finished(self) -> bool:
+        """Whether all sources have ended and everything that follows from them was told."""
+        return self._finished
+
     def act(self, actions: Sequence[Action]) -> None:
         """Apply operators' actions."""
         self._order(lambda: self._act(actions))
