@@ -1,36 +1,40 @@
-"""`make demo`: replay the recording that ships with the project, show the incidents and what they say of the labels."""
+"""`make demo`: watch the recording that ships with the project, as the service does, and show what comes of it."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from alerts.incident import duration_text
+from demo.service import Running, claimed, logged, running
+from demo.texts import alert_line, attacks_table, coloured, near
 from rules.load import load
 from watchdog.cli.progress import ProgressBar
-from watchdog.core.errors import WatchdogError
-from watchdog.service.evaluate import LabelScore, RecordingScore, score
+from watchdog.core.errors import StateError, WatchdogError
+from watchdog.service.evaluate import score
 from watchdog.service.labels import read_labels
-from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
+from watchdog.service.replay import ReplayResult
 from watchdog.service.whole_file import write_whole
 
 HERE = Path(__file__).resolve().parent
 RECORDING = HERE / "recording"
 OUT = HERE / "out" / "incidents.jsonl"
-NAME_WIDTH, DELAY_WIDTH = 24, 9  # columns of the table of attacks; the rest belongs to the rules
 WIDEST = 140  # columns; longer lines are hard to read
+LOOK_S = 0.05  # between two looks at what has arrived
+PATIENCE_S = 300.0  # a slow machine needs less than a minute
 EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
 NEXT = """\
 Next, after `. .venv/bin/activate`:
+  watchdog incidents list --db {database}
   watchdog rules list             what is watched for; docs/rules/ explains each
   watchdog replay recording:{recording} --table    this table again, by hand
-  README.md, "Tune a rule"        change a threshold, replay, see the difference
+  README.md                       tune a rule, watch a node of your own
 """
 
 
@@ -38,9 +42,11 @@ def main(argv: Sequence[str]) -> int:
     """Run the demo; 0, or 2 with one line when recording, rules or disk refuse; 130 and 141 as `watchdog` has them."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="where the JSON lines go")
-    out = parser.parse_args(argv).out
+    parser.add_argument("--once", action="store_true", help="end after the last alert, on a terminal too")
+    args = parser.parse_args(argv)
     try:
-        show(out)
+        with claimed(args.out.parent) as folder, logged(folder / "log"):
+            whole = asyncio.run(show(folder, args.out, stay=sys.stdout.isatty() and not args.once))
         sys.stdout.flush()
     except WatchdogError as error:
         return refused(error.in_one_line())
@@ -51,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         return EXIT_BROKEN_PIPE
     except OSError as error:
         return refused(f"'{error.filename or 'standard output'}': {(error.strerror or str(error)).lower()}")
-    return 0
+    return 0 if whole else EXIT_INTERRUPTED
 
 
 def refused(message: str) -> int:
@@ -60,75 +66,68 @@ def refused(message: str) -> int:
     return EXIT_BAD_INPUT
 
 
-def show(out: Path) -> None:
-    """Replay, write the JSON lines to `out`, print everything else. WatchdogError and OSError as they come."""
-    width = min(shutil.get_terminal_size().columns, WIDEST)
-    labels = read_labels(RECORDING / "labels.json")
-    rules = len(load(()).plans)
+async def show(folder: Path, out: Path, *, stay: bool) -> bool:
+    """Watch, tell, and stay until told to end if wanted; False when ended before everything was shown.
+
+    WatchdogError and OSError as they come.
+    """
     print("A Bitcoin Core node under attack, recorded in a closed test network.")
-    print(f"Source recording:{near(RECORDING)}, {rules} shipped rules.\n")
-    result = replayed()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, result.lines().encode())
-    spent = (result.last_event_ns or 0) - (result.first_event_ns or 0)
-    print(f"Incidents in {duration_text(spent)} of the node's time ({result.events:,} events):\n")
-    print(result.table(width, colour=coloured()))
-    print(attacks_table(score(RECORDING.name, labels, result), width))
-    print(f"With their evidence, as JSON lines: {near(out)}\n")
-    print(NEXT.format(recording=near(RECORDING)), end="")
+    print(f"Source recording:{near(RECORDING)}, {len(load(()).plans)} shipped rules.\n")
+    async with running(folder, RECORDING) as service:
+        print(f"The service watches; page and API on {service.url}")
+        print("Alerts, as they reach a receiver beside it (times of the recording, UTC):\n", flush=True)
+        if not await watched(service):
+            return False
+        result = service.result()
+        write_whole(out, result.lines().encode())
+        report(service, result, out, folder)
+        if stay:
+            print(f"\nopen {service.url} , Ctrl-C ends", flush=True)
+            while not await service.pause(3600.0):
+                continue
+    if stay:
+        print("\nEnded.")
+    return True
 
 
-def replayed() -> ReplayResult:
-    """The recording through all shipped rules, with a progress bar on a terminal."""
-    bar = ProgressBar()
-
-    def tell(step: Progress) -> None:
-        bar.show(step.share, step.time_ns, step.events, step.incidents)
-
+async def watched(service: Running) -> bool:
+    """Until the last alert has arrived, with a progress bar on a terminal; False when the service was told to end."""
+    bar, shown, colour = ProgressBar(), 0, coloured()
+    clock = asyncio.get_running_loop().time
+    end_s = clock() + PATIENCE_S
     try:
-        return replay([f"recording:{near(RECORDING)}"], ReplayOptions(), progress=tell)
+        while True:
+            whole = await service.delivered()
+            if shown < len(service.arrivals):
+                bar.clear()
+                for arrival in service.arrivals[shown:]:
+                    print(alert_line(arrival, colour=colour), flush=True)
+                shown = len(service.arrivals)
+            if whole:
+                return True
+            watch = service.daemon.core.engine.watch
+            bar.show(service.share, watch.last_event_ns, watch.events, service.opened)
+            if await service.pause(LOOK_S):
+                return False
+            if clock() > end_s:
+                raise StateError(f"not everything was delivered within {PATIENCE_S:.0f} s; see the service's log")
     finally:
         bar.clear()
 
 
-def attacks_table(scored: RecordingScore, width: int) -> str:
-    """Which labelled attacks were found, how soon after their start, and by which rules; at most `width` columns."""
-    attacks = [one for one in scored.labels if not one.benign]
-    lines = [f"{'WHAT REALLY HAPPENED':<{NAME_WIDTH}}{'FOUND':<{DELAY_WIDTH}}BY RULE"]
-    for one in attacks:
-        lines += attack_rows(one, width)
-    found, named = sum(one.found for one in attacks), sum(one.named for one in attacks)
-    needless = len(scored.unlabelled)
-    lines += ["", f"{found} of {len(attacks)} attacks found, an attacker named in {named}."]
-    lines.append(f"{needless or 'No'} incident{'' if needless == 1 else 's'} of warning or above without an attack.")
-    return "\n".join(lines) + "\n"
-
-
-def attack_rows(one: LabelScore, width: int) -> list[str]:
-    """One attack: its name, the delay, and the rules that name an attacker, on as many lines as they need.
-
-    Where none does, those that speak of it at all. The delay is theirs, not that of an incident that was open before.
-    """
-    primary = [match for match in one.matches if match.primary] or one.matches
-    told = [match.incident for match in primary if match.named] or [match.incident for match in primary]
-    delay_ns = min((incident.opened_ns for incident in told), default=0) - int(one.label.start * 1e9)
-    when = f"in {duration_text(delay_ns)}" if told else "missed"
-    rules = ", ".join(dict.fromkeys(incident.rule for incident in told)) or "-"
-    indent = NAME_WIDTH + DELAY_WIDTH
-    first, *rest = textwrap.wrap(rules, max(width - indent, 20), break_on_hyphens=False)
-    name = one.label.attack if len(one.label.attack) < NAME_WIDTH else f"{one.label.attack[: NAME_WIDTH - 4]}... "
-    return [f"{name:<{NAME_WIDTH}}{when:<{DELAY_WIDTH}}{first}", *(" " * indent + line for line in rest)]
-
-
-def near(path: Path) -> str:
-    """A path as short as it can be said from the current folder."""
-    short = Path(os.path.relpath(path))
-    return str(path if ".." in short.parts else short)
-
-
-def coloured() -> bool:
-    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> None:
+    """The incidents, the attacks, and where to look next."""
+    width = min(shutil.get_terminal_size().columns, WIDEST)
+    arrivals = service.arrivals
+    verified, ids = sum(one.verified is True for one in arrivals), len({one.id for one in arrivals})
+    print(f"\n{len(arrivals)} webhooks arrived, {verified} with the right signature, {ids} different ids.\n")
+    spent = (result.last_event_ns or 0) - (result.first_event_ns or 0)
+    print(f"Incidents in {duration_text(spent)} of the node's time ({result.events:,} events):\n")
+    print(result.table(width, colour=coloured()))
+    print(attacks_table(score(RECORDING.name, read_labels(RECORDING / "labels.json"), result), width))
+    print(f"With their evidence, as JSON lines: {near(out)}\n")
+    database = near(folder / "watchdog.db")
+    print(NEXT.format(recording=near(RECORDING), database=database), end="", flush=True)
 
 
 if __name__ == "__main__":

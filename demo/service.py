@@ -1,0 +1,175 @@
+"""The demo's service: a receiver, and `watchdog run` in this process, both on loopback; nothing leaves the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from alerts.delivery.inbox import Arrival, Inbox
+from alerts.delivery.ports import SystemDeliveryClock
+from alerts.delivery.signature import new_secret, secret_key
+from alerts.incident import Reason
+from watchdog.cli.run import serve
+from watchdog.core.errors import StateError
+from watchdog.service.config import load_config
+from watchdog.service.daemon import Daemon
+from watchdog.service.replay import ReplayResult
+from watchdog.service.settings import ServiceConfig
+
+HOST = "127.0.0.1"
+NAME = "demo-service"
+"""The folder of configuration, secret, database, checkpoint and log, beside the JSON lines."""
+CONFIG = """\
+# Written by the demo, anew each time.
+sources: [{source}]
+database: sqlite:///watchdog.db
+log_level: info
+api:
+  listen: {host}:{port}
+receivers:
+  demo:
+    url: http://{host}:{receiver}/
+    secret: {{file: demo.secret}}
+    allow_private: true
+    rate_per_minute: 0
+"""
+
+
+@contextmanager
+def claimed(parent: Path) -> Iterator[Path]:
+    """A fresh folder for the service in `parent`, for one demo at a time. StateError when another one runs there."""
+    parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateError(f"'{parent}': another demo runs there; end it, or give --out another folder") from None
+        folder = parent / NAME
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+        yield folder
+    finally:
+        os.close(handle)
+
+
+def configured(folder: Path, source: Path, receiver: int, secret: str) -> ServiceConfig:
+    """The configuration of the service, written to `folder` and read as `watchdog run` does. receiver: its port."""
+    key = folder / "demo.secret"
+    key.touch(mode=0o600)
+    key.write_text(secret, encoding="ascii")
+    path = folder / "watchdog.yaml"
+    quoted = json.dumps(f"recording:{source}")
+    path.write_text(CONFIG.format(source=quoted, host=HOST, port=free_port(), receiver=receiver), encoding="utf-8")
+    return load_config(path)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now; alerts name the page's address, so it must be known beforehand."""
+    with socket.socket() as one:
+        one.bind((HOST, 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """What the service logs goes to a file: the terminal belongs to the demo."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@asynccontextmanager
+async def receiver(secret: str, arrivals: list[Arrival]) -> AsyncIterator[int]:
+    """A receiver that verifies signatures and adds what comes to `arrivals`; its port."""
+    inbox = Inbox((secret_key(secret),), SystemDeliveryClock(), arrivals.append)
+    runner = web.AppRunner(inbox.app(), handle_signals=False, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, 0).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+class Running:
+    """A service that runs, and what its receiver got. It ends by itself on a signal or a failure."""
+
+    def __init__(self, daemon: Daemon, task: asyncio.Task[None], arrivals: list[Arrival]) -> None:
+        self.daemon, self.arrivals, self._task = daemon, arrivals, task
+
+    @property
+    def url(self) -> str:
+        """The page's address."""
+        return self.daemon.config.api.url
+
+    @property
+    def share(self) -> float:
+        """How much of the sources was read, 0 to 1."""
+        parts = [one.source.progress for one in self.daemon.core.engine.feed.channels if one.source is not None]
+        return sum(parts) / max(len(parts), 1)
+
+    @property
+    def opened(self) -> int:
+        """Incidents opened so far."""
+        return self.daemon.core.engine.counts.changes.get(Reason.OPENED.value, 0)
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait; whether the service has ended meanwhile. Raises what it failed with."""
+        done, _ = await asyncio.wait((self._task,), timeout=seconds)
+        if done:
+            self._task.result()
+        return bool(done)
+
+    async def delivered(self) -> bool:
+        """Whether everything was read, judged, stored and sent."""
+        core = self.daemon.core
+        if not core.engine.finished or core.writer.counts.records < sum(core.engine.counts.changes.values()):
+            return False
+        waiting = await self.daemon.ask(core.store.outbox.counts)
+        return not self.daemon.sender.unstored and not any(status == "waiting" for _, status in waiting)
+
+    def result(self) -> ReplayResult:
+        """What the engine made of the recording, once it has finished."""
+        watch = self.daemon.core.engine.watch
+        titles = {plan.id: plan.title for plan in watch.rules.plans}
+        incidents = watch.book.incidents()
+        return ReplayResult(incidents, titles, watch.events, watch.first_event_ns, watch.last_event_ns, finished=True)
+
+
+@asynccontextmanager
+async def running(folder: Path, recording: Path) -> AsyncIterator[Running]:
+    """Receiver and service over a recording; both have ended afterwards, the receiver last."""
+    secret, arrivals = new_secret(), list[Arrival]()
+    async with receiver(secret, arrivals) as port:
+        daemon = Daemon(configured(folder, recording, port, secret), serve=serve)
+        task = asyncio.create_task(daemon.run())
+        ready = asyncio.create_task(daemon.ready.wait())
+        try:
+            await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+            # a terminal that goes away ends the demo; for the service alone it would be a reload
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.stop)
+            yield Running(daemon, task, arrivals)
+        finally:
+            ready.cancel()
+            daemon.stop()
+            await asyncio.wait((task,))

@@ -1,0 +1,74 @@
+"""What the demo prints: alerts as they arrive, and the table of attacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alerts.delivery.inbox import Arrival
+from alerts.incident import duration_text
+from alerts.render import COLOURS
+from watchdog.core.text import printable
+from watchdog.service.evaluate import LabelScore, RecordingScore
+
+NAME_WIDTH, DELAY_WIDTH = 24, 9  # columns of the table of attacks; the rest belongs to the rules
+RULE_WIDTH = 27  # columns of a rule's name in a line of an alert
+
+
+def alert_line(arrival: Arrival, *, colour: bool) -> str:
+    """One webhook in at most 80 columns: event time, severity, event, rule, whether it is to be believed."""
+    data = (arrival.body or {}).get("data")
+    incident = data if isinstance(data, dict) else {}
+    updated = incident.get("updated")
+    time = datetime.fromtimestamp(updated, UTC).strftime("%H:%M:%S") if isinstance(updated, int | float) else "-"
+    severity = printable(str(incident.get("severity") or "-"), 8)
+    code = next((code for name, code in COLOURS.items() if name == severity), None)
+    mark = f"\x1b[{code}m{severity:<8}\x1b[0m" if colour and code else f"{severity:<8}"
+    kind = printable(str((arrival.body or {}).get("type") or "-"), 24).removeprefix("incident.")
+    trust = "signature verified" if arrival.verified else f"REFUSED: {printable(arrival.problem, 60)}"
+    again = f", attempt {arrival.attempt}" if arrival.attempt > 1 else ""
+    rule = printable(str(incident.get("rule") or "-"), RULE_WIDTH - 1)
+    return f"{time:<8}  {mark}  {kind:<9} {rule:<{RULE_WIDTH}} {trust}{again}"
+
+
+def attacks_table(scored: RecordingScore, width: int) -> str:
+    """Which labelled attacks were found, how soon after their start, and by which rules; at most `width` columns."""
+    attacks = [one for one in scored.labels if not one.benign]
+    lines = [f"{'WHAT REALLY HAPPENED':<{NAME_WIDTH}}{'FOUND':<{DELAY_WIDTH}}BY RULE"]
+    for one in attacks:
+        lines += attack_rows(one, width)
+    found, named = sum(one.found for one in attacks), sum(one.named for one in attacks)
+    needless = len(scored.unlabelled)
+    lines += ["", f"{found} of {len(attacks)} attacks found, an attacker named in {named}."]
+    lines.append(f"{needless or 'No'} incident{'' if needless == 1 else 's'} of warning or above without an attack.")
+    return "\n".join(lines) + "\n"
+
+
+def attack_rows(one: LabelScore, width: int) -> list[str]:
+    """One attack: its name, the delay, and the rules that name an attacker, on as many lines as they need.
+
+    Where none does, those that speak of it at all. The delay is theirs, not that of an incident that was open before.
+    """
+    primary = [match for match in one.matches if match.primary] or one.matches
+    told = [match.incident for match in primary if match.named] or [match.incident for match in primary]
+    delay_ns = min((incident.opened_ns for incident in told), default=0) - int(one.label.start * 1e9)
+    when = f"in {duration_text(delay_ns)}" if told else "missed"
+    rules = ", ".join(dict.fromkeys(incident.rule for incident in told)) or "-"
+    indent = NAME_WIDTH + DELAY_WIDTH
+    first, *rest = textwrap.wrap(rules, max(width - indent, 20), break_on_hyphens=False)
+    name = one.label.attack if len(one.label.attack) < NAME_WIDTH else f"{one.label.attack[: NAME_WIDTH - 4]}... "
+    return [f"{name:<{NAME_WIDTH}}{when:<{DELAY_WIDTH}}{first}", *(" " * indent + line for line in rest)]
+
+
+def near(path: Path) -> str:
+    """A path as short as it can be said from the current folder."""
+    short = Path(os.path.relpath(path))
+    return str(path if ".." in short.parts else short)
+
+
+def coloured() -> bool:
+    """Whether standard output is a terminal that wants colours (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
