@@ -1,4 +1,4 @@
-"""Letting go of old incidents, a few at a time, so that nobody waits long for the write lock."""
+"""Letting go of old incidents and deliveries, a few at a time, so that nobody waits long for the write lock."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from alerts.store.schema import incidents, outbox
 
 BATCH = 200
 """Incidents in one transaction: with 50 events of evidence each, it holds the write lock for hundredths of a second."""
+DELIVERY_BATCH = 1_000
+"""Deliveries in one transaction: a row has a body of some kilobytes and nothing hangs on it."""
 PAUSE_S = 0.05
 
 
@@ -52,6 +54,28 @@ def remove_resolved(
     return Removed(total, complete=False)
 
 
+def remove_settled(
+    database: Database,
+    before_ns: int,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    pause: Callable[[float], None] = time.sleep,
+) -> int:
+    """Remove deliveries that were made or given up before a wall clock time, in batches, until `stopped()`; how many.
+
+    Those that wait stay, however old, and so does one that is sent again. StoreUnavailableError when the database does
+    not take it; what was removed until then is removed.
+    """
+    total, before_ns = 0, min(before_ns, LATEST_NS)
+    while not stopped():
+        gone = database.write(partial(_remove_settled, before_ns=before_ns))
+        total += gone
+        if gone < DELIVERY_BATCH:
+            break
+        pause(PAUSE_S)
+    return total
+
+
 def _remove(connection: Connection, before_ns: int, size: int) -> int:
     waits = exists().where(
         outbox.c.incident_id == incidents.c.id, outbox.c.status == literal("waiting", literal_execute=True)
@@ -66,3 +90,14 @@ def _remove(connection: Connection, before_ns: int, size: int) -> int:
     if ids:
         connection.execute(delete(incidents).where(incidents.c.id.in_(ids)))
     return len(ids)
+
+
+def _remove_settled(connection: Connection, before_ns: int) -> int:
+    columns = outbox.c
+    old = (
+        select(columns.position)
+        .where(columns.settled_ns < before_ns, columns.status != literal("waiting", literal_execute=True))
+        .order_by(columns.settled_ns, columns.position)
+        .limit(DELIVERY_BATCH)
+    )
+    return connection.execute(delete(outbox).where(columns.position.in_(old))).rowcount

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a database with a higher one was written by a newer version."""
 
 metadata = MetaData()
@@ -151,3 +151,5 @@ Index(
 Index("outbox_by_incident", outbox.c.incident_id, outbox.c.position)
 Index("outbox_by_status", outbox.c.status, outbox.c.position)
 Index("outbox_by_receiver", outbox.c.receiver, outbox.c.status, outbox.c.position)
+_settled = text("settled_ns IS NOT NULL")
+Index("outbox_settled", outbox.c.settled_ns, outbox.c.position, sqlite_where=_settled, postgresql_where=_settled)

@@ -16,7 +16,7 @@ from alerts.store.cursor import CursorError
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.outbox import Outbox
-from alerts.store.retention import remove_resolved
+from alerts.store.retention import remove_resolved, remove_settled
 from alerts.store.writer import IncidentWriter
 from tests.support.history import SECOND, START, incident, record, told
 from watchdog.core.finding import ATTACKS, SEVERITIES
@@ -175,6 +175,7 @@ def test_every_question_uses_an_index(tmp_path: Path) -> None:
     outbox.failed(notice, "no answer", START + 5)
     outbox.sent(notice, 200, START)
     remove_resolved(database, START + SECOND, pause=lambda _: None)
+    remove_settled(database, START + SECOND, pause=lambda _: None)
     assert plans.steps
     assert plans.walks() == []
     database.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from alerts.book import IncidentError
 from alerts.incident import Reason, State
@@ -21,7 +21,7 @@ from alerts.store.actions import Actions
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.outbox import Outbox
-from alerts.store.retention import remove_resolved
+from alerts.store.retention import DELIVERY_BATCH, remove_resolved, remove_settled
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
 from alerts.store.writer import KEPT_STEPS, IncidentWriter
 from tests.support.history import RECEIVER, SECOND, START, incident, record, told
@@ -192,6 +192,37 @@ def test_retention_works_in_batches_and_stops_when_told(database: Database) -> N
     assert (stopping.incidents, stopping.complete) == (200, False)
     assert remove_resolved(database, START + SECOND, most=50, pause=pauses.append).incidents == 50
     assert remove_resolved(database, 1 << 70, pause=pauses.append).incidents == 200
+
+
+def test_retention_takes_settled_deliveries_and_no_waiting_one(database: Database) -> None:
+    records = [record(incident(n)) for n in range(5)]
+    notices = told(records)
+    IncidentWriter(database).record(records, notices)
+    old, dead, young, again, waiting = (one.id for one in notices)
+    rows = Outbox(database)
+    rows.sent(old, 200, START + SECOND)
+    rows.dead(dead, "gone", START + 2 * SECOND)
+    rows.sent(young, 200, START + 500 * SECOND)
+    rows.sent(again, 200, START + SECOND)
+    rows.resend(again, START + 600 * SECOND)
+    assert remove_settled(database, START + 500 * SECOND, pause=lambda _: None) == 2
+    assert {row.notice.id for row in rows.page().rows} == {young, again, waiting}
+    assert len(IncidentQueries(database).page(IncidentFilter()).rows) == 5, "the incidents stay"
+    assert remove_settled(database, 1 << 70, pause=lambda _: None) == 1
+
+
+def test_retention_of_deliveries_works_in_batches_and_stops_when_told(database: Database) -> None:
+    records = [record(incident(n)) for n in range(DELIVERY_BATCH + 100)]
+    notices = told(records)
+    IncidentWriter(database).record(records, notices)
+    settled = update(outbox).values(status="sent", settled_ns=START)
+    database.write(lambda connection: connection.execute(settled))
+    pauses: list[float] = []
+    stopped = remove_settled(database, START + 1, stopped=lambda: len(pauses) == 1, pause=pauses.append)
+    assert stopped == DELIVERY_BATCH
+    assert count(database)["outbox"] == 100
+    assert remove_settled(database, START + 1, pause=pauses.append) == 100
+    assert len(pauses) == 1
 
 
 def test_notices_have_one_id_for_each_change_and_receiver() -> None:

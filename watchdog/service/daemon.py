@@ -14,7 +14,7 @@ from alerts.delivery.sender import Sender
 from alerts.delivery.stored import StoredOutbox
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
-from alerts.store.retention import remove_resolved
+from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
@@ -255,25 +255,27 @@ class Daemon:
             await asyncio.sleep(COUNTS_S)
 
     async def _let_go(self) -> None:
-        """Old incidents go; nothing of it is urgent.
+        """Old incidents and deliveries go; nothing of it is urgent."""
+        while True:
+            await asyncio.sleep(RETENTION_S)
+            try:
+                incidents, deliveries = await self.ask(self._remove_old)
+            except StateError as error:
+                _LOG.warning("retention: %s", error)
+            else:
+                if incidents or deliveries:
+                    _LOG.info("retention: %d incidents and %d deliveries removed", incidents, deliveries)
+
+    def _remove_old(self) -> tuple[int, int]:
+        """How many incidents and deliveries went.
 
         Old is what lies far behind event time: an old recording is not forgotten while it is read, and a wall clock
         that steps into the future removes nothing.
         """
-        while True:
-            await asyncio.sleep(RETENTION_S)
-            now_ns = min(self.wall_ns(), self.core.engine.watch.last_event_ns or 0)
-            before_ns = now_ns - self.config.retention.resolved_ns
-            try:
-                done = await self.ask(
-                    lambda before=before_ns: remove_resolved(
-                        self.core.store.database, before, stopped=self._stop.is_set
-                    )  # type: ignore[misc] # mypy cannot infer a lambda with a default
-                )
-                if done.incidents:
-                    _LOG.info("retention: %d incidents removed", done.incidents)
-            except StateError as error:
-                _LOG.warning("retention: %s", error)
+        now_ns = min(self.wall_ns(), self.core.engine.watch.last_event_ns or 0)
+        kept, database, stopped = self.config.retention, self.core.store.database, self._stop.is_set
+        incidents = remove_resolved(database, now_ns - kept.resolved_ns, stopped=stopped).incidents
+        return incidents, remove_settled(database, now_ns - kept.deliveries_ns, stopped=stopped)
 
 
 def _announced(record: ChangeRecord) -> dict[str, object]:
