@@ -21,6 +21,7 @@ BLOCK = re.compile(r"^```(sh|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TIMEOUT_S = 120.0
 VOLATILE = (  # changes with every rule that somebody adds
     (re.compile(r"^\d+ rules?, no mistakes, hash [0-9a-f]{12}$", re.MULTILINE), "N rules, no mistakes, hash H"),
+    (re.compile(r"\b\d+ rules \(hash [0-9a-f]{12}\)"), "N rules (hash H)"),
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from watchdog.cli.main import available, main
 from watchdog.core.kinds import KINDS
 from watchdog.sources.syntax import SYNTAX
 
+WITH_ACTIONS = ("rules", "receivers", "incidents", "deliveries")
 TEXT = README.read_text(encoding="utf-8")
 
 
@@ -76,7 +79,17 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 def test_the_table_has_every_command_and_every_action() -> None:
     named = {re.sub(r" [A-Z]+(\.\.\.)?$", "", name) for name, _ in commands()}
     assert {name.partition(" ")[0] for name in named} == set(available())
-    assert {name for name in named if " " in name} == {f"rules {one}" for one in ("check", "list", "show", "schema")}
+    assert {name for name in named if " " in name} == {
+        f"{name} {action}" for name in WITH_ACTIONS for action in actions(name)
+    }
+
+
+def actions(name: str) -> list[str]:
+    """What the help of a command lists as its actions."""
+    printed = StringIO()
+    with redirect_stdout(printed):
+        assert main([name, "--help"]) == 0
+    return re.findall(r"^    ([a-z]+) ", printed.getvalue(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "options"), list(commands()))
@@ -91,7 +104,7 @@ def test_the_options_of_a_command_are_those_of_its_help(
 
 @pytest.mark.parametrize("command", [step.command for step in steps(TEXT)])
 def test_no_command_of_the_readme_needs_more_than_a_shell(command: str) -> None:
-    assert command.split(maxsplit=1)[0] in {"watchdog", "cat", "sed"}
+    assert command.split(maxsplit=1)[0] in {"watchdog", "cat", "sed", "(umask"}
 
 
 def test_the_table_of_fields_is_the_incident() -> None:
