@@ -93,6 +93,8 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
 async def watched(service: Running) -> bool:
     """Until the last alert has arrived, with a progress bar on a terminal; False when the service was told to end."""
     bar, shown, colour = ProgressBar(), 0, coloured()
+    labels = read_labels(RECORDING / "labels.json")
+    start_s, span_s = labels[0].start, max(label.end for label in labels) - labels[0].start
     clock = asyncio.get_running_loop().time
     end_s = clock() + PATIENCE_S
     try:
@@ -106,7 +108,8 @@ async def watched(service: Running) -> bool:
             if whole:
                 return True
             watch = service.daemon.core.engine.watch
-            bar.show(service.share, watch.last_event_ns, watch.events, service.opened)
+            share = ((watch.last_event_ns or 0) / 1e9 - start_s) / span_s
+            bar.show(min(max(share, 0.0), 1.0), watch.last_event_ns, watch.events, service.opened)
             if await service.pause(LOOK_S):
                 return False
             if clock() > end_s:

@@ -123,12 +123,6 @@ class Running:
         return self.daemon.config.api.url
 
     @property
-    def share(self) -> float:
-        """How much of the sources was read, 0 to 1."""
-        parts = [one.source.progress for one in self.daemon.core.engine.feed.channels if one.source is not None]
-        return sum(parts) / max(len(parts), 1)
-
-    @property
     def opened(self) -> int:
         """Incidents opened so far."""
         return self.daemon.core.engine.counts.changes.get(Reason.OPENED.value, 0)
