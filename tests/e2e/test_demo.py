@@ -1,4 +1,4 @@
-"""`make demo`: works without a terminal, without the other recordings, and says what it found."""
+"""`make demo`: the service on the bundled recording, with a terminal and without; what it shows, sends and answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import os
 import pty
 import re
 import shlex
+import signal
+import sqlite3
 import struct
 import subprocess
 import sys
 import termios
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -45,7 +51,78 @@ def test_the_demo_shows_incidents_and_attacks_and_writes_json_lines(root: Path, 
     assert all(one["evidence"] and one["rule"] in printed for one in incidents)
     assert f"{len(incidents)} incident" in printed
     assert f"JSON lines: {out}" in printed
-    assert printed.rstrip().splitlines()[-4].startswith("Next")
+    assert printed.rstrip().splitlines()[-5].startswith("Next")
+
+
+@pytest.mark.slow
+def test_the_alerts_arrive_with_right_signatures_and_an_id_each(root: Path, tmp_path: Path) -> None:
+    printed = run_demo(root, tmp_path / "incidents.jsonl")
+    with closing(sqlite3.connect(tmp_path / "demo-service" / "watchdog.db")) as database:
+        sent = database.execute("select type, status, attempts from outbox").fetchall()
+        incidents = {row[0] for row in database.execute("select id from incidents")}
+    alerts = re.findall(r"^\d\d:\d\d:\d\d +\w+ +(\w+) +[a-z0-9-]+ +(.*)$", printed, re.MULTILINE)
+    assert len(alerts) >= len(incidents) > 0
+    assert {trust for _, trust in alerts} == {"signature verified"}
+    assert sorted(f"incident.{kind}" for kind, _ in alerts) == sorted(kind for kind, _, _ in sent)
+    assert {(status, attempts) for _, status, attempts in sent} == {("sent", 1)}
+    many = len(alerts)
+    assert f"{many} webhooks arrived, {many} with the right signature, {many} different ids." in printed
+    lines = (tmp_path / "incidents.jsonl").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["id"] for line in lines} == incidents
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_on_a_terminal_it_stays_with_page_and_api_until_it_is_told_to_end(
+    root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with on_terminal(root, tmp_path / "incidents.jsonl") as (process, ours):
+        shown = read_until(ours, "Ctrl-C ends")
+        url = re.findall(r"open (http://127\.0\.0\.1:\d+) ", shown)[0]
+        with urlopen(url, timeout=10) as page, urlopen(f"{url}/api/v1/incidents?limit=100", timeout=10) as answer:
+            assert (page.status, page.headers.get_content_type()) == (200, "text/html")
+            kept = json.loads(answer.read())["incidents"]
+        assert f"{len(kept)} incidents: " in shown
+        begun = time.monotonic()
+        process.send_signal(number)
+        rest = read_all(ours)
+        assert process.wait(10) == 0
+        assert time.monotonic() - begun < 5.0
+        assert rest.split() == ["Ended."]
+
+
+@pytest.mark.slow
+def test_once_ends_by_itself_on_a_terminal_too(root: Path, tmp_path: Path) -> None:
+    with on_terminal(root, tmp_path / "incidents.jsonl", "--once") as (process, ours):
+        shown = read_all(ours)
+        assert process.wait(10) == 0
+    assert "5 of 5 attacks found" in shown
+    assert "Ctrl-C" not in shown
+
+
+@pytest.mark.slow
+def test_an_interrupt_before_the_end_is_exit_code_130(root: Path, tmp_path: Path) -> None:
+    with on_terminal(root, tmp_path / "incidents.jsonl") as (process, ours):
+        read_until(ours, "The service watches")
+        process.send_signal(signal.SIGINT)
+        read_all(ours)
+        assert process.wait(10) == 130
+    assert not (tmp_path / "incidents.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_a_second_demo_in_the_same_folder_says_so_and_harms_nothing(root: Path, tmp_path: Path) -> None:
+    with on_terminal(root, tmp_path / "incidents.jsonl") as (process, ours):
+        read_until(ours, "The service watches")
+        second = subprocess.run(
+            [*DEMO, "--out", str(tmp_path / "b.jsonl")], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr == f"demo: '{tmp_path}': another demo runs there; end it, or give --out another folder\n"
+        read_until(ours, "Ctrl-C ends")
+        process.send_signal(signal.SIGINT)
+        read_all(ours)
+        assert process.wait(10) == 0
 
 
 @pytest.mark.slow
@@ -61,7 +138,7 @@ def test_the_demo_finds_every_attack_within_a_minute_and_names_somebody(root: Pa
 
 @pytest.mark.slow
 def test_the_demo_fits_a_terminal_of_80_columns(root: Path, tmp_path: Path) -> None:
-    printed = run_demo(root, Path("demo") / "out" / "incidents.jsonl")
+    printed = run_demo(root, tmp_path / "incidents.jsonl").replace(str(tmp_path), "demo/out")
     assert [line for line in printed.splitlines() if len(line) > 80] == []
 
 
@@ -94,6 +171,27 @@ def test_a_reader_that_goes_away_ends_the_demo_without_a_word(root: Path, tmp_pa
     script = f"set -o pipefail; {shlex.join([*DEMO, '--out', str(tmp_path / 'o.jsonl')])} | true"
     done = subprocess.run(["bash", "-c", script], cwd=root, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@contextmanager
+def on_terminal(root: Path, out: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A demo whose output is a terminal of 100 columns, and our end of it; killed when the test leaves it running."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    with subprocess.Popen([*DEMO, "--out", str(out), *more], cwd=root, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+
+
+def read_until(handle: int, text: str) -> str:
+    """What the terminal shows until it has `text`."""
+    shown = ""
+    while text not in shown:
+        shown += os.read(handle, 65_536).decode("utf-8", "replace")
+    return shown
 
 
 def read_all(handle: int) -> str:
