@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -86,11 +86,14 @@ class DeliveryClock(Protocol):
 
 
 class SystemDeliveryClock:
-    """The machine's own clocks."""
+    """The machine's own clocks; wall_ns: unix time in ns, for tests to step."""
+
+    def __init__(self, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._wall_ns = wall_ns
 
     def wall_ns(self) -> int:
         """Unix time, nanoseconds."""
-        return time.time_ns()
+        return self._wall_ns()
 
     def monotonic(self) -> float:
         """Seconds; never steps."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.sender import Sender
 from alerts.delivery.stored import StoredOutbox
 from alerts.notice import ChangeRecord
@@ -68,6 +69,7 @@ class Daemon:
         self.sender: Final = Sender(
             StoredOutbox(self.core.store.database),
             routes(config).receivers,
+            SystemDeliveryClock(wall_ns),
             heartbeat=heartbeat(config),
             vitals=self.vitals,
         )
