@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +20,7 @@ from watchdog.core.finding import Evidence
 
 LEAST_RATE, SLOWEST_MS, STEEPEST = 500.0, 100.0, 2.0  # of issue 3
 NOISE_MS = 2.5  # a shorter page counts as this long in the comparison of lengths: below, a ratio is noise
+RUNS = 15  # of each page
 BATCH = 50
 CHANGES, QUICK_CHANGES = 5_000, 500
 LENGTHS, QUICK_LENGTHS = (10_000, 1_000_000), (1_000, 20_000)
@@ -64,7 +66,7 @@ def pages(settings: Settings) -> list[Row]:
     """The slowest of first page, filtered pages and one incident, and how much slower a long history makes any."""
     short, long = QUICK_LENGTHS if settings.quick else LENGTHS
     with tempfile.TemporaryDirectory(prefix="watchdog-bench-") as folder:
-        few, many = (page_times(Path(folder), length) for length in (short, long))
+        few, many = page_times(Path(folder), (short, long))
     slowest = max(many, key=lambda name: many[name])
     growth = {name: 1e3 * many[name] / max(1e3 * few[name], NOISE_MS) for name in many}
     steepest = max(growth, key=lambda name: growth[name])
@@ -98,28 +100,40 @@ def written_per_second(folder: Path, count: int) -> float:
     return count / seconds
 
 
-def page_times(folder: Path, length: int) -> dict[str, float]:
-    """Seconds, median of seven, of first pages and of one incident in a history of this length."""
+def page_times(folder: Path, lengths: Sequence[int]) -> list[dict[str, float]]:
+    """Median seconds of pages and of one incident in a history of each length, the lengths in turns."""
+    databases = [_history(folder, length) for length in lengths]
+    pages = [_pages(IncidentQueries(database), length) for database, length in zip(databases, lengths, strict=True)]
+    times: list[dict[str, float]] = [{} for _ in lengths]
+    for name in pages[0]:
+        seconds: list[list[float]] = [[] for _ in lengths]
+        for _ in range(RUNS):
+            for found, ones in zip(seconds, pages, strict=True):
+                begun = time.perf_counter()
+                ones[name]()
+                found.append(time.perf_counter() - begun)
+        for one, found in zip(times, seconds, strict=True):
+            one[name] = median(found)
+    for database in databases:
+        database.close()
+    return times
+
+
+def _history(folder: Path, length: int) -> Database:
+    """A database with so many incidents."""
     database = Database.open(f"sqlite:///{folder}/pages-{length}.db")
     for first in range(0, length, 100_000):
         end = min(first + 100_000, length)
         database.write(lambda one, a=first, b=end: one.exec_driver_sql(FILL, {"first": a, "end": b}))  # type: ignore[misc] # a lambda's default
         rows = {"first": first + 1, "end": end + 1}
         database.write(lambda one, values=rows: one.exec_driver_sql(FILL_PICTURES, values))  # type: ignore[misc] # a lambda's default
-    queries = IncidentQueries(database)
-    times = {name: timed(lambda wanted=wanted: queries.page(wanted)) for name, wanted in FILTERS.items()}  # type: ignore[misc] # a lambda's default
+    return database
+
+
+def _pages(queries: IncidentQueries, length: int) -> dict[str, Callable[[], object]]:
+    """What is asked, by name."""
     deep = f"i{1_700_000_000_000_000_000 + length // 2 * 1_000_000_000:x}.{0:016x}"
-    times["in the middle"] = timed(lambda: queries.page(IncidentFilter(), cursor=deep))
-    times["one incident"] = timed(lambda: queries.one(f"{length // 3 * 7919:016x}"))
-    database.close()
-    return times
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Median seconds of seven runs."""
-    seconds = []
-    for _ in range(7):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return median(seconds)
+    asked: dict[str, Callable[[], object]] = {name: partial(queries.page, wanted) for name, wanted in FILTERS.items()}
+    asked["in the middle"] = partial(queries.page, IncidentFilter(), cursor=deep)
+    asked["one incident"] = partial(queries.one, f"{length // 3 * 7919:016x}")
+    return asked
