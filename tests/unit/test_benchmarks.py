@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import service
 from benchmarks.rounds import Row, Settings, SkippedError, by_cost, by_rate, in_turns
 
 FAST = Row("fast", 10.0, 2.0, "rows/s", 5.0, "slow", 4.0)
@@ -82,11 +83,19 @@ def test_every_benchmark_can_be_found() -> None:
     assert names == gates
 
 
-@pytest.mark.parametrize("name", ["store-changes", "history-pages"])
-def test_the_figures_of_the_store_have_gates_and_can_be_measured_quickly(name: str) -> None:
+@pytest.mark.parametrize("name", ["store-changes", "history-pages", "deliveries"])
+def test_the_figures_of_store_and_delivery_have_gates_and_can_be_measured_quickly(name: str) -> None:
     rows = command.BENCHMARKS[name](Settings(rounds=1, quick=True))
     assert rows[0].name == name
     for row in rows:
         assert row.gate == 1.0
         assert row.ours > 0
         assert row.note
+
+
+def test_latency_counts_from_the_end_of_the_pane_of_the_last_event() -> None:
+    data = {"rule": "r", "entities": ["136.1.1.1"], "evidence": [{"time": 101.0}, {"time": 103.5}]}
+    opened = json.dumps({"type": "incident.opened", "data": data}).encode()
+    assert service._beyond_s(106_000_000_000, opened, {"r": 5_000_000_000}) == pytest.approx(1.0)
+    assert service._beyond_s(106_000_000_000, opened.replace(b"opened", b"updated"), {}) is None
+    assert service._beyond_s(106_000_000_000, opened.replace(b"136.", b"60."), {}) is None, "not of an attacker"
