@@ -49,6 +49,8 @@ class Entries:
     def addresses(self, part: Part) -> Blobs:
         """Packed addresses of known networks, the raw bytes of others."""
         known = self.networks != OTHER
+        if known.all():
+            return self._known_addresses()
         width = np.where(known, np.where(self.size == 32, 32, 16), self.size)
         offsets = np.zeros(len(width) + 1, np.int64)
         np.cumsum(width, out=offsets[1:])
@@ -60,6 +62,14 @@ class Entries:
         owner, within = ragged(self.size[rows])
         data[offsets[rows][owner] + within] = part.data[self.place[rows][owner] + within]
         return Blobs(offsets, data)
+
+    def _known_addresses(self) -> Blobs:
+        """The same without unknown networks: the first half of each packed address, and of keys the second."""
+        chosen = np.ones((len(self.size), 2), np.bool_)
+        chosen[:, 1] = self.size == 32
+        offsets = np.zeros(len(self.size) + 1, np.int64)
+        np.cumsum(chosen.sum(axis=1) * 16, out=offsets[1:])
+        return Blobs(offsets, self.packed.view("V16")[chosen].view(np.uint8))
 
 
 def entries_v1(part: Part) -> Entries:
