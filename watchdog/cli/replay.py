@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         bar.clear()
         if interrupt:
             interrupt.restore()
+    if not result.events:
+        sys.stderr.write("watchdog: warning: no events in the input that these rules read\n")
     if not result.finished:
         sys.stderr.write(
             f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
@@ -114,11 +116,11 @@ def _speed(text: str) -> float | None:
 
 
 class _Interrupt:
-    """Notes SIGINT, so that the replay can stop between two slices, where its state is whole; a second one ends it."""
+    """Notes SIGINT and SIGTERM: the replay stops between two slices, where its state is whole; a second one ends it."""
 
     def __init__(self) -> None:
         self._came = False
-        self._previous = signal.signal(signal.SIGINT, self._note)
+        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self._came:
@@ -130,5 +132,6 @@ class _Interrupt:
         return self._came
 
     def restore(self) -> None:
-        """Put the handler back that was there before."""
-        signal.signal(signal.SIGINT, self._previous)
+        """Put the handlers back that were there before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -18,6 +18,7 @@ from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_check
 from watchdog.service.merge import merged
 from watchdog.service.pace import Clock, Pace, SystemClock
 from watchdog.service.run import Run
+from watchdog.service.whole_file import check_place
 from watchdog.sources.syntax import open_sources
 
 CHECKPOINT_EVERY_S = 10.0
@@ -161,8 +162,14 @@ class _Keeper:
         self._last_s = clock.monotonic()
 
     def saved(self) -> Checkpoint | None:
-        """The state to go on from; None without one. StateError when it belongs to another replay."""
-        if self._path is None or not self._path.exists():
+        """The state to go on from; None without one. StateError when it belongs to another replay.
+
+        OSError when no state can be kept there: said before the work, not at the interrupt that would lose it.
+        """
+        if self._path is None:
+            return None
+        check_place(self._path)
+        if not self._path.exists():
             return None
         found = read_checkpoint(self._path)
         checks = (
