@@ -186,3 +186,16 @@ def test_input_that_no_rule_reads_is_said(folder: Path, capfd: pytest.CaptureFix
     rules = ["--no-packs", "--rules", str(folder / "rules.yaml")]
     assert main(["replay", f"log:{folder / 'debug.log'}", *rules]) == 0
     assert capfd.readouterr() == ("", "watchdog: warning: no events in the input that these rules read\n")
+
+
+def test_a_table_has_colours_on_a_terminal_unless_unwanted(folder: Path) -> None:
+    command = [sys.executable, "-m", "watchdog", "replay", *arguments(folder, "--table")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    for no_color, colours in (("", True), ("1", False)):
+        leader, follower = os.openpty()
+        subprocess.run(command, env={**environment, "NO_COLOR": no_color}, stdout=follower, check=True)
+        os.close(follower)
+        text = os.read(leader, 65_536)
+        os.close(leader)
+        assert b"full-mempool" in text
+        assert (b"\x1b[" in text) is colours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import signal
 import sys
@@ -19,6 +20,7 @@ SUMMARY = (
     "Exit code 0 whatever was found, 2 for bad input."
 )
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide enough for every rule's id
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
 def _text(result: ReplayResult, *, table: bool, out: str) -> str:
     if not table:
         return result.lines()
-    return result.table(shutil.get_terminal_size().columns, colour=out == "-" and sys.stdout.isatty())
+    colour = out == "-" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
+    return result.table(shutil.get_terminal_size((WIDTH_OFF_TERMINAL, 24)).columns, colour=colour)
 
 
 def _speed(text: str) -> float | None:
