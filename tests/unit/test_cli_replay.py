@@ -188,6 +188,12 @@ def test_input_that_no_rule_reads_is_said(folder: Path, capfd: pytest.CaptureFix
     assert capfd.readouterr() == ("", "watchdog: warning: no events in the input that these rules read\n")
 
 
+def test_a_replay_without_rules_says_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", f"snapshots:{folder / 'snapshots.jsonl'}", "--no-packs"]) == 0
+    expected = "watchdog: warning: no rules are in force; add --rules PATH or leave out --no-packs\n"
+    assert capfd.readouterr() == ("", expected)
+
+
 def test_a_table_has_colours_on_a_terminal_unless_unwanted(folder: Path) -> None:
     command = [sys.executable, "-m", "watchdog", "replay", *arguments(folder, "--table")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -87,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
         bar.clear()
         if interrupt:
             interrupt.restore()
-    if not result.events:
+    if not result.titles:
+        sys.stderr.write("watchdog: warning: no rules are in force; add --rules PATH or leave out --no-packs\n")
+    elif not result.events:
         sys.stderr.write("watchdog: warning: no events in the input that these rules read\n")
     if not result.finished:
         sys.stderr.write(
