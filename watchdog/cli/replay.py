@@ -13,6 +13,7 @@ from types import FrameType
 
 from watchdog.cli.output import check_output, write_output
 from watchdog.cli.progress import ProgressBar
+from watchdog.core.errors import SourceError
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
 
 SUMMARY = (
@@ -97,6 +98,11 @@ def run(args: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     write_output(args.out, _text(result, table=args.table, out=args.out))
+    if result.late:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(result.late.items()))
+        sys.stderr.write(f"watchdog: warning: events that came too late were not judged: {kinds}\n")
+    if result.fault:  # after the incidents: what was found before the damage is not lost
+        raise SourceError(result.fault)
     return 0
 
 
