@@ -77,12 +77,15 @@ def as_line(incident: Incident, title: str = "") -> str:
 def table(incidents: Sequence[Incident], width: int, *, colour: bool = False, until_ns: int | None = None) -> str:
     """Incidents as text of at most `width` columns (at least 60), each with its summary and who is involved.
 
+    Where the rules' ids do not fit beside the other columns, each has a line of its own: it is what people look up.
     until_ns: how far the input went; what still fires has lasted until then. Without it, until its latest change.
     """
     width = max(width, NARROWEST)
-    lines = ["  ".join((*(f"{name:<{size}}" for name, size in COLUMNS), "RULE"))]
+    head = "  ".join((*(f"{name:<{size}}" for name, size in COLUMNS), "RULE"))
+    beside = all(len(head) - len("RULE") + len(incident.rule) <= width for incident in incidents)
+    lines = [head if beside else head.removesuffix("RULE").rstrip() + f"\n{' ' * INDENT}RULE"]
     for incident in incidents:
-        lines += _rows(incident, width, until_ns, colour=colour)
+        lines += _rows(incident, width, until_ns, colour=colour, beside=beside)
     return "\n".join([*lines, "", tally(incidents)]) + "\n"
 
 
@@ -99,11 +102,11 @@ def time_text(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool) -> list[str]:
+def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool, beside: bool) -> list[str]:
     lasted = duration_text(_end_ns(incident, until_ns) - incident.opened_ns)
     cells = (incident.severity, time_text(incident.opened_ns), lasted, incident.state.value)
     head = "  ".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, COLUMNS, strict=True))
-    first = _cut(f"{head}  {incident.rule}", width)
+    first = f"{head}  {incident.rule}" if beside else head.rstrip()
     if colour:
         code = COLOURS[incident.severity] if incident.state is not State.RESOLVED else f"2;{COLOURS[incident.severity]}"
         first = f"\x1b[{code}m{first[: len(incident.severity)]}\x1b[0m{first[len(incident.severity) :]}"
@@ -112,7 +115,8 @@ def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool)
     if len(summary) > 2:
         summary = [summary[0], _cut(f"{summary[1]} ...", width - INDENT)]
     involved = _involved(incident, width - INDENT)
-    return [first, *(f"{space}{line}" for line in (*summary, involved) if line)]
+    rule = "" if beside else _cut(incident.rule, width - INDENT)
+    return [first, *(f"{space}{line}" for line in (rule, *summary, involved) if line)]
 
 
 def _end_ns(incident: Incident, until_ns: int | None) -> int:

@@ -6,6 +6,8 @@ passes, whatever the number of keys in the table.
 
 from __future__ import annotations
 
+import secrets
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,9 @@ Slots = NDArray[np.int32]
 EMPTY, REMOVED, CLAIM = np.int32(-1), np.int32(-2), np.int32(-3)
 NO_SLOT = -1
 _SMALLEST = 64
+# Peers choose keys and can read `mix`: without a secret they could make all their keys want one place. Places alone
+# depend on it, neither slots nor which keys are refused, so results are the same in every process.
+_SECRET = np.uint64(secrets.randbits(64))
 SPARSE = 2  # places for each key: long probes cost more passes than memory is worth
 
 
@@ -43,7 +48,7 @@ class SlotTable:
 
     def find(self, keys: Words) -> Slots:
         """The slot of each key, NO_SLOT for unknown ones."""
-        places = (mix(keys) >> self._shift).astype(np.intp)
+        places = self._places(keys)
         slots = self._slots[places]
         hit = (slots >= 0) & (self._keys[places] == keys)
         if hit.all():
@@ -66,6 +71,7 @@ class SlotTable:
         missing = np.flatnonzero(slots < 0)
         if not len(missing):
             return slots, missing
+        missing = self._admitted(keys, missing)
         self._make_room(len(missing))
         slots[missing], first = self._claim(keys[missing])
         return slots, missing[first]
@@ -80,6 +86,22 @@ class SlotTable:
         self._removed += len(slots)
         self._push(slots.astype(np.int32))
 
+    def _places(self, keys: Words) -> NDArray[np.intp]:
+        """Where in the table to look first for each key."""
+        return (mix(keys ^ _SECRET) >> self._shift).astype(np.intp)
+
+    def _admitted(self, keys: Words, missing: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The rows of new keys for which there is room: first come, first served, whatever the table looks like."""
+        room = max(0, self.max_slots - len(self))
+        if len(missing) <= room:
+            return missing
+        _, first, key = np.unique(keys[missing], return_index=True, return_inverse=True)
+        admitted = np.zeros(len(first), np.bool_)
+        admitted[np.argsort(first)[:room]] = True
+        kept: NDArray[np.intp] = missing[admitted[key]]
+        self.refused += len(missing) - len(kept)
+        return kept
+
     def _make_room(self, more: int) -> None:
         while (len(self) + self._removed + more) * SPARSE > len(self._slots):
             bigger = (len(self) + more) * SPARSE * 2 > len(self._slots)
@@ -92,11 +114,11 @@ class SlotTable:
         again: twins of the winner find their key there, the rest go on to the next place.
         """
         mask = len(self._slots) - 1
-        places = (mix(keys) >> self._shift).astype(np.intp)
+        places = self._places(keys)
         slots = np.full(len(keys), NO_SLOT, np.int32)
         makers: list[NDArray[np.intp]] = []
         left = np.arange(len(keys))
-        while len(left) and len(self) < self.max_slots:
+        while len(left):
             at = places[left]
             there = self._slots[at]
             taken = there >= 0
@@ -109,9 +131,6 @@ class SlotTable:
             places[left[passing]] = (at[passing] + 1) & mask
             mine[won] = True
             left = left[~mine]
-        if len(left):
-            slots[left] = self.find(keys[left])
-            self.refused += int(np.count_nonzero(slots[left] < 0))
         return self._renumber(keys, slots, np.concatenate([left[:0], *makers]))
 
     def _renumber(self, keys: Words, slots: Slots, makers: NDArray[np.intp]) -> tuple[Slots, NDArray[np.intp]]:
@@ -126,14 +145,14 @@ class SlotTable:
         return np.where(slots >= 0, number[slots], NO_SLOT).astype(np.int32), makers
 
     def _won(self, at: NDArray[np.intp], rows: NDArray[np.intp], gap: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Which of the rows that stand at a gap get it; the table being full, only as many as there is room for."""
+        """Which of the rows that stand at a gap get it."""
         gaps = np.flatnonzero(gap)
         before = self._slots[at[gaps]]
         claims = CLAIM - rows[gaps].astype(np.int32)
         self._slots[at[gaps]] = claims  # of several that want one place the last wins
         winners = self._slots[at[gaps]] == claims
         self._slots[at[gaps]] = before
-        won: NDArray[np.intp] = gaps[winners][: self.max_slots - len(self)]
+        won: NDArray[np.intp] = gaps[winners]
         return won
 
     def _settle(self, keys: Words, at: NDArray[np.intp], before: Slots) -> Slots:
@@ -180,7 +199,7 @@ class SlotTable:
     def _place_all(self, keys: Words, slots: Slots) -> None:
         """Put distinct keys that are not in the table where the first gap after their place is."""
         mask = len(self._slots) - 1
-        places = (mix(keys) >> self._shift).astype(np.intp)
+        places = self._places(keys)
         left = np.arange(len(keys))
         while len(left):
             at = places[left]

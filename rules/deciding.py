@@ -13,6 +13,7 @@ from rules.fragment import parse_node, report_flaws
 from rules.functions import NUMERIC
 from rules.keys import LONGEST_ID, NAME
 from rules.measures import CELL_FUNCTIONS, MEASURES, Measures
+from rules.problem import Problem
 from rules.reader import Node, Scalar
 from rules.rule import RuleKeys
 from rules.summary import ALWAYS
@@ -97,7 +98,7 @@ def _read_clear(keys: RuleKeys, fire: CellFormula | None, measures: Measures) ->
     clear, node = _verdict(keys, "clear", measures), keys.node("clear")
     if fire is not None and clear is not None and node is not None and overlaps(fire.tree, clear.tree):
         hint = "leave a distance between them, as in fire: x > 100, clear: x < 20"
-        keys.report.error(node.place, "'clear' can hold while 'fire' does", hint)
+        _clash(keys, "fire", "clear", Problem(node.place, "'clear' can hold while 'fire' does", hint))
     return clear
 
 
@@ -111,11 +112,21 @@ def _read_escalate(keys: RuleKeys, measures: Measures) -> tuple[tuple[Severity, 
         level = values.choice(entry.key, "severity", SEVERITIES, keys.report)
         if level and base in SEVERITIES and _rank(level) <= SEVERITIES.index(base):
             message = f"escalates to '{level}', which is not above the rule's severity '{base}'"
-            keys.report.error(entry.key.place, message)
+            _clash(keys, "severity", "escalate", Problem(entry.key.place, message))
         formula = _verdict_of(keys, entry.value, entry.key.text, measures)
         if level and formula:
             found.append((cast(Severity, level), formula))
     return tuple(sorted(found, key=lambda pair: _rank(pair[0])))
+
+
+def _clash(keys: RuleKeys, changed: str, kept: str, problem: Problem) -> None:
+    """Two keys contradict each other. The problem lies in `kept`, unless an override changed only the other one."""
+    node, place = keys.node(changed), problem.place
+    if node is not None and place.source is keys.rule.place.source and node.place.source is not place.source:
+        message = f"{problem.message}; '{kept}' is still that of {place}"
+        keys.report.error(node.place, message, f"override '{kept}' too")
+    else:
+        keys.report.error(place, problem.message, problem.hint)
 
 
 def _rank(severity: str) -> int:

@@ -149,7 +149,7 @@ def test_a_corrupt_map_is_refused_with_its_place(bits: str, tmp_path: Path) -> N
 
 
 def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"asmap '.*none': No such file"):
+    with pytest.raises(SourceError, match=r"asmap '.*none': no such file"):
         Asmap.load(str(tmp_path / "none"))
     (tmp_path / "empty").touch()
     with pytest.raises(SourceError, match="size 0 bytes"):

@@ -211,8 +211,9 @@ def test_a_torn_last_record_is_reported_as_a_gap_at_the_end(tmp_path: Path) -> N
     [record(START_US + 5, "inv")[:20] + (4_000_001).to_bytes(4, "little"), record(1 << 63, "inv")],
     ids=["size", "time"],
 )
-def test_an_impossible_record_ends_its_file_but_not_the_tree(tmp_path: Path, bad: bytes) -> None:
-    append(tmp_path, PEER, True, ping(START_US) + bad + ping(START_US + 9) * 50)
+@pytest.mark.parametrize("behind", [2, 50])  # few records are kept one by one, many as arrays
+def test_an_impossible_record_ends_its_file_but_not_the_tree(tmp_path: Path, bad: bytes, behind: int) -> None:
+    append(tmp_path, PEER, True, ping(START_US) + bad + ping(START_US + 9) * behind)
     append(tmp_path, OTHER, True, ping(START_US + SECOND_US))
     slices = slices_of(tmp_path)
     assert column(slices, "source:gap", "reason") == ["impossible-record"]

@@ -79,7 +79,10 @@ def test_version_is_that_of_the_release(capsys: pytest.CaptureFixture[str]) -> N
         ([], "watchdog: the following arguments are required: COMMAND; see 'watchdog --help'\n"),
         (["repaly"], "watchdog: unknown command 'repaly', did you mean 'replay'; see 'watchdog --help'\n"),
         (["\x1b[2J"], "watchdog: unknown command '\\x1b[2J'; see 'watchdog --help'\n"),
-        (["replay", "--outt", "f"], "watchdog: unrecognized arguments: --outt f; see 'watchdog --help'\n"),
+        (
+            ["replay", "--outt", "f"],
+            "watchdog: unknown argument '--outt', did you mean '--out'; see 'watchdog replay --help'\n",
+        ),
         (["--ver"], "watchdog: the following arguments are required: COMMAND; see 'watchdog --help'\n"),
         (["replay", "--out"], "watchdog: argument --out: expected one argument; see 'watchdog replay --help'\n"),
     ],
@@ -184,3 +187,20 @@ def test_a_full_disk_under_standard_output_is_one_line_and_exit_2(root: Path, li
             timeout=60,
         )
     assert (done.returncode, done.stderr) == (2, b"watchdog: standard output or input: no space left on device\n")
+
+
+def test_an_unknown_option_of_an_action_names_the_actions_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rules", "list", "--jsn"]) == 2
+    expected = "watchdog: unknown argument '--jsn', did you mean '--json'; see 'watchdog rules list --help'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_closed_standard_output_is_no_traceback(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    install(lambda _: 0)
+    assert cli.main(["replay"]) == 0
+    install(raising(OSError(errno.EBADF, "Bad file descriptor")))
+    assert cli.main(["replay"]) == 2
+    assert capsys.readouterr().err == "watchdog: standard output or input: bad file descriptor\n"

@@ -121,7 +121,8 @@ def test_a_wrong_speed_is_refused(folder: Path, capfd: pytest.CaptureFixture[str
     assert f"{speed!r} is neither 'max' nor a number above 0" in capfd.readouterr().err
 
 
-def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "watchdog", "replay", *arguments(folder, "--checkpoint", str(folder / "state"))]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     whole = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
@@ -129,7 +130,7 @@ def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path)
     try:
         slow.wait(timeout=2)
     except subprocess.TimeoutExpired:
-        slow.send_signal(signal.SIGINT)
+        slow.send_signal(number)
     _, err = slow.communicate(timeout=20)
     assert (slow.returncode, err.count("the same command goes on from it")) == (130, 1)
     assert subprocess.run(command, env=environment, capture_output=True, check=True).stdout == whole
@@ -186,3 +187,41 @@ def test_the_progress_bar_is_one_line_and_for_terminals_only() -> None:
     assert pipe.getvalue() == ""
     assert "open-2 [##########          ]  50%  01-12 10:00" in terminal.getvalue()
     assert "\n" not in terminal.getvalue()
+
+
+def test_a_checkpoint_that_cannot_be_kept_is_refused_at_the_start(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for place, reason in ((folder / "nowhere" / "state", "no such file or directory"), (folder, "is a directory")):
+        assert main(["replay", *arguments(folder, "--checkpoint", str(place))]) == 2
+        out, err = capfd.readouterr()
+        assert (out, err) == ("", f"watchdog: '{place}': {reason}\n")
+    os.mkfifo(folder / "pipe")
+    assert main(["replay", *arguments(folder, "--checkpoint", str(folder / "pipe"))]) == 2
+    assert capfd.readouterr().err == f"watchdog: '{folder / 'pipe'}': not an ordinary file\n"
+
+
+def test_input_that_no_rule_reads_is_said(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "debug.log").write_text("shopping list\n")
+    rules = ["--no-packs", "--rules", str(folder / "rules.yaml")]
+    assert main(["replay", f"log:{folder / 'debug.log'}", *rules]) == 0
+    assert capfd.readouterr() == ("", "watchdog: warning: no events in the input that these rules read\n")
+
+
+def test_a_replay_without_rules_says_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", f"snapshots:{folder / 'snapshots.jsonl'}", "--no-packs"]) == 0
+    expected = "watchdog: warning: no rules are in force; add --rules PATH or leave out --no-packs\n"
+    assert capfd.readouterr() == ("", expected)
+
+
+def test_a_table_has_colours_on_a_terminal_unless_unwanted(folder: Path) -> None:
+    command = [sys.executable, "-m", "watchdog", "replay", *arguments(folder, "--table")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    for no_color, colours in (("", True), ("1", False)):
+        leader, follower = os.openpty()
+        subprocess.run(command, env={**environment, "NO_COLOR": no_color}, stdout=follower, check=True)
+        os.close(follower)
+        text = os.read(leader, 65_536)
+        os.close(leader)
+        assert b"full-mempool" in text
+        assert (b"\x1b[" in text) is colours

@@ -85,6 +85,16 @@ def test_absence_is_told_of_a_kind_that_never_came() -> None:
     assert _told(engine.process(one_slice([batch("source:gap", [gap])], 60))) == [(30, "fire", "info")]
 
 
+def test_a_clock_that_jumps_by_decades_is_not_walked_through() -> None:
+    # pings    0 10 20 s ... nothing ... 60 years later
+    # told                ^ once, long before; and cleared by the ping after it
+    engine = Engine(plans(_rule(FLAT)), sources=["hand"])
+    far = 60 * 365 * 86_400
+    found = _feed(engine, [{"t": t} for t in (0, 10, 20, far)], far + 60, PING)
+    told = [one for one in _told(found) if one[1] != "update"]
+    assert told == [(55, "fire", "info"), (far + 5, "clear", "info"), (far + 35, "fire", "info")]
+
+
 def test_absence_is_not_told_over_a_gap() -> None:
     # seconds  0   20          60          90
     # pings    x x x  [ gap 25-60 ]

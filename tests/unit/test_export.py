@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
 from watchdog.service import export as export_module
-from watchdog.service.export import ExportOptions, export, plain_columns
+from watchdog.service.export import ExportOptions, Format, export, plain_columns
 
 
 def write_all(path: Path, pieces: list[Slice]) -> Path:
@@ -171,3 +172,30 @@ def test_a_failure_leaves_the_old_file_and_no_halves(
         export(str(written), str(out), ExportOptions("jsonl"))
     assert out.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.events", "out"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_pipe_or_device_is_written_to_and_not_replaced(written: Path, tmp_path: Path, form: Format) -> None:
+    pipe, plain = tmp_path / "pipe", tmp_path / "plain"
+    os.mkfifo(pipe)
+    options = ExportOptions(form, frozenset({"log:tip"}))
+    export(str(written), str(plain), options)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        export(str(written), str(pipe), options)
+        assert read.result(timeout=10) == plain.read_bytes()
+    assert pipe.is_fifo()
+
+
+def test_a_full_device_is_an_error(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")
+    assert main(["export", str(written), "--format", "jsonl", "--out", str(link)]) == 2
+    assert capsys.readouterr().err == f"watchdog: '{link}': no space left on device\n"
+
+
+def test_several_kinds_do_not_go_into_a_file(written: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("old")
+    assert main(["export", str(written), "--format", "csv", "--out", str(tmp_path / "out")]) == 2
+    assert "csv of several kinds goes to a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "old"

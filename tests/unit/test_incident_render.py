@@ -143,3 +143,12 @@ def test_an_incident_about_nobody_has_no_empty_line() -> None:
 def test_an_empty_table_says_so() -> None:
     assert tally([]) == "0 incidents"
     assert table([], 80).endswith("\n0 incidents\n")
+
+
+def test_a_narrow_table_shows_the_whole_id_of_each_rule() -> None:
+    long = [replace(incident, rule="eclipse-inbound-concentrated") for incident in incidents("x")]
+    text = table(long, 60)
+    assert text.startswith("SEVERITY  OPENED (UTC)         LASTED   STATE\n          RULE\n")
+    assert "\n          eclipse-inbound-concentrated\n          2 peers of" in text
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("\n") == table(long, 100).count("\n") + 1 + len(long)

@@ -69,6 +69,14 @@ def test_labels_are_read_and_unknown_fields_ignored(tmp_path: Path) -> None:
         ("[{", "malformed|truncated"),
         ('[{"attack": "a", "class": "eclipse", "start": "x", "end": 2, "entities": []}]', r"expected `float`.*\.start"),
         ('[{"attack": "a", "class": "eclipse", "start": 3, "end": 2, "entities": []}]', "label 1 .'a'. ends before"),
+        (
+            '[{"attack": "a", "class": "eclipse", "start": -1e308, "end": 2, "entities": []}]',
+            "label 1 .* no unix seconds",
+        ),
+        (
+            '[{"attack": "a", "class": "eclipse", "start": 3, "end": 1e308, "entities": []}]',
+            "label 1 .* no unix seconds",
+        ),
         ("\\xff", "malformed|invalid"),
     ],
 )

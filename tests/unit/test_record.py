@@ -139,3 +139,12 @@ def test_the_command_copies_chosen_kinds(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err.startswith(f"watchdog: '{tmp_path / 'b'}' is there already")
     assert main([*arguments, "--kind", "log:tipp"]) == 2
     assert "did you mean 'log:tip'" in capsys.readouterr().err
+
+
+def test_standard_output_is_no_place_for_an_events_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["record", "events:a", "--out", "-"]) == 2
+    assert "give --out FILE" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

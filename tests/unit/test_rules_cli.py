@@ -93,3 +93,9 @@ def test_warnings_go_to_standard_error_and_change_no_exit_code(
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "bitcoin-watchdog rules"
+
+
+def test_an_id_with_a_slip_names_the_nearest_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "show", "addr-beyond-limits"]) == 2
+    expected = "no rule 'addr-beyond-limits', did you mean 'addr-beyond-limit'; see 'watchdog rules list'"
+    assert expected in capsys.readouterr().err

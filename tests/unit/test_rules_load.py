@@ -257,3 +257,28 @@ def test_a_copy_of_a_shipped_pack_is_no_second_definition(tmp_path: Path) -> Non
     for path in PACKS.glob("*.yaml"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     assert not check([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("override", "start"),
+    [
+        ("fire: sent > 10", "b.yaml:3:11: 'clear' can hold while 'fire' does"),
+        (
+            "severity: critical",
+            "b.yaml:3:15: escalates to 'high', which is not above the rule's severity 'critical'",
+        ),
+    ],
+)
+def test_an_override_that_clashes_with_a_key_it_left_is_the_one_at_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, start: str
+) -> None:
+    text = BASE.format(measure="sent: sum(entries)", fire="sent > 100", kinds="p2p:addr", by="conn", over="10m")
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(f"{text}    clear: sent < 50\n    escalate: {{high: sent > 500}}\n")
+    Path("b.yaml").write_text(f"overrides:\n  peer-floods:\n    {override}\n")
+    with pytest.raises(RuleSetError) as caught:
+        load([Path("a.yaml"), Path("b.yaml")], packs=False)
+    (problem,) = caught.value.problems
+    kept = problem.hint.removeprefix("override ").removesuffix(" too")
+    assert kept in {"'clear'", "'escalate'"}
+    assert problem.render().startswith(f"{start}; {kept} is still that of a.yaml:1")

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export; 2 when the file was torn, after everything before the tear was exported."""
     done = export(args.file, args.out, ExportOptions(args.format, chosen_kinds(args.kind), args.since, args.until))
-    sys.stderr.write(f"{args.file}: {sum(done.rows.values()):,} events of {len(done.rows)} kinds\n")
+    sys.stderr.write(f"{args.file}: {sum(done.rows.values()):,} events of {_kinds(len(done.rows))}\n")
     if done.torn_at is None:
         return 0
     sys.stderr.write(
@@ -39,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
         "everything before it was exported\n"
     )
     return TORN
+
+
+def _kinds(number: int) -> str:
+    return "1 kind" if number == 1 else f"{number} kinds"
 
 
 def _time_ns(text: str) -> int:

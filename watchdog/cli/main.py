@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
@@ -61,6 +62,17 @@ class OneLineParser(argparse.ArgumentParser):
         """Print the error and leave."""
         self.exit(EXIT_BAD_INPUT, f"watchdog: {one_line(message)}; see '{self.prog} --help'\n")
 
+    def parse_known_args(  # type: ignore[override]  # the overloads of argparse come to this
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and leave at an unknown argument: only here it is known which command it was meant for."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = re.findall(r"--[a-z-]+", self.format_usage())
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
+            self.error(f"unknown argument {unknown[0]!r}" + (f", did you mean {near[0]!r}" if near else ""))
+        return found, unknown
+
 
 def available() -> tuple[str, ...]:
     """The commands whose module exists, in the order of the help page."""
@@ -76,7 +88,8 @@ def main(argv: Sequence[str]) -> int:
     args = argparse.Namespace()
     try:
         code = _run(argv, args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None when the shell closed it
+            sys.stdout.flush()
     except WatchdogError as error:
         return _fail(error.in_one_line())
     except KeyboardInterrupt:
@@ -149,6 +162,8 @@ def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
 
 def _settle_stdout() -> None:
     """Write out what is buffered or, where that fails, send it nowhere: the interpreter flushes once more at exit."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:

@@ -45,7 +45,9 @@ def chosen_kinds(names: list[str]) -> frozenset[str] | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Record until the sources end; an interrupt ends a followed recording well."""
+    """Record until the sources end; an interrupt ends a followed recording well. WatchdogError for --out -."""
+    if str(args.out) == "-":
+        raise WatchdogError("an events file needs a name, it cannot be standard output; give --out FILE")
     options = RecordOptions(chosen_kinds(args.kind), args.asmap, args.node, args.follow, args.append)
     bar = ProgressBar()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import signal
 import sys
@@ -13,6 +14,7 @@ from types import FrameType
 from watchdog.cli.database import database_url
 from watchdog.cli.output import check_output, write_output
 from watchdog.cli.progress import ProgressBar
+from watchdog.core.errors import SourceError
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
 
 SUMMARY = (
@@ -20,6 +22,7 @@ SUMMARY = (
     "Exit code 0 whatever was found, 2 for bad input."
 )
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide enough for every rule's id
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,19 +95,29 @@ def run(args: argparse.Namespace) -> int:
         bar.clear()
         if interrupt:
             interrupt.restore()
+    if not result.titles:
+        sys.stderr.write("watchdog: warning: no rules are in force; add --rules PATH or leave out --no-packs\n")
+    elif not result.events:
+        sys.stderr.write("watchdog: warning: no events in the input that these rules read\n")
     if not result.finished:
         sys.stderr.write(
             f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
         )
         return INTERRUPTED
     write_output(args.out, _text(result, table=args.table, out=args.out))
+    if result.late:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(result.late.items()))
+        sys.stderr.write(f"watchdog: warning: events that came too late were not judged: {kinds}\n")
+    if result.fault:  # after the incidents: what was found before the damage is not lost
+        raise SourceError(result.fault)
     return 0
 
 
 def _text(result: ReplayResult, *, table: bool, out: str) -> str:
     if not table:
         return result.lines()
-    return result.table(shutil.get_terminal_size().columns, colour=out == "-" and sys.stdout.isatty())
+    colour = out == "-" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
+    return result.table(shutil.get_terminal_size((WIDTH_OFF_TERMINAL, 24)).columns, colour=colour)
 
 
 def _speed(text: str) -> float | None:
@@ -121,11 +134,11 @@ def _speed(text: str) -> float | None:
 
 
 class _Interrupt:
-    """Notes SIGINT, so that the replay can stop between two slices, where its state is whole; a second one ends it."""
+    """Notes SIGINT and SIGTERM: the replay stops between two slices, where its state is whole; a second one ends it."""
 
     def __init__(self) -> None:
         self._came = False
-        self._previous = signal.signal(signal.SIGINT, self._note)
+        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self._came:
@@ -137,5 +150,6 @@ class _Interrupt:
         return self._came
 
     def restore(self) -> None:
-        """Put the handler back that was there before."""
-        signal.signal(signal.SIGINT, self._previous)
+        """Put the handlers back that were there before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

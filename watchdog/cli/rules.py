@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -111,10 +112,13 @@ def _facts(plan: RulePlan) -> dict[str, object]:
 
 
 def _show(found: RuleSet, rule_id: str) -> int:
-    """One rule; RuleError when there is none of that id."""
+    """One rule; RuleError, with the nearest id, when there is none of that id."""
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)
     if plan is None:
-        raise RuleError(f"no rule '{rule_id}'; see 'watchdog rules list'")
+        near = difflib.get_close_matches(rule_id, [plan.id for plan in found.plans], n=1)
+        raise RuleError(
+            f"no rule '{rule_id}'" + (f", did you mean '{near[0]}'" if near else "") + "; see 'watchdog rules list'"
+        )
     for line in show_rule(plan, found.sources[rule_id]):
         print(line)
     return 0

@@ -208,7 +208,7 @@ class Asmap:
             size = Path(path).stat().st_size
             raw = Path(path).read_bytes() if 0 < size <= _MAX_BYTES else b""
         except OSError as error:
-            raise SourceError(f"asmap {path!r}: {error.strerror or error}") from None
+            raise SourceError(f"asmap {path!r}: {(error.strerror or str(error)).lower()}") from None
         if not raw:
             raise SourceError(f"asmap {path!r}: size {size} bytes, should be 1 to {_MAX_BYTES}")
         try:

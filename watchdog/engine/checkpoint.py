@@ -9,6 +9,7 @@ header as {"@": dtype, "shape": [...], "at": offset}.
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from typing import Any
@@ -72,7 +73,12 @@ def unpack(blob: bytes) -> State:
             return {name: rich(part) for name, part in value.items()}
         return [rich(part) for part in value] if isinstance(value, list) and not _flat(value) else value
 
-    state: State = rich(json.loads(bytes(body[:header_size])))
+    try:
+        state = rich(json.loads(bytes(body[:header_size])))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise StateError(f"checkpoint cannot be read: {error}") from None
+    if not isinstance(state, dict):
+        raise StateError("checkpoint holds no state")
     return state
 
 
@@ -85,7 +91,9 @@ def _array(columns: memoryview, place: State) -> np.ndarray[Any, np.dtype[Any]]:
     if place["@"] not in _DTYPES:
         raise StateError(f"checkpoint has a column of unknown type {place['@']!r}")
     dtype = np.dtype(place["@"])
-    count = int(np.prod(place["shape"], dtype=np.int64))
+    if min(place["at"], *place["shape"], 0) < 0:
+        raise StateError("checkpoint has a column of negative size")
+    count = math.prod(place["shape"])
     if place["at"] + count * dtype.itemsize > len(columns):
         raise StateError("checkpoint is cut short")
     return np.frombuffer(columns, dtype, count, place["at"]).reshape(place["shape"]).copy()

@@ -37,6 +37,11 @@ class Coverage:
         elif batch.kind == STARTED:
             self.starts = sorted({*self.starts, *times.tolist()})[-REMEMBERED:]
 
+    @property
+    def disturbed_ns(self) -> int:
+        """The end of the latest gap or the latest start of the node, 0 without any."""
+        return max([0, *(end for _, end in self.gaps[-1:]), *self.starts[-1:]])
+
     def completeness(self, from_ns: int, to_ns: int) -> float:
         """Share of (from_ns, to_ns] outside of gaps and after the first event, 0 to 1."""
         if to_ns <= from_ns:

@@ -255,9 +255,16 @@ class Engine:
         state: State = unpack(blob)
         if state.get("version") != VERSION:
             raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {VERSION}")
-        if state["rules"] != self.rules_hash:
+        if state.get("rules") != self.rules_hash:
             raise StateError("checkpoint was made with other rules")
-        self.node, self._marks = state["node"], dict(state["marks"])
+        try:
+            self._restore(state)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise StateError(f"checkpoint does not fit: {type(error).__name__}: {error}") from None
+
+    def _restore(self, state: State) -> None:
+        """Take over a state whose version and rules are right; its shapes may still be wrong."""
+        self.node, self._marks = state["node"], {str(name): int(mark) for name, mark in state["marks"].items()}
         self._latest_ns, self._swept_ns = state["latest_ns"], state["swept_ns"]
         self._coverage.restore(state["coverage"])
         self.statistics.restore(state["statistics"])

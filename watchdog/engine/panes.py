@@ -40,6 +40,9 @@ class Decider(Protocol):
     def next_due(self) -> int:
         """The next pane at which a key must be judged though nothing may have changed."""
 
+    def disturbed(self) -> int:
+        """The latest pane at which the input had a gap or the node started: silence counts anew from there."""
+
     def due(self, pane: int) -> Ints:
         """The slots that must be judged at this pane."""
 

@@ -20,6 +20,8 @@ from watchdog.engine.measures import Measures
 from watchdog.engine.panes import NEVER, Cells, Decider, Pending
 from watchdog.engine.selection import Selected
 
+SETTLED_PANES = 200
+
 
 class StreamWindow:
     """One window over one stream: shared by all rules that read the same rows, key and length.
@@ -36,6 +38,10 @@ class StreamWindow:
         self.window = Window(self.measures.width, width)
         self.sampled = sampled
         self.closed: int | None = None  # panes before this one are closed
+        # Sampled: so many panes after the last arrival nothing new can be said of silence. A clock that jumps by
+        # years must not be walked through pane by pane.
+        self._settled = 2 * width + SETTLED_PANES
+        self._stirred = 0  # the latest pane with arrivals
         self._pending = Pending()
         self._seen: NDArray[np.bool_] = np.zeros(64, np.bool_)  # sampled: slots that have been live
 
@@ -59,7 +65,8 @@ class StreamWindow:
         """Decide for this slot from now on, though nothing came for it (sampled windows)."""
         self._reserve()
         self._seen[slot] = True
-        self.closed = pane if self.closed is None else self.closed
+        if self.closed is None:
+            self.closed = self._stirred = pane
 
     def close(self, stop: int, decider: Decider) -> None:
         """Close all panes before `stop`; the decider judges what comes out."""
@@ -91,11 +98,13 @@ class StreamWindow:
         while pane < stop:
             if not self.sampled:
                 pane = max(pane, int(min(arrival, self._next_expiry(), decider.next_due())))
-                if pane >= stop:
-                    break
+            elif pane > max(self._stirred, decider.disturbed()) + self._settled:
+                pane = max(pane, int(min(arrival, decider.next_due())))
+            if pane >= stop:
+                break
             part = None
             if pane == arrival:
-                part, arrival = parts[pane], next(arrivals, NEVER)
+                part, arrival, self._stirred = parts[pane], next(arrivals, NEVER), pane
             self._judge(part, pane, pane + 1, decider)
             pane += 1
 
@@ -206,6 +215,7 @@ class StreamWindow:
             "window": self.window.state(),
             "measures": self.measures.state(),
             "seen": self._seen,
+            "stirred": self._stirred,
         }
 
     def restore(self, state: State) -> None:
@@ -217,6 +227,7 @@ class StreamWindow:
         self.window.restore(state["window"])
         self.measures.restore(state["measures"])
         self._seen = state["seen"].copy()
+        self._stirred = state["stirred"]
         self._reserve()
 
 

@@ -92,6 +92,10 @@ class WindowRules:
         """The next pane at which some rule's condition has held for long enough."""
         return min((verdict.next_due() for verdict in self._verdicts), default=int(NEVER))
 
+    def disturbed(self) -> int:
+        """The latest pane at which the input had a gap or the node started: silence counts anew from there."""
+        return self._coverage.disturbed_ns // self.window.pane_ns
+
     def due(self, pane: int) -> Ints:
         """The slots of which that is true by this pane."""
         return np.unique(np.concatenate([verdict.due(pane) for verdict in self._verdicts]))

@@ -6,6 +6,7 @@ a formula gets an apostrophe before it. Prefixes become text, byte strings hex (
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import io
@@ -145,6 +146,10 @@ class _Target:
         self._out, self._form, self._make, self._single = out, form, make, single
         self._open: dict[str, tuple[BinaryIO, Output, Path | None]] = {}
         if out != "-" and not single:
+            if Path(out).exists() and not Path(out).is_dir():
+                raise WatchdogError(
+                    f"{form} of several kinds goes to a folder, and '{out}' is none; or choose one --kind"
+                )
             Path(out).mkdir(parents=True, exist_ok=True)
         if single:
             self._begin("")
@@ -158,10 +163,11 @@ class _Target:
     def finish(self) -> None:
         for file, output, path in self._open.values():
             output.close()
-            if path is None:
-                file.flush()
-                continue
             file.flush()
+            if path is None:
+                if self._out != "-":
+                    file.close()
+                continue
             os.fsync(file.fileno())
             file.close()
             _part(path).replace(path)
@@ -169,8 +175,10 @@ class _Target:
 
     def abandon(self) -> None:
         for file, _, path in self._open.values():
+            if self._out != "-":
+                with contextlib.suppress(OSError):  # what is buffered fails again; the first failure is the one to tell
+                    file.close()
             if path is not None:
-                file.close()
                 _part(path).unlink(missing_ok=True)
 
     def _begin(self, name: str) -> None:
@@ -179,6 +187,10 @@ class _Target:
             return
         safe = "".join(char if char.isalnum() else "_" for char in name)
         path = Path(self._out) if self._single else Path(self._out) / f"{safe}.{self._form}"
+        if path.exists() and not path.is_file():  # a rename would put a file in the place of a device or pipe
+            stream = path.open("wb")
+            self._open[name] = (stream, self._make(stream), None)
+            return
         file = _part(path).open("wb")
         self._open[name] = (file, self._make(file), path)
 

@@ -13,6 +13,7 @@ import msgspec
 from alerts.incident import RANK, Incident
 from watchdog.core.errors import SourceError
 
+LATEST_S = 1 << 33  # unix seconds, year 2242: later times do not fit into int64 nanoseconds for long
 GRACE_S = 600.0  # after every label: alerts that persist or come late (recordings' README: "Grant a grace")
 GRACE_SHARE = 0.2  # of a recording that is shorter than that would suit
 BENIGN = "benign"
@@ -70,6 +71,8 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SourceError(f"labels '{path}': {str(error)[:1].lower()}{str(error)[1:]}") from None
     for place, label in enumerate(labels, 1):
+        if not 0 <= label.start < LATEST_S or not 0 <= label.end < LATEST_S:
+            raise SourceError(f"labels '{path}': label {place} ({label.attack!r}) has times that are no unix seconds")
         if label.end < label.start:
             raise SourceError(f"labels '{path}': label {place} ({label.attack!r}) ends before it starts")
     return labels

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alerts.book import IncidentBook
 from alerts.incident import Incident
 from alerts.render import as_line, as_object, table
 from rules.load import RuleSet, load
-from watchdog.core.errors import StateError
+from watchdog.core.errors import SourceError, StateError
 from watchdog.core.plan import RulePlan
 from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.engine import Engine
@@ -19,6 +19,8 @@ from watchdog.service.history import History, opened_history
 from watchdog.service.merge import merged
 from watchdog.service.pace import Clock, Pace, SystemClock
 from watchdog.service.run import Run
+from watchdog.service.whole_file import check_place
+from watchdog.sources.events_file import EventsFileSource
 from watchdog.sources.syntax import open_sources
 
 CHECKPOINT_EVERY_S = 10.0
@@ -57,7 +59,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came of it. finished: False when it was stopped before the end of the input."""
+    """What came of it. finished: False when it was stopped before the end of the input.
+
+    late: events by kind that came behind their source's own word, and were not judged. fault: damage of the input
+    that ended it early, "" without; what was found before it is here.
+    """
 
     incidents: Sequence[Incident]
     titles: Mapping[str, str]
@@ -65,6 +71,8 @@ class ReplayResult:
     first_event_ns: int | None
     last_event_ns: int | None
     finished: bool
+    late: Mapping[str, int] = field(default_factory=dict)
+    fault: str = ""
 
     def lines(self) -> str:
         """One JSON object a line, by opening time."""
@@ -115,8 +123,8 @@ def _replayed(
     keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
     inputs = _opened(sources, options, rules, saved.positions if saved else {})
+    run, pace, fault = _run(rules, options.node, inputs, saved, history), Pace(options.speed, clock), ""
     try:
-        run, pace = _run(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
         for slice_ in merged(inputs):
             pace.wait(slice_.until_ns, stopped)
             run.take(slice_)
@@ -126,13 +134,23 @@ def _replayed(
             if stopped() and not all(source.ended for source in inputs):
                 keeper.store(run)
                 return _result(run, rules, finished=False)
+    except SourceError as error:  # what was found before the damage is not lost
+        if not run.events:
+            raise
+        fault = str(error)
     finally:
         for source in inputs:
             source.close()
     run.finish()
     keeper.store(run)
     keeper.remove()
-    return _result(run, rules, finished=True)
+    return _result(run, rules, finished=True, fault=fault or _torn(inputs))
+
+
+def _torn(inputs: Sequence[Source]) -> str:
+    """What to say of recordings that end in damage."""
+    torn = [(source.name, source.torn_at) for source in inputs if isinstance(source, EventsFileSource)]
+    return "; ".join(f"{name}: torn at byte {at.offset}: {at.reason}" for name, at in torn if at is not None)
 
 
 def wanted_kinds(plans: Sequence[RulePlan]) -> frozenset[str]:
@@ -170,10 +188,13 @@ def _progress(run: Run, inputs: Sequence[Source]) -> Progress:
     return Progress(share, run.last_event_ns, run.events, run.opened)
 
 
-def _result(run: Run, rules: RuleSet, *, finished: bool) -> ReplayResult:
+def _result(run: Run, rules: RuleSet, *, finished: bool, fault: str = "") -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
     incidents = run.book.incidents()
-    return ReplayResult(incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished)
+    late = dict(run.engine.statistics.late) if isinstance(run.engine, Engine) else {}
+    return ReplayResult(
+        incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished, late=late, fault=fault
+    )
 
 
 class _Keeper:
@@ -188,8 +209,14 @@ class _Keeper:
         self._last_s = clock.monotonic()
 
     def saved(self) -> Checkpoint | None:
-        """The state to go on from; None without one. StateError when it belongs to another replay."""
-        if self._path is None or not self._path.exists():
+        """The state to go on from; None without one. StateError when it belongs to another replay.
+
+        OSError when no state can be kept there: said before the work, not at the interrupt that would lose it.
+        """
+        if self._path is None:
+            return None
+        check_place(self._path)
+        if not self._path.exists():
             return None
         found = read_checkpoint(self._path)
         checks = (

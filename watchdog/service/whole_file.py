@@ -9,9 +9,11 @@ from pathlib import Path
 
 
 def check_place(path: Path) -> None:
-    """OSError, naming `path`, when a file cannot be made there; leaves nothing behind."""
+    """OSError, naming `path`, when a file cannot be made or replaced there; leaves nothing behind."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not an ordinary file", str(path))
     handle, name = _temporary(path)
     os.close(handle)
     Path(name).unlink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.address import parse_address
 from watchdog.core.batch import Batch, Blobs, Column, Strings
-from watchdog.core.enrich import Enricher
+from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.source import SourceOptions
 from watchdog.sources.capture_merge import Damage
 from watchdog.sources.capture_rows import KNOWN_TYPES, MessageRows
@@ -50,8 +50,7 @@ class BatchMaker:
         table = PeerTable.of(rows.connections, facts)
         made = self._messages(rows, table)
         made += self._changes(rows.changes, rows, table)
-        senders = [*(_packed(fact.addr) for fact in facts), b""]  # the last: this node, whose address is not known
-        made += self._decoded(rows, table, Blobs.of(senders))
+        made += self._decoded(rows, table, facts)
         return made
 
     def damage(self, damage: list[Damage]) -> Batch:
@@ -106,14 +105,17 @@ class BatchMaker:
             made.append(self._batch(kind, columns))
         return made
 
-    def _decoded(self, rows: MessageRows, table: PeerTable, senders: Blobs) -> list[Batch]:
+    def _decoded(self, rows: MessageRows, table: PeerTable, facts: Sequence[PeerFacts]) -> list[Batch]:
         """The p2p kinds."""
         found: dict[str, list[tuple[NDArray[np.intp], Mapping[str, Column]]]] = {}
+        senders: Blobs | None = None
         for type_, at in _by_type(rows):
             received = rows.received[at]
             sender = _nothing(len(at))
             if type_ in _SENDER_MATTERS:
-                sender = senders.take(np.where(received, rows.slot[at], len(senders) - 1))
+                # the last: this node, whose address is not known
+                senders = senders or Blobs.of([*(_packed(fact.addr) for fact in facts), b""])
+                sender = senders.take(np.where(received, rows.slot[at], len(facts)))
             payload = rows.payloads(at) if type_ in _SIDE_BY_SIDE else rows.spans(at)
             messages = Messages(type_, rows.time_us[at] * 1000, payload, received, sender)
             for decoded in decode(messages, self.enricher, self.options.wants):

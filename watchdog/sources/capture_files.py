@@ -19,6 +19,7 @@ from watchdog.sources.capture_tree import CaptureTree
 HEADER_BYTES: Final = 24
 MAX_PAYLOAD: Final = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
 MAX_TIME_US: Final = 4_102_444_800_000_000  # the year 2100: a damaged time must not carry the watermark away
+_FEW: Final = 8  # records; for fewer, arrays cost more than they save
 PENDING_LIMIT: Final = 8 * 1024 * 1024  # bytes of one file held in memory ahead of the merge; holds the largest record
 _SIZE = Struct("<I").unpack_from
 
@@ -172,6 +173,8 @@ class CaptureFile:
 
     def _keep(self, data: bytes, base: int, starts: NDArray[np.int64], end: int) -> bool:
         """Hold the whole records of a stretch; True when one has an impossible time (it and the rest are dropped)."""
+        if len(starts) < _FEW:
+            return self._keep_few(data, base, starts, end)
         every: NDArray[np.uint64] = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
         times = every[starts]
         bad = times > MAX_TIME_US
@@ -185,6 +188,21 @@ class CaptureFile:
             self._chunks.append(Chunk(data, base, starts, end, clock.tolist()))
             self._skip()
         return impossible
+
+    def _keep_few(self, data: bytes, base: int, starts: NDArray[np.int64], end: int) -> bool:
+        """The same record by record: a followed file grows by one or two at a time."""
+        clock, latest = [], self.known_us
+        for at in starts.tolist():
+            time_us = int.from_bytes(data[at : at + 8], "little")
+            if time_us > MAX_TIME_US:
+                end = at
+                break
+            latest = max(latest, time_us)
+            clock.append(latest)
+        if clock:
+            self._chunks.append(Chunk(data, base, starts[: len(clock)], end, clock))
+            self._skip()
+        return len(clock) < len(starts)
 
     def _skip(self) -> None:
         """Drop what an earlier run took (files that its position did not name)."""
@@ -204,7 +222,8 @@ class CaptureFile:
             end = chunk.end if stop == total else int(chunk.starts[stop])
             data = chunk.data if end - begin == len(chunk.data) else memoryview(chunk.data)[begin:end]
             fresh = chunk.base + begin == 0
-            parts.append(Part(data, chunk.starts[first:stop] - begin, fresh))
+            whole = begin == 0 and stop == total
+            parts.append(Part(data, chunk.starts if whole else chunk.starts[first:stop] - begin, fresh))
             self.offset = chunk.base + end
             self.clock_us = chunk.clock_us[stop - 1]
             if stop < total:

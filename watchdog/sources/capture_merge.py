@@ -134,7 +134,7 @@ class CaptureMerge:
             self._names.append(folder)
             news |= self._look(folder)
         for folder in self._due():
-            if self._look(folder):
+            if self._look(folder, at_once=True):
                 news = True
                 self._files[folder] = self._files.pop(folder)
         return news
@@ -149,17 +149,21 @@ class CaptureMerge:
             self._turn += WATCHED_IN_TURN
         return due
 
-    def _look(self, folder: str) -> bool:
+    def _look(self, folder: str, *, at_once: bool = False) -> bool:
+        """Whether a file of the folder grew. at_once: read what is little, to know its time without reading twice."""
         news = False
         for file in self._files[folder]:
-            before = file.size
-            if file.grow(self._tree.size(folder, file.received)):
+            before, size = file.size, self._tree.size(folder, file.received)
+            if (size != before or size < file.offset) and file.grow(size):
                 news = True
                 self.bytes_total += file.size - before
                 if not before:
                     self.bytes_taken += min(file.offset, file.size)
                 if not file.queued:
-                    self._push(file, self._peek(file))
+                    if at_once and file.size - file.offset <= STEP_MIN:
+                        self._fill(file, MAX_TIME_US + 1, STEP_MIN)
+                    following = file.next_us
+                    self._push(file, self._peek(file) if following is None else following)
         return news
 
     def _peek(self, file: CaptureFile) -> int:

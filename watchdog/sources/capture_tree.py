@@ -82,9 +82,11 @@ class DiskTree:
         """At most `count` bytes from `offset`, none of a file that was removed; SourceError when it cannot be read."""
         path = self._path(folder, received)
         try:
-            with open(path, "rb", buffering=0) as file:
-                file.seek(offset)
-                return file.read(count) or b""
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a third of what a file object costs, for a few bytes
+            try:
+                return os.pread(file, count, offset)
+            finally:
+                os.close(file)
         except (FileNotFoundError, NotADirectoryError):
             return b""
         except OSError as error:

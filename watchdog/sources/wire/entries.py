@@ -14,7 +14,8 @@ from watchdog.sources.wire.part import BAD_COUNT, BAD_LENGTH, OVER_LIMIT, TRUNCA
 MAX_ADDR = 1_000  # Bitcoin Core src/net_processing.cpp: MAX_ADDR_TO_SEND
 _V1_BYTES = 30
 # src/netaddress.h: TORV2_IN_IPV6_PREFIX; such entries become invalid in Core, like those of unknown networks
-_TORV2 = bytes.fromhex("fd87d87eeb43")
+_TORV2_WORD = int.from_bytes(bytes.fromhex("fd87d87eeb43"), "little")
+_MAPPED_WORDS = (int.from_bytes(MAPPED[:8], "little"), int.from_bytes(MAPPED[8:], "little"))
 # src/netaddress.h: MAX_ADDRV2_SIZE; BIP155Network with the ADDR_*_SIZE of each network (id 3, Tor v2, is unknown today)
 _MAX_ADDRESS = 512
 _NETWORK_OF_ID = np.full(256, OTHER, np.uint8)
@@ -49,6 +50,8 @@ class Entries:
     def addresses(self, part: Part) -> Blobs:
         """Packed addresses of known networks, the raw bytes of others."""
         known = self.networks != OTHER
+        if known.all():
+            return self._known_addresses()
         width = np.where(known, np.where(self.size == 32, 32, 16), self.size)
         offsets = np.zeros(len(width) + 1, np.int64)
         np.cumsum(width, out=offsets[1:])
@@ -61,6 +64,14 @@ class Entries:
         data[offsets[rows][owner] + within] = part.data[self.place[rows][owner] + within]
         return Blobs(offsets, data)
 
+    def _known_addresses(self) -> Blobs:
+        """The same without unknown networks: the first half of each packed address, and of keys the second."""
+        chosen = np.ones((len(self.size), 2), np.bool_)
+        chosen[:, 1] = self.size == 32
+        offsets = np.zeros(len(self.size) + 1, np.int64)
+        np.cumsum(chosen.sum(axis=1) * 16, out=offsets[1:])
+        return Blobs(offsets, self.packed.view("V16")[chosen].view(np.uint8))
+
 
 def entries_v1(part: Part) -> Entries:
     """Entries of addr messages: 30 bytes each."""
@@ -71,8 +82,9 @@ def entries_v1(part: Part) -> Entries:
     packed = np.zeros((len(at), 32), np.uint8)
     packed[:, :16] = part.block(at + 12, 16)
     networks = np.full(len(at), IPV6, np.uint8)
-    networks[(packed[:, :12] == np.frombuffer(MAPPED, np.uint8)).all(axis=1)] = IPV4
-    networks[(packed[:, :6] == np.frombuffer(_TORV2, np.uint8)).all(axis=1)] = OTHER
+    words = packed.view("<u8")
+    networks[(words[:, 0] == _MAPPED_WORDS[0]) & (words[:, 1] & np.uint64(0xFFFFFFFF) == _MAPPED_WORDS[1])] = IPV4
+    networks[words[:, 0] & np.uint64((1 << 48) - 1) == _TORV2_WORD] = OTHER
     size = np.full(len(at), 16, np.int64)
     return Entries(owner, part.u32(at), part.u64(at + 4), networks, packed, part.u16(at + 28, big=True), at + 12, size)
 

@@ -1,4 +1,4 @@
-"""p2p:tx: ids and sizes of transactions. One message at a time: a transaction's shape is in its bytes."""
+"""p2p:tx: ids and sizes of transactions. One payload at a time: a transaction's shape is in its bytes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from watchdog.core.batch import Blobs, Column
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import BAD_TRANSACTION, TRUNCATED, Part, RefusedError, compact_at
+from watchdog.sources.wire.part import BAD_TRANSACTION, OK, TRUNCATED, Part, RefusedError, compact_at
 
 _WITNESS_SCALE = 4  # Bitcoin Core src/consensus/consensus.h: WITNESS_SCALE_FACTOR
+_ID_BYTES = 32
 
 
 class Transaction(NamedTuple):
@@ -23,6 +25,9 @@ class Transaction(NamedTuple):
     inputs: int
     outputs: int
     witness: bool
+
+
+_REFUSED = Transaction(bytes(_ID_BYTES), bytes(_ID_BYTES), 0, 0, 0, witness=False)  # keeps the place of one
 
 
 def _skip(raw: bytes, at: int, before: int, behind: int, count: int) -> int:
@@ -98,24 +103,35 @@ def _empty(raw: bytes, at: int) -> Transaction:
 
 
 def tx(part: Part) -> list[Decoded]:
-    """p2p:tx."""
-    rows: list[int] = []
-    found: list[Transaction] = []
+    """p2p:tx. A transaction goes to many peers in the same bytes, so each payload is parsed once in a part."""
+    good = np.flatnonzero(part.good)
     raw = part.data.data  # a memoryview: only one message at a time is copied
-    starts, ends = part.starts.tolist(), part.ends.tolist()
-    for row in np.flatnonzero(part.good).tolist():
+    places = zip(part.starts[good].tolist(), part.ends[good].tolist(), strict=True)
+    payloads: dict[bytes, int] = {}
+    which = np.array([payloads.setdefault(bytes(raw[a:b]), len(payloads)) for a, b in places], np.intp)
+    reasons = np.zeros(len(payloads), np.uint8)
+    found: list[Transaction] = []
+    for number, payload in enumerate(payloads):
         try:
-            found.append(parse_transaction(bytes(raw[starts[row] : ends[row]])))
+            found.append(parse_transaction(payload))
         except RefusedError as error:
-            part.reason[row] = error.reason
-        else:
-            rows.append(row)
+            reasons[number] = error.reason
+            found.append(_REFUSED)
+    part.reason[good] = reasons[which]
+    whole = reasons[which] == OK
+    rows, which = good[whole], which[whole]
     columns: dict[str, Column] = {
-        "txid": Blobs.of([one.txid for one in found]),
-        "wtxid": Blobs.of([one.wtxid for one in found]),
-        "vsize_vb": np.array([one.vsize for one in found], np.uint32),
-        "inputs": np.array([one.inputs for one in found], np.uint32),
-        "outputs": np.array([one.outputs for one in found], np.uint32),
-        "witness": np.array([one.witness for one in found], np.bool_),
+        "txid": _ids([one.txid for one in found], which),
+        "wtxid": _ids([one.wtxid for one in found], which),
+        "vsize_vb": np.array([one.vsize for one in found], np.uint32)[which],
+        "inputs": np.array([one.inputs for one in found], np.uint32)[which],
+        "outputs": np.array([one.outputs for one in found], np.uint32)[which],
+        "witness": np.array([one.witness for one in found], np.bool_)[which],
     }
-    return [Decoded("p2p:tx", part.rows(np.array(rows, np.intp)), columns)]
+    return [Decoded("p2p:tx", part.rows(rows), columns)]
+
+
+def _ids(values: list[bytes], which: NDArray[np.intp]) -> Blobs:
+    """The chosen ones of some ids."""
+    data = np.frombuffer(b"".join(values), np.uint8).reshape(-1, _ID_BYTES)[which].reshape(-1)
+    return Blobs(np.arange(len(which) + 1, dtype=np.int64) * _ID_BYTES, data)
