@@ -22,7 +22,7 @@ _SMALLEST = 64
 # Peers choose keys and can read `mix`: without a secret they could make all their keys want one place. Places alone
 # depend on it, neither slots nor which keys are refused, so results are the same in every process.
 _SECRET = np.uint64(secrets.randbits(64))
-SPARSE = 2  # places for each key: long probes cost more passes than memory is worth
+SPARSE = 3  # places for each key: long probes cost more passes than memory is worth
 
 
 class SlotTable:
@@ -140,9 +140,9 @@ class SlotTable:
         old = slots[makers]
         at = self._place[old]
         self.keys[taken], self._slots[at], self._place[taken] = keys[makers], taken, at
-        number = np.arange(self.capacity, dtype=np.int32)
+        number = np.empty(self.capacity, np.int32)  # only the places of `old` are written and read
         number[old] = taken
-        return np.where(slots >= 0, number[slots], NO_SLOT).astype(np.int32), makers
+        return number[slots], makers
 
     def _won(self, at: NDArray[np.intp], rows: NDArray[np.intp], gap: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Which of the rows that stand at a gap get it."""

@@ -111,7 +111,8 @@ class Verdict:
         notable = np.where(held, clear & ~fire, fire)
         level = self._levels(named, size)
         if self._held:
-            notable |= held & (level >= self._active[cells.slots])
+            if self.plan.escalate or self._waiting:
+                notable |= held & (level >= self._active[cells.slots])
             if int(cells.panes.max()) >= self._told_again:
                 notable |= held
         if not notable.any():
