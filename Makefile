@@ -8,7 +8,7 @@ PIP_QUIET := --quiet --quiet --disable-pip-version-check
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml watchdog/_launcher.py watchdog/core/release.py
+$(STAMP): requirements.lock pyproject.toml watchdog/_launcher.py watchdog/core/release.py detectors/kernel.c detectors/kernel_build.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(PIP_QUIET) --requirement requirements.lock
 	$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation --editable .

@@ -20,7 +20,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import kernel
 from detectors.mixing import Words, combine, mix
+from detectors.ordering import by_log
 from detectors.slots import SlotTable
 from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
@@ -52,7 +54,8 @@ class DistinctWindow:
         self.cap = cap
         self._table = SlotTable(max_pairs)
         # Slots of the logs are pairs; the column says whether the touch began a run.
-        self._logs = {width: PaneLog(1, width) for width in dict.fromkeys(widths)}
+        self._logs = {width: PaneLog(1, width) for width in sorted(set(widths))}
+        self._widths: Ints = np.array(list(self._logs), np.int64)
         self._last: Ints = np.zeros(SMALLEST, np.int64)
         self._began: Ints = np.zeros(SMALLEST, np.int64)
         self._owner: NDArray[np.int32] = np.zeros(SMALLEST, np.int32)
@@ -112,48 +115,69 @@ class DistinctWindow:
         slots, panes, widths = touches.slots, touches.panes, touches.widths
         if not len(slots):
             return Changes.none(1)
-        spread = mix(touches.values)
+        words, zeros = spread(touches.values)
         if self.sampling:
-            kept = np.flatnonzero(_low_zeros(spread) >= self.level[slots])
-            slots, panes, spread, widths = slots[kept], panes[kept], spread[kept], widths[kept]
-        pairs, first = self._table.assign(combine(slots.astype(np.uint64), spread))
+            kept = np.flatnonzero(zeros >= self.level[slots])
+            slots, panes, widths = slots[kept], panes[kept], widths[kept]
+            words, zeros = words[kept], zeros[kept]
+        pairs, first = self._table.assign(combine(slots.view(np.uint64), words))
         self._reserve_pairs()
         fresh = pairs[first]
         self._last[fresh] = LONG_AGO
         self._owner[fresh], self._width[fresh] = slots[first], widths[first]
-        self._zeros[fresh] = _low_zeros(spread[first])
+        self._zeros[fresh] = zeros[first]
         if (pairs < 0).any():
             admitted = pairs >= 0
             pairs, panes = pairs[admitted], panes[admitted]
-        codes = pairs.astype(np.int64) * span + (panes - start)
+        pair, pane, begins = self._touch(pairs.astype(np.int64), panes, start, span)
+        self._log(pair, pane, begins, start, span)
+        begun = np.flatnonzero(begins)
+        return Changes(self._owner[pair[begun]].astype(np.int64), pane[begun], np.ones((len(begun), 1), np.int64))
+
+    def _log(self, pair: Ints, pane: Ints, begins: NDArray[np.bool_], start: int, span: int) -> None:
+        """Log touches, apart by width."""
+        logs = np.searchsorted(self._widths, self._width[pair])
+        order, bounds = by_log(logs, pane, start, span, len(self._logs))
+        rows = Changes(pair, pane, begins.astype(np.int64)[:, None]).taken(order)
+        for log, first, end in zip(self._logs.values(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            log.append_ordered(rows.part(first, end))
+
+    def _touch(self, pairs: Ints, panes: Ints, start: int, span: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """Each (pair, pane) once and in order; and whether it begins a run."""
+        if kernel.native is not None and span <= kernel.MOST_PANES:
+            return kernel.touch(pairs, panes, start, span, (self._last, self._began, self._width))
+        codes = pairs * span + (panes - start)
         codes.sort()
         codes = codes[np.concatenate(([True], codes[1:] != codes[:-1]))] if len(codes) else codes
         pair = codes // span
         pane = codes - pair * span + start
         head = np.concatenate(([True], pair[1:] != pair[:-1])) if len(pair) else np.zeros(0, np.bool_)
         before = np.where(head, self._last[pair], np.roll(pane, 1))
-        width = self._width[pair]
-        begins = pane - before >= width
+        begins = pane - before >= self._width[pair]
         self._last[pair] = pane  # the last assignment of a pair wins: its latest pane
         self._began[pair[begins]] = pane[begins]
-        for wide, log in self._logs.items():
-            mine = slice(None) if len(self._logs) == 1 else np.flatnonzero(width == wide)
-            log.append(Changes(pair[mine], pane[mine], begins[mine].astype(np.int64)[:, None]))
-        ones = np.ones((int(begins.sum()), 1), np.int64)
-        return Changes(self._owner[pair[begins]].astype(np.int64), pane[begins], ones)
+        return pair, pane, begins
 
     def _expire(self, width: int, log: PaneLog, stop: int) -> Changes:
         left = log.expire(stop)
         if not len(left.slots):
             return Changes.none(1)
+        ended, panes, gone = self._leave(left, width)
+        self._table.remove(gone)
+        owners = self._owner[ended].astype(np.int64)
+        return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
+
+    def _leave(self, left: Changes, width: int) -> tuple[Ints, Ints, Ints]:
+        """Of touches that left the window: the runs that ended (pair, pane), and the pairs that are gone."""
+        if kernel.native is not None:
+            begun = np.ascontiguousarray(left.deltas[:, 0])
+            return kernel.leave((left.slots, left.panes, begun), width, self._last, self._began)
         order = np.argsort(left.slots * (1 << 32) + (left.panes - left.panes.min()), kind="stable")
         pair, touched, began = left.slots[order], left.panes[order] - width, left.deltas[order, 0] == 1
         following = np.concatenate((pair[1:] == pair[:-1], [False]))
         later = np.where(following, ~np.roll(began, -1), (self._last[pair] > touched) & (self._began[pair] <= touched))
         ends = ~later
-        owners, panes = self._owner[pair[ends]].astype(np.int64), touched[ends] + width
-        self._table.remove(pair[~following & (self._last[pair] == touched)])
-        return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
+        return pair[ends], touched[ends] + width, pair[~following & (self._last[pair] == touched)]
 
     def _drop(self, pairs: Ints) -> None:
         """Take pairs out at once; their rows in the log go with them."""
@@ -203,10 +227,13 @@ class DistinctWindow:
             log.restart(Changes(rows["pairs"].astype(np.int64), rows["panes"], rows["began"].astype(np.int64)))
 
 
-def _low_zeros(words: Words) -> NDArray[np.uint8]:
-    """The number of low zero bits of each word."""
+def spread(values: Words) -> tuple[Words, NDArray[np.uint8]]:
+    """A hash of each value, and its number of low zero bits."""
+    if kernel.native is not None:
+        return kernel.spread(values)
+    words = mix(values)
     low = np.maximum(words & (~words + np.uint64(1)), np.uint64(1)).astype(np.float64)
-    return np.where(words == 0, 64, np.log2(low)).astype(np.uint8)
+    return words, np.where(words == 0, 64, np.log2(low)).astype(np.uint8)
 
 
 def _grown(array: NDArray[_Number], size: int) -> NDArray[_Number]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.ordering import sorted_with_order
+from detectors import kernel
+from detectors.kernel import Run
+from detectors.ordering import by_log, parted, sorted_with_order
 from detectors.state import State
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
@@ -76,7 +78,9 @@ class Lane:
         self.floor_column: Ints = np.zeros(len(widths), np.int64)  # by member: the column that its floor is about
         self.floor: NDArray[np.float64] = np.full(len(widths), -np.inf)  # by member
         self.watched: NDArray[np.bool_] = np.zeros(len(widths), np.bool_)  # by member: decide whatever the values
+        self.watched_cells: NDArray[np.bool_] = np.zeros(SMALLEST, np.bool_)  # by cell: the same
         self._logs = {width: PaneLog(columns, width) for width in dict.fromkeys(widths)}
+        self._log_of: Ints = np.array([list(self._logs).index(width) for width in widths], np.int64)  # by member
 
     def cells(self, members: Ints, slots: Ints, capacity: int) -> Ints:
         """The cell of each row (a member's slot); new keys get one. `capacity`: bound of all slots."""
@@ -117,6 +121,7 @@ class Lane:
             self.slot = np.concatenate([self.slot, np.zeros(more, np.int32)])
             self.live = np.concatenate([self.live, np.zeros(more, np.int32)])
             self.width_of = np.concatenate([self.width_of, np.zeros(more, np.int32)])
+            self.watched_cells = np.concatenate([self.watched_cells, np.zeros(more, np.bool_)])
             self.values = np.concatenate([self.values, np.zeros((self.columns, more), np.int64)], axis=1)
 
     def next_expiry(self) -> int | None:
@@ -127,38 +132,48 @@ class Lane:
     def close(self, arrivals: LaneChanges, extra: LaneChanges, start: int, stop: int) -> dict[int, LaneDecided]:
         """Close panes start..stop-1; the decided rows of each member for which they can matter.
 
-        A member without any cell at or above its floor is left out, unless it is marked in `watched`.
+        A cell that stays below the floor of its member is left out, unless it or the member is watched.
         """
         span = stop - start
-        codes, sums = folded(arrivals.cells * span + (arrivals.panes - start), arrivals.deltas)
-        cells = codes // span
-        self._enter(cells, codes - cells * span + start, sums)
+        cells, panes, sums = self._folded(arrivals, start, span)
+        self._enter(cells, panes, sums, start, span)
         left = [log.expire(stop) for log in self._logs.values()]
         left = [part for part in left if len(part.slots)]
-        if not len(codes) and not left and not len(extra.cells):
+        if not len(cells) and not left and not len(extra.cells):
             return {}
-        gone = [part.slots * span + (part.panes - start) for part in left]
-        steps = [np.ones(len(codes), np.int64), np.zeros(len(extra.cells), np.int64)]
-        steps += [np.full(len(part), -1) for part in gone]
-        deltas = np.concatenate([sums, extra.deltas, *(-part.deltas.T for part in left)], axis=1)
-        every = np.concatenate([codes, extra.cells * span + (extra.panes - start), *gone])
-        return self._decide(every, np.concatenate([deltas, np.concatenate(steps)[None, :]]), start, span)
+        changed = np.concatenate([cells, extra.cells, *(part.slots for part in left)])
+        deltas = np.zeros((self.columns + 1, len(changed)), np.int64)
+        entered, others = len(cells), len(cells) + len(extra.cells)
+        deltas[:-1, :entered], deltas[:-1, entered:others] = sums, extra.deltas
+        at = others
+        for part in left:
+            np.negative(part.deltas.T, out=deltas[:-1, at : at + len(part.slots)])
+            at += len(part.slots)
+        deltas[-1, :entered], deltas[-1, others:] = 1, -1
+        rows = LaneChanges(changed, np.concatenate([panes, extra.panes, *(part.panes for part in left)]), deltas)
+        if kernel.native is None or span > kernel.MOST_PANES:
+            return self._by_member(self._run(rows, start, span))
+        return self._by_member(self._run_native(rows, start, span))
 
-    def _enter(self, cells: Ints, panes: Ints, sums: Ints) -> None:
-        """Log what arrived, apart by width."""
-        if len(self._logs) == 1:
-            next(iter(self._logs.values())).append(Changes(cells, panes, sums.T))
-            return
-        widths = self.width_of[cells]
-        for width, log in self._logs.items():
-            mine = np.flatnonzero(widths == width)
-            if len(mine):
-                log.append(Changes(cells[mine], panes[mine], sums[:, mine].T))
-
-    def _decide(self, codes: Ints, deltas: Ints, start: int, span: int) -> dict[int, LaneDecided]:
-        codes, deltas = folded(codes, deltas, runs=True)
+    def _folded(self, arrivals: LaneChanges, start: int, span: int) -> tuple[Ints, Ints, Ints]:
+        """Distinct (cell, pane) of the arrivals in order, and their sums."""
+        if kernel.native is not None and span <= kernel.MOST_PANES:
+            return kernel.fold((arrivals.cells, arrivals.panes, arrivals.deltas), self.capacity, start, span)
+        codes, sums = folded(arrivals.cells * span + (arrivals.panes - start), arrivals.deltas)
         cells = codes // span
-        panes = codes - cells * span + start
+        return cells, codes - cells * span + start, sums
+
+    def _enter(self, cells: Ints, panes: Ints, sums: Ints, start: int, span: int) -> None:
+        """Log what arrived, apart by width."""
+        order, bounds = by_log(self._log_of[self.member[cells]], panes, start, span, len(self._logs))
+        rows = Changes(cells, panes, sums.T).taken(order)
+        for log, first, end in zip(self._logs.values(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            log.append_ordered(rows.part(first, end))
+
+    def _run(self, changes: LaneChanges, start: int, span: int) -> Run:
+        """The value of each cell wherever it changed, for the cells that can matter; the last delta is for `live`."""
+        codes, deltas = folded(changes.cells * span + (changes.panes - start), changes.deltas, runs=True)
+        cells = codes // span
         first = np.concatenate(([True], cells[1:] != cells[:-1]))
         heads = np.flatnonzero(first)
         lengths = np.diff(np.append(heads, len(cells)))
@@ -171,32 +186,49 @@ class Lane:
         ends = heads + lengths - 1
         self.values[:, owners] = sums[:-1, ends]
         self.live[owners] = sums[-1, ends]
-        self._emptied.append(owners[sums[-1, ends] == 0])
-        members = self.member[cells]
-        wanted = self._wanted(members, sums)
-        if not wanted.any():
-            return {}
-        order = np.argsort(members, kind="stable")  # a radix sort on 16 bits
-        bounds = np.searchsorted(members[order], np.arange(len(self.widths) + 1))
-        decided = {}
-        for member in np.flatnonzero(wanted & (np.diff(bounds) > 0)).tolist():
-            rows = order[bounds[member] : bounds[member + 1]]
-            slots = self.slot[cells[rows]].astype(np.int64)
-            decided[member] = LaneDecided(slots, panes[rows], sums[:-1, rows], sums[-1, rows], first[rows], cells[rows])
-        return decided
+        kept = np.flatnonzero(np.repeat(self._matters(cells, sums, heads), lengths))
+        emptied = owners[sums[-1, ends] == 0]
+        return Run(cells[kept], (codes - cells * span + start)[kept], sums[:, kept], first[kept], emptied)
 
-    def _wanted(self, members: NDArray[np.int16], sums: Ints) -> NDArray[np.bool_]:
-        """By member: whether any of its rows can matter."""
-        wanted = self.watched.copy()
+    def _matters(self, cells: Ints, sums: Ints, heads: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """By cell that changed: whether it is watched, or a value reaches the floor of its member."""
+        members = self.member[cells]
         values = sums[0] if self.columns == 1 else sums[self.floor_column[members], np.arange(sums.shape[1])]
-        wanted[members[values >= self.floor[members]]] = True
+        reached = np.logical_or.reduceat(values >= self.floor[members], heads)
+        wanted: NDArray[np.bool_] = reached | self.watched[members[heads]] | self.watched_cells[cells[heads]]
         return wanted
+
+    def _run_native(self, changes: LaneChanges, start: int, span: int) -> Run:
+        state = (self.member, self.values, self.live)
+        floors = (self.floor_column, self.floor, self.watched, self.watched_cells)
+        return kernel.run((changes.cells, changes.panes, changes.deltas), start, span, state, floors)
+
+    def _by_member(self, run: Run) -> dict[int, LaneDecided]:
+        self._emptied.append(run.emptied)
+        if not len(run.cells):
+            return {}
+        members = self.member[run.cells]
+        order, bounds = parted(members, len(self.widths))
+        decided = {}
+        for member in np.flatnonzero(np.diff(bounds)).tolist():
+            rows = order[bounds[member] : bounds[member + 1]]
+            cells = run.cells[rows]
+            slots = self.slot[cells].astype(np.int64)
+            sums = run.sums[:, rows]
+            decided[member] = LaneDecided(slots, run.panes[rows], sums[:-1], sums[-1], run.first[rows], cells)
+        return decided
 
     def take_back(self, waiting: Ints) -> None:
         """Free the cells whose windows fell empty; those with rows in open panes stay."""
-        cells = np.concatenate(self._emptied) if self._emptied else np.zeros(0, np.int64)
+        if not any(len(part) for part in self._emptied):
+            self._emptied = []
+            return
+        used = np.zeros(self.capacity, np.bool_)
+        used[np.concatenate(self._emptied)] = True
+        used[waiting] = False
         self._emptied = []
-        idle = np.unique(cells[(self.live[cells] == 0) & ~np.isin(cells, waiting)])
+        cells = np.flatnonzero(used)
+        idle = cells[self.live[cells] == 0]
         self._cell_of[self.member[idle].astype(np.int64) * self._room + self.slot[idle]] = NO_CELL
         self._free = np.concatenate([self._free, idle.astype(np.int32)])
 

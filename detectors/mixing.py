@@ -7,6 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import kernel
+
 Words = NDArray[np.uint64]
 
 # Finaliser constants of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators").
@@ -29,6 +31,8 @@ def mix(words: Words) -> Words:
 
 def combine(left: Words, right: Words) -> Words:
     """One word for an ordered pair; two pairs meet with a chance of 2**-64."""
+    if kernel.native is not None:
+        return kernel.combine(left, right)
     return mix(mix(left) * _ODD + right)
 
 

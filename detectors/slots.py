@@ -11,6 +11,7 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors import kernel
 from detectors.mixing import Words, mix
 from detectors.state import State
 
@@ -48,6 +49,8 @@ class SlotTable:
 
     def find(self, keys: Words) -> Slots:
         """The slot of each key, NO_SLOT for unknown ones."""
+        if kernel.native is not None:
+            return kernel.find(keys, self._keys, self._slots, int(_SECRET))
         places = self._places(keys)
         slots = self._slots[places]
         hit = (slots >= 0) & (self._keys[places] == keys)
@@ -73,7 +76,8 @@ class SlotTable:
             return slots, missing
         missing = self._admitted(keys, missing)
         self._make_room(len(missing))
-        slots[missing], first = self._claim(keys[missing])
+        claim = self._claim if kernel.native is None else self._claim_native
+        slots[missing], first = claim(keys[missing])
         return slots, missing[first]
 
     def remove(self, slots: NDArray[np.intp]) -> None:
@@ -108,9 +112,9 @@ class SlotTable:
             self._rehash(len(self._slots) * (2 if bigger else 1))
 
     def _claim(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
-        """Slots for keys that are not in the table, twins among them; and one row of each new slot.
+        """Slots for keys that are not in the table, twins among them; and the first row of each new slot.
 
-        In each round every row looks at its place. Of those that find a gap one wins it, the others look
+        In each round every row looks at its place. Of those that find a gap the first wins it, the others look
         again: twins of the winner find their key there, the rest go on to the next place.
         """
         mask = len(self._slots) - 1
@@ -133,6 +137,17 @@ class SlotTable:
             left = left[~mine]
         return self._renumber(keys, slots, np.concatenate([left[:0], *makers]))
 
+    def _claim_native(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
+        """What `_claim` gives, row by row."""
+        self._grow(self.capacity + max(0, len(keys) - self._freed))
+        slots, makers = np.empty(len(keys), np.int32), np.empty(len(keys), np.int64)
+        table = (self._keys, self._slots, int(_SECRET), self.keys, self.used, self._place)
+        made, self._freed, self.capacity, reused = kernel.native.claim(
+            keys, *table, self._free, self._freed, self.capacity, slots, makers
+        )
+        self._removed -= reused
+        return slots, makers[:made]
+
     def _renumber(self, keys: Words, slots: Slots, makers: NDArray[np.intp]) -> tuple[Slots, NDArray[np.intp]]:
         """New slots in the order of their rows, so that numbers do not depend on the size of the table."""
         taken = slots[makers]
@@ -149,7 +164,7 @@ class SlotTable:
         gaps = np.flatnonzero(gap)
         before = self._slots[at[gaps]]
         claims = CLAIM - rows[gaps].astype(np.int32)
-        self._slots[at[gaps]] = claims  # of several that want one place the last wins
+        self._slots[at[gaps[::-1]]] = claims[::-1]  # of several that want one place the first row wins: set last
         winners = self._slots[at[gaps]] == claims
         self._slots[at[gaps]] = before
         won: NDArray[np.intp] = gaps[winners]
@@ -158,8 +173,7 @@ class SlotTable:
     def _settle(self, keys: Words, at: NDArray[np.intp], before: Slots) -> Slots:
         """Give these keys slots, at places of the table that are theirs."""
         slots = self._take(len(keys))
-        if self.capacity > len(self.keys):
-            self._grow()
+        self._grow(self.capacity)
         self._removed -= int(np.count_nonzero(before == REMOVED))
         self.keys[slots], self.used[slots] = keys, True
         self._keys[at], self._slots[at], self._place[slots] = keys, slots, at
@@ -181,8 +195,10 @@ class SlotTable:
         self._free[self._freed : height] = slots
         self._freed = height
 
-    def _grow(self) -> None:
-        size = max(_SMALLEST, 1 << (self.capacity - 1).bit_length())
+    def _grow(self, slots: int) -> None:
+        if slots <= len(self.keys):
+            return
+        size = 1 << (slots - 1).bit_length()
         self.keys = np.resize(self.keys, size)
         self.used = np.concatenate([self.used, np.zeros(size - len(self.used), np.bool_)])
         self._place = np.concatenate([self._place, np.zeros(size - len(self._place), np.int32)])

@@ -41,6 +41,14 @@ class Changes:
         """The chosen rows."""
         return Changes(self.slots[chosen], self.panes[chosen], self.deltas[chosen])
 
+    def taken(self, order: NDArray[np.intp]) -> Changes:
+        """These rows, in this order."""
+        return Changes(self.slots[order], self.panes[order], self.deltas[order])
+
+    def part(self, start: int, stop: int) -> Changes:
+        """Rows start to stop - 1; nothing is copied."""
+        return Changes(self.slots[start:stop], self.panes[start:stop], self.deltas[start:stop])
+
     @classmethod
     def joined(cls, parts: list[Changes], columns: int) -> Changes:
         """All parts in one."""
@@ -88,13 +96,13 @@ def sum_by_code(codes: Ints, deltas: Ints) -> tuple[Ints, Ints]:
 class PaneLog:
     """What entered the window and when, so that it can leave.
 
-    One chunk for each closing, oldest first. Closings do not overlap, so when a chunk keeps a
-    row, all later chunks keep all of theirs.
+    One chunk for each closing, oldest first, its rows in order of panes. Closings do not overlap, so when a chunk
+    keeps a row, all later chunks keep all of theirs.
     """
 
     def __init__(self, columns: int, width: int) -> None:
         self._columns, self._width = columns, width
-        self._chunks: deque[tuple[int, Changes]] = deque()  # with the least pane of each
+        self._chunks: deque[Changes] = deque()
         self._length = 0
 
     def __len__(self) -> int:
@@ -102,27 +110,31 @@ class PaneLog:
 
     def append(self, arrivals: Changes) -> None:
         """Keep these until they expire."""
+        panes = arrivals.panes
+        if (panes[1:] < panes[:-1]).any():
+            arrivals = arrivals.taken(np.argsort(panes, kind="stable"))
+        self.append_ordered(arrivals)
+
+    def append_ordered(self, arrivals: Changes) -> None:
+        """Keep these until they expire; they are in order of panes."""
         if len(arrivals.slots):
-            self._chunks.append((int(arrivals.panes.min()), arrivals))
+            self._chunks.append(arrivals)
             self._length += len(arrivals.slots)
 
     def next_expiry(self) -> int | None:
         """The pane at which the next row leaves."""
-        return self._chunks[0][0] + self._width if self._chunks else None
+        return int(self._chunks[0].panes[0]) + self._width if self._chunks else None
 
     def expire(self, stop: int) -> Changes:
         """Take out all rows that leave before pane `stop`; their panes are those of leaving."""
         limit = stop - self._width  # rows of panes before this leave before `stop`
         gone: list[Changes] = []
-        while self._chunks and self._chunks[0][0] < limit:
-            _, chunk = self._chunks.popleft()
-            leaves = chunk.panes < limit
-            if leaves.all():
-                gone.append(chunk)
-                continue
-            gone.append(chunk.rows(leaves))
-            kept = chunk.rows(~leaves)
-            self._chunks.appendleft((int(kept.panes.min()), kept))
+        while self._chunks and self._chunks[0].panes[0] < limit:
+            chunk = self._chunks.popleft()
+            leave = int(np.searchsorted(chunk.panes, limit))
+            gone.append(chunk.part(0, leave))
+            if leave < len(chunk.panes):
+                self._chunks.appendleft(chunk.part(leave, len(chunk.panes)))
         if not gone:
             return Changes.none(self._columns)
         expired = Changes.joined(gone, self._columns)
@@ -131,7 +143,7 @@ class PaneLog:
 
     def rows(self) -> Changes:
         """All rows in the log, oldest closing first."""
-        return Changes.joined([chunk for _, chunk in self._chunks], self._columns)
+        return Changes.joined(list(self._chunks), self._columns)
 
     def restart(self, rows: Changes) -> None:
         """Hold just these rows, in chunks that can expire from the head."""

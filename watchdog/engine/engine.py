@@ -105,17 +105,16 @@ class Engine:
         for stream, found in zip(streams, selected, strict=True):
             if found is None:
                 continue
-            own = slots[stream.group][found.rows]
             for index in stream.windows:
                 window = self._windows[index].window
                 if isinstance(window, StreamWindow):
-                    window.feed(found, own)
+                    window.feed(found, slots[stream.group][found.rows])
                 else:
-                    side_by_side[window.lane].append(Fed(window, found, own))
+                    side_by_side[window.lane].append(Fed(window, found.rows, stream.group))
             if stream.plan.evidence or stream.plan.entities:
                 kept[stream.index] = found.rows
         for lane, fed in side_by_side.items():
-            lane.feed(batch.time_ns, fed)
+            lane.feed(batch, fed, slots)
         self._lookback.add(batch, kept, slots)
 
     def _slots(self, batch: Batch, asked: list[tuple[int, NDArray[np.intp]]]) -> dict[int, NDArray[np.int32]]:

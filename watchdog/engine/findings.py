@@ -50,6 +50,10 @@ class Findings:
         self.untold = 0
         self._names_people = [name for name in _names(plan) if not name.startswith("__")]
         self._integers = _integer_names(plan)
+        self._asks = bool(plan.evidence or plan.entities)
+        self._by_peer = not PEER_KEYS.isdisjoint(plan.by)
+        self._groups = _group_fields(plan)
+        self._over = span_text(plan.over_ns)
 
     def write(self, emissions: list[Emission], named: dict[str, NDArray[Any]], lookback: Lookback) -> list[Finding]:
         """One finding an emission, by pane and key; beyond PER_PANE a pane they are only counted."""
@@ -73,7 +77,7 @@ class Findings:
         since_ns = (said.since + 1) * plan.pane_ns
         begin_ns = end_ns - plan.over_ns
         rows = []
-        if said.change != "clear":
+        if said.change != "clear" and self._asks:
             key = (self._place.stream, self._place.group, said.slot)
             rows = lookback.find(plan.kinds, key, begin_ns, end_ns)
         opened = self._open.get(said.slot)
@@ -85,7 +89,7 @@ class Findings:
             self._open.pop(said.slot, None)
         measures = {name: self._number(name, named[name][said.row]) for name in self._names_people if name in named}
         words = {name: number_text(value) for name, value in measures.items()}
-        words |= {"node": self._place.node, "over": span_text(plan.over_ns), **opened.known}
+        words |= {"node": self._place.node, "over": self._over, **opened.known}
         severity: Severity = plan.severity if said.level == 0 else plan.escalate[said.level - 1][0]
         return Finding(
             rule=plan.id,
@@ -110,10 +114,19 @@ class Findings:
         """Who is involved: the peers seen in the window; a group key stands first, its peers after it."""
         known = self._grouping.known(slot)
         incident = {field: printable(known.get(field, "?")) for field in self.plan.incident}
-        groups = [text for text in _group_texts(self.plan, {**known, **incident}) if text]
-        by_peer = not PEER_KEYS.isdisjoint(self.plan.by)
-        ranked = [*peers, *(before.entities if before else ()), *groups] if by_peer else [*groups, *peers]
+        groups = self._group_texts({**known, **incident})
+        earlier = before.entities if before else ()
+        ranked = [*peers, *earlier, *groups] if self._by_peer else [*groups, *peers]
         return Open(known, incident, tuple(dict.fromkeys(ranked))[:40])
+
+    def _group_texts(self, known: dict[str, str]) -> list[str]:
+        """Addresses, prefixes and AS numbers of the key, as entities."""
+        texts = [
+            as_text(text) if field.endswith("asn") else printable(text)
+            for field, text in known.items()
+            if field in self._groups
+        ]
+        return [text for text in texts if text]
 
     def _number(self, name: str, value: Any) -> int | float:  # a NumPy number
         number = plain(value)
@@ -148,13 +161,7 @@ def _integer_names(plan: RulePlan) -> frozenset[str]:
     return frozenset(m.name for m in plan.measures if m.op not in ("top_share", "entropy"))
 
 
-def _group_texts(plan: RulePlan, known: dict[str, str]) -> list[str]:
-    """Addresses, prefixes and AS numbers of the key, as entities."""
-    texts = []
-    for field, text in known.items():
-        types = {KINDS[kind].fields[field].type for kind in plan.kinds if field in KINDS[kind].fields}
-        if field.endswith("asn"):
-            texts.append(as_text(text))
-        elif "prefix" in types or field == "peer_addr" or field.endswith("_addr"):
-            texts.append(printable(text))
-    return texts
+def _group_fields(plan: RulePlan) -> frozenset[str]:
+    """Fields of the plan's kinds whose values name somebody: addresses, prefixes, AS numbers."""
+    fields = [field for kind in plan.kinds for field in KINDS[kind].fields.values()]
+    return frozenset(field.name for field in fields if field.type == "prefix" or field.name.endswith(("asn", "_addr")))

@@ -44,6 +44,10 @@ class Grouping:
     def slots(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:
         """The slot of each row's key, made where new; NO_SLOT where the table is full."""
         latest = int(batch.time_ns.max())
+        if not self.by:
+            slot = self.ensure_node_key()
+            self.last_ns[slot] = latest
+            return np.full(len(rows), slot, np.int32)
         column = batch.columns.get(self.by[0]) if len(self.by) == 1 else None
         if not isinstance(column, Strings):
             return self._assigned(batch, rows, self._key_words(batch, rows), latest)

@@ -5,8 +5,9 @@ All such windows with the same pane and number of measures stand side by side in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from detectors.distinct import DistinctWindow, Touches
 from detectors.lanes import Lane, LaneChanges, LaneDecided
 from detectors.state import State
 from detectors.windows import Ints
+from watchdog.core.batch import Batch
 from watchdog.core.plan import MeasurePlan, as_bool
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.measures import row_words
 from watchdog.engine.panes import NEVER, Cells, Decider, Pending
-from watchdog.engine.selection import Selected, chosen
+from watchdog.engine.selection import chosen
 
 
 class LaneWindow:
@@ -29,6 +31,7 @@ class LaneWindow:
     def __init__(self, lane: WindowLane, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
         self.pane_ns, self.grouping, self.lane = lane.pane_ns, grouping, lane
         self.member, self.measures = member, tuple(measures)
+        self.signature = "\n".join(f"{measure.op} {measure.text}" for measure in self.measures)
         self.has_distinct = any(measure.op == "distinct" for measure in measures)
 
     def demand(self, column: int, floor: float) -> None:
@@ -57,11 +60,21 @@ class LaneWindow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fed:
-    """Rows of a batch for one member, with their slots."""
+    """Rows of a batch for one member; `group` is the number of its grouping in the engine."""
 
     window: LaneWindow
-    selected: Selected
-    slots: NDArray[np.int32]
+    rows: NDArray[np.intp]
+    group: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Joined:
+    """Rows of a batch for several members behind each other, with the cell and the pane of each."""
+
+    batch: Batch
+    rows: NDArray[np.intp]
+    cells: Ints
+    panes: Ints
 
 
 class WindowLane:
@@ -75,42 +88,55 @@ class WindowLane:
         self._pending = Pending()
         self._touches = {column: Pending() for column in self._distinct}
 
-    def feed(self, times: Ints, fed: Sequence[Fed]) -> None:
-        """Add rows of a batch for all members at once; `times` are those of the whole batch."""
-        fed = [_with_slots(part) for part in fed]
-        rows = np.concatenate([part.selected.rows for part in fed])
-        if not len(rows):
-            return
-        sizes = [len(part.selected.rows) for part in fed]
-        members = np.repeat(np.array([part.window.member for part in fed], np.int64), sizes)
-        slots = np.concatenate([part.slots for part in fed]).astype(np.int64)
-        capacity = max(part.window.grouping.capacity for part in fed)
-        cells = self.lane.cells(members, slots, capacity)
-        panes = times[rows] // self.pane_ns
-        added = np.ones((self.columns, len(rows)), np.int64)
-        start = 0
-        for part, size in zip(fed, sizes, strict=True):
-            stop = start + size
-            self._measure(part, added[:, start:stop], cells[start:stop], panes[start:stop])
-            start = stop
+    def feed(self, batch: Batch, fed: Sequence[Fed], slots_of: Mapping[int, NDArray[np.int32]]) -> None:
+        """Add rows of a batch for all members at once. slots_of: by grouping, the slot of each row of the batch."""
+        fed = sorted(fed, key=lambda part: part.window.signature)  # what is measured alike is measured together
+        joined, sizes = self._joined(batch, fed, slots_of)
+        added = np.ones((self.columns, len(joined.rows)), np.int64)
+        stop = 0
+        for _, alike in groupby(zip(fed, sizes, strict=True), key=lambda part: part[0].window.signature):
+            start, together = stop, list(alike)
+            stop += sum(size for _, size in together)
+            self._measure(together[0][0].window.measures, joined, slice(start, stop), added)
         columns = {f"added{column}": added[column] for column in range(self.columns)}
-        self._pending.add({"cell": cells, "pane": panes, **columns})
+        self._pending.add({"cell": joined.cells, "pane": joined.panes, **columns})
 
-    def _measure(self, part: Fed, added: Ints, cells: Ints, panes: Ints) -> None:
-        """Fill in what a member's rows add; distinct counts keep the values apart."""
-        view, size = part.selected.view, len(cells)
-        for column, measure in enumerate(part.window.measures):
+    def _joined(
+        self, batch: Batch, fed: Sequence[Fed], slots_of: Mapping[int, NDArray[np.int32]]
+    ) -> tuple[_Joined, list[int]]:
+        """All rows, and how many each member has; without those that got no slot, because a key table was full."""
+        rows = np.concatenate([part.rows for part in fed])
+        sizes = [len(part.rows) for part in fed]
+        part_of = np.repeat(np.arange(len(fed)), sizes)
+        groups = list(dict.fromkeys(part.group for part in fed))
+        at = np.array([groups.index(part.group) * batch.rows for part in fed])
+        slots = np.concatenate([slots_of[group] for group in groups])[at[part_of] + rows]
+        known = slots >= 0
+        if not known.all():
+            rows, part_of, slots = rows[known], part_of[known], slots[known]
+            sizes = np.bincount(part_of, minlength=len(fed)).tolist()
+        members = np.array([part.window.member for part in fed], np.int64)[part_of]
+        capacity = max(part.window.grouping.capacity for part in fed)
+        cells = self.lane.cells(members, slots.astype(np.int64), capacity)
+        return _Joined(batch, rows, cells, batch.time_ns[rows] // self.pane_ns), sizes
+
+    def _measure(self, measures: Sequence[MeasurePlan], joined: _Joined, part: slice, added: Ints) -> None:
+        """Fill in what these rows add; distinct counts keep the values apart."""
+        view, size = chosen(joined.batch, joined.rows[part]), part.stop - part.start
+        for column, measure in enumerate(measures):
             passed = None if measure.where is None else as_bool(measure.where(view), size)
             if measure.op == "distinct" and measure.value is not None:
-                added[column] = 0
-                counted = slice(None) if passed is None else np.flatnonzero(passed)
-                words = row_words(measure.value(view), size)[counted]
-                self._touches[column].add({"cell": cells[counted], "pane": panes[counted], "value": words})
+                added[column, part] = 0
+                words = row_words(measure.value(view), size)
+                rows = {"cell": joined.cells[part], "pane": joined.panes[part], "value": words}
+                if passed is not None:
+                    rows = {name: values[passed] for name, values in rows.items()}
+                self._touches[column].add(rows)
                 continue
             if measure.op == "sum" and measure.value is not None:
-                added[column] = measure.value(view)
+                added[column, part] = measure.value(view)
             if passed is not None:
-                added[column] *= passed
+                added[column, part] *= passed
 
     def level(self, column: int, cells: Ints) -> Ints:
         """By how many bits the distinct count of each cell is sampled."""
@@ -124,8 +150,6 @@ class WindowLane:
             self.closed = self._pending.first_pane
         if stop <= self.closed:
             return
-        for member, decider in enumerate(deciders):
-            self.lane.watched[member] = decider.holds or (self._sampling and windows[member].has_distinct)
         rows = self._pending.take(stop)
         touches = {column: pending.take(stop) for column, pending in self._touches.items()}
         for distinct in self._distinct.values():
@@ -184,11 +208,22 @@ class WindowLane:
         extra = [self._close_distinct(column, part, start, stop) for column, part in touches.items()]
         extra = [part for part in extra if len(part.cells)]
         joined = _joined(extra) if extra else self._nothing()
+        self._watch(windows, deciders)
         judged = self.lane.close(arrivals, joined, start, stop)
         for member, decided in judged.items():
             deciders[member].decide(windows[member].cells(decided))
         if self._distinct and judged:
             self._resample(np.concatenate([decided.cells for decided in judged.values()]))
+
+    def _watch(self, windows: Sequence[LaneWindow], deciders: Sequence[Decider]) -> None:
+        """Cells of keys whose condition holds are decided whatever their values, and so are estimated counts."""
+        lane = self.lane
+        lane.watched_cells[:] = False
+        for member, decider in enumerate(deciders):
+            lane.watched[member] = self._sampling and windows[member].has_distinct
+            held = decider.held()
+            if len(held):
+                lane.watched_cells[lane.cells_of(member, held)] = True
 
     def _close_distinct(self, column: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> LaneChanges:
         nothing = np.zeros(0, np.int64)
@@ -256,16 +291,6 @@ def _joined(parts: list[LaneChanges]) -> LaneChanges:
         np.concatenate([part.panes for part in parts]),
         np.concatenate([part.deltas for part in parts], axis=1),
     )
-
-
-def _with_slots(part: Fed) -> Fed:
-    """Without the rows that got no slot, because the key table was full."""
-    known = part.slots >= 0
-    if known.all():
-        return part
-    inside = np.flatnonzero(known)
-    selected = Selected(chosen(part.selected.view, inside), part.selected.rows[inside])
-    return Fed(part.window, selected, part.slots[inside])
 
 
 Rows = dict[str, NDArray[Any]]

@@ -30,9 +30,8 @@ class Cells:
 class Decider(Protocol):
     """Who judges the cells of a window: its rules."""
 
-    @property
-    def holds(self) -> bool:
-        """Whether a condition holds for any key, so that its end must not be missed."""
+    def held(self) -> Ints:
+        """The slots of keys whose condition holds, so that its end must not be missed."""
 
     def decide(self, cells: Cells) -> None:
         """Judge these cells; called in order of time."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.ordering import parted
 from watchdog.core.batch import Batch, Column, Strings
 from watchdog.core.plan import RowExpression, as_bool
 
@@ -38,12 +38,20 @@ class ChosenColumns(Mapping[str, Column]):
         return len(self._columns)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Selected:
-    """Rows that a stream reads: `view` holds them (and they stand at `rows` of the batch)."""
+    """Rows of a batch that a stream reads: `view` holds them, made when it is asked for."""
 
-    view: Batch
-    rows: Rows
+    __slots__ = ("_view", "batch", "rows")
+
+    def __init__(self, batch: Batch, rows: Rows, view: Batch | None = None) -> None:
+        self.batch, self.rows, self._view = batch, rows, view
+
+    @property
+    def view(self) -> Batch:
+        """The rows as a batch."""
+        if self._view is None:
+            self._view = chosen(self.batch, self.rows)
+        return self._view
 
 
 def chosen(batch: Batch, rows: Rows) -> Batch:
@@ -87,36 +95,35 @@ class Selector:
         """For each filter what it reads of this batch, None if nothing."""
         found: list[Selected | None] = [None] * len(self._filters)
         answers = {rest.text: as_bool(rest(batch), batch.rows) for rest in self._shared}
-        every = np.arange(batch.rows)
         for position in self._plain:
-            found[position] = self._narrow(batch, every, position)
+            found[position] = self._narrow(Selected(batch, np.arange(batch.rows), batch), position)
         for field, wanted in self._indexed.items():
             column = batch.columns.get(field)
             if not isinstance(column, Strings):
                 continue  # such a filter compares a column that all of its kinds have
             for value, rows in parts(column, wanted.keys()):
-                part = chosen(batch, rows)
+                part = Selected(batch, rows)
                 for position in wanted[value]:
                     rest = self._rest[position]
                     if rest is not None and rest.text in answers:
-                        found[position] = _kept(part, rows, answers[rest.text][rows])
+                        found[position] = _kept(part, answers[rest.text][rows])
                     else:
-                        found[position] = self._narrow(part, rows, position)
+                        found[position] = self._narrow(part, position)
         return found
 
-    def _narrow(self, view: Batch, rows: Rows, position: int) -> Selected | None:
+    def _narrow(self, part: Selected, position: int) -> Selected | None:
         expression = self._rest[position]
         if expression is None:
-            return Selected(view, rows) if len(rows) else None
-        return _kept(view, rows, as_bool(expression(view), len(rows)))
+            return part if len(part.rows) else None
+        return _kept(part, as_bool(expression(part.view), len(part.rows)))
 
 
-def _kept(view: Batch, rows: Rows, passed: NDArray[np.bool_]) -> Selected | None:
-    """The rows of a view that passed a filter; `rows` says where they stand in the batch."""
-    inside = np.flatnonzero(passed)
-    if len(inside) == len(rows):
-        return Selected(view, rows) if len(rows) else None
-    return Selected(chosen(view, inside), rows[inside]) if len(inside) else None
+def _kept(part: Selected, passed: NDArray[np.bool_]) -> Selected | None:
+    """The rows that passed a filter, None without any."""
+    rows = part.rows[passed]
+    if len(rows) == len(part.rows):
+        return part if len(rows) else None
+    return Selected(part.batch, rows) if len(rows) else None
 
 
 def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, Rows]]:
@@ -128,9 +135,7 @@ def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, Rows]]
         value, code = next(iter(codes.items()))
         yield value, np.flatnonzero(column.codes == code)
         return
-    small = column.codes.astype(np.uint16) if len(column.values) <= 1 << 16 else column.codes
-    order = np.argsort(small, kind="stable")  # a radix sort on 16 bits
-    bounds = np.searchsorted(small[order], np.arange(len(column.values) + 1))
+    order, bounds = parted(column.codes, len(column.values))
     for value, code in codes.items():
         if bounds[code] < bounds[code + 1]:
             yield value, order[bounds[code] : bounds[code + 1]]

@@ -51,17 +51,16 @@ class Verdict:
         self.plan = plan
         self.hold_panes = -(-plan.for_ns // plan.pane_ns)
         self.refresh_panes = max(1, max(plan.over_ns, LEAST_REFRESH_NS) // plan.pane_ns)
+        self._soonest = min(self.refresh_panes, self.hold_panes or self.refresh_panes)
         self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
-        self._active: NDArray[np.int8] = np.zeros(64, np.int8)  # by slot, as in Held
+        self._due: Ints = np.zeros(64, np.int64)  # by slot that holds: the pane at which it is told again, or fires
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
-        self._told_again = 0  # the first pane at which one of them is due to be told again, or to fire
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
 
-    @property
-    def holds(self) -> bool:
-        """Whether the condition holds for any key."""
-        return bool(self._held)
+    def held(self) -> Ints:
+        """The slots for which the condition holds."""
+        return np.fromiter(self._held, np.int64, len(self._held))
 
     def next_due(self) -> int:
         """The next pane at which a condition has held for long enough."""
@@ -96,33 +95,39 @@ class Verdict:
     def decide(self, cells: Cells, named: dict[str, NDArray[Any]]) -> list[Emission]:
         """Follow the condition through these rows; what is to be said, in row order.
 
-        Most rows change nothing: only slots whose condition begins, ends, worsens or is due are walked.
+        Most rows change nothing: walked are only those at which the condition turns, worsens or is due.
         """
         plan, size = self.plan, len(cells.slots)
         fire = as_bool(plan.fire(named), size)
         if not self._held and not fire.any():
             return []
-        clear = ~fire if plan.clear is None else as_bool(plan.clear(named), size)
-        if not plan.absence:
-            alive = cells.live > 0
-            fire, clear = fire & alive, clear | ~alive
         self._reserve(int(cells.slots.max()) + 1)
+        turns = self._turns(cells, named, fire)
         held = self._condition[cells.slots]
-        notable = np.where(held, clear & ~fire, fire)
-        level = self._levels(named, size)
+        before = np.empty_like(turns)
+        before[1:] = turns[:-1]
+        np.copyto(before, np.where(held, 1, -1), where=cells.first)
+        notable = (turns != before) & (turns != 0)
         if self._held:
-            if self.plan.escalate or self._waiting:
-                notable |= held & (level >= self._active[cells.slots])
-            if int(cells.panes.max()) >= self._told_again:
-                notable |= held
-        if not notable.any():
-            return []
-        heads = np.flatnonzero(cells.first)
-        owners = np.logical_or.reduceat(notable, heads)
-        rows = np.flatnonzero(np.repeat(owners, np.diff(np.append(heads, size))))
-        said = self._walk(cells, rows, np.where(fire, 1, np.where(clear, -1, 0)), level)
-        self._set_due()
-        return said
+            notable |= held & (cells.panes >= self._due[cells.slots])
+        if int(cells.panes.max()) - int(cells.panes.min()) >= self._soonest:
+            notable[:] = True  # what begins to hold in these rows may be due in them
+        level = None
+        if plan.escalate:
+            level = self._levels(named, size)
+            notable |= level > 0
+        rows = np.flatnonzero(notable)
+        return self._walk(cells, rows, turns, level) if len(rows) else []
+
+    def _turns(self, cells: Cells, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_]) -> Ints:
+        """By row: 1 where the condition is true, -1 where it ends, 0 between the two."""
+        plan = self.plan
+        turns = np.where(fire, 1, -1)
+        if plan.clear is not None:
+            turns[~fire & ~as_bool(plan.clear(named), len(fire))] = 0
+        if not plan.absence:
+            turns[cells.live == 0] = -1
+        return turns
 
     def _levels(self, named: dict[str, NDArray[Any]], size: int) -> Ints:
         """The highest escalation whose condition is true, 0 for none."""
@@ -131,10 +136,11 @@ class Verdict:
             level[as_bool(expression(named), size)] = step
         return level
 
-    def _walk(self, cells: Cells, rows: NDArray[np.intp], turns: Ints, level: Ints) -> list[Emission]:
-        """Row by row through the slots of which there may be something to say."""
+    def _walk(self, cells: Cells, rows: NDArray[np.intp], turns: Ints, level: Ints | None) -> list[Emission]:
+        """Row by row through those at which there may be something to say."""
         said: list[Emission] = []
-        columns = (cells.slots[rows], cells.panes[rows], turns[rows], level[rows])
+        levels = np.zeros(len(rows), np.int64) if level is None else level[rows]
+        columns = (cells.slots[rows], cells.panes[rows], turns[rows], levels)
         steps = zip(rows.tolist(), *(column.tolist() for column in columns), strict=True)
         for row, slot, pane, turn, step in steps:
             held = self._held.get(slot)
@@ -175,20 +181,17 @@ class Verdict:
 
     def _keep(self, slot: int, held: Held) -> None:
         self._held[slot] = held
-        self._condition[slot], self._active[slot] = True, held.active
+        self._condition[slot] = True
         if held.active:
             self._waiting.pop(slot, None)
+            self._due[slot] = held.since + (held.bucket + 1) * self.refresh_panes
         else:
-            self._waiting[slot] = held.since + self.hold_panes
+            self._due[slot] = self._waiting[slot] = held.since + self.hold_panes
 
     def _forget(self, slot: int) -> None:
         self._held.pop(slot, None)
         self._waiting.pop(slot, None)
-        self._condition[slot], self._active[slot] = False, 0
-
-    def _set_due(self) -> None:
-        told = (held.since + (held.bucket + 1) * self.refresh_panes for held in self._held.values() if held.active)
-        self._told_again = min((*told, *self._waiting.values()), default=0)
+        self._condition[slot] = False
 
     def _judge_baseline(
         self, spec: BaselinePlan, baseline: Baseline, cells: Cells, named: dict[str, NDArray[Any]]
@@ -212,7 +215,7 @@ class Verdict:
         if slots > len(self._condition):
             more = (1 << (slots - 1).bit_length()) - len(self._condition)
             self._condition = np.concatenate([self._condition, np.zeros(more, np.bool_)])
-            self._active = np.concatenate([self._active, np.zeros(more, np.int8)])
+            self._due = np.concatenate([self._due, np.zeros(more, np.int64)])
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots."""
@@ -223,7 +226,6 @@ class Verdict:
             baseline.purge(slots)
         for slot in slots.tolist():
             self._forget(slot)
-        self._set_due()
 
     def state(self) -> State:
         """Conditions, what waits, and baselines."""
@@ -237,7 +239,6 @@ class Verdict:
         for slot, *held in state["held"]:
             self._reserve(slot + 1)
             self._keep(slot, Held(*held))
-        self._set_due()
         for spec, baseline in self._baselines:
             baseline.restore(state["baselines"][spec.name])
 

@@ -53,10 +53,11 @@ class WindowRules:
         window.close(stop, self)
         return self.take()
 
-    @property
-    def holds(self) -> bool:
-        """Whether the condition of a rule holds for any key."""
-        return any(verdict.holds for verdict in self._verdicts)
+    def held(self) -> Ints:
+        """The slots for which the condition of a rule holds, in no order; some may be named twice."""
+        if len(self._verdicts) == 1:
+            return self._verdicts[0].held()
+        return np.concatenate([verdict.held() for verdict in self._verdicts])
 
     def begin(self, lookback: Lookback) -> None:
         """Collect findings from here on."""
