@@ -25,10 +25,16 @@ def claim(
     free: Numbers,
     freed: int,
     capacity: int,
+    room: int,
+    done: int,
+    made: int,
     slots: Numbers,
     makers: Ints,
     /,
-) -> tuple[int, int, int, int]: ...
+) -> tuple[int, int, int, int, int]: ...
+def settle(
+    keys: Words, slots: Numbers, table_keys: Words, table_slots: Numbers, secret: int, place: Numbers, /
+) -> None: ...
 def fold(
     cells: Ints,
     panes: Ints,
@@ -80,7 +86,7 @@ def leave(
     begun: Ints,
     start: int,
     span: int,
-    width: int,
+    width: Numbers,
     last: Ints,
     began: Ints,
     ended: Ints,

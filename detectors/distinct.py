@@ -85,8 +85,7 @@ class DistinctWindow:
     def close(self, touches: Touches, start: int, stop: int) -> Changes:
         """Close panes start..stop-1; signed changes of the count (one column)."""
         arrived = self._arrive(touches, start, stop - start)
-        expired = [self._expire(width, log, stop) for width, log in self._logs.items()]
-        changes = Changes.joined([arrived, *expired], 1)
+        changes = Changes.joined([arrived, self._expire(stop)], 1)
         np.add.at(self.pairs, changes.slots, changes.deltas[:, 0])
         return changes
 
@@ -158,26 +157,29 @@ class DistinctWindow:
         self._began[pair[begins]] = pane[begins]
         return pair, pane, begins
 
-    def _expire(self, width: int, log: PaneLog, stop: int) -> Changes:
-        left = log.expire(stop)
+    def _expire(self, stop: int) -> Changes:
+        left = Changes.joined([part for log in self._logs.values() if len((part := log.expire(stop)).slots)], 1)
         if not len(left.slots):
             return Changes.none(1)
-        ended, panes, gone = self._leave(left, width)
+        ended, panes, gone = self._leave(left)
         self._table.remove(gone)
         owners = self._owner[ended].astype(np.int64)
         return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
 
-    def _leave(self, left: Changes, width: int) -> tuple[Ints, Ints, Ints]:
-        """Of touches that left the window: the runs that ended (pair, pane), and the pairs that are gone."""
-        if kernel.native is not None:
+    def _leave(self, left: Changes) -> tuple[Ints, Ints, Ints]:
+        """Of touches that left their windows: the runs that ended (pair, pane), and the pairs that are gone."""
+        if kernel.native is not None and int(left.panes.max()) - int(left.panes.min()) < kernel.MOST_PANES:
             begun = np.ascontiguousarray(left.deltas[:, 0])
-            return kernel.leave((left.slots, left.panes, begun), width, self._last, self._began)
-        order = np.argsort(left.slots * (1 << 32) + (left.panes - left.panes.min()), kind="stable")
-        pair, touched, began = left.slots[order], left.panes[order] - width, left.deltas[order, 0] == 1
+            return kernel.leave((left.slots, left.panes, begun), (self._width, self._last, self._began))
+        order = np.lexsort((left.panes, left.slots))
+        pair, began = left.slots[order], left.deltas[order, 0] == 1
+        width = self._width[pair]
+        touched = left.panes[order] - width
         following = np.concatenate((pair[1:] == pair[:-1], [False]))
         later = np.where(following, ~np.roll(began, -1), (self._last[pair] > touched) & (self._began[pair] <= touched))
         ends = ~later
-        return pair[ends], touched[ends] + width, pair[~following & (self._last[pair] == touched)]
+        gone = pair[~following & (self._last[pair] == touched)]
+        return pair[ends], (touched + width)[ends], gone
 
     def _drop(self, pairs: Ints) -> None:
         """Take pairs out at once; their rows in the log go with them."""

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INTERFACE 1 /* detectors/kernel.py takes no other */
+#define INTERFACE 3 /* detectors/kernel.py takes no other */
 #define MOST_ARRAYS 20
 #define DIGIT 11 /* bits of one pass of the radix sort */
 #define MOST_ROWS ((Py_ssize_t)1 << 31)
@@ -266,9 +266,10 @@ find(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
 }
 
 PyDoc_STRVAR(claim_doc,
-             "claim(keys, table_keys, table_slots, secret, slot_keys, used, place, free, freed, capacity, slots, makers)\n"
-             "-> (new slots, freed, capacity, places that were REMOVED): slots for keys that may be new, in order of rows.\n"
-             "Freed slots are used first, the latest first. makers: the row of each new slot.");
+             "claim(keys, table_keys, table_slots, secret, slot_keys, used, place, free, freed, capacity, room, done, made,\n"
+             "      slots, makers) -> (done, made, freed, capacity, places that were REMOVED)\n"
+             "The slot of each key from row `done` on, new ones made in order of rows, until all rows are done or a key would be\n"
+             "one new key more than there is room for. Freed slots are used first, the latest first. makers: the first row of each new slot.");
 
 static PyObject *
 claim(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
@@ -279,27 +280,29 @@ claim(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     uint64_t *keys, *slot_keys;
     char *used;
     int32_t *place, *stack, *out;
-    int64_t *makers;
-    if (!expect(given, 12) || !(keys = WORDS(args[0], 0, &rows)) ||
+    int64_t *makers, counts[5]; /* freed, capacity, room, done, made */
+    if (!expect(given, 15) || !(keys = WORDS(args[0], 0, &rows)) ||
         !table_of(&table, arrays, args[1], args[2], args[3], 1) || !(slot_keys = WORDS(args[4], 1, &known)) ||
         !(used = FLAGS(args[5], 1, &flags)) || !(place = INT32(args[6], 1, &places)) ||
-        !(stack = INT32(args[7], 0, &height)) || !(out = INT32(args[10], 1, &outs)) ||
-        !(makers = INT64(args[11], 1, &makers_room))) {
+        !(stack = INT32(args[7], 0, &height)) || !(out = INT32(args[13], 1, &outs)) ||
+        !(makers = INT64(args[14], 1, &makers_room))) {
         give_back(arrays);
         return NULL;
     }
-    int64_t freed = PyLong_AsLongLong(args[8]), capacity = PyLong_AsLongLong(args[9]);
-    const char *error = NULL;
+    for (int at = 0; at < 5 && !PyErr_Occurred(); at++) {
+        counts[at] = PyLong_AsLongLong(args[8 + at]);
+    }
     if (PyErr_Occurred()) {
         give_back(arrays);
         return NULL;
     }
-    if (outs != rows || makers_room < rows || flags != known || places != known || freed < 0 || freed > height ||
-        capacity < 0 || capacity > known) {
+    int64_t freed = counts[0], capacity = counts[1], room = counts[2], row = counts[3], made = counts[4], reused = 0;
+    const char *error = NULL;
+    if (outs != rows || makers_room != rows || flags != known || places != known || freed < 0 || freed > height ||
+        capacity < 0 || capacity > known || row < 0 || row > rows || made < 0 || made > row) {
         error = "lengths differ";
     }
-    Py_ssize_t made = 0, reused = 0;
-    for (Py_ssize_t row = 0; row < rows && !error; row++) {
+    for (; row < rows && !error; row++) {
         if (row + AHEAD < rows) {
             look_ahead(&table, keys[row + AHEAD]);
         }
@@ -308,20 +311,64 @@ claim(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
             out[row] = table.slots[at];
             continue;
         }
-        at = gap;
-        int32_t slot = (int32_t)(freed ? stack[freed - 1] : capacity);
-        if (at < 0 || slot < 0 || slot >= known) {
+        if (room <= 0) {
+            break;
+        }
+        int64_t slot = freed ? stack[freed - 1] : capacity;
+        if (gap < 0 || slot < 0 || slot >= known) {
             error = "no room for a new key";
             break;
         }
         freed ? freed-- : capacity++;
-        reused += table.slots[at] == REMOVED;
-        table.keys[at] = keys[row], table.slots[at] = slot;
-        slot_keys[slot] = keys[row], used[slot] = 1, place[slot] = (int32_t)at;
-        out[row] = slot, makers[made++] = row;
+        room--;
+        reused += table.slots[gap] == REMOVED;
+        table.keys[gap] = keys[row], table.slots[gap] = (int32_t)slot;
+        slot_keys[slot] = keys[row], used[slot] = 1, place[slot] = (int32_t)gap;
+        out[row] = (int32_t)slot, makers[made++] = row;
     }
     give_back(arrays);
-    return error ? wrong(error) : Py_BuildValue("nLLn", made, (long long)freed, (long long)capacity, reused);
+    return error ? wrong(error)
+                 : Py_BuildValue("LLLLL", (long long)row, (long long)made, (long long)freed, (long long)capacity,
+                                 (long long)reused);
+}
+
+PyDoc_STRVAR(settle_doc, "settle(keys, slots, table_keys, table_slots, secret, place): puts distinct keys with their slots into\n"
+                         "a table that has none of them; place: by slot, where it stands.");
+
+static PyObject *
+settle(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
+{
+    Arrays held = {.count = 0}, *arrays = &held;
+    Py_ssize_t rows, same, known;
+    Table table;
+    uint64_t *keys;
+    int32_t *slots, *place;
+    if (!expect(given, 6) || !(keys = WORDS(args[0], 0, &rows)) || !(slots = INT32(args[1], 0, &same)) ||
+        !table_of(&table, arrays, args[2], args[3], args[4], 1) || !(place = INT32(args[5], 1, &known)) ||
+        (rows != same ? !wrong("lengths differ") : 0)) {
+        give_back(arrays);
+        return NULL;
+    }
+    const char *error = NULL;
+    for (Py_ssize_t row = 0; row < rows && !error; row++) {
+        if (row + AHEAD < rows) {
+            look_ahead(&table, keys[row + AHEAD]);
+        }
+        uint64_t at = home_of(&table, keys[row]), steps = 0;
+        while (steps <= table.mask && table.slots[at] >= 0) {
+            at = (at + 1) & table.mask, steps++;
+        }
+        if (steps > table.mask || slots[row] < 0 || slots[row] >= known) {
+            error = steps > table.mask ? "no room for a key" : "a slot lies outside";
+            break;
+        }
+        table.keys[at] = keys[row], table.slots[at] = slots[row], place[slots[row]] = (int32_t)at;
+    }
+    give_back(arrays);
+    if (error) {
+        return wrong(error);
+    }
+    Py_RETURN_NONE;
 }
 
 /* ---- sorting ---- */
@@ -678,28 +725,25 @@ done:
 
 PyDoc_STRVAR(leave_doc, "leave(pairs, panes, begun, start, span, width, last, began, ended, ended_panes, gone)\n"
                         "-> (runs that ended, pairs that are gone), in the order of (pair, pane).\n"
-                        "Touches that leave a window of `width` panes at `panes`, each (pair, pane) once.");
+                        "Touches that leave the window of their pair at `panes`, each (pair, pane) once.");
 
 static PyObject *
 leave(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
 {
     Arrays held = {.count = 0}, *arrays = &held;
-    Py_ssize_t rows, size, lengths[6];
+    Py_ssize_t rows, size, lengths[7];
     int64_t *pairs, *panes, *begun, *last, *began, *ended, *ended_panes, *gone, start, span;
+    int32_t *width;
     Coded *room = NULL;
     PyObject *result = NULL;
     if (!expect(given, 11) || !(pairs = INT64(args[0], 0, &rows)) || !(panes = INT64(args[1], 0, &lengths[0])) ||
         !(begun = INT64(args[2], 0, &lengths[1])) || !span_of(args[3], args[4], &start, &span) ||
-        !(last = INT64(args[6], 0, &size)) || !(began = INT64(args[7], 0, &lengths[2])) ||
-        !(ended = INT64(args[8], 1, &lengths[3])) || !(ended_panes = INT64(args[9], 1, &lengths[4])) ||
+        !(width = INT32(args[5], 0, &lengths[6])) || !(last = INT64(args[6], 0, &size)) ||
+        !(began = INT64(args[7], 0, &lengths[2])) || !(ended = INT64(args[8], 1, &lengths[3])) || !(ended_panes = INT64(args[9], 1, &lengths[4])) ||
         !(gone = INT64(args[10], 1, &lengths[5]))) {
         goto done;
     }
-    int64_t width = PyLong_AsLongLong(args[5]);
-    if (PyErr_Occurred()) {
-        goto done;
-    }
-    if (lengths[0] != rows || lengths[1] != rows || lengths[2] != size || lengths[3] != rows || lengths[4] != rows ||
+    if (lengths[0] != rows || lengths[1] != rows || lengths[2] != size || lengths[6] != size || lengths[3] != rows || lengths[4] != rows ||
         lengths[5] != rows) {
         wrong("lengths differ");
         goto done;
@@ -710,7 +754,7 @@ leave(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     Coded *order = sorted(room, room + rows, rows);
     Py_ssize_t ends = 0, left = 0;
     for (Py_ssize_t at = 0; at < rows; at++) {
-        int64_t pair = pairs[order[at].row], pane = panes[order[at].row], touched = minus(pane, width);
+        int64_t pair = pairs[order[at].row], pane = panes[order[at].row], touched = minus(pane, width[pair]);
         int following = at + 1 < rows && pairs[order[at + 1].row] == pair;
         int later = following ? begun[order[at + 1].row] != 1 : last[pair] > touched && began[pair] <= touched;
         if (!later) {
@@ -730,7 +774,7 @@ done:
 #define METHOD(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, name##_doc}
 
 static PyMethodDef methods[] = {
-    METHOD(combine), METHOD(spread), METHOD(find), METHOD(claim), METHOD(part), METHOD(fold), METHOD(run), METHOD(touch),
+    METHOD(combine), METHOD(spread), METHOD(find), METHOD(claim), METHOD(settle), METHOD(part), METHOD(fold), METHOD(run), METHOD(touch),
     METHOD(leave), {NULL},
 };
 

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
-INTERFACE = 1  # as in kernel.c: a library that was built from other source is not used
+INTERFACE = 3  # as in kernel.c: a library that was built from other source is not used
 SWITCH = "WATCHDOG_KERNEL"
 MOST_PANES = 1 << 31  # closed at once, as in kernel.c
 NUMPY, C = "numpy", "c"
@@ -120,11 +120,14 @@ def touch(
     return out_pairs[:found], out_panes[:found], begins[:found]
 
 
-def leave(left: tuple[Ints, Ints, Ints], width: int, last: Ints, began: Ints) -> tuple[Ints, Ints, Ints]:
-    """Touches that left a window (pair, pane of leaving, begun): ended runs (pair, pane), and pairs that are gone."""
+def leave(left: tuple[Ints, Ints, Ints], state: tuple[NDArray[np.int32], Ints, Ints]) -> tuple[Ints, Ints, Ints]:
+    """Touches that left their windows (pair, pane of leaving, begun): ended runs (pair, pane), and pairs that are gone.
+
+    state: width, last, began of pairs. The panes span at most MOST_PANES.
+    """
     pairs, panes, begun = left
     rows, start = len(pairs), int(panes.min())
     ended, ended_panes, gone = np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.int64)
     span = int(panes.max()) - start + 1
-    ends, away = native.leave(pairs, panes, begun, start, span, width, last, began, ended, ended_panes, gone)
+    ends, away = native.leave(pairs, panes, begun, start, span, *state, ended, ended_panes, gone)
     return ended[:ends], ended_panes[:ends], gone[:away]

@@ -70,14 +70,15 @@ class SlotTable:
 
     def assign(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
         """The slot of each key, new ones made; and for each new slot, the first row that has it."""
+        if kernel.native is not None and len(self) + len(keys) <= self.max_slots:
+            return self._assign_native(np.ascontiguousarray(keys))
         slots = self.find(keys)
         missing = np.flatnonzero(slots < 0)
         if not len(missing):
             return slots, missing
         missing = self._admitted(keys, missing)
         self._make_room(len(missing))
-        claim = self._claim if kernel.native is None else self._claim_native
-        slots[missing], first = claim(keys[missing])
+        slots[missing], first = self._claim(keys[missing])
         return slots, missing[first]
 
     def remove(self, slots: NDArray[np.intp]) -> None:
@@ -137,16 +138,22 @@ class SlotTable:
             left = left[~mine]
         return self._renumber(keys, slots, np.concatenate([left[:0], *makers]))
 
-    def _claim_native(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
-        """What `_claim` gives, row by row."""
-        self._grow(self.capacity + max(0, len(keys) - self._freed))
-        slots, makers = np.empty(len(keys), np.int32), np.empty(len(keys), np.int64)
-        table = (self._keys, self._slots, int(_SECRET), self.keys, self.used, self._place)
-        made, self._freed, self.capacity, reused = kernel.native.claim(
-            keys, *table, self._free, self._freed, self.capacity, slots, makers
-        )
-        self._removed -= reused
-        return slots, makers[:made]
+    def _assign_native(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
+        """What `assign` gives while the cap is far: row by row, with more places whenever the table is full enough."""
+        rows, done, made = len(keys), 0, 0
+        slots, makers = np.empty(rows, np.int32), np.empty(rows, np.int64)
+        while True:
+            room = max(0, len(self._slots) // SPARSE - len(self) - self._removed)
+            self._grow(self.capacity + max(0, min(room, rows - done) - self._freed))
+            table = (self._keys, self._slots, int(_SECRET), self.keys, self.used, self._place)
+            stack = (self._free, self._freed, self.capacity)
+            done, made, self._freed, self.capacity, reused = kernel.native.claim(
+                keys, *table, *stack, room, done, made, slots, makers
+            )
+            self._removed -= reused
+            if done == rows:
+                return slots, makers[:made]
+            self._make_room(1)
 
     def _renumber(self, keys: Words, slots: Slots, makers: NDArray[np.intp]) -> tuple[Slots, NDArray[np.intp]]:
         """New slots in the order of their rows, so that numbers do not depend on the size of the table."""
@@ -214,6 +221,9 @@ class SlotTable:
 
     def _place_all(self, keys: Words, slots: Slots) -> None:
         """Put distinct keys that are not in the table where the first gap after their place is."""
+        if kernel.native is not None:
+            kernel.native.settle(keys, slots, self._keys, self._slots, int(_SECRET), self._place)
+            return
         mask = len(self._slots) - 1
         places = self._places(keys)
         left = np.arange(len(keys))

@@ -193,8 +193,9 @@ def arguments(name: str) -> list[Any]:
         "find": [keys, *table, np.zeros(4, np.int32)],
         "claim": [
             *(keys, *table, np.zeros(4, np.uint64), np.zeros(4, np.bool_), np.zeros(4, np.int32)),
-            *(np.zeros(4, np.int32), 0, 0, np.zeros(4, np.int32), out[0]),
+            *(np.zeros(4, np.int32), 0, 0, 4, 0, 0, np.zeros(4, np.int32), out[0]),
         ],
+        "settle": [words([5, 6, 7]), np.arange(3, dtype=np.int32), *table, np.zeros(4, np.int32)],
         "part": [rows, out[0], np.zeros(4, np.int64)],
         "fold": [rows, rows, rows[None, :].copy(), 3, 0, 3, out[0], out[1], out[2][None, :].copy()],
         "run": [
@@ -202,13 +203,27 @@ def arguments(name: str) -> list[Any]:
             *(out[0], out[1], np.zeros((4, 2), np.int64), flags, out[2]),
         ],
         "touch": [rows, rows, 0, 3, four.copy(), four.copy(), np.ones(4, np.int32), out[0], out[1], flags],
-        "leave": [rows, ints([2, 0, 1, 1]), four.copy(), 0, 3, 1, four.copy(), four.copy(), out[0], out[1], out[2]],
+        "leave": [
+            *(
+                rows,
+                ints([2, 0, 1, 1]),
+                four.copy(),
+                0,
+                3,
+                np.ones(4, np.int32),
+                four.copy(),
+                four.copy(),
+                out[0],
+                out[1],
+                out[2],
+            ),
+        ],
     }
     return given[name]
 
 
-ANY_LENGTH, MAY_BE_LONGER = {("claim", 7)}, {("claim", 11), ("part", 2)}  # arrays with room to spare
-NAMES = ("combine", "spread", "find", "claim", "part", "fold", "run", "touch", "leave")
+ANY_LENGTH, MAY_BE_LONGER = {("claim", 7), ("settle", 5)}, {("part", 2)}  # arrays with room to spare
+NAMES = ("combine", "spread", "find", "claim", "settle", "part", "fold", "run", "touch", "leave")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -282,3 +297,7 @@ def test_a_full_table_ends_a_search() -> None:
     full[1], full[2] = np.zeros(2, np.uint64), np.zeros(2, np.int32)
     with pytest.raises(ValueError, match="no room"):
         NATIVE.claim(*full)
+    with pytest.raises(ValueError, match="no room"):
+        NATIVE.settle(keys[:3], np.arange(3, dtype=np.int32), *right[1:4], np.zeros(4, np.int32))
+    with pytest.raises(ValueError, match="outside"):
+        NATIVE.settle(keys[:1], np.array([4], np.int32), *arguments("settle")[2:5], np.zeros(4, np.int32))

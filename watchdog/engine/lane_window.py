@@ -203,7 +203,9 @@ class WindowLane:
         start, stop = panes
         arrivals = self._nothing()
         if rows is not None:
-            added = np.stack([rows[f"added{column}"] for column in range(self.columns)])
+            added = rows["added0"][None, :]
+            if self.columns > 1:
+                added = np.stack([rows[f"added{column}"] for column in range(self.columns)])
             arrivals = LaneChanges(rows["cell"], rows["pane"], added)
         extra = [self._close_distinct(column, part, start, stop) for column, part in touches.items()]
         extra = [part for part in extra if len(part.cells)]
@@ -219,8 +221,9 @@ class WindowLane:
         """Cells of keys whose condition holds are decided whatever their values, and so are estimated counts."""
         lane = self.lane
         lane.watched_cells[:] = False
+        sampling = self._sampling
+        lane.watched[:] = [sampling and window.has_distinct for window in windows]
         for member, decider in enumerate(deciders):
-            lane.watched[member] = self._sampling and windows[member].has_distinct
             held = decider.held()
             if len(held):
                 lane.watched_cells[lane.cells_of(member, held)] = True

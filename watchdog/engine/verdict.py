@@ -21,6 +21,7 @@ from watchdog.core.finding import Change
 from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
 from watchdog.engine.panes import NEVER, Cells
 
+NO_SLOTS: Ints = np.zeros(0, np.int64)
 LEAST_REFRESH_NS = 60_000_000_000  # a firing key is reported again at most once a minute, and once a window
 
 
@@ -60,7 +61,7 @@ class Verdict:
 
     def held(self) -> Ints:
         """The slots for which the condition holds."""
-        return np.fromiter(self._held, np.int64, len(self._held))
+        return np.fromiter(self._held, np.int64, len(self._held)) if self._held else NO_SLOTS
 
     def next_due(self) -> int:
         """The next pane at which a condition has held for long enough."""
