@@ -137,9 +137,9 @@ class DistinctWindow:
         """Log touches, apart by width."""
         logs = np.searchsorted(self._widths, self._width[pair])
         order, bounds = by_log(logs, pane, start, span, len(self._logs))
-        rows = Changes(pair, pane, begins.astype(np.int64)[:, None]).taken(order)
+        rows = Changes(pair, pane, begins.astype(np.int64)[:, None])
         for log, first, end in zip(self._logs.values(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            log.append_ordered(rows.part(first, end))
+            log.append_ordered(rows.taken(order[first:end]))  # arrays of its own, given back when its window has passed
 
     def _touch(self, pairs: Ints, panes: Ints, start: int, span: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Each (pair, pane) once and in order; and whether it begins a run."""

@@ -166,9 +166,9 @@ class Lane:
     def _enter(self, cells: Ints, panes: Ints, sums: Ints, start: int, span: int) -> None:
         """Log what arrived, apart by width."""
         order, bounds = by_log(self._log_of[self.member[cells]], panes, start, span, len(self._logs))
-        rows = Changes(cells, panes, sums.T).taken(order)
+        rows = Changes(cells, panes, sums.T)
         for log, first, end in zip(self._logs.values(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            log.append_ordered(rows.part(first, end))
+            log.append_ordered(rows.taken(order[first:end]))  # arrays of its own, given back when its window has passed
 
     def _run(self, changes: LaneChanges, start: int, span: int) -> Run:
         """The value of each cell wherever it changed, for the cells that can matter; the last delta is for `live`."""
