@@ -20,9 +20,8 @@ from alerts.routing import Receiver, notices
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
-from alerts.store.outbox import Outbox
+from alerts.store.outbox import NoReceiverError, Outbox
 from alerts.store.writer import IncidentWriter
-from watchdog.core.errors import StateError
 from watchdog.core.finding import Evidence, Finding
 from watchdog.service.hub import Hub, Watcher
 from watchdog.service.secret import Secret
@@ -120,13 +119,12 @@ class StoredView:
             await self.ask(lambda: self.queries.act(incident_id, cast("Verb", action), who, text, self.now_ns + SECOND))
         )
 
-    async def resend(self, delivery_id: str) -> bool:
-        """False when there is none."""
-        try:
-            await self.ask(lambda: self.outbox.resend(delivery_id, self.now_ns))
-        except StateError:
-            return False
-        return True
+    async def resend(self, delivery_id: str) -> None:
+        """As the daemon does, for any receiver but `left`."""
+        if (await self.ask(lambda: self.outbox.one(delivery_id))).notice.receiver == "left":
+            raise NoReceiverError("receiver 'left' is not in the configuration: nothing would be sent")
+        again = await self.ask(lambda: self.outbox.resend(delivery_id, self.now_ns))
+        self.hub.announce("delivery", again.as_object())
 
     def rules(self) -> Sequence[Mapping[str, object]]:
         """One rule, with a place as a path and a tuple, as plans have them."""

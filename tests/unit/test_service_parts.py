@@ -13,6 +13,7 @@ import pytest
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
 from alerts.store.faults import StoreUnavailableError
+from alerts.store.writer import Written
 from rules.load import load_text
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
@@ -294,12 +295,12 @@ class Stubborn:
     def __init__(self, failures: int) -> None:
         self.failures, self.taken = failures, list[ChangeRecord]()
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> int:
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailableError("database 'x': locked")
         self.taken += records
-        return len(records)
+        return Written(len(records), records)
 
 
 def test_a_checkpoint_is_written_only_when_everything_before_it_is_stored(
