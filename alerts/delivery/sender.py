@@ -145,7 +145,7 @@ class Sender:
             await _cancel(self._running.pop(name))
         for name, receiver in self._receivers.items():
             if name not in self._lanes:
-                self._lanes[name] = lane = Lane(receiver, client, ledger, self._clock, self._chance, self._told)
+                self._lanes[name] = lane = Lane(receiver, client, ledger, self._clock, self._chance, told=self._told)
                 self._running[name] = asyncio.create_task(lane.run())
 
     async def _end_lanes(self) -> None:
