@@ -44,6 +44,16 @@ HOSTILE = (
 """Markup, a right-to-left override, an isolate, ANSI colour, a format string, a zero-width space, NUL."""
 
 
+RULE: Mapping[str, object] = {
+    "id": "addr-beyond-limit",
+    "title": "t",
+    "attack": "addr-flooding",
+    "severity": "warning",
+    "by": ("a",),
+}
+"""A rule with a tuple, as plans have them."""
+
+
 def flood(peer: str = "217.94.191.240", second: int = 0, **changes: object) -> Finding:
     """A flood of addresses by one peer; `changes` are fields of `Finding`."""
     found = Finding(
@@ -83,6 +93,7 @@ class StoredView:
         self._receivers = [Receiver("chat", "https://chat.example/hook")]
         self.now_ns = START_NS
         self.facts: dict[str, object] = {}
+        self.rule_list: list[Mapping[str, object]] = [RULE]
 
     def tell(self, *findings: Finding) -> list[str]:
         """Ids of the incidents that changed, in order."""
@@ -127,11 +138,8 @@ class StoredView:
         self.hub.announce("delivery", again.as_object())
 
     def rules(self) -> Sequence[Mapping[str, object]]:
-        """One rule, with a place as a path and a tuple, as plans have them."""
-        severity = "warning"
-        return [
-            {"id": "addr-beyond-limit", "title": "t", "attack": "addr-flooding", "severity": severity, "by": ("a",)}
-        ]
+        """What the test set."""
+        return self.rule_list
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
         """One receiver."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
@@ -351,6 +352,12 @@ def test_the_exposition_escapes_what_peers_can_choose() -> None:
     labels: Mapping[str, str] = {"source": 'a"b\\c\nd'}
     out.add("x_total", "counter", "line\nbreak", [(labels, 3), ({}, float("nan"))])
     out.add("nothing", "gauge", "no samples", [])
-    assert out.text() == (
-        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3\nx_total NaN\n'
+    text = out.text()
+    assert text.startswith(
+        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3.0\nx_total NaN\n'
     )
+    families = list(text_string_to_metric_families(text))
+    assert families[0].samples[0].labels == labels
+    own = {one.name for one in families}
+    assert "nothing" not in own
+    assert {"process_cpu_seconds", "process_resident_memory_bytes"} <= own
