@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from watchdog.core.kinds import check_batch
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service import feed as feed_module
 from watchdog.service.checkpoint import Checkpoint
-from watchdog.service.engine_loop import Bundle
+from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.exposition import Exposition
 from watchdog.service.feed import Feed
 from watchdog.service.hub import MOST_WATCHERS, Hub
@@ -345,6 +347,56 @@ def test_a_writer_that_gives_up_leaves_no_checkpoint(tmp_path: Path) -> None:
     writer.give_up()
     assert writer.join(10)
     assert not path.exists()
+
+
+def test_a_store_that_stands_still_does_not_hold_the_engine_up(
+    tmp_path: Path, said: dict[str, list[Slice | SourceError]]
+) -> None:
+    polls = 200
+    said["snapshots:a"] = [mempool("snapshots:a", 20.0 * n, 500 * (n % 2)) for n in range(polls)]
+    said["snapshots:a"].append(Slice("snapshots:a", (), END_OF_TIME_NS, {"at": polls}))
+    feed, clock = feed_of("snapshots:a")
+    watch, bundles = Watch(load_text(RULES), "node", feed.names), queue.Queue[Bundle](1_000)
+    engine = EngineLoop(watch, feed, bundles, clock, every_s=3_600.0)
+    store = Blocked()
+    writer = WriterLoop(
+        store,
+        bundles,
+        Routes([], lambda id_: id_),
+        checkpoint=tmp_path / "checkpoint",
+        clock=clock,
+        wall_ns=lambda: START,
+        stored=lambda _: None,
+    )
+    writer.start()
+    engine.start()
+    try:
+        assert store.entered.wait(30), "the writer has something to store"
+        for _ in range(3_000):
+            if engine.finished:
+                break
+            time.sleep(0.01)
+        assert engine.finished, "every event was judged while nothing could be stored"
+        assert (watch.events, store.taken, engine.counts.full) == (polls, [], 0)
+    finally:
+        store.open.set()
+        engine.stop()
+    assert engine.join(30)
+    assert writer.join(30)
+    assert len(store.taken) == sum(engine.counts.changes.values()) >= polls / 2
+
+
+class Blocked:
+    """A store whose transaction takes until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.open, self.taken = threading.Event(), threading.Event(), list[ChangeRecord]()
+
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
+        self.entered.set()
+        assert self.open.wait(60)
+        self.taken += records
+        return Written(len(records), records)
 
 
 def test_the_exposition_escapes_what_peers_can_choose() -> None:
