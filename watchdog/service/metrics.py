@@ -55,12 +55,12 @@ def _events(out: Exposition, parts: Parts, now_ns: int) -> None:
     seen = sorted(dict(watch.seen).items())
     labelled = [({"kind": kind, "source": printable(source)}, rows) for (kind, source), rows in seen]
     out.add("watchdog_events_total", "counter", "Events read.", labelled)
-    late = sorted(dict(watch.engine.statistics.late).items())
+    late = dict.fromkeys({kind for kind, _ in dict(watch.seen)}, 0) | dict(watch.engine.statistics.late)
     out.add(
         "watchdog_events_late_total",
         "counter",
         "Events that came too late to be judged.",
-        [({"kind": kind}, rows) for kind, rows in late],
+        [({"kind": kind}, rows) for kind, rows in sorted(late.items())],
     )
     out.one("watchdog_events_lost_total", "counter", "Events that sources know to be missing.", watch.engine.lost)
     if watch.last_event_ns is not None:
