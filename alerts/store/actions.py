@@ -23,6 +23,8 @@ from alerts.store.schema import actions, incident_changes, incident_pictures, in
 Verb = Literal["ack", "resolve", "note"]
 VERBS: tuple[Verb, ...] = ("ack", "resolve", "note")
 WHO_LIMIT, TEXT_LIMIT = 200, 10_000  # characters
+ACTIONS_KEY = 0x616374696F6E73
+"""The name of PostgreSQL's advisory lock: "actions" as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,13 @@ def _action(row: Row[Any]) -> Action:
 
 
 def _act(connection: Connection, action: Action) -> int:
-    """Store an action that has no id yet, and what it changes."""
+    """Store an action that has no id yet, and what it changes.
+
+    One at a time, on a server too: ids must be seen in their order, or a service that asks for what is new behind the
+    last id would miss one that was given earlier and stored later.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(ACTIONS_KEY)))
     own = select(incidents).where(incidents.c.id == action.incident_id).with_for_update()  # SQLite: locked as a whole
     head = connection.execute(own).first()
     if head is None:

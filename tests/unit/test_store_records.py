@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy import text as sql
 
 from alerts.book import IncidentError
 from alerts.incident import Reason, State
 from alerts.notice import ChangeRecord, event_type, notice_id
 from alerts.routing import Receiver, notices
-from alerts.store.actions import Actions, Verb
+from alerts.store.actions import Action, Actions, Verb, _act
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.outbox import Outbox
@@ -25,6 +28,7 @@ from alerts.store.retention import DELIVERY_BATCH, remove_resolved, remove_settl
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
 from alerts.store.writer import KEPT_STEPS, IncidentWriter
 from tests.support.history import RECEIVER, SECOND, START, incident, record, told
+from tests.support.postgres import Server
 from watchdog.core.errors import StateError
 
 names = (f"records_{number}" for number in itertools.count())
@@ -190,6 +194,59 @@ def test_an_action_on_top_of_a_change_looks_as_if_it_had_come_after_it(database:
         if (found := queries.one(id_)) is not None
     ]
     assert steps[0] == steps[1]
+
+
+def test_an_action_and_a_change_of_the_same_moment_end_alike_whoever_comes_first(database: Database) -> None:
+    writer, queries = IncidentWriter(database), IncidentQueries(database)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(30):
+            one = incident(number)
+            writer.record([record(one, taken=0)], [])
+            taken = Actions(database).last_id()
+            later = record(replace(one, severity="high"), 2, Reason.ESCALATED, taken=taken)
+            together = threading.Barrier(2)
+
+            def store(later: ChangeRecord = later, together: threading.Barrier = together) -> None:
+                together.wait(20)
+                writer.record([later], [])
+
+            def act(id_: str = one.id, together: threading.Barrier = together) -> None:
+                together.wait(20)
+                queries.act(id_, "ack", "ana", "", START)
+
+            for done in (pool.submit(store), pool.submit(act)):
+                done.result(60)
+            found = queries.one(one.id)
+            assert found is not None
+            assert (found["state"], found["severity"]) == ("acknowledged", "high")
+            changes = cast("list[dict[str, object]]", found["changes"])
+            assert [change["reason"] for change in changes].count("acknowledged") == 1
+
+
+def test_on_a_server_too_no_action_is_seen_before_one_with_a_lower_id(postgres: Server) -> None:
+    database = Database.open(postgres.url("in_order"))
+    IncidentWriter(database).record([record(incident(1)), record(incident(2))], [])
+    queries, acting, go_on = IncidentQueries(database), threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> int:
+        id_ = _act(connection, Action(0, incident(1).id, "note", "ana", "first", START))
+        acting.set()
+        assert go_on.wait(60)
+        return id_
+
+    waits = sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(database.write, slow)
+        assert acting.wait(60)
+        second = pool.submit(queries.act, incident(2).id, "note", "bob", "second", START)
+        while not second.done() and not database.read(lambda one: one.execute(waits).scalar_one()):
+            threading.Event().wait(0.01)
+        early = Actions(database).after(0)
+        go_on.set()
+        ids = [first.result(60), second.result(60)]
+    assert early == []
+    assert [action.id for action in Actions(database).after(0)] == ids == sorted(ids)
+    database.close()
 
 
 def test_an_acknowledgement_that_came_too_late_for_the_book_stays_without_effect(database: Database) -> None:
