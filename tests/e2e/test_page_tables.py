@@ -113,6 +113,10 @@ def test_what_is_tried_for_the_first_time_comes_to_the_top_without_a_reload(view
         first = await tab.run("document.querySelector('#deliveries [data-delivery]').dataset.delivery")
         assert first == newest.notice.id
         assert "sent" in await row(tab, first)
+        view.outbox.give_up(["chat"], "its receiver is not in the configuration any more", view.now_ns)
+        view.hub.announce("deliveries", {"receivers": ["chat"], "status": "dead"})
+        await tab.until("document.querySelectorAll('#deliveries [data-value=waiting]').length === 0")
+        assert "not in the configuration" in str(await tab.run("document.getElementById('deliveries').innerText"))
 
     visit(view, look)
 
