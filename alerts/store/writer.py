@@ -89,8 +89,8 @@ class IncidentWriter:
         statement = self._database.insert(incidents)
         fresh, known = statement.excluded, incidents.c
         newer = or_(fresh.sequence > known.sequence, and_(fresh.sequence == known.sequence, fresh.acted >= known.acted))
-        taken = {name: fresh[name] for name in heads[0] if name != "id"}
-        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=taken, where=newer), heads)
+        given = {name: fresh[name] for name in heads[0] if name != "id"}
+        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=given, where=newer), heads)
 
     def _store_rest(self, connection: Connection, rows: _Rows) -> int:
         insert = self._database.insert
