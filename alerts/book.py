@@ -23,6 +23,10 @@ class IncidentError(WatchdogError):
     """An operator's action names no incident, or one that cannot change that way."""
 
 
+class UnknownIncidentError(IncidentError):
+    """No incident has this id, or it was forgotten."""
+
+
 @dataclass(slots=True)
 class _Record:
     """What a snapshot holds; settled cases come first, in the order in which they settled."""
@@ -152,7 +156,7 @@ class IncidentBook:
     def _known(self, id_: str) -> Case:
         case = self._by_id.get(id_)
         if case is None:
-            raise IncidentError(f"no incident {id_!r}")
+            raise UnknownIncidentError(f"no incident {id_!r}")
         return case
 
     def _settle_pending(self, until_ns: int) -> list[IncidentChange]:

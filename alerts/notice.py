@@ -38,12 +38,15 @@ class ChangeRecord:
 
     action: the id of the operator's action that made the change, 0 when findings or time made it. ValueError when the
     two do not fit: an operator's change without its action would be taken for another one.
+    taken: every action up to this id was known to the book that made the change; the history shows newer ones on top.
+    None: the book takes no actions (a replay), and what it says stands alone.
     """
 
     incident: Incident
     change: IncidentChange
     title: str
     action: int = 0
+    taken: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a change that could not be told from another."""

@@ -30,6 +30,9 @@ URGENT_AT_ONCE = 32  # urgent notices fetched past a full window
 POLL_S = 1.0  # how soon a retry is noticed after it is due
 _LOG = logging.getLogger("watchdog.delivery")
 
+Told = Callable[[Due, Outcome], None]
+"""Hears of what became of an attempt once it is stored; in the event loop."""
+
 
 @dataclass(slots=True)
 class LaneCounts:
@@ -49,12 +52,20 @@ class Lane:
     """Sends to one receiver until told to stop; everything runs in one event loop."""
 
     def __init__(
-        self, receiver: Receiver, client: WebhookClient, ledger: Ledger, clock: DeliveryClock, chance: random.Random
+        self,
+        receiver: Receiver,
+        client: WebhookClient,
+        ledger: Ledger,
+        clock: DeliveryClock,
+        chance: random.Random,
+        *,
+        told: Told,
     ) -> None:
         self.receiver = receiver
         self.counts = LaneCounts()
         self.gone = False
         self._client, self._ledger, self._clock, self._chance = client, ledger, clock, chance
+        self._told = told
         self._breaker = Breaker()
         self._bucket = Bucket(receiver.rate_per_minute)
         self._chains: dict[str, deque[Due]] = {}
@@ -171,15 +182,17 @@ class Lane:
         self._log_attempt(due, outcome)
         chain.popleft()
         stored = self._ledger.note(outcome)
-        stored.add_done_callback(self._release(due.notice.id))
+        stored.add_done_callback(self._release(due, outcome))
         if outcome.fate is Fate.RETRY:
             await stored  # before that the rest of the chain would count as due
         return outcome.fate is not Fate.RETRY
 
-    def _release(self, notice_id: str) -> Callable[[asyncio.Future[None]], None]:
-        def stored(_: asyncio.Future[None]) -> None:
-            self._held.discard(notice_id)
+    def _release(self, due: Due, outcome: Outcome) -> Callable[[asyncio.Future[None]], None]:
+        def stored(future: asyncio.Future[None]) -> None:
+            self._held.discard(due.notice.id)
             self._wake_when_low()
+            if not future.cancelled():
+                self._told(due, outcome)
 
         return stored
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from alerts.delivery.client import Answer, WebhookClient
 from alerts.delivery.formats import HEARTBEAT, TEST, signal_body
 from alerts.delivery.journal import line
-from alerts.delivery.lane import Lane, LaneCounts
+from alerts.delivery.lane import Lane, LaneCounts, Told
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
 from alerts.routing import Receiver
@@ -54,12 +54,13 @@ class Sender:
         *,
         heartbeat: HeartbeatPlan | None = None,
         vitals: Vitals = dict,
+        told: Told = lambda _due, _outcome: None,
         tls: ssl.SSLContext | None = None,
         seed: int | None = None,
     ) -> None:
         self._outbox, self._clock = outbox, clock or SystemDeliveryClock()
         self._receivers = {receiver.name: receiver for receiver in receivers}
-        self._heartbeat, self._vitals, self._tls = heartbeat, vitals, tls
+        self._heartbeat, self._vitals, self._tls, self._told = heartbeat, vitals, tls, told
         self._chance = random.Random(seed)  # noqa: S311 (spreads retries; guessing it gains nothing)
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -85,7 +86,7 @@ class Sender:
                 await ledger.close(keeping)
 
     def configure(self, receivers: Sequence[Receiver], heartbeat: HeartbeatPlan | None = None) -> None:
-        """Go on with these receivers. Notices of a receiver that is no longer named wait in the outbox."""
+        """Go on with these receivers. Notices of a receiver that is no longer named are not touched."""
         self._receivers = {receiver.name: receiver for receiver in receivers}
         if heartbeat != self._heartbeat:
             self._heartbeat = heartbeat
@@ -144,7 +145,7 @@ class Sender:
             await _cancel(self._running.pop(name))
         for name, receiver in self._receivers.items():
             if name not in self._lanes:
-                self._lanes[name] = lane = Lane(receiver, client, ledger, self._clock, self._chance)
+                self._lanes[name] = lane = Lane(receiver, client, ledger, self._clock, self._chance, told=self._told)
                 self._running[name] = asyncio.create_task(lane.run())
 
     async def _end_lanes(self) -> None:

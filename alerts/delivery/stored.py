@@ -74,12 +74,12 @@ class StoredOutbox:
 
 
 def _mark_sent(connection: Connection, sent: Sequence[dict[str, object]]) -> None:
+    """Also one that was given up while its attempt was under way: it did arrive."""
     statement = (
         update(outbox)
-        .where(outbox.c.id == bindparam("notice"), outbox.c.status == "waiting")
+        .where(outbox.c.id == bindparam("notice"), outbox.c.status != "sent")
         .values(
             status="sent",
-            claimed=False,
             attempts=outbox.c.attempts + 1,
             last_status=bindparam("answered"),
             last_error=None,

@@ -8,20 +8,23 @@ stored twice. A service that starts applies again those that are newer than its 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from alerts.book import IncidentError
-from alerts.incident import Reason, State
+from alerts.book import IncidentError, UnknownIncidentError
+from alerts.incident import HistoryEntry, Reason, State
+from alerts.notice import ChangeRecord
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import actions, incident_changes, incident_pictures, incidents
 
 Verb = Literal["ack", "resolve", "note"]
 VERBS: tuple[Verb, ...] = ("ack", "resolve", "note")
 WHO_LIMIT, TEXT_LIMIT = 200, 10_000  # characters
+ACTIONS_KEY = 0x616374696F6E73
+"""The name of PostgreSQL's advisory lock: "actions" as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Actions:
     def act(self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int) -> int:
         """Store an action and what it changes; its id. One that changes nothing is stored too.
 
-        IncidentError: no such incident, a resolved one cannot be acknowledged, a note without text, nobody's name.
+        UnknownIncidentError: there is none. IncidentError: a resolved one cannot be acknowledged, a note has no text,
+        nobody's name was given.
         """
         who, text = stored_text(who.strip())[:WHO_LIMIT], stored_text(text.strip())
         if not who:
@@ -79,15 +83,62 @@ class Actions:
         return self._database.read(lambda one: [_action(row) for row in one.execute(wanted)])
 
 
+def effect(verb: Verb, who: str, state: State, acknowledged_by: str | None) -> Reason | None:
+    """The change that an action makes of an incident in a state, as the book decides it; None when it makes none."""
+    if state is State.RESOLVED or verb == "note" or (verb == "ack" and acknowledged_by == who):
+        return None
+    return Reason.ACKNOWLEDGED if verb == "ack" else Reason.RESOLVED_BY_OPERATOR
+
+
+def with_waiting(record: ChangeRecord, waiting: Sequence[Action]) -> ChangeRecord:
+    """A record as the history is to show it, with actions (in their order) that its book had not taken yet.
+
+    An operator has been told that it is done: a change that was under way must not show the state before it.
+    """
+    one, change = record.incident, record.change
+    for action in waiting:
+        reason = effect(action.verb, action.who, one.state, one.acknowledged_by)
+        if reason is None:
+            continue
+        entry = HistoryEntry(action.at_ns, action.at_ns, reason, f"by {action.who}")
+        one = replace(one, updated_ns=max(one.updated_ns, action.at_ns), history=(*one.history, entry))
+        if reason is Reason.ACKNOWLEDGED:
+            one = replace(one, state=State.ACKNOWLEDGED, acknowledged_by=action.who)
+        else:
+            one = replace(one, state=State.RESOLVED, resolved_ns=action.at_ns)
+        change = replace(change, acted=change.acted + 1)
+    return replace(record, incident=one, change=change)
+
+
+def waiting_for(connection: Connection, taken: Mapping[str, int]) -> dict[str, list[Action]]:
+    """By incident the actions with higher ids than given, notes left out: what its book has yet to take."""
+    found: dict[str, list[Action]] = {}
+    ids = list(taken)
+    for start in range(0, len(ids), 500):  # few enough for the bound values of one statement
+        portion = ids[start : start + 500]
+        newer = (actions.c.incident_id.in_(portion), actions.c.id > min(taken[id_] for id_ in portion))
+        for row in connection.execute(select(actions).where(*newer, actions.c.action != "note").order_by(actions.c.id)):
+            if row.id > taken[row.incident_id]:
+                found.setdefault(row.incident_id, []).append(_action(row))
+    return found
+
+
 def _action(row: Row[Any]) -> Action:
     return Action(row.id, row.incident_id, row.action, row.who, row.text, row.at_ns)
 
 
 def _act(connection: Connection, action: Action) -> int:
-    """Store an action that has no id yet, and what it changes."""
-    head = connection.execute(select(incidents).where(incidents.c.id == action.incident_id)).first()
+    """Store an action that has no id yet, and what it changes.
+
+    One at a time, on a server too: ids must be seen in their order, or a service that asks for what is new behind the
+    last id would miss one that was given earlier and stored later.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(ACTIONS_KEY)))
+    own = select(incidents).where(incidents.c.id == action.incident_id).with_for_update()  # SQLite: locked as a whole
+    head = connection.execute(own).first()
     if head is None:
-        raise IncidentError(f"no incident {action.incident_id!r}")
+        raise UnknownIncidentError(f"no incident {action.incident_id!r}")
     if action.verb == "ack" and head.state == State.RESOLVED:
         raise IncidentError(f"incident {head.id!r} is resolved: it cannot be acknowledged")
     action = replace(action, at_ns=max(action.at_ns, head.opened_ns))
@@ -100,12 +151,12 @@ def _act(connection: Connection, action: Action) -> int:
     }
     id_: int = connection.execute(actions.insert().values(**row).returning(actions.c.id)).scalar_one()
     action = replace(action, id=id_)
-    if action.verb == "ack" and head.acknowledged_by != action.who:
+    reason = effect(action.verb, action.who, State(head.state), head.acknowledged_by)
+    if reason is Reason.ACKNOWLEDGED:
         fresh = {"state": State.ACKNOWLEDGED.value, "acknowledged_by": action.who}
-        _change(connection, head, action, Reason.ACKNOWLEDGED, fresh)
-    if action.verb == "resolve" and head.state != State.RESOLVED:
-        fresh = {"state": State.RESOLVED.value}
-        _change(connection, head, action, Reason.RESOLVED_BY_OPERATOR, fresh)
+        _change(connection, head, action, reason, fresh)
+    elif reason is not None:
+        _change(connection, head, action, reason, {"state": State.RESOLVED.value})
     return id_
 
 

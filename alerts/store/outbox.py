@@ -21,10 +21,19 @@ Status = Literal["waiting", "sent", "dead"]
 STATUSES: tuple[Status, ...] = ("waiting", "sent", "dead")
 ERROR_LIMIT = 500  # characters of what a receiver or the network said
 MOST_ROWS = 1_000
+PORTION = 1_000  # rows given up in one transaction: the write lock is held for hundredths of a second
 
 columns = outbox.c
 _waiting = columns.status == literal("waiting", literal_execute=True)
 """Spelled out in the SQL, not bound: only then may the planner use the indexes of waiting rows."""
+
+
+class UnknownDeliveryError(StateError):
+    """No delivery has this id."""
+
+
+class NoReceiverError(StateError):
+    """A delivery's receiver is not in the configuration: nothing would be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class DeliveryPage:
 
 
 class Outbox:
-    """Reads and marks notices; `IncidentWriter` puts them in. One sender at a time may claim.
+    """Reads and marks notices; `IncidentWriter` puts them in. One sender at a time, which remembers what it has taken.
 
     Order: a notice is due only when every earlier one of its incident to its receiver is due before it.
     Marks survive the end of the process, not always a loss of power: then a notice goes out again under its id.
@@ -84,26 +93,6 @@ class Outbox:
     def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
         """What may be sent to a receiver now, in the order of its making; of more than `limit` the longest due."""
         return self._database.read(lambda connection: _due(connection, now_ns, receiver, limit))
-
-    def claim(self, now_ns: int, receiver: str, limit: int, until_ns: int) -> list[Delivery]:
-        """The same, taken: they are not due again before `until_ns`, unless `release` or a mark comes first."""
-
-        def take(connection: Connection) -> list[Delivery]:
-            found = _due(connection, now_ns, receiver, limit)
-            _postpone(connection, found, until_ns)
-            return found
-
-        return self._database.write(take)
-
-    def release(self, now_ns: int) -> int:
-        """Make due what an ended process had claimed; how many. To be called before the first claim."""
-        statement = update(outbox).where(_waiting, columns.claimed).values(claimed=False, next_ns=now_ns)
-        return self._database.write(lambda connection: connection.execute(statement).rowcount)
-
-    def next_due_ns(self, receiver: str) -> int | None:
-        """When the next of a receiver's notices is due; None when none waits."""
-        statement = select(func.min(columns.next_ns)).where(_waiting, columns.receiver == receiver)
-        return self._database.read(lambda connection: connection.execute(statement).scalar())
 
     def sent(self, id_: str, status: int, at_ns: int) -> None:
         """The receiver took it, with this HTTP status."""
@@ -119,7 +108,7 @@ class Outbox:
             found = _one(connection, id_)
             tried = {"attempts": columns.attempts + 1, "last_status": status, "last_error": _error_text(error)}
             own = columns.position == found.position
-            connection.execute(update(outbox).where(own, _waiting).values(claimed=False, next_ns=retry_at_ns, **tried))
+            connection.execute(update(outbox).where(own, _waiting).values(next_ns=retry_at_ns, **tried))
             later = (
                 _waiting,
                 columns.receiver == found.notice.receiver,
@@ -135,19 +124,32 @@ class Outbox:
         """Given up; it stays for `resend`, and the incident's later notices go on."""
         self._mark(id_, status="dead", last_status=status, last_error=_error_text(error), settled_ns=at_ns)
 
+    def give_up(self, receivers: Collection[str], error: str, at_ns: int) -> int:
+        """Make dead letters of all that wait for these receivers, a portion in a transaction; how many.
+
+        Tries are not counted: none was made. `resend` works as for any other dead letter.
+        """
+        fresh = {"status": "dead", "last_error": _error_text(error), "settled_ns": at_ns}
+        some = select(columns.position).where(_waiting, columns.receiver.in_(sorted(receivers))).limit(PORTION)
+        statement = update(outbox).where(columns.position.in_(some)).values(**fresh)
+        total = 0
+        while gone := self._database.write(lambda connection: connection.execute(statement).rowcount):
+            total += gone
+        return total
+
     def resend(self, id_: str, now_ns: int) -> Delivery:
-        """Send it (again) under its id, from the first try on; StateError when there is none with this id."""
+        """Send it (again) under its id, from the first try on; UnknownDeliveryError when there is none with this id."""
 
         def again(connection: Connection) -> Delivery:
             _one(connection, id_)
-            fresh = {"status": "waiting", "claimed": False, "attempts": 0, "next_ns": now_ns, "settled_ns": None}
+            fresh = {"status": "waiting", "attempts": 0, "next_ns": now_ns, "settled_ns": None}
             connection.execute(update(outbox).where(columns.id == id_).values(**fresh))
             return _one(connection, id_)
 
         return self._database.write(again)
 
     def one(self, id_: str) -> Delivery:
-        """StateError when there is none with this id."""
+        """UnknownDeliveryError when there is none with this id."""
         return self._database.read(lambda connection: _one(connection, id_))
 
     def counts(self) -> dict[tuple[str, Status], int]:
@@ -190,11 +192,7 @@ class Outbox:
         return DeliveryPage(tuple(rows[:limit]), following)
 
     def _mark(self, id_: str, **values: object) -> None:
-        statement = (
-            update(outbox)
-            .where(columns.id == id_, _waiting)
-            .values(claimed=False, attempts=columns.attempts + 1, **values)
-        )
+        statement = update(outbox).where(columns.id == id_, _waiting).values(attempts=columns.attempts + 1, **values)
         self._database.write(lambda connection: connection.execute(statement))
 
 
@@ -229,14 +227,6 @@ def _due(connection: Connection, now_ns: int, receiver: str, limit: int) -> list
     return ready
 
 
-def _postpone(connection: Connection, found: Collection[Delivery], until_ns: int) -> None:
-    """Nobody else is given what was found; what waits behind it is blocked by it anyway."""
-    positions = [one.position for one in found]
-    for start in range(0, len(positions), 500):
-        portion = columns.position.in_(positions[start : start + 500])
-        connection.execute(update(outbox).where(portion).values(claimed=True, next_ns=until_ns))
-
-
 def _newest(wanted: Sequence[ColumnElement[bool]], before: int | None, limit: int) -> Select[Any]:
     shown = [column for column in columns if column.name != "body"]
     statement = select(*shown).where(*wanted)
@@ -248,7 +238,7 @@ def _newest(wanted: Sequence[ColumnElement[bool]], before: int | None, limit: in
 def _one(connection: Connection, id_: str) -> Delivery:
     found = _rows(connection, select(outbox).where(columns.id == id_))
     if not found:
-        raise StateError(f"no delivery {id_!r}")
+        raise UnknownDeliveryError(f"no delivery {id_!r}")
     return found[0]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -22,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; a database with a higher one was written by a newer version."""
 
 metadata = MetaData()
@@ -120,7 +119,6 @@ outbox = Table(
     Column("type", String(32), nullable=False),
     Column("severity", String(8), nullable=False),
     Column("status", String(8), nullable=False),  # waiting, sent, dead
-    Column("claimed", Boolean, nullable=False, default=False),
     Column("attempts", SmallInteger, nullable=False, default=0),
     Column("created_ns", BigInteger, nullable=False),
     Column("next_ns", BigInteger, nullable=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from sqlalchemy import Connection, and_, or_
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, and_, or_
 from alerts.incident import REPEATABLE, Incident
 from alerts.notice import ChangeRecord, Notice
 from alerts.render import as_object
+from alerts.store.actions import Action, waiting_for, with_waiting
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
 
@@ -19,57 +21,85 @@ KEPT_STEPS = 1_000
 makes an incident change for weeks must not fill the disk. The picture counts all of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """new: how many changes the database did not have yet. shown: the records with what the history shows of them."""
+
+    new: int = 0
+    shown: Sequence[ChangeRecord] = ()
+
+
 class IncidentWriter:
     """Writes from one thread. Everything may be written again: what the database has stays as it is.
 
     A picture replaces an older one of its incident only, by the counts of `IncidentChange`; a change has the key
-    (incident, `ChangeRecord.key`), a notice its id.
+    (incident, `ChangeRecord.key`), a notice its id. Where an operator's action is stored that the record's book had
+    not taken yet, the picture has it too (`actions.with_waiting`): the state that people see never goes back.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice]) -> int:
-        """Store all of it in one transaction that survives a loss of power; how many changes were new.
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice]) -> Written:
+        """Store all of it in one transaction that survives a loss of power.
 
         StoreUnavailableError when nothing was stored and another try may help.
         """
         if not records and not notices:
-            return 0
-        pictures = _latest(records)
-        heads = [_incident_row(one) for one in pictures]
-        bodies = [_picture_row(one) for one in pictures]
-        steps = [_change_row(one) for one in records if _is_kept(one)]
-        rows = _notice_rows(notices)
-        return self._database.write(
-            lambda connection: self._store(connection, heads, bodies, steps, rows), durable=True
+            return Written()
+        pictures = {one.incident.id: one for one in _latest(records)}
+        taken = {id_: one.taken for id_, one in pictures.items() if one.taken is not None}
+        rows = _Rows(
+            {id_: _incident_row(one) for id_, one in pictures.items()},
+            {id_: _picture_row(one) for id_, one in pictures.items()},
+            [_change_row(one) for one in records if _is_kept(one)],
+            _notice_rows(notices),
         )
 
-    def _store(
-        self,
-        connection: Connection,
-        heads: list[dict[str, object]],
-        bodies: list[dict[str, object]],
-        steps: list[dict[str, object]],
-        rows: list[dict[str, object]],
-    ) -> int:
+        def store(connection: Connection) -> Written:
+            waiting = self._store_heads(connection, rows, pictures, taken)
+            new = self._store_rest(connection, rows)
+            return Written(new, [_shown(one, waiting) for one in records])
+
+        return self._database.write(store, durable=True)
+
+    def _store_heads(
+        self, connection: Connection, rows: _Rows, pictures: Mapping[str, ChangeRecord], taken: Mapping[str, int]
+    ) -> Mapping[str, Sequence[Action]]:
+        """Incidents and their documents; the actions that their book had not taken yet.
+
+        The actions are read behind the first statement, which has locked the rows: on a server too nobody can act on
+        these incidents from then to the end of the transaction.
+        """
+        if not rows.heads:
+            return {}
+        heads, bodies = dict(rows.heads), dict(rows.bodies)
+        self._upsert(connection, list(heads.values()))
+        waiting = waiting_for(connection, taken) if taken else {}
+        for id_, behind in waiting.items():
+            shown = with_waiting(pictures[id_], behind)
+            heads[id_], bodies[id_] = _incident_row(shown), _picture_row(shown)
+        if waiting:
+            self._upsert(connection, [heads[id_] for id_ in waiting])
+        self._store_pictures(connection, list(heads.values()), list(bodies.values()))
+        return waiting
+
+    def _upsert(self, connection: Connection, heads: list[dict[str, object]]) -> None:
+        """Rows of incidents, each unless a later one is there."""
+        statement = self._database.insert(incidents)
+        fresh, known = statement.excluded, incidents.c
+        newer = or_(fresh.sequence > known.sequence, and_(fresh.sequence == known.sequence, fresh.acted >= known.acted))
+        given = {name: fresh[name] for name in heads[0] if name != "id"}
+        connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=given, where=newer), heads)
+
+    def _store_rest(self, connection: Connection, rows: _Rows) -> int:
         insert = self._database.insert
         new = 0
-        if heads:
-            statement = insert(incidents)
-            fresh = statement.excluded
-            known = incidents.c
-            newer = or_(
-                fresh.sequence > known.sequence, and_(fresh.sequence == known.sequence, fresh.acted >= known.acted)
-            )
-            taken = {name: fresh[name] for name in heads[0] if name != "id"}
-            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=taken, where=newer), heads)
-            self._store_pictures(connection, heads, bodies)
-        if steps:
+        if rows.steps:
             counted = connection.execution_options(preserve_rowcount=True)
-            new = max(counted.execute(insert(incident_changes).on_conflict_do_nothing(), steps).rowcount, 0)
-        if rows:
-            connection.execute(insert(outbox).on_conflict_do_nothing(index_elements=["id"]), rows)
+            new = max(counted.execute(insert(incident_changes).on_conflict_do_nothing(), rows.steps).rowcount, 0)
+        if rows.notices:
+            connection.execute(insert(outbox).on_conflict_do_nothing(index_elements=["id"]), rows.notices)
         return new
 
     def _store_pictures(
@@ -91,6 +121,16 @@ class IncidentWriter:
             connection.execute(statement.on_conflict_do_update(index_elements=["incident_id"], set_=fresh), due)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What one transaction writes, made before it begins; heads and bodies by incident."""
+
+    heads: Mapping[str, dict[str, object]]
+    bodies: Mapping[str, dict[str, object]]
+    steps: list[dict[str, object]]
+    notices: list[dict[str, object]]
+
+
 def shown(incident: Mapping[str, object]) -> str:
     """What a list shows beside the columns: the key, the first entities, and how many more there are."""
     entities = cast("list[str]", incident["entities"])
@@ -106,6 +146,12 @@ def _latest(records: Sequence[ChangeRecord]) -> list[ChangeRecord]:
         if known is None or _version(record) >= _version(known):
             newest[record.incident.id] = record
     return list(newest.values())
+
+
+def _shown(record: ChangeRecord, waiting: Mapping[str, Sequence[Action]]) -> ChangeRecord:
+    """A record with those actions on its incident that its own book had not taken."""
+    behind = [one for one in waiting.get(record.incident.id, ()) if record.taken is not None and one.id > record.taken]
+    return with_waiting(record, behind) if behind else record
 
 
 def _version(record: ChangeRecord) -> tuple[int, int]:
@@ -180,7 +226,6 @@ def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
                 "type": notice.type,
                 "severity": notice.severity,
                 "status": "waiting",
-                "claimed": False,
                 "attempts": 0,
                 "created_ns": notice.created_ns,
                 "next_ns": notice.created_ns,

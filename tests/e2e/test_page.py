@@ -223,7 +223,7 @@ def test_the_keyboard_reaches_an_incident_and_back_returns_to_the_list(view: Sto
         await tab.size(360, 780)
         await tab.open(url)
         await tab.until(f"{ROWS} === 1")
-        for _ in range(10):
+        for _ in range(15):
             await tab.press("Tab")
             if await tab.run("document.activeElement.matches('#incidents a')"):
                 break

@@ -53,15 +53,21 @@ def incident(number: int = 1, **other: Any) -> Incident:
 
 
 def record(
-    one: Incident, sequence: int = 1, reason: Reason = Reason.OPENED, *, acted: int = 0, action: int = 0
+    one: Incident,
+    sequence: int = 1,
+    reason: Reason = Reason.OPENED,
+    *,
+    acted: int = 0,
+    action: int = 0,
+    taken: int | None = None,
 ) -> ChangeRecord:
-    """A change of an incident, told with its picture; an operator's has an action."""
+    """A change of an incident, told with its picture; an operator's has an action. taken: as in `ChangeRecord`."""
     action = action or (1 if reason in BY_OPERATOR else 0)
     time_ns = one.opened_ns + sequence * SECOND
     change = IncidentChange(
         one.id, one.fingerprint, time_ns, reason, "why", one.state, one.severity, sequence, acted or int(action > 0)
     )
-    return ChangeRecord(one, change, "Peer sends too many addresses", action)
+    return ChangeRecord(one, change, "Peer sends too many addresses", action, taken)
 
 
 def told(records: Sequence[ChangeRecord], *receivers: Receiver, now_ns: int = START) -> list[Notice]:

@@ -20,9 +20,8 @@ from alerts.routing import Receiver, notices
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
-from alerts.store.outbox import Outbox
+from alerts.store.outbox import NoReceiverError, Outbox
 from alerts.store.writer import IncidentWriter
-from watchdog.core.errors import StateError
 from watchdog.core.finding import Evidence, Finding
 from watchdog.service.hub import Hub, Watcher
 from watchdog.service.secret import Secret
@@ -43,6 +42,16 @@ HOSTILE = (
     "\u202e\u2066gnp.exe\x1b[31m%s%n{0}\u200b\u0000"
 )
 """Markup, a right-to-left override, an isolate, ANSI colour, a format string, a zero-width space, NUL."""
+
+
+RULE: Mapping[str, object] = {
+    "id": "addr-beyond-limit",
+    "title": "t",
+    "attack": "addr-flooding",
+    "severity": "warning",
+    "by": ("a",),
+}
+"""A rule with a tuple, as plans have them."""
 
 
 def flood(peer: str = "217.94.191.240", second: int = 0, **changes: object) -> Finding:
@@ -84,6 +93,7 @@ class StoredView:
         self._receivers = [Receiver("chat", "https://chat.example/hook")]
         self.now_ns = START_NS
         self.facts: dict[str, object] = {}
+        self.rule_list: list[Mapping[str, object]] = [RULE]
 
     def tell(self, *findings: Finding) -> list[str]:
         """Ids of the incidents that changed, in order."""
@@ -120,20 +130,16 @@ class StoredView:
             await self.ask(lambda: self.queries.act(incident_id, cast("Verb", action), who, text, self.now_ns + SECOND))
         )
 
-    async def resend(self, delivery_id: str) -> bool:
-        """False when there is none."""
-        try:
-            await self.ask(lambda: self.outbox.resend(delivery_id, self.now_ns))
-        except StateError:
-            return False
-        return True
+    async def resend(self, delivery_id: str) -> None:
+        """As the daemon does, for any receiver but `left`."""
+        if (await self.ask(lambda: self.outbox.one(delivery_id))).notice.receiver == "left":
+            raise NoReceiverError("receiver 'left' is not in the configuration: nothing would be sent")
+        again = await self.ask(lambda: self.outbox.resend(delivery_id, self.now_ns))
+        self.hub.announce("delivery", again.as_object())
 
     def rules(self) -> Sequence[Mapping[str, object]]:
-        """One rule, with a place as a path and a tuple, as plans have them."""
-        severity = "warning"
-        return [
-            {"id": "addr-beyond-limit", "title": "t", "attack": "addr-flooding", "severity": severity, "by": ("a",)}
-        ]
+        """What the test set."""
+        return self.rule_list
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
         """One receiver."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
 from alerts.store.faults import StoreUnavailableError
+from alerts.store.writer import Written
 from rules.load import load_text
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
@@ -20,7 +24,7 @@ from watchdog.core.kinds import check_batch
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service import feed as feed_module
 from watchdog.service.checkpoint import Checkpoint
-from watchdog.service.engine_loop import Bundle
+from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.exposition import Exposition
 from watchdog.service.feed import Feed
 from watchdog.service.hub import MOST_WATCHERS, Hub
@@ -294,12 +298,12 @@ class Stubborn:
     def __init__(self, failures: int) -> None:
         self.failures, self.taken = failures, list[ChangeRecord]()
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> int:
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailableError("database 'x': locked")
         self.taken += records
-        return len(records)
+        return Written(len(records), records)
 
 
 def test_a_checkpoint_is_written_only_when_everything_before_it_is_stored(
@@ -345,11 +349,67 @@ def test_a_writer_that_gives_up_leaves_no_checkpoint(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_store_that_stands_still_does_not_hold_the_engine_up(
+    tmp_path: Path, said: dict[str, list[Slice | SourceError]]
+) -> None:
+    polls = 200
+    said["snapshots:a"] = [mempool("snapshots:a", 20.0 * n, 500 * (n % 2)) for n in range(polls)]
+    said["snapshots:a"].append(Slice("snapshots:a", (), END_OF_TIME_NS, {"at": polls}))
+    feed, clock = feed_of("snapshots:a")
+    watch, bundles = Watch(load_text(RULES), "node", feed.names), queue.Queue[Bundle](1_000)
+    engine = EngineLoop(watch, feed, bundles, clock, every_s=3_600.0)
+    store = Blocked()
+    writer = WriterLoop(
+        store,
+        bundles,
+        Routes([], lambda id_: id_),
+        checkpoint=tmp_path / "checkpoint",
+        clock=clock,
+        wall_ns=lambda: START,
+        stored=lambda _: None,
+    )
+    writer.start()
+    engine.start()
+    try:
+        assert store.entered.wait(30), "the writer has something to store"
+        for _ in range(3_000):
+            if engine.finished:
+                break
+            time.sleep(0.01)
+        assert engine.finished, "every event was judged while nothing could be stored"
+        assert (watch.events, store.taken, engine.counts.full) == (polls, [], 0)
+    finally:
+        store.open.set()
+        engine.stop()
+    assert engine.join(30)
+    assert writer.join(30)
+    assert len(store.taken) == sum(engine.counts.changes.values()) >= polls / 2
+
+
+class Blocked:
+    """A store whose transaction takes until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.open, self.taken = threading.Event(), threading.Event(), list[ChangeRecord]()
+
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
+        self.entered.set()
+        assert self.open.wait(60)
+        self.taken += records
+        return Written(len(records), records)
+
+
 def test_the_exposition_escapes_what_peers_can_choose() -> None:
     out = Exposition()
     labels: Mapping[str, str] = {"source": 'a"b\\c\nd'}
     out.add("x_total", "counter", "line\nbreak", [(labels, 3), ({}, float("nan"))])
     out.add("nothing", "gauge", "no samples", [])
-    assert out.text() == (
-        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3\nx_total NaN\n'
+    text = out.text()
+    assert text.startswith(
+        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3.0\nx_total NaN\n'
     )
+    families = list(text_string_to_metric_families(text))
+    assert families[0].samples[0].labels == labels
+    own = {one.name for one in families}
+    assert "nothing" not in own
+    assert {"process_cpu_seconds", "process_resident_memory_bytes"} <= own

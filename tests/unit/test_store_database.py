@@ -163,7 +163,7 @@ def test_a_locked_database_is_tried_some_times_then_said_in_one_line(
     assert len(pauses) == TRIES - 1
     assert IncidentQueries(database).page(IncidentFilter()).rows == ()  # reading goes on
     other.execute("ROLLBACK")
-    assert IncidentWriter(database).record([record(incident())], []) == 1
+    assert IncidentWriter(database).record([record(incident())], []).new == 1
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert len(Outbox(database).due(START, "team", 1_000)) == 1
     event.remove(database.engine, "checkout", limit)
     database.engine.dispose()
-    assert IncidentWriter(database).record(many, told(many)) == 199
+    assert IncidentWriter(database).record(many, told(many)).new == 199
     database.close()
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_stops_and_comes_back_is_found_again(postgres: Server) -> 
             IncidentQueries(database).page(IncidentFilter())
     finally:
         postgres.start()
-    assert writer.record([record(incident()), record(incident(2))], told([record(incident())])) == 1
+    assert writer.record([record(incident()), record(incident(2))], told([record(incident())])).new == 1
     assert len(Outbox(database).due(START, "team", 10)) == 1
     database.close()
 
@@ -248,5 +248,5 @@ def test_a_second_service_on_a_server_says_so_also_after_the_server_came_back(po
     with pytest.raises(StateError, match="another watchdog service uses it"):
         IncidentWriter(first).record([record(incident())], [])
     first.close()
-    assert IncidentWriter(second).record([record(incident())], []) == 1
+    assert IncidentWriter(second).record([record(incident())], []).new == 1
     second.close()

@@ -156,12 +156,22 @@ def test_a_dead_letter_is_sent_again_under_its_id(database: Database) -> None:
         outbox.resend("msg_none", START)
 
 
-def test_what_is_claimed_is_not_given_out_again_until_it_is_released(database: Database) -> None:
-    notices, outbox = filled(database), Outbox(database)
-    assert len(outbox.claim(START, "team", 2, START + 60 * SECOND)) == 2
-    assert len(due(outbox)) == len(notices) - 2 - 4  # what waits behind the two waits too
-    assert outbox.release(START) == 2
-    assert sorted(due(outbox)) == sorted(notice.id for notice in notices)
+def test_what_waits_for_a_receiver_that_is_gone_is_given_up_with_the_reason_and_can_be_sent_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alerts.store.outbox.PORTION", 4)
+    notices, outbox = filled(database, 2, 3, RECEIVER, OTHER), Outbox(database)
+    mine = [notice.id for notice in notices if notice.receiver == "team"]
+    outbox.sent(mine[0], 200, START)
+    outbox.failed(mine[1], "no answer", START + 5 * SECOND)
+    assert outbox.give_up(["team", "nobody"], "receiver is gone", START + SECOND) == len(mine) - 1
+    assert outbox.counts() == {("team", "dead"): len(mine) - 1, ("other", "waiting"): len(mine)}
+    given_up = outbox.one(mine[1])
+    assert (given_up.last_error, given_up.attempts, given_up.settled_ns) == ("receiver is gone", 1, START + SECOND)
+    assert outbox.one(mine[0]).status == "sent", "what was delivered stays delivered"
+    assert outbox.give_up(["team"], "receiver is gone", START) == 0
+    assert outbox.resend(mine[1], START + SECOND).status == "waiting"
+    assert due(outbox, now_ns=START + SECOND) == [mine[1]]
 
 
 def test_counts_tell_what_waits_and_what_was_given_up(database: Database) -> None:
@@ -169,8 +179,6 @@ def test_counts_tell_what_waits_and_what_was_given_up(database: Database) -> Non
     outbox.dead(notices[0].id, "refused", START)
     outbox.sent(notices[1].id, 200, START)
     assert outbox.counts() == {("team", "waiting"): 5, ("team", "dead"): 1, ("other", "waiting"): 5}
-    assert outbox.next_due_ns("team") == START
-    assert outbox.next_due_ns("nobody") is None
 
 
 def test_pages_go_from_the_newest_on_and_miss_none(database: Database) -> None:

@@ -168,10 +168,8 @@ def test_every_question_uses_an_index(tmp_path: Path) -> None:
         outbox.page(receiver=receiver, status=status)  # type: ignore[arg-type] # a table of arguments
     outbox.page(incident=id_)
     notice = outbox.due(START, "team", 10)[0].notice.id
-    outbox.claim(START, "team", 2, START + 1)
-    outbox.release(START)
-    outbox.next_due_ns("team")
     outbox.counts()
+    outbox.give_up(["nobody"], "receiver is gone", START)
     outbox.failed(notice, "no answer", START + 5)
     outbox.sent(notice, 200, START)
     remove_resolved(database, START + SECOND, pause=lambda _: None)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy import text as sql
 
 from alerts.book import IncidentError
 from alerts.incident import Reason, State
 from alerts.notice import ChangeRecord, event_type, notice_id
 from alerts.routing import Receiver, notices
-from alerts.store.actions import Actions
+from alerts.store.actions import Action, Actions, Verb, _act
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.outbox import Outbox
@@ -25,6 +28,7 @@ from alerts.store.retention import DELIVERY_BATCH, remove_resolved, remove_settl
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
 from alerts.store.writer import KEPT_STEPS, IncidentWriter
 from tests.support.history import RECEIVER, SECOND, START, incident, record, told
+from tests.support.postgres import Server
 from watchdog.core.errors import StateError
 
 names = (f"records_{number}" for number in itertools.count())
@@ -52,7 +56,7 @@ def count(database: Database) -> dict[str, int]:
 
 def test_a_change_is_stored_with_its_notices_and_read_back_whole(database: Database) -> None:
     one = incident()
-    stored = IncidentWriter(database).record([record(one)], told([record(one)]))
+    stored = IncidentWriter(database).record([record(one)], told([record(one)])).new
     assert stored == 1
     found = IncidentQueries(database).one(one.id)
     assert found is not None
@@ -67,9 +71,9 @@ def test_a_change_is_stored_with_its_notices_and_read_back_whole(database: Datab
 def test_the_same_again_stores_nothing_and_sends_nothing_twice(database: Database) -> None:
     records = [record(incident(n)) for n in range(5)]
     writer = IncidentWriter(database)
-    assert writer.record(records, told(records)) == 5
+    assert writer.record(records, told(records)).new == 5
     before = count(database)
-    assert writer.record(records, told(records, now_ns=START + SECOND)) == 0
+    assert writer.record(records, told(records, now_ns=START + SECOND)).new == 0
     assert count(database) == before
     assert before == {"incidents": 5, "incident_pictures": 5, "incident_changes": 5, "outbox": 5}
 
@@ -125,13 +129,137 @@ def test_an_acknowledgement_is_seen_at_once_and_the_service_adds_nothing_to_it(d
     applied = record(
         replace(one, state=State.ACKNOWLEDGED, acknowledged_by="ana"), 1, Reason.ACKNOWLEDGED, action=action
     )
-    assert writer.record([applied], told([applied])) == 0
+    assert writer.record([applied], told([applied])).new == 0
     assert [row.notice.type for row in Outbox(database).page().rows] == ["incident.acknowledged"]
     found = queries.one(one.id)
     assert found is not None
     assert [(done["who"], done["text"]) for done in cast("list[dict[str, object]]", found["actions"])] == [
         ("ana", "on it")
     ]
+
+
+def test_what_was_under_way_while_an_operator_acted_does_not_take_it_back(database: Database) -> None:
+    writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
+    writer.record([record(one, taken=0)], [])
+    seen: list[tuple[object, object]] = []
+
+    def look() -> None:
+        found = queries.one(one.id)
+        (row,) = queries.page(IncidentFilter()).rows
+        assert found is not None
+        assert [found[name] for name in ("state", "acknowledged_by")] == [row["state"], row["acknowledged_by"]]
+        seen.append((row["state"], row["acknowledged_by"]))
+
+    at_ns = one.opened_ns + 30 * SECOND
+    action = queries.act(one.id, "ack", "ana", "", at_ns)
+    look()
+    behind = replace(one, severity="high", updated_ns=one.opened_ns + 10 * SECOND)  # the book knows of no action yet
+    written = writer.record([record(behind, 2, Reason.ESCALATED, taken=action - 1)], [])
+    look()
+    assert [row.incident.state for row in written.shown] == [State.ACKNOWLEDGED], "live pages show it too"
+    known = replace(behind, state=State.ACKNOWLEDGED, acknowledged_by="ana")
+    writer.record([record(known, 2, Reason.ACKNOWLEDGED, action=action, taken=action)], [])
+    look()
+    assert seen == [("acknowledged", "ana")] * 3
+    again = replace(one, updated_ns=at_ns + 60 * SECOND)  # resolved and open anew since: nobody looks after it now
+    writer.record([record(again, 5, Reason.REOPENED, acted=1, taken=action)], [])
+    look()
+    assert seen[-1] == ("open", None)
+
+
+@pytest.mark.parametrize("verb", ["ack", "resolve"])
+def test_an_action_on_top_of_a_change_looks_as_if_it_had_come_after_it(database: Database, verb: Verb) -> None:
+    writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
+    other = incident(2, id="f" * 16)
+    for two in (one, other):
+        writer.record([record(two, taken=0)], [])
+    later = [
+        record(replace(two, severity="high", updated_ns=two.opened_ns + 5 * SECOND), 2, Reason.ESCALATED, taken=0)
+        for two in (one, other)
+    ]
+    at_ns = one.opened_ns + 9 * SECOND
+    queries.act(one.id, verb, "ana", "", at_ns)
+    queries.act(one.id, "note", "ana", "a note changes nothing", at_ns)
+    writer.record(later[:1], [])
+    writer.record(later[1:], [])
+    queries.act(other.id, verb, "ana", "", at_ns)
+    own = ("id", "opened", "fingerprint", "actions", "notes", "evidence", "changes", "deliveries")
+    shown = [{**found, **dict.fromkeys(own)} for id_ in (one.id, other.id) if (found := queries.one(id_)) is not None]
+    assert shown[0] == shown[1]
+    heads = [{**row, **dict.fromkeys(own)} for row in queries.page(IncidentFilter()).rows]
+    assert heads[0] == heads[1]
+    steps = [
+        [(step["reason"], step["text"]) for step in cast("list[dict[str, object]]", found["changes"])]
+        for id_ in (one.id, other.id)
+        if (found := queries.one(id_)) is not None
+    ]
+    assert steps[0] == steps[1]
+
+
+def test_an_action_and_a_change_of_the_same_moment_end_alike_whoever_comes_first(database: Database) -> None:
+    writer, queries = IncidentWriter(database), IncidentQueries(database)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(30):
+            one = incident(number)
+            writer.record([record(one, taken=0)], [])
+            taken = Actions(database).last_id()
+            later = record(replace(one, severity="high"), 2, Reason.ESCALATED, taken=taken)
+            together = threading.Barrier(2)
+
+            def store(later: ChangeRecord = later, together: threading.Barrier = together) -> None:
+                together.wait(20)
+                writer.record([later], [])
+
+            def act(id_: str = one.id, together: threading.Barrier = together) -> None:
+                together.wait(20)
+                queries.act(id_, "ack", "ana", "", START)
+
+            for done in (pool.submit(store), pool.submit(act)):
+                done.result(60)
+            found = queries.one(one.id)
+            assert found is not None
+            assert (found["state"], found["severity"]) == ("acknowledged", "high")
+            changes = cast("list[dict[str, object]]", found["changes"])
+            assert [change["reason"] for change in changes].count("acknowledged") == 1
+
+
+def test_on_a_server_too_no_action_is_seen_before_one_with_a_lower_id(postgres: Server) -> None:
+    database = Database.open(postgres.url("in_order"))
+    IncidentWriter(database).record([record(incident(1)), record(incident(2))], [])
+    queries, acting, go_on = IncidentQueries(database), threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> int:
+        id_ = _act(connection, Action(0, incident(1).id, "note", "ana", "first", START))
+        acting.set()
+        assert go_on.wait(60)
+        return id_
+
+    waits = sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(database.write, slow)
+        assert acting.wait(60)
+        second = pool.submit(queries.act, incident(2).id, "note", "bob", "second", START)
+        while not second.done() and not database.read(lambda one: one.execute(waits).scalar_one()):
+            threading.Event().wait(0.01)
+        early = Actions(database).after(0)
+        go_on.set()
+        ids = [first.result(60), second.result(60)]
+    assert early == []
+    assert [action.id for action in Actions(database).after(0)] == ids == sorted(ids)
+    database.close()
+
+
+def test_an_acknowledgement_that_came_too_late_for_the_book_stays_without_effect(database: Database) -> None:
+    writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
+    writer.record([record(one, taken=0)], [])
+    action = queries.act(one.id, "ack", "ana", "", one.opened_ns + 60 * SECOND)
+    over = replace(one, state=State.RESOLVED, resolved_ns=one.opened_ns + 50 * SECOND)
+    writer.record([record(over, 2, Reason.RESOLVED, taken=action - 1)], [])
+    (row,) = queries.page(IncidentFilter()).rows
+    assert row["state"] == "resolved"
+    writer.record([record(one, 3, Reason.REOPENED, taken=action)], [])  # taken, and refused
+    (row,) = queries.page(IncidentFilter()).rows
+    assert (row["state"], row["acknowledged_by"]) == ("open", None)
 
 
 def test_an_operator_resolves_without_a_service_and_the_picture_says_so(database: Database) -> None:

@@ -15,7 +15,7 @@ from watchdog.web.deliveries import KNOWN as DELIVERY_PARAMETERS
 from watchdog.web.incidents import KNOWN as INCIDENT_PARAMETERS
 from watchdog.web.openapi import openapi_document
 
-NOT_API = {"/", "/incidents/{id}", "/static/{name}"}
+NOT_API = {"/", "/incidents/{id}", "/deliveries", "/rules", "/static/{name}"}
 Document = dict[str, Any]  # Any: JSON
 
 

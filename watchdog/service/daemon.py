@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from alerts.delivery.ports import SystemDeliveryClock
+from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
 from alerts.delivery.sender import Sender
 from alerts.delivery.stored import StoredOutbox
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
+from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import StateError, WatchdogError
+from watchdog.core.text import printable
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.metrics import Stored
@@ -30,6 +32,7 @@ LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 1.0  # between two looks at operators' actions that came past us (command line)
 COUNTS_S = 5.0  # between two counts of the database for metrics
 RETENTION_S = 600.0
+NOT_CONFIGURED = "its receiver is not in the configuration any more"
 _LOG = logging.getLogger("watchdog.service")
 
 Close = Callable[[], Awaitable[None]]
@@ -72,6 +75,7 @@ class Daemon:
             SystemDeliveryClock(wall_ns),
             heartbeat=heartbeat(config),
             vitals=self.vitals,
+            told=self._on_attempt,
         )
 
     async def run(self) -> None:
@@ -125,9 +129,10 @@ class Daemon:
             if changed:
                 text += "; rules start without a past, open incidents are kept"
             waiting = needs_restart(self.config, config)
+            self.config = config
+            text += await self._give_up_in_words()
             if waiting:
                 text += f"; needs a restart: {', '.join(waiting)}"
-            self.config = config
             _LOG.info("reload: %s", text)
             return self._answered(ok=True, text=text)
 
@@ -222,6 +227,11 @@ class Daemon:
             objects = [_announced(record) for record in records]
             self._loop.call_soon_threadsafe(self._announce, objects)
 
+    def _on_attempt(self, due: Due, outcome: Outcome) -> None:
+        """What became of a try to deliver is in the database."""
+        if self.hub.watchers:
+            self.hub.announce("delivery", _attempted(due, outcome).as_object())
+
     def _announce(self, objects: Sequence[dict[str, object]]) -> None:
         for one in objects:
             self.hub.announce("incident", one)
@@ -252,9 +262,38 @@ class Daemon:
                 self.stored.incidents = {(state, severity): many for (state, severity), many in incidents.items()}
                 self.stored.outbox = {(name, status): many for (name, status), many in waiting.items()}
                 self.stored.reachable = True
+                async with self._reloading:
+                    await self._give_up_strays()
             except StateError:
                 self.stored.reachable = False
             await asyncio.sleep(COUNTS_S)
+
+    async def _give_up_strays(self) -> int:
+        """Notices of receivers that the configuration does not name become dead letters; how many.
+
+        Looked for at the start and at a reload, and now and then: a change that was routed just before a reload, or a
+        `deliveries resend`, may bring another one. StateError when the database does not answer.
+        """
+        counts = await self.ask(self.core.store.outbox.counts)
+        named = {one.name for one in self.config.receivers}
+        strays = sorted({name for name, status in counts if status == "waiting"} - named)
+        if not strays:
+            return 0
+        now_ns = self.wall_ns()
+        many = await self.ask(lambda: self.core.store.outbox.give_up(strays, NOT_CONFIGURED, now_ns))
+        shown = ", ".join(printable(name) for name in strays[:10])
+        _LOG.warning("%d notices are dead letters now, as nobody is configured to get them: %s", many, shown)
+        self.hub.announce("deliveries", {"receivers": strays[:100], "status": "dead"})
+        return many
+
+    async def _give_up_in_words(self) -> str:
+        """The same for the answer to a reload; a database that does not answer is asked again later."""
+        try:
+            many = await self._give_up_strays()
+        except StateError as error:
+            _LOG.warning("dead letters: %s", error)
+            return ""
+        return f"; {many} notices to receivers that are gone are dead letters now" if many else ""
 
     async def _let_go(self) -> None:
         """Old incidents and deliveries go; nothing of it is urgent."""
@@ -292,3 +331,18 @@ def _announced(record: ChangeRecord) -> dict[str, object]:
         "time": change.time_ns / 1e9,
     }
     return {**picture, "change": told}
+
+
+def _attempted(due: Due, outcome: Outcome) -> Delivery:
+    """The delivery as the outbox has it after an attempt."""
+    waits = outcome.fate is Fate.RETRY
+    return Delivery(
+        notice=due.notice,
+        position=0,  # not shown
+        status="waiting" if waits else "sent" if outcome.fate is Fate.SENT else "dead",
+        attempts=due.attempts + 1,
+        next_ns=outcome.retry_at_ns or 0,
+        settled_ns=None if waits else outcome.at_ns,
+        last_status=outcome.status,
+        last_error=outcome.error or None,
+    )

@@ -1,44 +1,47 @@
-"""Prometheus text format 0.0.4, written by hand: a few counters need no library."""
+"""Families of numbers in Prometheus' text format; the format itself is the client library's (docs/adr/0011)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
 Type = Literal["counter", "gauge"]
 Labels = Mapping[str, str]
-_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
-_HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""What `text` is in: names are plain, so the newer versions of the format would say the same."""
 
 
 class Exposition:
-    """Families in the order in which they were added; each name once."""
+    """Families in the order in which they were added; each name once. A collector of the library.
+
+    Made anew for each scrape from counts that others keep: nothing is registered globally, nothing counts twice.
+    """
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self._families: list[Metric] = []
 
     def add(self, name: str, type_: Type, about: str, samples: Iterable[tuple[Labels, float]]) -> None:
-        """One family with its samples; nothing is written for a family without any."""
-        rows = [f"{name}{_labels(labels)} {_number(value)}" for labels, value in samples]
-        if rows:
-            self._lines += [f"# HELP {name} {about.translate(_HELP_ESCAPES)}", f"# TYPE {name} {type_}", *rows]
+        """One family with its samples; nothing is written for a family without any. Counters end in `_total`."""
+        family: Metric = (CounterMetricFamily if type_ == "counter" else GaugeMetricFamily)(name, about)
+        for labels, value in samples:
+            family.add_sample(name, dict(labels), float(value))
+        if family.samples:
+            self._families.append(family)
 
     def one(self, name: str, type_: Type, about: str, value: float) -> None:
         """A family with one sample and no labels."""
         self.add(name, type_, about, [({}, value)])
 
+    def collect(self) -> Iterable[Metric]:
+        """For the library's registry."""
+        return iter(self._families)
+
     def text(self) -> str:
-        """All of it."""
-        return "".join(f"{line}\n" for line in self._lines)
-
-
-def _labels(labels: Labels) -> str:
-    inside = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
-    return f"{{{inside}}}" if inside else ""
-
-
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    return repr(value)
+        """All of it, and what the library knows of this process (`process_*`)."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        return generate_latest(registry).decode("utf-8")

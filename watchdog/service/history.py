@@ -46,7 +46,7 @@ class History:
             self._records.append(ChangeRecord(incident, change, self._titles.get(incident.rule, "")))
 
     def _flush(self) -> None:
-        self.stored += self._writer.record(self._records, ())
+        self.stored += self._writer.record(self._records, ()).new
         self._records.clear()
 
 

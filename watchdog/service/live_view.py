@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from alerts.book import IncidentError
 from alerts.store.actions import VERBS
 from alerts.store.incidents import IncidentQueries
-from alerts.store.outbox import Outbox
-from watchdog.core.errors import StateError
+from alerts.store.outbox import NoReceiverError, Outbox
 from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
@@ -60,20 +59,15 @@ class LiveView:
         self._daemon.look_for_actions()
         return str(done)
 
-    async def resend(self, delivery_id: str) -> bool:
-        """Send a notice again, with its id; False when there is no such notice."""
+    async def resend(self, delivery_id: str) -> None:
+        """Send a notice again, with its id. UnknownDeliveryError, or NoReceiverError: see there."""
         now_ns = self._daemon.wall_ns()
-        try:
-            again = await self._daemon.ask(lambda: self.outbox.resend(delivery_id, now_ns))
-        except StateError as error:
-            if "no delivery" in str(error):
-                return False
-            raise
-        notice = again.notice
-        facts = {"id": notice.id, "incident_id": notice.incident_id, "receiver": notice.receiver}
-        self._daemon.hub.announce("delivery", {**facts, "state": again.status})
+        receiver = (await self._daemon.ask(lambda: self.outbox.one(delivery_id))).notice.receiver
+        if receiver not in {one.name for one in self._daemon.config.receivers}:
+            raise NoReceiverError(f"receiver {receiver!r} is not in the configuration: nothing would be sent")
+        again = await self._daemon.ask(lambda: self.outbox.resend(delivery_id, now_ns))
+        self._daemon.hub.announce("delivery", again.as_object())
         await self._daemon.sender.poke()
-        return True
 
     def rules(self) -> Sequence[Mapping[str, object]]:
         """The rules in force."""

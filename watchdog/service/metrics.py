@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
@@ -50,7 +47,6 @@ def exposition(parts: Parts, now_ns: int) -> str:
     _incidents(out, parts)
     _deliveries(out, parts)
     _queues(out, parts)
-    _process(out)
     return out.text()
 
 
@@ -59,12 +55,12 @@ def _events(out: Exposition, parts: Parts, now_ns: int) -> None:
     seen = sorted(dict(watch.seen).items())
     labelled = [({"kind": kind, "source": printable(source)}, rows) for (kind, source), rows in seen]
     out.add("watchdog_events_total", "counter", "Events read.", labelled)
-    late = sorted(dict(watch.engine.statistics.late).items())
+    late = dict.fromkeys({kind for kind, _ in dict(watch.seen)}, 0) | dict(watch.engine.statistics.late)
     out.add(
         "watchdog_events_late_total",
         "counter",
         "Events that came too late to be judged.",
-        [({"kind": kind}, rows) for kind, rows in late],
+        [({"kind": kind}, rows) for kind, rows in sorted(late.items())],
     )
     out.one("watchdog_events_lost_total", "counter", "Events that sources know to be missing.", watch.engine.lost)
     if watch.last_event_ns is not None:
@@ -170,13 +166,3 @@ def _queues(out: Exposition, parts: Parts) -> None:
     )
     out.one("watchdog_store_seconds_total", "counter", "Time spent on storing.", writer.busy_s)
     out.one("watchdog_watchers_dropped_total", "counter", "Live pages let go for being slow.", parts.hub.dropped)
-
-
-def _process(out: Exposition) -> None:
-    """What the usual client libraries call these too."""
-    out.one("process_cpu_seconds_total", "counter", "User and system time.", time.process_time())
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return  # no such file system here
-    out.one("process_resident_memory_bytes", "gauge", "Resident memory.", pages * os.sysconf("SC_PAGE_SIZE"))

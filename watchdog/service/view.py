@@ -20,8 +20,9 @@ class Announcement:
     """One thing that happened, for those who watch live.
 
     number: counts up from 1 since the start of the service. event: `incident` (data: the incident object as
-    `as_object` gives it, without its evidence, plus `change`: {sequence, reason, text, time}), `delivery` (data: id,
-    incident_id, receiver, state) or `reload` (data: ok, text).
+    `as_object` gives it, without its evidence, plus `change`: {sequence, reason, text, time}), `delivery` (one was
+    tried, or is sent again; data: the object of `Delivery.as_object`), `deliveries` (many changed at once; data:
+    receivers, status) or `reload` (data: ok, text).
     """
 
     number: int
@@ -92,12 +93,15 @@ class ServiceView(Protocol):
     async def act(self, incident_id: str, action: str, who: str, text: str) -> str:
         """Store an operator's `ack`, `resolve` or `note` and wake the engine; the action's id.
 
-        IncidentError when there is no such incident, or it cannot change that way.
+        UnknownIncidentError when there is no such incident, IncidentError when it cannot change that way.
         """
         ...
 
-    async def resend(self, delivery_id: str) -> bool:
-        """Send a notice again, with its id, and wake the sender; False when there is no such notice."""
+    async def resend(self, delivery_id: str) -> None:
+        """Send a notice again, with its id, and wake the sender.
+
+        UnknownDeliveryError when there is no such notice, NoReceiverError when nobody is configured to get it.
+        """
         ...
 
     def rules(self) -> Sequence[Mapping[str, object]]:

@@ -81,6 +81,11 @@ class Watch:
         """Actions whose time has not come."""
         return len(self._due)
 
+    @property
+    def taken(self) -> int:
+        """The book has taken every action up to this id."""
+        return self.last_action if not self._due else min(id_ for _, id_, _ in self._due) - 1
+
     def hurry(self) -> list[ChangeRecord]:
         """Apply all actions that wait: no event comes that would bring their time."""
         return self._act_until(END_OF_TIME_NS)
@@ -116,7 +121,7 @@ class Watch:
             events=self.events,
             first_event_ns=self.first_event_ns,
             last_event_ns=self.last_event_ns,
-            last_action=self.last_action if not self._due else min(id_ for _, id_, _ in self._due) - 1,
+            last_action=self.taken,
             latest_finding_ns=self._latest_finding_ns,
         )
 
@@ -180,13 +185,13 @@ class Watch:
 
     def _records(self, changes: Sequence[IncidentChange], action: int = 0) -> list[ChangeRecord]:
         pictures: dict[str, Incident | None] = {}
-        records = []
+        records, taken = [], self.taken
         for change in changes:
             if change.id not in pictures:
                 pictures[change.id] = self.book.incident(change.id)
             picture = pictures[change.id]
             if picture is not None:
-                records.append(ChangeRecord(picture, change, self._titles.get(picture.rule, ""), action))
+                records.append(ChangeRecord(picture, change, self._titles.get(picture.rule, ""), action, taken))
         return records
 
     def _forget_firing(self) -> list[ChangeRecord]:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from alerts.notice import ChangeRecord, Notice
 from alerts.routing import Receiver, notices
+from alerts.store.writer import Written
 from watchdog.core.errors import StateError
 from watchdog.service.checkpoint import Checkpoint, write_checkpoint
 from watchdog.service.engine_loop import Bundle
@@ -30,8 +31,8 @@ _LOG = logging.getLogger("watchdog.writer")
 class Recorder(Protocol):
     """What stores changes; `alerts.store.writer.IncidentWriter` is one."""
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> int:
-        """Store all of it in one transaction; how many changes were new."""
+    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
+        """Store all of it in one transaction."""
         ...
 
 
@@ -61,7 +62,7 @@ class WriterCounts:
 class WriterLoop:
     """One thread between the engine's queue and the database; ends after the engine's last bundle.
 
-    stored: told of changes once they are in the database, from this thread.
+    stored: told of changes once they are in the database, as the history shows them, from this thread.
     """
 
     def __init__(
@@ -131,14 +132,14 @@ class WriterLoop:
         while not self._giving_up.is_set():
             begun = self.counts.beat_s = self._clock.monotonic()
             try:
-                fresh = self._recorder.record(records, told)
+                written = self._recorder.record(records, told)
             except StateError as error:
                 self._failed(str(error))
                 self._giving_up.wait(wait_s)
                 wait_s = min(wait_s * 2, LAST_RETRY_S)
                 continue
             self.counts.busy_s += self._clock.monotonic() - begun
-            self._succeeded(records, fresh, len(told))
+            self._succeeded(written, len(records), len(told))
             return True
         return False
 
@@ -148,14 +149,14 @@ class WriterLoop:
             _LOG.error("%s; changes wait, and it is tried again", text)
         self.counts.error = text
 
-    def _succeeded(self, records: Sequence[ChangeRecord], fresh: int, told: int) -> None:
+    def _succeeded(self, written: Written, records: int, told: int) -> None:
         if self.counts.error:
             _LOG.info("the database takes changes again")
             self.counts.error = ""
-        self.counts.records += len(records)
-        self.counts.fresh += fresh
+        self.counts.records += records
+        self.counts.fresh += written.new
         self.counts.notices += told
-        self._stored(records)
+        self._stored(written.shown)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         """Write the state; a disk that refuses costs the time of going on, not the events."""

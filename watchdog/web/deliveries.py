@@ -12,7 +12,6 @@ from watchdog.service.view import ServiceView
 from watchdog.web.answer import answer
 from watchdog.web.incidents import ACCEPTED
 from watchdog.web.parameters import Parameters, json_object
-from watchdog.web.problem import not_found
 
 KNOWN = ("receiver", "status", "incident", "limit", "cursor")
 
@@ -48,6 +47,5 @@ class DeliveryRoutes:
         """Send a notice again under its own id."""
         id_ = request.match_info["id"]
         await json_object(request)
-        if not await self._view.resend(id_):
-            raise not_found(f"delivery '{id_}'")
+        await self._view.resend(id_)
         return answer({"id": id_, "status": "waiting"}, ACCEPTED)

@@ -28,7 +28,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 READING = frozenset({"GET", "HEAD"})
-HARMLESS_PATHS = frozenset({"/", "/healthz", "/readyz"})
+HARMLESS_PATHS = frozenset({"/", "/deliveries", "/rules", "/healthz", "/readyz"})
 HARMLESS_FOLDERS = ("/static/", "/incidents/")
 """The empty page, which asks for the token itself, and yes-or-no answers for probes. All else may need the token."""
 

@@ -66,7 +66,7 @@ def _paths() -> dict[str, Json]:
         f"{incident}/resolve": _post("Resolve an incident", "Action", "Accepted", conflict=True),
         f"{incident}/notes": _post("Add a note to an incident", "Note", "Accepted", conflict=True),
         "/api/v1/deliveries": _get("List deliveries, newest first", "DeliveryPage", {**_DELIVERIES, **_PAGING}),
-        "/api/v1/deliveries/{id}/resend": _post("Send a notice again under its id", "Nothing", "Resent"),
+        "/api/v1/deliveries/{id}/resend": _post("Send a notice again under its id", "Nothing", "Resent", conflict=True),
         "/api/v1/events/stream": {"get": _stream()},
         "/api/v1/rules": _get("List the rules in force", "Rules"),
         "/api/v1/status": _get("Facts about the service", "ServiceStatus"),
@@ -101,8 +101,9 @@ def _post(summary: str, body: str, schema: str, *, conflict: bool = False) -> Js
 
 def _stream() -> Json:
     description = (
-        "Server-sent events `hello` (resumed: whether nothing was missed), `incident`, `delivery`, `reload`, and "
-        "`reset` (read the lists again). Send `Last-Event-ID` to go on where a stream broke."
+        "Server-sent events `hello` (resumed: whether nothing was missed), `incident`, `delivery`, `deliveries` (many "
+        "changed at once), `reload`, and `reset` (read the lists again). Send `Last-Event-ID` to go on where a stream "
+        "broke."
     )
     return {
         **_operation("Watch live", {"text/event-stream": {"schema": _TEXT}}),

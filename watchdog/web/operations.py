@@ -10,12 +10,12 @@ from aiohttp import web
 from alerts.incident import State
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.text import printable
+from watchdog.service.exposition import CONTENT_TYPE
 from watchdog.service.view import Health, ServiceView
 from watchdog.web.answer import answer
 from watchdog.web.guard import may_see_details
 from watchdog.web.openapi import openapi_document
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus exposition formats, text-based format
 UNRESOLVED = (State.OPEN, State.ACKNOWLEDGED)
 
 
@@ -65,7 +65,7 @@ class OperationRoutes:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Numbers for Prometheus."""
-        headers = {"Content-Type": METRICS_TYPE, "Cache-Control": "no-store"}
+        headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
         return web.Response(body=self._view.metrics().encode("utf-8"), headers=headers)
 
     def _health(self, request: web.Request, health: Health) -> web.Response:

@@ -10,9 +10,10 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from alerts.book import IncidentError
+from alerts.book import IncidentError, UnknownIncidentError
 from alerts.store.cursor import CursorError
 from alerts.store.faults import StoreUnavailableError
+from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
 
@@ -74,9 +75,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except CursorError as error:
         mistake = ("cursor", str(error))
         return _response(ProblemError(HTTPStatus.BAD_REQUEST, "1 parameter is wrong", parameters=[mistake]), request)
-    except IncidentError as error:
-        status = HTTPStatus.CONFLICT if "no incident" not in str(error) else HTTPStatus.NOT_FOUND
-        return _response(ProblemError(status, str(error)), request)
+    except (UnknownIncidentError, UnknownDeliveryError) as error:
+        return _response(ProblemError(HTTPStatus.NOT_FOUND, str(error)), request)
+    except (IncidentError, NoReceiverError) as error:
+        return _response(ProblemError(HTTPStatus.CONFLICT, str(error)), request)
     except StoreUnavailableError as error:
         LOG.warning("%s %s: %s", request.method, printable(request.path), error)
         return _response(unavailable("the database does not answer now"), request)

@@ -1,11 +1,13 @@
-// The page: routes between list and one incident, and keeps both as they are in the service.
+// The page: routes between incidents, one of them, deliveries and rules, and keeps them as they are in the service.
 
 import { Problem, keepToken, read } from "/static/api.js";
 import { incidentView } from "/static/detail.js";
 import { el, foreign } from "/static/dom.js";
+import { DeliveryList } from "/static/deliveries.js";
 import { Filters } from "/static/filters.js";
 import { IncidentList } from "/static/list.js";
 import { atMostEvery } from "/static/pace.js";
+import { RuleList } from "/static/rules.js";
 import { watch } from "/static/stream.js";
 import { lasted, refresh } from "/static/times.js";
 
@@ -17,20 +19,28 @@ const part = (id) => document.getElementById(id);
 
 const filters = new Filters(part("filters"), { changed: () => list.load(), narrowed: () => list.arrange() });
 const list = new IncidentList({ list: part("incidents"), empty: part("empty"), more: part("more") }, filters, report);
+const deliveries = new DeliveryList(partsOf("deliveries", "delivery-filters"), report);
+const rules = new RuleList(partsOf("rules", "rule-filters"), report);
 const readStatus = atMostEvery(1000, showStatus);
 const readDetail = atMostEvery(1000, showDetail);
+const TITLES = { list: "watchdog", deliveries: "Deliveries - watchdog", rules: "Rules - watchdog" };
 let shown = null; // id of the incident that is open
+let view = "list"; // or incident, deliveries, rules
+
+function partsOf(name, form) {
+  return { form: part(form), place: part(name), empty: part(`${name}-empty`), more: part(`${name}-more`) };
+}
 
 /** Tell people what went wrong, or take the message away. */
 function report(problem) {
   const unknown = problem?.status === 401;
   part("token-form").hidden = !unknown;
   part("notice").hidden = problem === null || unknown;
-  part("empty").hidden ||= problem !== null;
+  for (const empty of document.querySelectorAll(".empty[id]")) empty.hidden ||= problem !== null;
   if (problem === null || unknown) return;
   const retry = el("button", { type: "button" }, "Try again");
   retry.addEventListener("click", reload);
-  part("notice").replaceChildren(el("span", {}, "Cannot read the incidents: ", foreign(problem.message)), retry);
+  part("notice").replaceChildren(el("span", {}, "Cannot read what is asked for: ", foreign(problem.message)), retry);
 }
 
 async function showStatus() {
@@ -84,9 +94,18 @@ async function showDetail() {
 /** Show what the address says. */
 function route({ focus = false } = {}) {
   shown = location.pathname.match(/^\/incidents\/([0-9a-f]+)$/)?.[1] ?? null;
-  document.body.dataset.view = shown === null ? "list" : "incident";
-  document.title = "watchdog";
+  view = shown !== null ? "incident" : { "/deliveries": "deliveries", "/rules": "rules" }[location.pathname] ?? "list";
+  document.body.dataset.view = view;
+  document.title = TITLES[view] ?? "watchdog";
+  for (const link of part("views").children) {
+    const here = link.dataset.shows === (view === "incident" ? "list" : view);
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   list.mark(shown);
+  if (view === "deliveries") deliveries.restore();
+  readTable();
+  if (view === "deliveries" || view === "rules") return void (focus && part(`${view}-title`).focus());
   const waiting = shown === null ? "Choose an incident to see what is behind it." : "Reading the incident.";
   part("detail").replaceChildren(el("p", { class: "empty" }, waiting));
   if (shown !== null) readDetail();
@@ -94,11 +113,18 @@ function route({ focus = false } = {}) {
   if (focus && shown !== null) part("detail").scrollIntoView({ block: "nearest" });
 }
 
+/** Read the table that is looked at; the other one is read when it is. */
+function readTable() {
+  if (view === "deliveries") deliveries.load();
+  if (view === "rules") rules.load();
+}
+
 function follow(event) {
   const link = event.target.closest("a[data-route]");
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   event.preventDefault();
-  history.pushState(null, "", link.getAttribute("href") + filters.search());
+  const path = link.getAttribute("href");
+  history.pushState(null, "", path + ({ "/deliveries": deliveries.search(), "/rules": "" }[path] ?? filters.search()));
   route({ focus: true });
 }
 
@@ -112,7 +138,11 @@ function happened(event, data) {
     if (change?.reason === "opened") part("news").replaceChildren(`New: ${incident.severity}, `, foreign(incident.title));
   }
   if (event === "reload") readStatus();
-  if (event === "delivery" && data.incident_id === shown) readDetail();
+  if (event === "reload" && view === "rules") rules.load();
+  if (event === "delivery" && data.incident === shown) readDetail();
+  if (event === "delivery" && view === "deliveries") deliveries.update(data);
+  if (event === "deliveries") readDetail();
+  if (event === "deliveries" && view === "deliveries") deliveries.load();
 }
 
 function connected(state, problem) {
@@ -126,6 +156,7 @@ function reload() {
   list.load();
   readStatus();
   readDetail();
+  readTable();
 }
 
 document.addEventListener("click", follow);

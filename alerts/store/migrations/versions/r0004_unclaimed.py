@@ -1,0 +1,13 @@
+"""No notice is marked as claimed any more: the one sender of a database remembers what it has taken."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Take the column away (SQLite: 3.35 or later)."""
+    op.drop_column("outbox", "claimed")
