@@ -59,7 +59,7 @@ def test_b01_a_restart_is_told_as_a_restart_only(away_s: int) -> None:
     }
     seen = found(events)
     assert alarms(seen) == []
-    assert "the node was started" in incidents("node", events, until=2 * HOUR)[0].summary
+    assert "starts of the node" in incidents("node", events, until=2 * HOUR)[0].summary
 
 
 # starts     |   |   |   |                       a node that a service manager brings back again and again

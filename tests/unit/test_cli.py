@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from rules.problem import Place, Problem, RuleSetError, SourceText
+from tests.support.parts import lacking
 from watchdog.cli import main as cli
 from watchdog.core.errors import SourceError
 from watchdog.core.release import VERSION
@@ -176,7 +177,7 @@ def test_a_reader_that_goes_away_makes_no_noise(root: Path, lines: int) -> None:
 def test_a_full_disk_under_standard_output_is_one_line_and_exit_2(root: Path, lines: int) -> None:
     full = Path("/dev/full")
     if not full.exists():
-        pytest.skip("this system has no /dev/full")
+        lacking("this system has no /dev/full")
     with full.open("wb") as sink:
         done = subprocess.run(
             [sys.executable, "-c", PRINTING.format(lines=lines)],
