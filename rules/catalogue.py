@@ -37,6 +37,14 @@ def field_types(kind: str) -> dict[str, Type]:
     return types
 
 
+def possible_values(kinds: Sequence[str], name: str) -> frozenset[str]:
+    """All texts that a field can have in those of the kinds that know it; empty when it can be any text."""
+    fields = [KINDS[kind].fields[name] for kind in kinds if name in KINDS[kind].fields]
+    return (
+        frozenset(value for field in fields for value in field.values) if all(f.values for f in fields) else frozenset()
+    )
+
+
 def shared_fields(kinds: Sequence[str]) -> dict[str, Type]:
     """Fields that all of the kinds have with one type."""
     first, *rest = [field_types(kind) for kind in kinds]

@@ -96,4 +96,6 @@ def _field_problem(item: Scalar, kinds: tuple[str, ...]) -> tuple[str, str] | No
         return None
     if len(kinds) > 1 and any(name in field_types(kind) for kind in kinds):
         return f"field '{name}' is not in kind '{missing_in(kinds, name)}'", "a key needs a field of all kinds"
-    return f"unknown field '{name[:80]}' of kind '{kinds[0]}'", did_you_mean(name, shared, "fields")
+    return f"unknown field '{name[:80]}' of kind '{kinds[0]}'", did_you_mean(
+        name, shared, "fields", f"watchdog events {kinds[0]}"
+    )

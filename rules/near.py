@@ -5,18 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MOST_NAMES = 40  # names listed in a hint
+ALL_NAMES = 8  # a hint lists as many; of more only the nearest
+NEAREST = 5
 LONGEST_NAME = 64  # longer input is no typing mistake and not worth comparing
 
 
-def did_you_mean(name: str, choices: Iterable[str], what: str = "") -> str:
-    """`did you mean 'x'? <what>: a, b, c`; either half is left out when it is empty."""
+def did_you_mean(name: str, choices: Iterable[str], what: str = "", see: str = "") -> str:
+    """`did you mean 'x'? <what>: a, b, c`; either half is left out when it is empty.
+
+    Of many choices the five nearest are named, and how many more there are; `see` says where to find them.
+    """
     known = sorted(set(choices))
     parts = []
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
     if close:
         parts.append(f"did you mean '{close[0]}'?")
     if what and known:
-        more = ", ..." if len(known) > MOST_NAMES else ""
-        parts.append(f"{what}: {', '.join(known[:MOST_NAMES])}{more}")
+        shown, more = known, ""
+        if len(known) > ALL_NAMES:
+            shown = difflib.get_close_matches(name[:LONGEST_NAME], known, n=NEAREST, cutoff=0.0)
+            more = f" and {len(known) - len(shown)} more" + (f", see '{see}'" if see else "")
+        parts.append(f"{what}: {', '.join(shown)}{more}")
     return " ".join(parts)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.canonical import Lists, canonical, conjuncts
-from rules.catalogue import PSEUDO, field_types, shared_fields, storage_type
+from rules.catalogue import PSEUDO, field_types, possible_values, shared_fields, storage_type
 from rules.functions import NUMERIC, count_arguments, numeric_call
 from rules.near import did_you_mean
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name
@@ -69,7 +69,7 @@ class RowScope:
         """The error for a field that the kind lacks."""
         if node.name in self.lists:
             return fail(node, f"'{node.name}' is a list, not a field", f"write 'field in {node.name}'")
-        hint = did_you_mean(node.name, self.types, "fields")
+        hint = did_you_mean(node.name, self.types, "fields", f"watchdog events {self.kind}")
         return fail(node, f"unknown field '{node.name}' of kind '{self.kind}'", hint)
 
     def call(self, node: Call) -> Row:
@@ -107,6 +107,7 @@ class RowScope:
         if isinstance(wanted, str):
             if left.constant is not None:
                 return constant((left.constant == wanted) == (node.op == "=="))
+            self._check_value(node.left if isinstance(node.left, Literally) else node.right, left.field, wanted)
             equal = _is(left.field, wanted)
         return equal if node.op == "==" else _negated(equal)
 
@@ -116,6 +117,12 @@ class RowScope:
             if isinstance(side, Literally) and side.value not in self.kinds:
                 hint = did_you_mean(str(side.value), self.kinds, "kinds")
                 raise fail(side, f"kind '{side.value}' is not among the rule's kinds", hint)
+
+    def _check_value(self, spot: Expr, name: str, value: str) -> None:
+        """A field of a closed set is never anything else."""
+        known = possible_values(self.kinds, name)
+        if known and value not in known:
+            raise fail(spot, f"'{name}' is never \"{value[:80]}\"", did_you_mean(value, known, "values"))
 
     def _compare_prefix(self, node: Binary, left: Row, right: Row) -> Row:
         """`netgroup == "136.43.0.0/16"`, `netgroup != source_netgroup`."""
@@ -165,6 +172,9 @@ class RowScope:
                 if value not in self.kinds:
                     hint = did_you_mean(value, self.kinds, "kinds")
                     raise fail(node, f"kind '{value}' is not among the rule's kinds", hint)
+        if not isinstance(node.choices, Name):
+            for choice in node.choices:
+                self._check_value(choice, item.field, str(choice.value))
         try:
             ask = list_test(values)
         except ValueError as error:

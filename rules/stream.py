@@ -78,5 +78,7 @@ def read_where(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists) -> RowFormu
 
 def _kind_hint(name: str, known: list[str]) -> str:
     """A close kind, or the kinds of the same family."""
-    family = [kind for kind in known if kind.startswith(name.split(":", maxsplit=1)[0] + ":")]
-    return did_you_mean(name, family or known, "kinds" if family else "") or "see: watchdog events"
+    area = name.split(":", maxsplit=1)[0]
+    family = [kind for kind in known if kind.startswith(f"{area}:")]
+    see = f"watchdog events {area}"
+    return did_you_mean(name, family or known, "kinds" if family else "", see) or "see: watchdog events"

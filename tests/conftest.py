@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.parts import lacking, shared
 from tests.support.postgres import Server, binaries
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDINGS = ROOT.parent / "shared" / "recordings"
 
 # The same examples on every machine and in every run: a red `make check` can be repeated. To search for new examples:
 # HYPOTHESIS_PROFILE=explore make test
@@ -37,10 +37,7 @@ def postgres() -> Iterator[Server]:
     """A real PostgreSQL server; skipped where Debian's package is missing, a failure in CI."""
     programs = binaries()
     if programs is None:
-        reason = "no PostgreSQL: Debian's package 'postgresql' is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacking("not installed: PostgreSQL, Debian's package 'postgresql'")
     server = Server(programs)
     yield server
     server.remove()
@@ -59,9 +56,4 @@ def recordings() -> Path:
     Where it is absent, as in a fresh clone, the test is skipped and the reason printed; with
     WATCHDOG_REQUIRE_RECORDINGS=1 it fails instead.
     """
-    if not RECORDINGS.is_dir():
-        reason = "no recordings: '../shared/recordings' beside the repository does not exist"
-        if os.environ.get("WATCHDOG_REQUIRE_RECORDINGS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return RECORDINGS
+    return shared("recordings")

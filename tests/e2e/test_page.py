@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.chromium import NAMES, Tab, browser, installed
+from tests.support.chromium import NAMES, Tab, browser
+from tests.support.parts import program
 from tests.support.web_view import HOSTILE, SECOND, START_NS, TOKEN, Client, StoredView, flood, serving
 from watchdog.service.secret import Secret
 from watchdog.service.settings import ApiSettings
@@ -25,11 +25,7 @@ Visit = Callable[[Tab, str], Awaitable[None]]
 
 @pytest.fixture
 def view(tmp_path: Path) -> StoredView:
-    if installed() is None:
-        missing = f"none of {', '.join(NAMES)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    program(*NAMES)
     return StoredView(tmp_path)
 
 

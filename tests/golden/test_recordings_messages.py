@@ -22,6 +22,7 @@ WANTED = (
     ("open-4", "inv_flood", 0, "announced-not-delivered", 60),
     ("open-4", "malformed_messages", 0, "malformed-messages", 120),
     ("open-4", "malformed_messages", 0, "misbehaving-peer", 120),
+    ("open-4", "malformed_messages", 0, "oversized-messages", 300),
     ("open-4", "unknown_messages", 0, "unknown-messages", 30),
     ("open-4", "headers_spam", 0, "headers-spam", 60),
     ("open-4", "headers_spam", 1, "headers-spam", 120),

@@ -27,6 +27,7 @@ WANTED = (
     ("open-3", "eclipse_buildup_inbound", 0, "eclipse-new-table-group", 15),
     ("open-3", "eclipse_buildup_tried", 0, "eclipse-tried-growth", 60),
     ("open-3", "eclipse_full", 0, "eclipse-inbound-group", 15),
+    ("open-3", "eclipse_full", 0, "eclipse-tried-group", 45),
     ("open-3", "eclipse_takeover", 0, "eclipse-outbound-replaced", 5),
     ("open-3", "block_withholding", 0, "eclipse-cut-off", 35),
 )

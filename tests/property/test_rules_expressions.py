@@ -134,7 +134,7 @@ TEXT_TESTS = st.sampled_from(
         Spoken("solicited == false", lambda row: row["solicited"] is False),
         Spoken('flow == "received"', lambda row: row["flow"] == "received"),
         Spoken('"sent" != flow', lambda row: row["flow"] != "sent"),
-        Spoken('flow in ["sent", "none"]', lambda row: row["flow"] == "sent"),
+        Spoken('flow in ["sent"]', lambda row: row["flow"] == "sent"),
         Spoken('startswith(peer_addr, "192.")', lambda row: str(row["peer_addr"]).startswith("192.")),
         Spoken('matches(peer_addr, "[02]$")', lambda row: str(row["peer_addr"])[-1] in "02"),
         Spoken("peer_addr in spies", lambda row: row["peer_addr"] in ADDRESSES[:2]),

@@ -213,6 +213,41 @@ def test_the_tried_table_grows_slowly_by_nature(per_hour: int, alarm: bool) -> N
     assert [one.rule for one in found] == (["eclipse-tried-growth"] if alarm else [])
 
 
+# tried     | | |            each of another group        |||||||   all of one group, or all told by one
+@pytest.mark.parametrize(
+    ("per_hour", "severities"),
+    [(4, []), (7, ["info"]), (12, ["warning"])],
+    ids=["usual", "much", "more than all usual"],
+)
+def test_what_one_group_told_of_must_not_fill_the_tried_table(per_hour: int, severities: list[str]) -> None:
+    rows: Rows = [
+        {
+            "t": n * HOUR / per_hour,
+            "table": "tried",
+            "source_netgroup": "60.1.0.0/16",
+            "entry_netgroup": f"60.{n}.0.0/16",
+        }
+        for n in range(2 * per_hour)
+    ]
+    found = incidents("eclipse", {"addrman:move": rows}, until=2 * HOUR)
+    assert [(one.rule, one.severity) for one in found] == [("eclipse-tried-source", text) for text in severities]
+    assert all(one.entities[0] == "60.1.0.0/16" for one in found)
+    back = [{**row, "table": "new"} for row in rows]
+    assert incidents("eclipse", {"addrman:move": back}, until=2 * HOUR) == []
+
+
+@pytest.mark.parametrize(("per_hour", "severities"), [(2, []), (4, ["info"]), (6, ["warning"])])
+def test_addresses_of_one_group_must_not_fill_the_tried_table(per_hour: int, severities: list[str]) -> None:
+    rows: Rows = [
+        {"t": n * HOUR / per_hour, "entry_network": "ipv4", "entry_netgroup": "60.1.0.0/16"}
+        for n in range(2 * per_hour)
+    ]
+    found = incidents("eclipse", {"log:addrman_tried": rows}, until=2 * HOUR)
+    assert [(one.rule, one.severity) for one in found] == [("eclipse-tried-group", text) for text in severities]
+    onion = [{**row, "entry_network": "onion"} for row in rows]
+    assert incidents("eclipse", {"log:addrman_tried": onion}, until=2 * HOUR) == []
+
+
 # feelers   25 an hour; every 6th, every 3rd or two of three meet a node
 @pytest.mark.parametrize(("met", "severities"), [(0.16, []), (0.33, []), (0.66, ["warning"])])
 def test_feelers_seldom_meet_a_node(met: float, severities: list[str]) -> None:

@@ -159,8 +159,35 @@ def test_single_errors_of_scanners_are_silent_and_a_single_strike_wakes_nobody()
     errors = [{**honest(n), "t": n * 300, "reason": "magic"} for n in range(24)]
     assert found({"log:protocol_error": errors}) == []
     strike = [{**honest(3), "t": START, "reason": "headers message size = 2001"}]
-    (incident,) = found({"log:misbehaving": strike})
-    assert (incident.rule, incident.severity) == ("misbehaving-peer", "info")
+    told = found({"log:misbehaving": strike})
+    assert [(one.rule, one.severity) for one in told] == [("misbehaving-peer", "info"), ("oversized-messages", "info")]
+
+
+# messages  . . 60,000 entries, 5 MB . .         one fact in two sources is one message
+@pytest.mark.parametrize(("messages", "severity"), [(1, "info"), (3, "warning"), (100, "high")])
+def test_oversized_messages_are_told_as_such_once_for_each(messages: int, severity: str) -> None:
+    peers = [peer(700 + n, f"84.141.{n}.7") for n in range(messages)]
+    wire = [
+        {**who, "t": START + n, "flow": "received", "type": "inv", "reason": "over-limit"}
+        for n, who in enumerate(peers)
+    ]
+    logged = [{**who, "t": START + n, "reason": "inv message size = 60000"} for n, who in enumerate(peers)]
+    (many,) = of_rule(found({"p2p:malformed": wire, "log:misbehaving": logged}), "oversized-messages")
+    assert many.severity == severity
+    assert many.peak["oversized"] == messages
+    header = [{**who, "t": START + n, "reason": "oversized"} for n, who in enumerate(peers)]
+    (heavy,) = of_rule(found({"log:protocol_error": header}), "oversized-messages")
+    assert heavy.peak["bytes_in_log"] == messages
+
+
+def test_other_errors_are_not_called_oversized() -> None:
+    rows = [{**peer(700 + n, f"84.141.{n}.7"), "t": START + n, "flow": "received", "type": "inv"} for n in range(9)]
+    errors = [{**row, "reason": reason} for row, reason in zip(rows, ("magic", "checksum", "parse") * 3, strict=True)]
+    strikes = [{**row, "reason": "mutated block"} for row in rows]
+    short = [{**row, "reason": "truncated"} for row in rows]
+    sent = [{**row, "reason": "over-limit", "flow": "sent"} for row in rows]
+    events = {"log:protocol_error": errors, "log:misbehaving": strikes, "p2p:malformed": [*short, *sent]}
+    assert of_rule(found(events), "oversized-messages") == []
 
 
 def test_mutated_blocks_are_critical_and_strikes_of_many_groups_are_one_incident() -> None:

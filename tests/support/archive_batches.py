@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
 from watchdog.core.kinds import KINDS, dtype_of
 
+START_NS = 1_770_000_000 * 10**9  # 2026-02-02, of the first slice
+
 
 def plain(column: Column) -> object:
     """A column as something that == compares."""
@@ -58,7 +60,7 @@ def batch_of(kind: str, rows: int, seed: int = 0, start_ns: int | None = None) -
 
 def slice_of(number: int, rows: int = 20, source: str = "test:a") -> Slice:
     """The n-th slice: two batches in the n-th stretch of 100 seconds."""
-    start = number * 100 * 1_000_000_000
+    start = START_NS + number * 100 * 1_000_000_000
     batches = (
         batch_of("net:inbound_message", rows, number, start),
         batch_of("log:tip", rows // 2, number + 1, start),

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.parts import shared
 from watchdog.core.asmap import Asmap
 from watchdog.core.errors import SourceError
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def number(value: int, least: int, sizes: range) -> str:
@@ -166,10 +165,9 @@ def test_random_bytes_are_a_map_or_a_value_error(raw: bytes) -> None:
     assert asns(asmap, [0, (1 << 128) - 1])
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data folder beside the repository")
 def test_the_map_of_the_internet_gives_the_expected_answers() -> None:
-    asmap = Asmap.load(str(SHARED / "asmap.dat"))
-    expected = json.loads((SHARED / "asmap-expected.json").read_text())
+    asmap = Asmap.load(str(shared("data") / "asmap.dat"))
+    expected = json.loads((shared("data") / "asmap-expected.json").read_text())
     numbers = []
     for text in expected:
         address = ipaddress.ip_address(text)
@@ -177,9 +175,8 @@ def test_the_map_of_the_internet_gives_the_expected_answers() -> None:
     assert asns(asmap, numbers) == [asn or 0 for asn in expected.values()]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data folder beside the repository")
 def test_a_broken_map_of_the_internet_is_noticed() -> None:
-    raw = (SHARED / "asmap.dat").read_bytes()
+    raw = (shared("data") / "asmap.dat").read_bytes()
     for broken in (raw[:-1], raw[: len(raw) // 2], raw[1:], raw + b"\1"):
         with pytest.raises(ValueError):
             Asmap(broken)

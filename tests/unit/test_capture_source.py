@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -337,7 +338,6 @@ def test_a_damaged_position_is_refused(tmp_path: Path, position: dict[str, objec
 
 
 def test_five_thousand_files_are_read_without_holding_them_open(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
     for at in range(2500):
         handshake(tmp_path, f"8.{at >> 8}.{at & 255}.8_50000", START_US + at * SECOND_US, inbound=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from rules.problem import Place, Problem, RuleSetError, SourceText
+from tests.support.parts import lacking
 from watchdog.cli import main as cli
 from watchdog.core.errors import SourceError
 from watchdog.core.release import VERSION
@@ -176,7 +177,7 @@ def test_a_reader_that_goes_away_makes_no_noise(root: Path, lines: int) -> None:
 def test_a_full_disk_under_standard_output_is_one_line_and_exit_2(root: Path, lines: int) -> None:
     full = Path("/dev/full")
     if not full.exists():
-        pytest.skip("this system has no /dev/full")
+        lacking("this system has no /dev/full")
     with full.open("wb") as sink:
         done = subprocess.run(
             [sys.executable, "-c", PRINTING.format(lines=lines)],
@@ -204,3 +205,29 @@ def test_a_closed_standard_output_is_no_traceback(
     install(raising(OSError(errno.EBADF, "Bad file descriptor")))
     assert cli.main(["replay"]) == 2
     assert capsys.readouterr().err == "watchdog: standard output or input: bad file descriptor\n"
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_into_a_full_disk_is_exit_2(argument: str, root: Path) -> None:
+    for unbuffered in ("", "1"):
+        with Path("/dev/full").open("wb") as sink:
+            done = subprocess.run(
+                [sys.executable, "-m", "watchdog", argument],
+                cwd=root,
+                env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+                stdout=sink,
+                stderr=subprocess.PIPE,
+                timeout=60,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (2, b"watchdog: standard output or input: no space left on device\n")
+
+
+def test_a_misspelled_action_and_an_empty_node_name_say_what_is_expected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rules", "chek"]) == 2
+    assert "invalid choice 'chek', did you mean 'check'; see" in capsys.readouterr().err
+    assert cli.main(["rules", "zzz"]) == 2
+    assert "invalid choice 'zzz', expected check, list, show, schema; see" in capsys.readouterr().err
+    for command in (["replay", "log:x"], ["record", "log:x", "--out", "y"]):
+        assert cli.main([*command, "--node", " "]) == 2
+        assert "a node needs a name that is not empty" in capsys.readouterr().err

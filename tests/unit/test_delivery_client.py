@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
 import struct
@@ -19,6 +18,7 @@ from aiohttp import web
 
 from alerts.delivery.client import ANSWER_BYTES, Answer, WebhookClient, request_headers
 from tests.support.delivery import Reply, Seen, receiver_at, target
+from tests.support.parts import program
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -201,12 +201,9 @@ def test_plain_text_where_tls_is_expected_is_a_tls_failure() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate with its key, for 127.0.0.1."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("no openssl on this machine to make a certificate with")
     place = tmp_path_factory.mktemp("tls") / "both.pem"
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    made = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    made = [program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subprocess.run(
         [*made, *subject, "-keyout", place, "-out", place.with_suffix(".crt")], check=True, capture_output=True
     )

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.parts import shared
 from watchdog.core import enrich
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, MAPPED, ONION, OTHER, parse_address
 from watchdog.core.enrich import CidrSet, Enricher, PeerFacts, impossible, routable
 from watchdog.core.errors import SourceError
 from watchdog.core.prefix import prefix_texts
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 UNROUTABLE_BLOCKS = [
     ipaddress.ip_network(text)
     for text in [
@@ -194,9 +193,8 @@ def test_a_list_that_is_missing_or_holds_something_else_is_one_clear_error() -> 
         enricher.listed("broken", networks, packed)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data folder beside the repository")
 def test_with_an_asmap_the_group_is_the_as_of_routable_addresses_and_tunnels() -> None:
-    enricher = Enricher(str(SHARED / "asmap.dat"))
+    enricher = Enricher(str(shared("data") / "asmap.dat"))
     facts = enricher.peer("1.1.1.1:8333")
     assert facts == PeerFacts("1.1.1.1", "ipv4", facts.netgroup, facts.subnet, 13335)
     assert prefix_texts([facts.netgroup, facts.subnet]) == ["AS13335", "1.1.1.0/24"]

@@ -148,6 +148,6 @@ def test_the_text_is_a_table_with_a_last_line_over_all() -> None:
 def test_a_recording_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"recording '.*nowhere': no such folder"):
         evaluate([str(tmp_path), str(tmp_path / "nowhere")], ReplayOptions())
-    with pytest.raises(SourceError, match=r"labels\.json': no such file"):
+    with pytest.raises(SourceError, match=r"has no labels\.json to compare with"):
         evaluate([f"recording:{tmp_path}"], ReplayOptions())
     assert folder_of(f"recording:{tmp_path}") == tmp_path

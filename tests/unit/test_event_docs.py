@@ -62,3 +62,12 @@ def test_unknown_kinds_get_a_hint_and_exit_code_2(kind: str, hint: str, capsys: 
     assert main(["events", kind]) == 2
     err = capsys.readouterr().err
     assert err == f"watchdog: unknown kind '{kind}'; {hint}\n"
+
+
+def test_the_beginning_of_kinds_lists_those(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["events", "addrman"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == [kind for kind in KINDS if kind.startswith("addrman:")]
+    assert len(names) > 5
+    assert main(["events", "log:addrman_", "--json"]) == 0
+    assert all(kind["kind"].startswith("log:addrman_") for kind in json.loads(capsys.readouterr().out))

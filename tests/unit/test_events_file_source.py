@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.archive_batches import batch_of, content, slice_of
+from tests.support.archive_batches import START_NS, batch_of, content, slice_of
 from watchdog.archive.frames import FRAME_HEADER, padded, read_header
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
@@ -51,7 +51,7 @@ def written(tmp_path: Path) -> Path:
 def test_slices_come_back_and_the_last_one_ends_time(written: Path) -> None:
     pieces = polled(EventsFileSource(str(written), SourceOptions()))
     assert rows_of(pieces) == rows_of([slice_of(number) for number in range(6)])
-    assert [piece.until_ns for piece in pieces] == [n * 100 * SECOND for n in range(1, 7)] + [END_OF_TIME_NS]
+    assert [piece.until_ns for piece in pieces] == [START_NS + n * 100 * SECOND for n in range(1, 7)] + [END_OF_TIME_NS]
     assert {piece.source for piece in pieces} == {f"events:{written}"}
 
 
@@ -183,7 +183,7 @@ def test_a_slice_without_its_end_is_a_gap_too(written: Path) -> None:
 
 
 def test_reading_from_a_time_leaves_earlier_events_out(written: Path) -> None:
-    start = 350 * SECOND
+    start = START_NS + 350 * SECOND
     pieces = polled(EventsFileSource(str(written), SourceOptions(), start_ns=start))
     seen = np.concatenate([batch.time_ns for piece in pieces for batch in piece.batches])
     every = np.concatenate([batch.time_ns for number in range(6) for batch in slice_of(number).batches])
@@ -192,17 +192,84 @@ def test_reading_from_a_time_leaves_earlier_events_out(written: Path) -> None:
 
 def test_kinds_of_a_newer_version_are_counted_and_passed_over(tmp_path: Path) -> None:
     strange = Batch("p2p:quantum", "n", "s", {"time_ns": np.arange(3)})
-    write_all(tmp_path / "a", [Slice("s", (strange, batch_of("log:tip", 2)), 9)])
+    write_all(tmp_path / "a", [Slice("s", (strange, batch_of("log:tip", 2, 0, START_NS)), 9)])
     source = EventsFileSource(str(tmp_path / "a"), SourceOptions())
     assert [batch.kind for piece in polled(source) for batch in piece.batches] == ["log:tip"]
     assert source.unknown_kinds == {"p2p:quantum": 3}
 
 
 def test_columns_of_another_version_are_dropped_or_filled(tmp_path: Path) -> None:
-    columns = dict(batch_of("log:header", 4, 1).columns)
+    columns = dict(batch_of("log:header", 4, 1, START_NS).columns)
     del columns["peer"], columns["hash"], columns["height"]
     columns["colour"] = np.zeros(4, np.int64)
     write_all(tmp_path / "a", [Slice("s", (Batch("log:header", "n", "s", columns),), 9)])
     (batch,) = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))[0].batches
     check_batch(batch)
     assert batch.strings("peer").tolist() == [""] * 4
+
+
+# ---- times that cannot be true ----
+
+
+def dated(source: str, offsets_s: list[int], until_s: int | None = None) -> Slice:
+    """One batch at these times after START_NS; `until_s` counts from it too, None: nothing is promised yet."""
+    batch = batch_of("log:tip", len(offsets_s), 0, START_NS)
+    columns = {**batch.columns, "time_ns": START_NS + np.array(offsets_s, np.int64) * SECOND}
+    return Slice(
+        source, (Batch("log:tip", "node", source, columns),), 0 if until_s is None else START_NS + until_s * SECOND
+    )
+
+
+def gaps_of(pieces: list[Slice]) -> list[tuple[int, int, str]]:
+    """Time after START_NS in seconds, how many were lost, reason."""
+    return [
+        ((time - START_NS) // SECOND, lost, reason)
+        for piece in pieces
+        for batch in piece.batches
+        if batch.kind == "source:gap"
+        for time, lost, reason in zip(
+            batch.time_ns.tolist(), batch.numbers("lost").tolist(), batch.strings("reason").tolist(), strict=True
+        )
+    ]
+
+
+YEARS = 300_000_000  # seconds, nearly ten years
+
+
+def test_an_event_of_the_far_future_is_quarantined_and_moves_no_watermark(tmp_path: Path) -> None:
+    pieces = [dated("a", [1, 2], 2), dated("a", [3, YEARS, YEARS, 4], YEARS), dated("a", [5, 6], YEARS)]
+    write_all(tmp_path / "a", pieces, ("a",))
+    found = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))
+    times = [(t - START_NS) // SECOND for p in found for b in p.batches if b.kind == "log:tip" for t in b.time_ns]
+    assert times == [1, 2, 3, 4, 5, 6]
+    assert gaps_of(found) == [(2, 2, "implausible time")]
+    assert [(piece.until_ns - START_NS) // SECOND for piece in found[:-1]] == [2, 3, 5]
+    for piece, promised in zip(found[1:], found, strict=False):
+        assert all((batch.time_ns >= promised.until_ns).all() for batch in piece.batches), "nothing kept is late"
+
+
+def test_events_before_any_plausible_one_are_told_at_the_first(tmp_path: Path) -> None:
+    write_all(tmp_path / "a", [dated("a", [-YEARS * 4]), dated("a", [YEARS, 7], 7)], ("a",))
+    found = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))
+    assert gaps_of(found) == [(7, 2, "implausible time")]
+
+
+def test_a_position_keeps_what_was_not_told_yet(tmp_path: Path) -> None:
+    write_all(tmp_path / "a", [dated("a", [YEARS]), dated("a", [7], 7), dated("a", [YEARS], 8)], ("a",))
+    whole = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))
+    for cut in range(1, 4):
+        rest = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions(position=whole[cut - 1].position)))
+        assert rows_of(whole[:cut] + rest) == rows_of(whole)
+    assert gaps_of(whole) == [(7, 1, "implausible time"), (7, 1, "implausible time")]
+
+
+def test_a_recording_without_any_plausible_time_is_an_error(tmp_path: Path) -> None:
+    write_all(tmp_path / "a", [dated("a", [YEARS, YEARS])], ("a",))
+    with pytest.raises(SourceError, match=r"none of its 2 events has a time between 2009 and tomorrow"):
+        polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))
+
+
+def test_the_wall_clock_decides_what_is_future(tmp_path: Path) -> None:
+    write_all(tmp_path / "a", [dated("a", [1, YEARS], YEARS)], ("a",))
+    later = SourceOptions(wall_ns=lambda: START_NS + (YEARS - 86_000) * SECOND)
+    assert gaps_of(polled(EventsFileSource(str(tmp_path / "a"), later))) == []

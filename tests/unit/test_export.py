@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.archive_batches import batch_of, slice_of
+from tests.support.archive_batches import START_NS, batch_of, slice_of
 from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
@@ -65,7 +65,7 @@ def test_csv_of_one_kind_is_a_file_and_of_all_a_folder(written: Path, tmp_path: 
     assert (tmp_path / "all" / "log_tip.csv").read_bytes() == one
     rows = list(csv.DictReader(io.StringIO(one.decode())))
     assert len(rows) == 60
-    assert int(rows[0]["time_ns"]) == 0
+    assert int(rows[0]["time_ns"]) == START_NS
 
 
 def test_parquet_has_typed_columns(written: Path, tmp_path: Path) -> None:
@@ -115,9 +115,10 @@ def test_prefixes_read_as_text() -> None:
 
 
 def test_times_cut_rows(written: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    code = main(["export", str(written), "--format", "jsonl", "--since", "205", "--until", "1970-01-01T00:05:01"])
+    since = str(START_NS // 10**9 + 205)
+    code = main(["export", str(written), "--format", "jsonl", "--since", since, "--until", "2026-02-02T02:45:01"])
     assert code == 0
-    times = [json.loads(line)["time_ns"] // 10**9 for line in capsysbinary.readouterr().out.splitlines()]
+    times = [(json.loads(line)["time_ns"] - START_NS) // 10**9 for line in capsysbinary.readouterr().out.splitlines()]
     assert times == [*range(205, 220), *range(205, 210), 300, 300]
 
 

@@ -86,5 +86,11 @@ def test_wrong_labels_are_refused_with_place_and_reason(tmp_path: Path, text: st
 
 
 def test_missing_labels_are_said_so(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"labels\.json': no such file"):
+    with pytest.raises(SourceError, match=r"has no labels\.json to compare with; 'watchdog replay recording:"):
+        read_labels(tmp_path / "labels.json")
+
+
+def test_what_the_reader_says_keeps_its_abbreviations(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text("x")
+    with pytest.raises(SourceError, match=r"labels\.json': JSON is malformed"):
         read_labels(tmp_path / "labels.json")

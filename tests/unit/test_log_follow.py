@@ -230,3 +230,79 @@ def test_a_torn_gzip_gives_what_is_there_and_then_says_so(tmp_path: Path) -> Non
 def test_a_damaged_position_is_one_clear_error(path: Path, damage: dict[str, object]) -> None:
     with pytest.raises(SourceError, match="position is damaged"):
         DebugLogSource(str(path), SourceOptions(position=damage))
+
+
+# ---- times that cannot be true ----
+
+
+def test_a_line_of_the_far_future_is_told_as_lost_and_moves_no_watermark(tmp_path: Path) -> None:
+    good, odd = lines(1, 4).splitlines(keepends=True), "2999-01-21T12:53:20Z [net] Misbehaving: peer=9: x\n"
+    unread = "2999-01-21T12:53:20Z something that nobody reads\n"
+    (tmp_path / "debug.log").write_text(
+        "".join([good[0], good[1], odd, unread, odd.replace("2999", "2001"), *good[2:]])
+    )
+    follower = Follower(tmp_path / "debug.log")
+    assert follower.drain() == [1, 2, 3, 4]
+    at = START_NS + 2 * 10**9
+    assert gaps(follower.batches) == [(at, at, "implausible time")] * 2
+    assert follower.source.counters["implausible_times"] == 2
+    follower.source.close()
+    late = Follower(tmp_path / "debug.log", follower.position)
+    append(tmp_path / "debug.log", lines(5, 5))
+    slice_ = late.source.poll()
+    late.source.close()
+    assert slice_ is not None
+    assert slice_.until_ns == START_NS + 5 * 10**9 - LATENESS_NS
+
+
+def test_lines_before_any_plausible_time_are_told_at_the_first_also_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "debug.log"
+    path.write_text("1970-01-01T00:00:20Z [net] Misbehaving: peer=9: x\n" * 3)
+    follower = Follower(path)
+    assert follower.drain() == []
+    follower.source.close()
+    append(path, lines(1, 2))
+    again = Follower(path, follower.position)
+    assert again.drain() == [1, 2]
+    again.source.close()
+    at = START_NS + 10**9
+    assert gaps(again.batches) == [(at, at, "implausible time")]
+    assert again.batches[-1].numbers("lost").tolist() == [3]
+
+
+def test_quarantined_lines_do_not_depend_on_how_the_log_was_cut(tmp_path: Path) -> None:
+    odd = "2999-01-21T12:53:20Z [net] Misbehaving: peer=9: x\n"
+    text = odd + "".join(line + odd for line in lines(1, 6).splitlines(keepends=True)) + odd
+    (tmp_path / "whole.log").write_text(text)
+    whole = Follower(tmp_path / "whole.log")
+    whole.drain()
+    whole.source.close()
+    for size in (30, 61, 200):
+        path = tmp_path / f"{size}.log"
+        path.write_text("")
+        piecewise = Follower(path)
+        for start in range(0, len(text), size):
+            append(path, text[start : start + size])
+            piecewise.drain()
+        piecewise.source.close()
+        assert (gaps(piecewise.batches), conns(piecewise.batches)) == (gaps(whole.batches), conns(whole.batches))
+
+
+def test_a_log_without_any_plausible_time_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "debug.log").write_text("2999-01-21T12:53:20Z [net] Misbehaving: peer=9: x\n")
+    source = DebugLogSource(str(tmp_path / "debug.log"), SourceOptions())
+    source.poll()
+    with pytest.raises(SourceError, match="none of its 1 lines of interest has a time between 2009 and tomorrow"):
+        source.poll()
+
+
+def test_a_start_before_the_clock_was_set_has_the_time_of_the_steady_lines(tmp_path: Path) -> None:
+    (tmp_path / "debug.log").write_text(
+        "1970-01-01T00:00:07Z Bitcoin Core version v31.0.0 (release build)\n" + lines(1, 40)
+    )
+    follower = Follower(tmp_path / "debug.log")
+    follower.drain()
+    follower.source.close()
+    started = [batch for batch in follower.batches if batch.kind == "node:started"]
+    assert [batch.time_ns.tolist() for batch in started] == [[START_NS + 10**9]]
+    assert gaps(follower.batches) == []

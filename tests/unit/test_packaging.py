@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.parts import program
+
 FOREIGN_NAMES = {"events", "version", "observers", "tricks", "utils", "watchmedo"}
 """Modules of the file-watching package: with one of ours a merged folder would run the wrong code."""
 
@@ -56,11 +58,10 @@ def test_continuous_integration_runs_the_same_check(root: Path) -> None:
 
 def tracked_texts(root: Path) -> dict[str, str]:
     """Every text file under version control, by path; files with a null byte are data."""
+    git = program("git")
     try:
-        listing = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True, timeout=60
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
+        listing = subprocess.run([git, "ls-files", "-z"], cwd=root, capture_output=True, check=True, timeout=60).stdout
+    except subprocess.CalledProcessError:
         pytest.skip("not a git checkout: the list of files is not known")
     paths = [root / name for name in listing.decode().split("\0") if name]
     contents = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.is_file()}

@@ -148,3 +148,25 @@ def test_standard_output_is_no_place_for_an_events_file(
     assert main(["record", "events:a", "--out", "-"]) == 2
     assert "give --out FILE" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("follow", "code"), [(["--follow"], 0), ([], 130)])
+def test_an_interrupted_recording_says_what_it_has(
+    follow: list[str],
+    code: int,
+    tmp_path: Path,
+    opened: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opened([slice_of(number) for number in range(3)])
+
+    def interrupted(*arguments: object) -> RecordProgress:
+        record(*arguments)  # type: ignore[arg-type]  # as the command calls it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("watchdog.cli.record.record", interrupted)
+    assert main(["record", "log:a", "--out", str(tmp_path / "out"), *follow]) == code
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / 'out'}: 90 events, 0.")
+    assert said.endswith(" MB\n" if follow else " MB, interrupted\n")

@@ -245,3 +245,43 @@ def test_resuming_after_a_rotation_finishes_the_old_file_first(tmp_path: Path, o
     again = open_source(path, wanted=wanted, position=position)
     events += [event["address"] for event in events_of(again)]
     assert sorted(events) == sorted(event["address"] for event in undisturbed)
+
+
+# ---- times that cannot be true ----
+
+
+def gaps_of(events: list[Any]) -> list[tuple[int, int, str]]:
+    return [(e["time_ns"] // 10**9, e["lost"], e["reason"]) for e in events if e["kind"] == "source:gap"]
+
+
+def test_polls_of_the_far_future_are_left_out_and_told_at_the_poll_before(tmp_path: Path) -> None:
+    polls = [
+        poll(1, "uptime", 1),
+        poll(START, "uptime", 5),
+        poll(START + 10**9, "uptime", 10**9),
+        poll(START + 10**9, "getnettotals", {}),
+        poll(START + 60, "uptime", 65),
+    ]
+    events = read(tmp_path, polls, "rpc:uptime", "source:gap", "node:started")
+    assert [event["uptime_s"] for event in events if event["kind"] == "rpc:uptime"] == [5, 65]
+    assert gaps_of(events) == [(START, 3, "implausible time")]
+    assert not any(event["kind"] == "node:started" for event in events), "the poll of the future is no other process"
+
+
+def test_a_growing_file_tells_of_such_polls_although_no_other_comes(
+    tmp_path: Path, open_source: OpenSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(text_of([poll(START, "uptime", 5)]))
+    monkeypatch.setattr(snapshots_rounds, "QUIET_S", 0.0)
+    source = open_source(path, follow=True)
+    events_of(source)
+    with path.open("ab") as file:
+        file.write(text_of([poll(START + 10**9, "uptime", 5), poll(START + 10**9, "uptime", 6)]))
+    assert gaps_of(events_of(source)) == [(START, 2, "implausible time")]
+
+
+def test_a_file_without_any_plausible_time_is_an_error(tmp_path: Path, open_source: OpenSource) -> None:
+    (tmp_path / "s").write_bytes(text_of([poll(START + 10**9, "uptime", 5)]))
+    with pytest.raises(SourceError, match="none of its 1 answers has a time between 2009 and tomorrow"):
+        events_of(open_source(tmp_path / "s"))

@@ -15,14 +15,21 @@ SUMMARY = "List the kinds of events that rules can read, or one kind with its fi
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("kind", nargs="?", metavar="KIND", help="a kind, such as net:inbound_message; all without it")
-    parser.add_argument("--json", action="store_true", help="as JSON: an object for one kind, a list for all")
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        metavar="KIND",
+        help="a kind, such as p2p:addr, or how several begin, such as p2p",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON: an object for one kind, a list for several")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the catalogue or a part of it; WatchdogError, with a hint, for an unknown kind."""
-    if args.kind is None:
-        text = _json([as_data(kind) for kind in KINDS.values()]) if args.json else listing()
+    begin = args.kind or ""
+    several = [kind for kind in KINDS.values() if kind.name.startswith(begin)]
+    if begin not in KINDS and several:
+        text = _json([as_data(kind) for kind in several]) if args.json else listing(several)
     else:
         try:
             kind = kind_named(args.kind)

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from watchdog.core.errors import WatchdogError
 from watchdog.core.release import VERSION
@@ -59,8 +59,20 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line that names the help page, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the error and leave."""
+        """Print the error and leave; a word that is no choice comes with the nearest one."""
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        if wrong:
+            names = [name.strip("' ") for name in wrong[2].split(",")]
+            near = difflib.get_close_matches(wrong[1], names, n=1)
+            hint = f"did you mean {near[0]!r}" if near else f"expected {', '.join(names)}"
+            message = f"{message[: wrong.start()]}invalid choice {wrong[1]!r}, {hint}"
         self.exit(EXIT_BAD_INPUT, f"watchdog: {one_line(message)}; see '{self.prog} --help'\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:  # Any: argparse promises a `write` only
+        """Write help, version or an error. argparse's own would swallow a full disk, and exit with 0."""
+        stream = sys.stderr if file is None else file
+        if message and stream is not None:  # it is None when the shell closed it
+            stream.write(message)
 
     def parse_known_args(  # type: ignore[override]  # the overloads of argparse come to this
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from watchdog.cli.arguments import node_name
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.errors import WatchdogError
 from watchdog.service.event_docs import kind_named
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--follow", action="store_true", help="wait for more at the end of the input, until interrupted"
     )
-    parser.add_argument("--node", default="node", metavar="NAME", help="name that events carry")
+    parser.add_argument("--node", default="node", type=node_name, metavar="NAME", help="name that events carry")
     parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
     add_kind_argument(parser, "record only this kind; may be given again (default: all but rpc:addrman_entry)")
 
@@ -49,18 +50,22 @@ def run(args: argparse.Namespace) -> int:
     if str(args.out) == "-":
         raise WatchdogError("an events file needs a name, it cannot be standard output; give --out FILE")
     options = RecordOptions(chosen_kinds(args.kind), args.asmap, args.node, args.follow, args.append)
-    bar = ProgressBar()
+    bar, last = ProgressBar(), RecordProgress(0.0, None, 0, 0)
 
     def show(step: RecordProgress) -> None:
+        nonlocal last
+        last = step
         bar.show(step.share, step.time_ns, step.events, 0, f"{step.size / 1e6:.1f} MB")
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        done = record(args.sources, args.out, options, show)
+        last = record(args.sources, args.out, options, show)
+        code = 0
     except KeyboardInterrupt:
-        return 0 if args.follow else INTERRUPTED
+        code = 0 if args.follow else INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
         bar.clear()
-    sys.stderr.write(f"{args.out}: {done.events:,} events, {done.size / 1e6:.1f} MB\n")
-    return 0
+    size = args.out.stat().st_size if args.out.exists() else last.size
+    sys.stderr.write(f"{args.out}: {last.events:,} events, {size / 1e6:.1f} MB{'' if code == 0 else ', interrupted'}\n")
+    return code

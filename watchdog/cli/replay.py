@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from watchdog.cli.arguments import node_name
 from watchdog.cli.database import database_url
 from watchdog.cli.output import check_output, write_output
 from watchdog.cli.progress import ProgressBar
@@ -34,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="capture:DIR, snapshots:FILE, log:FILE, events:FILE or recording:DIR; several are merged in event time",
     )
     add_rule_arguments(parser)
-    parser.add_argument("--node", default="node", metavar="NAME", help="name of the node that was recorded")
+    parser.add_argument(
+        "--node", default="node", type=node_name, metavar="NAME", help="name of the node that was recorded"
+    )
     parser.add_argument(
         "--speed",
         type=_speed,

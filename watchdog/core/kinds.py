@@ -35,7 +35,7 @@ TYPES: tuple[str, ...] = (*_DTYPES, "str", "bytes")
 class Field:
     """A column of a kind: its type (one of `TYPES`), unit ("" for text, flags and identifiers) and meaning.
 
-    identity: the value is constant for the life of a connection.
+    identity: the value is constant for the life of a connection. values: all that a text can be, () for any text.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Field:
     unit: str
     description: str
     identity: bool = False
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +187,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
+def _field(row: kinds_table.FieldRow) -> Field:
+    return Field(*row[:5], _names(row[5]))
+
+
 def _read_table() -> Mapping[str, Kind]:
-    known = {id(row): Field(*row) for row in (*kinds_table.PEER, *kinds_table.WIRE)}
+    known = {id(row): _field(row) for row in (*kinds_table.PEER, *kinds_table.WIRE)}
     kinds = {}
     for name, description, sources, same_fact, rows in kinds_table.TABLE:
         columns = {TIME_FIELD.name: TIME_FIELD}
-        columns.update({row[0]: known.get(id(row)) or Field(*row) for row in rows})
+        columns.update({row[0]: known.get(id(row)) or _field(row) for row in rows})
         kinds[name] = Kind(name, description, _names(sources), MappingProxyType(columns), _names(same_fact))
     return MappingProxyType(kinds)
 

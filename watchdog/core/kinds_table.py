@@ -4,86 +4,86 @@
 
 from __future__ import annotations
 
-FieldRow = tuple[str, str, str, str, bool]  # name, type, unit, description, identity
+FieldRow = tuple[str, str, str, str, bool, str]  # name, type, unit, description, identity, possible values
 KindRow = tuple[str, str, str, str, tuple[FieldRow, ...]]  # name, description, sources, same fact, fields
 
 PEER: tuple[FieldRow, ...] = (
-    ("conn", "i64", "", "Connection number: Core's peer id, or from a capture our own ordinal by first message", True),
-    ("peer", "str", "", "Address and port as Core prints them, IPv6 in brackets", True),
-    ("peer_addr", "str", "", "Address without port and brackets", True),
-    ("network", "str", "", "ipv4, ipv6, onion, i2p, cjdns or unroutable", True),
-    ("netgroup", "prefix", "", "Netgroup as Core buckets peers; the AS when an asmap is loaded", True),
-    ("subnet", "prefix", "", "/24 for IPv4, /48 for IPv6, the netgroup for other networks", True),
-    ("asn", "u32", "", "Autonomous system by the loaded asmap, 0 when none or unknown", True),
-    ("direction", "str", "", "in (they connected to us), out, or unknown", True),
-    ("connection_type", "str", "", "Core's connection type; a capture knows only inbound, outbound and unknown", True),
-    ("age_s", "i64", "s", "Age of the connection: seconds since its first message or since Core opened it", False),
+    ("conn", "i64", "", "Connection number: Core's peer id, or from a capture our own ordinal by first message", True, ""),
+    ("peer", "str", "", "Address and port as Core prints them, IPv6 in brackets", True, ""),
+    ("peer_addr", "str", "", "Address without port and brackets", True, ""),
+    ("network", "str", "", "ipv4, ipv6, onion, i2p, cjdns or unroutable", True, "ipv4, ipv6, onion, i2p, cjdns, unroutable"),
+    ("netgroup", "prefix", "", "Netgroup as Core buckets peers; the AS when an asmap is loaded", True, ""),
+    ("subnet", "prefix", "", "/24 for IPv4, /48 for IPv6, the netgroup for other networks", True, ""),
+    ("asn", "u32", "", "Autonomous system by the loaded asmap, 0 when none or unknown", True, ""),
+    ("direction", "str", "", "in (they connected to us), out, or unknown", True, "in, out, unknown"),
+    ("connection_type", "str", "", "Core's connection type; a capture knows only inbound, outbound and unknown", True, "inbound, outbound-full-relay, block-relay-only, manual, feeler, addr-fetch, private-broadcast, outbound, unknown"),
+    ("age_s", "i64", "s", "Age of the connection: seconds since its first message or since Core opened it", False, ""),
 )
 
 WIRE: tuple[FieldRow, ...] = (
-    ("flow", "str", "", "received or sent, as the node sees it", False),
-    ("size", "u32", "bytes", "Payload size on the wire, without header", False),
+    ("flow", "str", "", "received or sent, as the node sees it", False, "received, sent"),
+    ("size", "u32", "bytes", "Payload size on the wire, without header", False, ""),
 )
 
 ENTRY: tuple[FieldRow, ...] = (
-    ("entry_network", "str", "", "Network of the address", False),
-    ("entry_netgroup", "prefix", "", "Netgroup of the address", False),
-    ("entry_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False),
+    ("entry_network", "str", "", "Network of the address", False, "ipv4, ipv6, onion, i2p, cjdns, unroutable"),
+    ("entry_netgroup", "prefix", "", "Netgroup of the address", False, ""),
+    ("entry_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False, ""),
 )
 
 FROM: tuple[FieldRow, ...] = (
-    ("source_addr", "str", "", "Address of the peer that told the node of it", False),
-    ("source_netgroup", "prefix", "", "Netgroup of the peer that told the node of it", False),
-    ("source_asn", "u32", "", "Autonomous system of the peer that told the node of it, 0 when unknown", False),
+    ("source_addr", "str", "", "Address of the peer that told the node of it", False, ""),
+    ("source_netgroup", "prefix", "", "Netgroup of the peer that told the node of it", False, ""),
+    ("source_asn", "u32", "", "Autonomous system of the peer that told the node of it, 0 when unknown", False, ""),
 )
 
 SLOT: tuple[FieldRow, ...] = (
-    ("table", "str", "", "new or tried", False),
-    ("bucket", "u32", "", "Bucket in the table", False),
-    ("position", "u32", "", "Position in the bucket, 0 to 63", False),
+    ("table", "str", "", "new or tried", False, "new, tried"),
+    ("bucket", "u32", "", "Bucket in the table", False, ""),
+    ("position", "u32", "", "Position in the bucket, 0 to 63", False, ""),
 )
 
 SLOTCHANGE: tuple[FieldRow, ...] = (
     *SLOT,
-    ("address", "str", "", "Address in the slot, without port", False),
+    ("address", "str", "", "Address in the slot, without port", False, ""),
     *ENTRY,
-    ("port", "u16", "", "Port of the address", False),
+    ("port", "u16", "", "Port of the address", False, ""),
     *FROM,
-    ("stamp_age_s", "i64", "s", "Time of the poll minus the entry's own time stamp", False),
-    ("interval_s", "u32", "s", "Seconds since the poll before, in which the change happened", False),
-    ("first", "bool", "", "The address was in no slot before", False),
-    ("table_total", "u32", "entries", "Entries in the table at this poll", False),
+    ("stamp_age_s", "i64", "s", "Time of the poll minus the entry's own time stamp", False, ""),
+    ("interval_s", "u32", "s", "Seconds since the poll before, in which the change happened", False, ""),
+    ("first", "bool", "", "The address was in no slot before", False, ""),
+    ("table_total", "u32", "entries", "Entries in the table at this poll", False, ""),
 )
 
 SIZED: tuple[FieldRow, ...] = (
     *PEER,
-    ("type", "str", "", "Message type as sent, printable-escaped", False),
-    ("size", "u32", "bytes", "Payload size on the wire, without header", False),
-    ("known", "bool", "", "A type that Bitcoin Core knows (reject counts as known, alert does not)", False),
+    ("type", "str", "", "Message type as sent, printable-escaped", False, ""),
+    ("size", "u32", "bytes", "Payload size on the wire, without header", False, ""),
+    ("known", "bool", "", "A type that Bitcoin Core knows (reject counts as known, alert does not)", False, ""),
 )
 
 COIN: tuple[FieldRow, ...] = (
-    ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False),
-    ("index", "u32", "", "Output index", False),
-    ("height", "u32", "blocks", "Height at which the coin was made", False),
-    ("value_sat", "i64", "sat", "Value of the coin", False),
-    ("coinbase", "bool", "", "The coin comes from a coinbase", False),
+    ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+    ("index", "u32", "", "Output index", False, ""),
+    ("height", "u32", "blocks", "Height at which the coin was made", False, ""),
+    ("value_sat", "i64", "sat", "Value of the coin", False, ""),
+    ("coinbase", "bool", "", "The coin comes from a coinbase", False, ""),
 )
 
 INVENTORY: tuple[FieldRow, ...] = (
     *PEER,
     *WIRE,
-    ("entries", "u32", "entries", "Inventory entries", False),
-    ("tx", "u32", "entries", "Entries of transactions, by txid or wtxid", False),
-    ("block", "u32", "entries", "Entries of blocks in any form", False),
-    ("other", "u32", "entries", "Entries of other types", False),
+    ("entries", "u32", "entries", "Inventory entries", False, ""),
+    ("tx", "u32", "entries", "Entries of transactions, by txid or wtxid", False, ""),
+    ("block", "u32", "entries", "Entries of blocks in any form", False, ""),
+    ("other", "u32", "entries", "Entries of other types", False, ""),
 )
 
 LOCATOR: tuple[FieldRow, ...] = (
     *PEER,
     *WIRE,
-    ("locator", "u32", "hashes", "Hashes in the block locator", False),
-    ("protocol_version", "i32", "", "Protocol version in the message, ignored by Core", False),
+    ("locator", "u32", "hashes", "Hashes in the block locator", False, ""),
+    ("protocol_version", "i32", "", "Protocol version in the message, ignored by Core", False, ""),
 )
 
 TABLE: tuple[KindRow, ...] = (
@@ -112,7 +112,7 @@ TABLE: tuple[KindRow, ...] = (
         "log:connection_accepted, peer:connected",
         (
             *PEER,
-            ("connections", "u32", "connections", "Open inbound connections, this one included", False),
+            ("connections", "u32", "connections", "Open inbound connections, this one included", False, ""),
         ),
     ),
     (
@@ -122,7 +122,7 @@ TABLE: tuple[KindRow, ...] = (
         "log:peer_connected, peer:connected",
         (
             *PEER,
-            ("connections", "u32", "connections", "Open outbound connections, this one included", False),
+            ("connections", "u32", "connections", "Open outbound connections, this one included", False, ""),
         ),
     ),
     (
@@ -132,7 +132,7 @@ TABLE: tuple[KindRow, ...] = (
         "log:evicted",
         (
             *PEER,
-            ("established_s", "i64", "s", "When the connection was made, unix time", False),
+            ("established_s", "i64", "s", "When the connection was made, unix time", False, ""),
         ),
     ),
     (
@@ -142,8 +142,8 @@ TABLE: tuple[KindRow, ...] = (
         "log:disconnected, peer:disconnected",
         (
             *PEER,
-            ("established_s", "i64", "s", "When the connection was made, unix time", False),
-            ("lived_s", "i64", "s", "How long the connection lived", False),
+            ("established_s", "i64", "s", "When the connection was made, unix time", False, ""),
+            ("lived_s", "i64", "s", "How long the connection lived", False, ""),
         ),
     ),
     (
@@ -153,7 +153,7 @@ TABLE: tuple[KindRow, ...] = (
         "log:misbehaving",
         (
             *PEER,
-            ("reason", "str", "", "Core's reason", False),
+            ("reason", "str", "", "Core's reason", False, ""),
         ),
     ),
     (
@@ -162,12 +162,12 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "log:tip, chain:tip",
         (
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
-            ("height", "i32", "blocks", "Height of the block", False),
-            ("transactions", "u64", "transactions", "Transactions in the block", False),
-            ("inputs", "i32", "inputs", "Inputs spent by the block", False),
-            ("sigops", "u64", "sigops", "Signature operation cost of the block", False),
-            ("duration_ns", "u64", "ns", "Time that connecting took", False),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("height", "i32", "blocks", "Height of the block", False, ""),
+            ("transactions", "u64", "transactions", "Transactions in the block", False, ""),
+            ("inputs", "i32", "inputs", "Inputs spent by the block", False, ""),
+            ("sigops", "u64", "sigops", "Signature operation cost of the block", False, ""),
+            ("duration_ns", "u64", "ns", "Time that connecting took", False, ""),
         ),
     ),
     (
@@ -176,11 +176,11 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("duration_us", "i64", "us", "Time that the flush took", False),
-            ("mode", "str", "", "Core's flush mode: none, if-needed, periodic, force-flush, force-sync or always", False),
-            ("coins", "u64", "coins", "Coins in the cache before the flush", False),
-            ("memory_bytes", "u64", "bytes", "Memory of the cache before the flush", False),
-            ("for_prune", "bool", "", "The flush was made to prune block files", False),
+            ("duration_us", "i64", "us", "Time that the flush took", False, ""),
+            ("mode", "str", "", "Core's flush mode: none, if-needed, periodic, force-flush, force-sync or always", False, ""),
+            ("coins", "u64", "coins", "Coins in the cache before the flush", False, ""),
+            ("memory_bytes", "u64", "bytes", "Memory of the cache before the flush", False, ""),
+            ("for_prune", "bool", "", "The flush was made to prune block files", False, ""),
         ),
     ),
     (
@@ -216,11 +216,11 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("wallet", "str", "", "Wallet name", False),
-            ("algorithm", "str", "", "Coin selection algorithm", False),
-            ("target_sat", "i64", "sat", "Value to reach", False),
-            ("waste_sat", "i64", "sat", "Waste metric of the choice", False),
-            ("selected_sat", "i64", "sat", "Value of the chosen coins", False),
+            ("wallet", "str", "", "Wallet name", False, ""),
+            ("algorithm", "str", "", "Coin selection algorithm", False, ""),
+            ("target_sat", "i64", "sat", "Value to reach", False, ""),
+            ("waste_sat", "i64", "sat", "Waste metric of the choice", False, ""),
+            ("selected_sat", "i64", "sat", "Value of the chosen coins", False, ""),
         ),
     ),
     (
@@ -229,10 +229,10 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("wallet", "str", "", "Wallet name", False),
-            ("success", "bool", "", "A transaction was built", False),
-            ("fee_sat", "i64", "sat", "Fee of the transaction", False),
-            ("change_position", "i32", "", "Index of the change output, -1 for none", False),
+            ("wallet", "str", "", "Wallet name", False, ""),
+            ("success", "bool", "", "A transaction was built", False, ""),
+            ("fee_sat", "i64", "sat", "Fee of the transaction", False, ""),
+            ("change_position", "i32", "", "Index of the change output, -1 for none", False, ""),
         ),
     ),
     (
@@ -241,7 +241,7 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("wallet", "str", "", "Wallet name", False),
+            ("wallet", "str", "", "Wallet name", False, ""),
         ),
     ),
     (
@@ -250,11 +250,11 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("wallet", "str", "", "Wallet name", False),
-            ("used", "bool", "", "Its result was taken", False),
-            ("success", "bool", "", "A transaction was built", False),
-            ("fee_sat", "i64", "sat", "Fee of the transaction", False),
-            ("change_position", "i32", "", "Index of the change output, -1 for none", False),
+            ("wallet", "str", "", "Wallet name", False, ""),
+            ("used", "bool", "", "Its result was taken", False, ""),
+            ("success", "bool", "", "A transaction was built", False, ""),
+            ("fee_sat", "i64", "sat", "Fee of the transaction", False, ""),
+            ("change_position", "i32", "", "Index of the change output, -1 for none", False, ""),
         ),
     ),
     (
@@ -263,9 +263,9 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False),
-            ("vsize_vb", "i32", "vB", "Virtual size", False),
-            ("fee_sat", "i64", "sat", "Fee", False),
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("vsize_vb", "i32", "vB", "Virtual size", False, ""),
+            ("fee_sat", "i64", "sat", "Fee", False, ""),
         ),
     ),
     (
@@ -274,11 +274,11 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False),
-            ("reason", "str", "", "Core's reason: expiry, sizelimit, reorg, block, conflict or replaced", False),
-            ("vsize_vb", "i32", "vB", "Virtual size", False),
-            ("fee_sat", "i64", "sat", "Fee", False),
-            ("entry_time_s", "u64", "s", "When it entered the mempool, unix time", False),
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("reason", "str", "", "Core's reason: expiry, sizelimit, reorg, block, conflict or replaced", False, ""),
+            ("vsize_vb", "i32", "vB", "Virtual size", False, ""),
+            ("fee_sat", "i64", "sat", "Fee", False, ""),
+            ("entry_time_s", "u64", "s", "When it entered the mempool, unix time", False, ""),
         ),
     ),
     (
@@ -287,14 +287,14 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("txid", "bytes", "", "Id of the replaced transaction, 32 bytes in internal order", False),
-            ("vsize_vb", "i32", "vB", "Virtual size of the replaced transaction", False),
-            ("fee_sat", "i64", "sat", "Fee of the replaced transaction", False),
-            ("entry_time_s", "u64", "s", "When the replaced transaction entered the mempool, unix time", False),
-            ("replacement_txid", "bytes", "", "Id of the replacement, or hash of the replacing package", False),
-            ("replacement_vsize_vb", "i32", "vB", "Virtual size of the replacement", False),
-            ("replacement_fee_sat", "i64", "sat", "Fee of the replacement", False),
-            ("by_transaction", "bool", "", "Replaced by one transaction; false: by a package", False),
+            ("txid", "bytes", "", "Id of the replaced transaction, 32 bytes in internal order", False, ""),
+            ("vsize_vb", "i32", "vB", "Virtual size of the replaced transaction", False, ""),
+            ("fee_sat", "i64", "sat", "Fee of the replaced transaction", False, ""),
+            ("entry_time_s", "u64", "s", "When the replaced transaction entered the mempool, unix time", False, ""),
+            ("replacement_txid", "bytes", "", "Id of the replacement, or hash of the replacing package", False, ""),
+            ("replacement_vsize_vb", "i32", "vB", "Virtual size of the replacement", False, ""),
+            ("replacement_fee_sat", "i64", "sat", "Fee of the replacement", False, ""),
+            ("by_transaction", "bool", "", "Replaced by one transaction; false: by a package", False, ""),
         ),
     ),
     (
@@ -303,8 +303,8 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False),
-            ("reason", "str", "", "Core's reason", False),
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("reason", "str", "", "Core's reason", False, ""),
         ),
     ),
     (
@@ -313,13 +313,13 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "log:addrman_inserted, addrman:insert",
         (
-            ("inserted", "bool", "", "The address took the slot", False),
-            ("bucket", "i32", "", "Bucket in the new table", False),
-            ("position", "i32", "", "Position in the bucket, 0 to 63", False),
-            ("address", "str", "", "Address and port", False),
-            ("address_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False),
-            ("source_addr", "str", "", "Address of the peer that told the node of it", False),
-            ("source_asn", "u32", "", "Autonomous system of that peer, 0 when unknown", False),
+            ("inserted", "bool", "", "The address took the slot", False, ""),
+            ("bucket", "i32", "", "Bucket in the new table", False, ""),
+            ("position", "i32", "", "Position in the bucket, 0 to 63", False, ""),
+            ("address", "str", "", "Address and port", False, ""),
+            ("address_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False, ""),
+            ("source_addr", "str", "", "Address of the peer that told the node of it", False, ""),
+            ("source_asn", "u32", "", "Autonomous system of that peer, 0 when unknown", False, ""),
         ),
     ),
     (
@@ -328,12 +328,12 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "log:addrman_tried, addrman:move",
         (
-            ("bucket", "i32", "", "Bucket in the tried table", False),
-            ("position", "i32", "", "Position in the bucket, 0 to 63", False),
-            ("address", "str", "", "Address and port", False),
-            ("address_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False),
-            ("source_addr", "str", "", "Address of the peer that told the node of it", False),
-            ("source_asn", "u32", "", "Autonomous system of that peer, 0 when unknown", False),
+            ("bucket", "i32", "", "Bucket in the tried table", False, ""),
+            ("position", "i32", "", "Position in the bucket, 0 to 63", False, ""),
+            ("address", "str", "", "Address and port", False, ""),
+            ("address_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False, ""),
+            ("source_addr", "str", "", "Address of the peer that told the node of it", False, ""),
+            ("source_asn", "u32", "", "Autonomous system of that peer, 0 when unknown", False, ""),
         ),
     ),
     (
@@ -344,13 +344,13 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("protocol_version", "i32", "", "Protocol version", False),
-            ("services", "u64", "", "Service bits", False),
-            ("user_agent", "str", "", "User agent (BIP14), printable-escaped", False),
-            ("start_height", "i32", "blocks", "Height that the sender claims to have", False),
-            ("relay", "bool", "", "The sender wants transactions announced (BIP37)", False),
-            ("nonce", "u64", "", "Nonce against connections to self", False),
-            ("time_offset_s", "i64", "s", "The sender's clock minus the event's time", False),
+            ("protocol_version", "i32", "", "Protocol version", False, ""),
+            ("services", "u64", "", "Service bits", False, ""),
+            ("user_agent", "str", "", "User agent (BIP14), printable-escaped", False, ""),
+            ("start_height", "i32", "blocks", "Height that the sender claims to have", False, ""),
+            ("relay", "bool", "", "The sender wants transactions announced (BIP37)", False, ""),
+            ("nonce", "u64", "", "Nonce against connections to self", False, ""),
+            ("time_offset_s", "i64", "s", "The sender's clock minus the event's time", False, ""),
         ),
     ),
     (
@@ -361,25 +361,25 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("version", "u8", "", "1 for addr, 2 for addrv2 (BIP155)", False),
-            ("entries", "u32", "addresses", "Addresses in the message", False),
-            ("ipv4", "u32", "addresses", "IPv4 addresses", False),
-            ("ipv6", "u32", "addresses", "IPv6 addresses", False),
-            ("onion", "u32", "addresses", "Tor addresses", False),
-            ("i2p", "u32", "addresses", "I2P addresses", False),
-            ("cjdns", "u32", "addresses", "CJDNS addresses", False),
-            ("other", "u32", "addresses", "Addresses of networks that Core does not know", False),
-            ("netgroups", "u32", "netgroups", "Distinct netgroups in the message", False),
-            ("unroutable", "u32", "addresses", "Addresses that Core would not store: private, reserved, local", False),
-            ("impossible", "u32", "addresses", "IPv4 addresses in 224.0.0.0/3, which no host can have", False),
-            ("future", "u32", "addresses", "Time stamps more than 10 minutes ahead of the event", False),
-            ("ahead", "u32", "addresses", "Time stamps ahead of the event by at most 10 minutes", False),
-            ("stale", "u32", "addresses", "Time stamps older than 30 days", False),
-            ("default_port", "u32", "addresses", "Addresses with port 8333", False),
-            ("self_announced", "bool", "", "One of the addresses is the sender's own", False),
-            ("solicited", "bool", "", "Answers our getaddr: asked before, and no message of more than 10 addresses came since", False),
-            ("processed", "u32", "addresses", "Addresses that Core's limit lets through (replica of its token bucket)", False),
-            ("beyond_limit", "u32", "addresses", "Addresses that Core's limit drops (replica of its token bucket)", False),
+            ("version", "u8", "", "1 for addr, 2 for addrv2 (BIP155)", False, ""),
+            ("entries", "u32", "addresses", "Addresses in the message", False, ""),
+            ("ipv4", "u32", "addresses", "IPv4 addresses", False, ""),
+            ("ipv6", "u32", "addresses", "IPv6 addresses", False, ""),
+            ("onion", "u32", "addresses", "Tor addresses", False, ""),
+            ("i2p", "u32", "addresses", "I2P addresses", False, ""),
+            ("cjdns", "u32", "addresses", "CJDNS addresses", False, ""),
+            ("other", "u32", "addresses", "Addresses of networks that Core does not know", False, ""),
+            ("netgroups", "u32", "netgroups", "Distinct netgroups in the message", False, ""),
+            ("unroutable", "u32", "addresses", "Addresses that Core would not store: private, reserved, local", False, ""),
+            ("impossible", "u32", "addresses", "IPv4 addresses in 224.0.0.0/3, which no host can have", False, ""),
+            ("future", "u32", "addresses", "Time stamps more than 10 minutes ahead of the event", False, ""),
+            ("ahead", "u32", "addresses", "Time stamps ahead of the event by at most 10 minutes", False, ""),
+            ("stale", "u32", "addresses", "Time stamps older than 30 days", False, ""),
+            ("default_port", "u32", "addresses", "Addresses with port 8333", False, ""),
+            ("self_announced", "bool", "", "One of the addresses is the sender's own", False, ""),
+            ("solicited", "bool", "", "Answers our getaddr: asked before, and no message of more than 10 addresses came since", False, ""),
+            ("processed", "u32", "addresses", "Addresses that Core's limit lets through (replica of its token bucket)", False, ""),
+            ("beyond_limit", "u32", "addresses", "Addresses that Core's limit drops (replica of its token bucket)", False, ""),
         ),
     ),
     (
@@ -390,15 +390,15 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("version", "u8", "", "1 for addr, 2 for addrv2 (BIP155)", False),
-            ("address", "bytes", "", "Address: 16 bytes for IP and CJDNS, 32 for Tor v3 and I2P, raw otherwise", False),
-            ("address_id", "u64", "", "Mixed 64-bit identity of network, address and port; for distinct counts", False),
+            ("version", "u8", "", "1 for addr, 2 for addrv2 (BIP155)", False, ""),
+            ("address", "bytes", "", "Address: 16 bytes for IP and CJDNS, 32 for Tor v3 and I2P, raw otherwise", False, ""),
+            ("address_id", "u64", "", "Mixed 64-bit identity of network, address and port; for distinct counts", False, ""),
             *ENTRY,
-            ("port", "u16", "", "Port of the address", False),
-            ("services", "u64", "", "Service bits claimed for the address", False),
-            ("stamp_age_s", "i64", "s", "Event time minus the entry's time stamp; negative: in the future", False),
-            ("routable", "bool", "", "Core would store the address", False),
-            ("impossible", "bool", "", "IPv4 in 224.0.0.0/3, which no host can have", False),
+            ("port", "u16", "", "Port of the address", False, ""),
+            ("services", "u64", "", "Service bits claimed for the address", False, ""),
+            ("stamp_age_s", "i64", "s", "Event time minus the entry's time stamp; negative: in the future", False, ""),
+            ("routable", "bool", "", "Core would store the address", False, ""),
+            ("impossible", "bool", "", "IPv4 in 224.0.0.0/3, which no host can have", False, ""),
         ),
     ),
     (
@@ -436,9 +436,9 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("entries", "u32", "headers", "Block headers in the message", False),
-            ("continuous", "bool", "", "Each header follows the one before it", False),
-            ("solicited", "bool", "", "Answers our getheaders: asked on the connection before, and no headers came since", False),
+            ("entries", "u32", "headers", "Block headers in the message", False, ""),
+            ("continuous", "bool", "", "Each header follows the one before it", False, ""),
+            ("solicited", "bool", "", "Answers our getheaders: asked on the connection before, and no headers came since", False, ""),
         ),
     ),
     (
@@ -467,8 +467,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("nonce", "u64", "", "Nonce to be echoed, 0 without one", False),
-            ("has_nonce", "bool", "", "The message carries a nonce (BIP31)", False),
+            ("nonce", "u64", "", "Nonce to be echoed, 0 without one", False, ""),
+            ("has_nonce", "bool", "", "The message carries a nonce (BIP31)", False, ""),
         ),
     ),
     (
@@ -479,9 +479,9 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("nonce", "u64", "", "Echoed nonce", False),
-            ("solicited", "bool", "", "A ping with this nonce is outstanding the other way", False),
-            ("rtt_us", "i64", "us", "Time since that ping, -1 when unsolicited", False),
+            ("nonce", "u64", "", "Echoed nonce", False, ""),
+            ("solicited", "bool", "", "A ping with this nonce is outstanding the other way", False, ""),
+            ("rtt_us", "i64", "us", "Time since that ping, -1 when unsolicited", False, ""),
         ),
     ),
     (
@@ -492,7 +492,7 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("fee_rate_sat_kvb", "i64", "sat/kvB", "Least fee rate that the sender wants announced", False),
+            ("fee_rate_sat_kvb", "i64", "sat/kvB", "Least fee rate that the sender wants announced", False, ""),
         ),
     ),
     (
@@ -503,8 +503,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("announce", "bool", "", "High bandwidth: blocks may be sent as compact blocks unasked", False),
-            ("cmpct_version", "u64", "", "Compact block version", False),
+            ("announce", "bool", "", "High bandwidth: blocks may be sent as compact blocks unasked", False, ""),
+            ("cmpct_version", "u64", "", "Compact block version", False, ""),
         ),
     ),
     (
@@ -515,9 +515,9 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
-            ("short_ids", "u32", "transactions", "Transactions given as short ids", False),
-            ("prefilled", "u32", "transactions", "Transactions given whole", False),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("short_ids", "u32", "transactions", "Transactions given as short ids", False, ""),
+            ("prefilled", "u32", "transactions", "Transactions given whole", False, ""),
         ),
     ),
     (
@@ -528,8 +528,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
-            ("indexes", "u32", "transactions", "Transactions asked for", False),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("indexes", "u32", "transactions", "Transactions asked for", False, ""),
         ),
     ),
     (
@@ -540,8 +540,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
-            ("txs", "u32", "transactions", "Transactions in the message", False),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("txs", "u32", "transactions", "Transactions in the message", False, ""),
         ),
     ),
     (
@@ -552,12 +552,12 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False),
-            ("wtxid", "bytes", "", "Hash with witness, 32 bytes in internal order", False),
-            ("vsize_vb", "u32", "vB", "Virtual size", False),
-            ("inputs", "u32", "inputs", "Inputs", False),
-            ("outputs", "u32", "outputs", "Outputs", False),
-            ("witness", "bool", "", "Carries witness data", False),
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("wtxid", "bytes", "", "Hash with witness, 32 bytes in internal order", False, ""),
+            ("vsize_vb", "u32", "vB", "Virtual size", False, ""),
+            ("inputs", "u32", "inputs", "Inputs", False, ""),
+            ("outputs", "u32", "outputs", "Outputs", False, ""),
+            ("witness", "bool", "", "Carries witness data", False, ""),
         ),
     ),
     (
@@ -568,8 +568,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
-            ("txs", "u32", "transactions", "Transactions in the block", False),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("txs", "u32", "transactions", "Transactions in the block", False, ""),
         ),
     ),
     (
@@ -580,7 +580,7 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("repeat", "u32", "messages", "Its number on this connection and in this direction, from 1", False),
+            ("repeat", "u32", "messages", "Its number on this connection and in this direction, from 1", False, ""),
         ),
     ),
     (
@@ -601,9 +601,9 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("message", "str", "", "Type of the message that was refused, printable-escaped", False),
-            ("code", "u8", "", "Reject code", False),
-            ("reason", "str", "", "Reason in words, printable-escaped", False),
+            ("message", "str", "", "Type of the message that was refused, printable-escaped", False, ""),
+            ("code", "u8", "", "Reject code", False, ""),
+            ("reason", "str", "", "Reason in words, printable-escaped", False, ""),
         ),
     ),
     (
@@ -614,8 +614,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("type", "str", "", "Message type", False),
-            ("bytes_set", "u32", "bytes", "Size of the filter or of the element", False),
+            ("type", "str", "", "Message type", False, ""),
+            ("bytes_set", "u32", "bytes", "Size of the filter or of the element", False, ""),
         ),
     ),
     (
@@ -626,8 +626,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("type", "str", "", "Message type", False),
-            ("entries", "u32", "entries", "Filters, headers or hashes in the message, 0 for a question", False),
+            ("type", "str", "", "Message type", False, ""),
+            ("entries", "u32", "entries", "Filters, headers or hashes in the message, 0 for a question", False, ""),
         ),
     ),
     (
@@ -638,8 +638,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("type", "str", "", "Message type, printable-escaped", False),
-            ("digest", "u32", "", "Digest of the payload, to tell repeats from variety", False),
+            ("type", "str", "", "Message type, printable-escaped", False, ""),
+            ("digest", "u32", "", "Digest of the payload, to tell repeats from variety", False, ""),
         ),
     ),
     (
@@ -650,9 +650,9 @@ TABLE: tuple[KindRow, ...] = (
         (
             *PEER,
             *WIRE,
-            ("type", "str", "", "Message type, printable-escaped", False),
-            ("reason", "str", "", "truncated, trailing-bytes, over-limit, bad-count, bad-text, torn, ...", False),
-            ("entries", "u64", "entries", "Count that the message declares, 0 when it has none", False),
+            ("type", "str", "", "Message type, printable-escaped", False, ""),
+            ("reason", "str", "", "truncated, over-limit, bad-count, bad-length, bad-value or bad-transaction", False, ""),
+            ("entries", "u64", "entries", "Count that the message declares, 0 when it has none", False, ""),
         ),
     ),
     (
@@ -662,32 +662,32 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("interval_s", "u32", "s", "Seconds since the poll before, at most three times the usual", False),
-            ("direction_total", "u32", "peers", "Peers of the same direction at this poll", False),
-            ("services", "u64", "", "Service bits", False),
-            ("user_agent", "str", "", "User agent, printable-escaped", False),
-            ("relay_txs", "bool", "", "We relay transactions to the peer", False),
-            ("protocol_version", "i32", "", "Protocol version", False),
-            ("inv_to_send", "u32", "transactions", "Transactions waiting to be announced to the peer", False),
-            ("ping_us", "i64", "us", "Last ping time, -1 when there is none", False),
-            ("min_ping_us", "i64", "us", "Least ping time, -1 when there is none", False),
-            ("ping_wait_us", "i64", "us", "Time that a ping has been unanswered, -1 when none is", False),
-            ("time_offset_s", "i64", "s", "The peer's clock minus ours, from its version message", False),
-            ("bytes_sent", "u64", "bytes", "Bytes sent to the peer since it connected", False),
-            ("bytes_received", "u64", "bytes", "Bytes received from the peer since it connected", False),
-            ("addr_processed", "u64", "addresses", "Addresses processed since it connected", False),
-            ("addr_rate_limited", "u64", "addresses", "Addresses dropped by the rate limit since it connected", False),
-            ("addr_relay", "bool", "", "Addresses are relayed with the peer", False),
-            ("synced_headers", "i32", "blocks", "Last header in common, -1 when unknown", False),
-            ("synced_blocks", "i32", "blocks", "Last block in common, -1 when unknown", False),
-            ("presynced_headers", "i32", "blocks", "Height of the low-work header sync, -1 when none runs", False),
-            ("inflight", "u32", "blocks", "Blocks asked from the peer and not here yet", False),
-            ("permissions", "str", "", "Permissions that the peer was granted, comma-joined", False),
-            ("last_block_age_s", "i64", "s", "Seconds since it gave us a new block, -1 for never", False),
-            ("last_tx_age_s", "i64", "s", "Seconds since it gave us a new transaction, -1 for never", False),
-            ("transport", "str", "", "Transport protocol: v1, v2 or detecting", False),
-            ("hb_to", "bool", "", "We chose the peer for high bandwidth compact blocks", False),
-            ("hb_from", "bool", "", "The peer chose us for high bandwidth compact blocks", False),
+            ("interval_s", "u32", "s", "Seconds since the poll before, at most three times the usual", False, ""),
+            ("direction_total", "u32", "peers", "Peers of the same direction at this poll", False, ""),
+            ("services", "u64", "", "Service bits", False, ""),
+            ("user_agent", "str", "", "User agent, printable-escaped", False, ""),
+            ("relay_txs", "bool", "", "We relay transactions to the peer", False, ""),
+            ("protocol_version", "i32", "", "Protocol version", False, ""),
+            ("inv_to_send", "u32", "transactions", "Transactions waiting to be announced to the peer", False, ""),
+            ("ping_us", "i64", "us", "Last ping time, -1 when there is none", False, ""),
+            ("min_ping_us", "i64", "us", "Least ping time, -1 when there is none", False, ""),
+            ("ping_wait_us", "i64", "us", "Time that a ping has been unanswered, -1 when none is", False, ""),
+            ("time_offset_s", "i64", "s", "The peer's clock minus ours, from its version message", False, ""),
+            ("bytes_sent", "u64", "bytes", "Bytes sent to the peer since it connected", False, ""),
+            ("bytes_received", "u64", "bytes", "Bytes received from the peer since it connected", False, ""),
+            ("addr_processed", "u64", "addresses", "Addresses processed since it connected", False, ""),
+            ("addr_rate_limited", "u64", "addresses", "Addresses dropped by the rate limit since it connected", False, ""),
+            ("addr_relay", "bool", "", "Addresses are relayed with the peer", False, ""),
+            ("synced_headers", "i32", "blocks", "Last header in common, -1 when unknown", False, ""),
+            ("synced_blocks", "i32", "blocks", "Last block in common, -1 when unknown", False, ""),
+            ("presynced_headers", "i32", "blocks", "Height of the low-work header sync, -1 when none runs", False, ""),
+            ("inflight", "u32", "blocks", "Blocks asked from the peer and not here yet", False, ""),
+            ("permissions", "str", "", "Permissions that the peer was granted, comma-joined", False, ""),
+            ("last_block_age_s", "i64", "s", "Seconds since it gave us a new block, -1 for never", False, ""),
+            ("last_tx_age_s", "i64", "s", "Seconds since it gave us a new transaction, -1 for never", False, ""),
+            ("transport", "str", "", "Transport protocol: v1, v2 or detecting", False, ""),
+            ("hb_to", "bool", "", "We chose the peer for high bandwidth compact blocks", False, ""),
+            ("hb_from", "bool", "", "The peer chose us for high bandwidth compact blocks", False, ""),
         ),
     ),
     (
@@ -696,22 +696,22 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("inbound", "u32", "peers", "Inbound peers", False),
-            ("outbound_full", "u32", "peers", "Outbound full-relay peers", False),
-            ("outbound_block", "u32", "peers", "Outbound block-relay-only peers", False),
-            ("feeler", "u32", "peers", "Feeler connections", False),
-            ("manual", "u32", "peers", "Peers added by the operator", False),
-            ("addr_fetch", "u32", "peers", "Address-fetch connections", False),
-            ("other", "u32", "peers", "Connections of other types", False),
-            ("outbound", "u32", "peers", "Outbound full-relay and block-relay-only peers", False),
-            ("outbound_established", "u32", "peers", "Those of them connected for more than 60 s", False),
-            ("outbound_netgroups", "u32", "netgroups", "Distinct netgroups of the outbound peers", False),
-            ("outbound_top_netgroup", "u32", "peers", "Most outbound peers in one netgroup", False),
-            ("outbound_top_asn", "u32", "peers", "Most outbound peers in one AS, 0 when no AS is known", False),
-            ("inbound_netgroups", "u32", "netgroups", "Distinct netgroups of the inbound peers", False),
-            ("inbound_top_netgroup", "u32", "peers", "Most inbound peers in one netgroup", False),
-            ("inbound_old", "u32", "peers", "Inbound peers connected for more than an hour", False),
-            ("uptime_s", "i64", "s", "Uptime of the node, -1 when unknown", False),
+            ("inbound", "u32", "peers", "Inbound peers", False, ""),
+            ("outbound_full", "u32", "peers", "Outbound full-relay peers", False, ""),
+            ("outbound_block", "u32", "peers", "Outbound block-relay-only peers", False, ""),
+            ("feeler", "u32", "peers", "Feeler connections", False, ""),
+            ("manual", "u32", "peers", "Peers added by the operator", False, ""),
+            ("addr_fetch", "u32", "peers", "Address-fetch connections", False, ""),
+            ("other", "u32", "peers", "Connections of other types", False, ""),
+            ("outbound", "u32", "peers", "Outbound full-relay and block-relay-only peers", False, ""),
+            ("outbound_established", "u32", "peers", "Those of them connected for more than 60 s", False, ""),
+            ("outbound_netgroups", "u32", "netgroups", "Distinct netgroups of the outbound peers", False, ""),
+            ("outbound_top_netgroup", "u32", "peers", "Most outbound peers in one netgroup", False, ""),
+            ("outbound_top_asn", "u32", "peers", "Most outbound peers in one AS, 0 when no AS is known", False, ""),
+            ("inbound_netgroups", "u32", "netgroups", "Distinct netgroups of the inbound peers", False, ""),
+            ("inbound_top_netgroup", "u32", "peers", "Most inbound peers in one netgroup", False, ""),
+            ("inbound_old", "u32", "peers", "Inbound peers connected for more than an hour", False, ""),
+            ("uptime_s", "i64", "s", "Uptime of the node, -1 when unknown", False, ""),
         ),
     ),
     (
@@ -720,10 +720,10 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("network", "str", "", "ipv4, ipv6, onion, i2p, cjdns, or all for the sum", False),
-            ("new", "u32", "addresses", "Addresses in the new table", False),
-            ("tried", "u32", "addresses", "Addresses in the tried table", False),
-            ("total", "u32", "addresses", "Addresses in both tables", False),
+            ("network", "str", "", "ipv4, ipv6, onion, i2p, cjdns, or all for the sum", False, ""),
+            ("new", "u32", "addresses", "Addresses in the new table", False, ""),
+            ("tried", "u32", "addresses", "Addresses in the tried table", False, ""),
+            ("total", "u32", "addresses", "Addresses in both tables", False, ""),
         ),
     ),
     (
@@ -733,11 +733,11 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *SLOT,
-            ("address", "str", "", "Address in the slot, without port", False),
+            ("address", "str", "", "Address in the slot, without port", False, ""),
             *ENTRY,
-            ("port", "u16", "", "Port of the address", False),
-            ("services", "u64", "", "Service bits claimed for the address", False),
-            ("stamp_age_s", "i64", "s", "Time of the poll minus the entry's own time stamp", False),
+            ("port", "u16", "", "Port of the address", False, ""),
+            ("services", "u64", "", "Service bits claimed for the address", False, ""),
+            ("stamp_age_s", "i64", "s", "Time of the poll minus the entry's own time stamp", False, ""),
             *FROM,
         ),
     ),
@@ -747,15 +747,15 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("chain", "str", "", "main, test, testnet4, signet or regtest", False),
-            ("blocks", "i32", "blocks", "Height of the active chain", False),
-            ("headers", "i32", "blocks", "Height of the best header", False),
-            ("tip_age_s", "i64", "s", "Age of the tip: since its block time or since it was first seen, the later; never negative", False),
-            ("tip_seen_s", "i64", "s", "Seconds since this height was first seen", False),
-            ("ibd", "bool", "", "Initial block download is running", False),
-            ("size_on_disk", "u64", "bytes", "Size of block and undo files", False),
-            ("pruned", "bool", "", "The node prunes", False),
-            ("warnings", "str", "", "Core's warnings, printable-escaped", False),
+            ("chain", "str", "", "main, test, testnet4, signet or regtest", False, ""),
+            ("blocks", "i32", "blocks", "Height of the active chain", False, ""),
+            ("headers", "i32", "blocks", "Height of the best header", False, ""),
+            ("tip_age_s", "i64", "s", "Age of the tip: since its block time or since it was first seen, the later; never negative", False, ""),
+            ("tip_seen_s", "i64", "s", "Seconds since this height was first seen", False, ""),
+            ("ibd", "bool", "", "Initial block download is running", False, ""),
+            ("size_on_disk", "u64", "bytes", "Size of block and undo files", False, ""),
+            ("pruned", "bool", "", "The node prunes", False, ""),
+            ("warnings", "str", "", "Core's warnings, printable-escaped", False, ""),
         ),
     ),
     (
@@ -764,12 +764,12 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("txs", "u64", "transactions", "Transactions", False),
-            ("size_bytes", "u64", "vB", "Sum of virtual sizes", False),
-            ("usage_bytes", "u64", "bytes", "Memory in use", False),
-            ("max_bytes", "u64", "bytes", "Memory limit", False),
-            ("min_fee_sat_kvb", "i64", "sat/kvB", "Least fee rate to get in", False),
-            ("loaded", "bool", "", "The mempool was loaded from disk", False),
+            ("txs", "u64", "transactions", "Transactions", False, ""),
+            ("size_bytes", "u64", "vB", "Sum of virtual sizes", False, ""),
+            ("usage_bytes", "u64", "bytes", "Memory in use", False, ""),
+            ("max_bytes", "u64", "bytes", "Memory limit", False, ""),
+            ("min_fee_sat_kvb", "i64", "sat/kvB", "Least fee rate to get in", False, ""),
+            ("loaded", "bool", "", "The mempool was loaded from disk", False, ""),
         ),
     ),
     (
@@ -778,12 +778,12 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("connections", "u32", "connections", "Open connections", False),
-            ("connections_in", "u32", "connections", "Inbound ones", False),
-            ("connections_out", "u32", "connections", "Outbound ones", False),
-            ("network_active", "bool", "", "Networking is on", False),
-            ("time_offset_s", "i64", "s", "Peers' clocks minus ours, as Core reckons it", False),
-            ("version", "i32", "", "Core's version as a number, 290000 for 29.0", False),
+            ("connections", "u32", "connections", "Open connections", False, ""),
+            ("connections_in", "u32", "connections", "Inbound ones", False, ""),
+            ("connections_out", "u32", "connections", "Outbound ones", False, ""),
+            ("network_active", "bool", "", "Networking is on", False, ""),
+            ("time_offset_s", "i64", "s", "Peers' clocks minus ours, as Core reckons it", False, ""),
+            ("version", "i32", "", "Core's version as a number, 290000 for 29.0", False, ""),
         ),
     ),
     (
@@ -792,11 +792,11 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("bytes_received", "u64", "bytes", "Bytes received since the start of the node", False),
-            ("bytes_sent", "u64", "bytes", "Bytes sent since the start of the node", False),
-            ("received_delta", "u64", "bytes", "Bytes received since the poll before", False),
-            ("sent_delta", "u64", "bytes", "Bytes sent since the poll before", False),
-            ("interval_s", "u32", "s", "Seconds since the poll before", False),
+            ("bytes_received", "u64", "bytes", "Bytes received since the start of the node", False, ""),
+            ("bytes_sent", "u64", "bytes", "Bytes sent since the start of the node", False, ""),
+            ("received_delta", "u64", "bytes", "Bytes received since the poll before", False, ""),
+            ("sent_delta", "u64", "bytes", "Bytes sent since the poll before", False, ""),
+            ("interval_s", "u32", "s", "Seconds since the poll before", False, ""),
         ),
     ),
     (
@@ -805,7 +805,7 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("uptime_s", "i64", "s", "Seconds since the node started", False),
+            ("uptime_s", "i64", "s", "Seconds since the node started", False, ""),
         ),
     ),
     (
@@ -815,7 +815,7 @@ TABLE: tuple[KindRow, ...] = (
         "net:inbound_connection, net:outbound_connection, log:peer_connected",
         (
             *PEER,
-            ("user_agent", "str", "", "User agent, printable-escaped", False),
+            ("user_agent", "str", "", "User agent, printable-escaped", False, ""),
         ),
     ),
     (
@@ -825,7 +825,7 @@ TABLE: tuple[KindRow, ...] = (
         "net:closed_connection, log:disconnected",
         (
             *PEER,
-            ("lived_s", "i64", "s", "How long the connection lived", False),
+            ("lived_s", "i64", "s", "How long the connection lived", False, ""),
         ),
     ),
     (
@@ -835,9 +835,9 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("lost_peer", "str", "", "The peer that vanished, address and port", False),
-            ("lost_netgroup", "prefix", "", "Its netgroup", False),
-            ("lost_lived_s", "i64", "s", "How long its connection lived", False),
+            ("lost_peer", "str", "", "The peer that vanished, address and port", False, ""),
+            ("lost_netgroup", "prefix", "", "Its netgroup", False, ""),
+            ("lost_lived_s", "i64", "s", "How long its connection lived", False, ""),
         ),
     ),
     (
@@ -847,7 +847,7 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("lived_s", "i64", "s", "How long the connection lived", False),
+            ("lived_s", "i64", "s", "How long the connection lived", False, ""),
         ),
     ),
     (
@@ -875,8 +875,8 @@ TABLE: tuple[KindRow, ...] = (
         "log:addrman_replaced",
         (
             *SLOTCHANGE,
-            ("old_address", "str", "", "Address that was in the slot, without port", False),
-            ("old_netgroup", "prefix", "", "Its netgroup", False),
+            ("old_address", "str", "", "Address that was in the slot, without port", False, ""),
+            ("old_netgroup", "prefix", "", "Its netgroup", False, ""),
         ),
     ),
     (
@@ -886,7 +886,7 @@ TABLE: tuple[KindRow, ...] = (
         "addrman:move_to_good, log:addrman_tried",
         (
             *SLOTCHANGE,
-            ("from_table", "str", "", "Table that it was in", False),
+            ("from_table", "str", "", "Table that it was in", False, "new, tried"),
         ),
     ),
     (
@@ -895,8 +895,8 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "",
         (
-            ("moved_share", "f64", "", "Share of the slots that moved, 0 to 1", False),
-            ("entries", "u32", "entries", "Entries in the tables", False),
+            ("moved_share", "f64", "", "Share of the slots that moved, 0 to 1", False, ""),
+            ("entries", "u32", "entries", "Entries in the tables", False, ""),
         ),
     ),
     (
@@ -905,8 +905,8 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots, log",
         "node:started",
         (
-            ("reason", "str", "", "How it was seen: uptime-reset or log-start", False),
-            ("version", "str", "", "Core's version, empty when unknown", False),
+            ("reason", "str", "", "How it was seen: uptime-reset or log-start", False, ""),
+            ("version", "str", "", "Core's version, empty when unknown", False, ""),
         ),
     ),
     (
@@ -915,7 +915,7 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "",
         (
-            ("reason", "str", "", "How it was seen: a shutdown, or a start without one before it", False),
+            ("reason", "str", "", "How it was seen: a shutdown, or a start without one before it", False, ""),
         ),
     ),
     (
@@ -924,8 +924,8 @@ TABLE: tuple[KindRow, ...] = (
         "snapshots",
         "log:tip, validation:block_connected",
         (
-            ("height", "i32", "blocks", "New height", False),
-            ("interval_s", "i64", "s", "Seconds since the tip before was first seen", False),
+            ("height", "i32", "blocks", "New height", False, ""),
+            ("interval_s", "i64", "s", "Seconds since the tip before was first seen", False, ""),
         ),
     ),
     (
@@ -935,9 +935,9 @@ TABLE: tuple[KindRow, ...] = (
         "p2p:addr",
         (
             *PEER,
-            ("entries", "u32", "addresses", "Addresses in the message", False),
-            ("processed", "u32", "addresses", "Addresses processed", False),
-            ("rate_limited", "u32", "addresses", "Addresses dropped by the rate limit", False),
+            ("entries", "u32", "addresses", "Addresses in the message", False, ""),
+            ("processed", "u32", "addresses", "Addresses processed", False, ""),
+            ("rate_limited", "u32", "addresses", "Addresses dropped by the rate limit", False, ""),
         ),
     ),
     (
@@ -946,10 +946,10 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "addrman:attempt_add, addrman:insert",
         (
-            ("address", "str", "", "Address, without port", False),
+            ("address", "str", "", "Address, without port", False, ""),
             *ENTRY,
-            ("bucket", "u32", "", "Bucket in the new table", False),
-            ("position", "u32", "", "Position in the bucket, 0 to 63", False),
+            ("bucket", "u32", "", "Bucket in the new table", False, ""),
+            ("position", "u32", "", "Position in the bucket, 0 to 63", False, ""),
         ),
     ),
     (
@@ -959,10 +959,10 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *FROM,
-            ("added", "u32", "addresses", "Addresses that were new", False),
-            ("offered", "u32", "addresses", "Addresses offered", False),
-            ("tried_total", "u32", "addresses", "Addresses in the tried table", False),
-            ("new_total", "u32", "addresses", "Addresses in the new table", False),
+            ("added", "u32", "addresses", "Addresses that were new", False, ""),
+            ("offered", "u32", "addresses", "Addresses offered", False, ""),
+            ("tried_total", "u32", "addresses", "Addresses in the tried table", False, ""),
+            ("new_total", "u32", "addresses", "Addresses in the new table", False, ""),
         ),
     ),
     (
@@ -971,10 +971,10 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "addrman:move_to_good, addrman:move",
         (
-            ("address", "str", "", "Address, without port", False),
+            ("address", "str", "", "Address, without port", False, ""),
             *ENTRY,
-            ("bucket", "u32", "", "Bucket in the tried table", False),
-            ("position", "u32", "", "Position in the bucket, 0 to 63", False),
+            ("bucket", "u32", "", "Bucket in the tried table", False, ""),
+            ("position", "u32", "", "Position in the bucket, 0 to 63", False, ""),
         ),
     ),
     (
@@ -983,10 +983,10 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "",
         (
-            ("address", "str", "", "Address that wants in, without port", False),
-            ("entry_netgroup", "prefix", "", "Its netgroup", False),
-            ("old_address", "str", "", "Address that holds the slot, without port", False),
-            ("collisions", "u32", "collisions", "Collisions waiting for a test", False),
+            ("address", "str", "", "Address that wants in, without port", False, ""),
+            ("entry_netgroup", "prefix", "", "Its netgroup", False, ""),
+            ("old_address", "str", "", "Address that holds the slot, without port", False, ""),
+            ("collisions", "u32", "collisions", "Collisions waiting for a test", False, ""),
         ),
     ),
     (
@@ -995,10 +995,10 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "addrman:replace",
         (
-            ("address", "str", "", "Address that got the slot, without port", False),
-            ("entry_netgroup", "prefix", "", "Its netgroup", False),
-            ("old_address", "str", "", "Address that lost the slot, without port", False),
-            ("tested", "bool", "", "The old address was tested and failed; false: it could not be tested in time", False),
+            ("address", "str", "", "Address that got the slot, without port", False, ""),
+            ("entry_netgroup", "prefix", "", "Its netgroup", False, ""),
+            ("old_address", "str", "", "Address that lost the slot, without port", False, ""),
+            ("tested", "bool", "", "The old address was tested and failed; false: it could not be tested in time", False, ""),
         ),
     ),
     (
@@ -1007,8 +1007,8 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "addrman:move",
         (
-            ("address", "str", "", "Address, without port", False),
-            ("entry_netgroup", "prefix", "", "Its netgroup", False),
+            ("address", "str", "", "Address, without port", False, ""),
+            ("entry_netgroup", "prefix", "", "Its netgroup", False, ""),
         ),
     ),
     (
@@ -1017,8 +1017,8 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "addrman:evict",
         (
-            ("address", "str", "", "Address, without port", False),
-            ("entry_netgroup", "prefix", "", "Its netgroup", False),
+            ("address", "str", "", "Address, without port", False, ""),
+            ("entry_netgroup", "prefix", "", "Its netgroup", False, ""),
         ),
     ),
     (
@@ -1027,10 +1027,10 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "",
         (
-            ("peer", "str", "", "Address and port as Core prints them", True),
-            ("peer_addr", "str", "", "Address without port and brackets", True),
-            ("netgroup", "prefix", "", "Netgroup of the address", True),
-            ("asn", "u32", "", "Autonomous system of the address, 0 when unknown", True),
+            ("peer", "str", "", "Address and port as Core prints them", True, ""),
+            ("peer_addr", "str", "", "Address without port and brackets", True, ""),
+            ("netgroup", "prefix", "", "Netgroup of the address", True, ""),
+            ("asn", "u32", "", "Autonomous system of the address, 0 when unknown", True, ""),
         ),
     ),
     (
@@ -1058,7 +1058,7 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("reason", "str", "", "Why, from a fixed vocabulary", False),
+            ("reason", "str", "", "Why, from a fixed vocabulary", False, ""),
         ),
     ),
     (
@@ -1077,9 +1077,9 @@ TABLE: tuple[KindRow, ...] = (
         "net:outbound_connection, peer:connected",
         (
             *PEER,
-            ("transport", "str", "", "Transport protocol: v1 or v2", False),
-            ("protocol_version", "i32", "", "Protocol version", False),
-            ("start_height", "i32", "blocks", "Height that the peer claims to have", False),
+            ("transport", "str", "", "Transport protocol: v1 or v2", False, ""),
+            ("protocol_version", "i32", "", "Protocol version", False, ""),
+            ("start_height", "i32", "blocks", "Height that the peer claims to have", False, ""),
         ),
     ),
     (
@@ -1089,9 +1089,9 @@ TABLE: tuple[KindRow, ...] = (
         "p2p:version",
         (
             *PEER,
-            ("user_agent", "str", "", "User agent, printable-escaped", False),
-            ("protocol_version", "i32", "", "Protocol version", False),
-            ("relay", "bool", "", "The peer wants transactions announced (BIP37)", False),
+            ("user_agent", "str", "", "User agent, printable-escaped", False, ""),
+            ("protocol_version", "i32", "", "Protocol version", False, ""),
+            ("relay", "bool", "", "The peer wants transactions announced (BIP37)", False, ""),
         ),
     ),
     (
@@ -1101,8 +1101,8 @@ TABLE: tuple[KindRow, ...] = (
         "net:closed_connection, peer:disconnected",
         (
             *PEER,
-            ("reason", "str", "", "Why, from a fixed vocabulary", False),
-            ("lived_s", "i64", "s", "How long the connection lived", False),
+            ("reason", "str", "", "Why, from a fixed vocabulary", False, ""),
+            ("lived_s", "i64", "s", "How long the connection lived", False, ""),
         ),
     ),
     (
@@ -1121,8 +1121,8 @@ TABLE: tuple[KindRow, ...] = (
         "net:misbehaving_connection",
         (
             *PEER,
-            ("reason", "str", "", "Core's reason", False),
-            ("discouraged", "bool", "", "The peer's address gets discouraged", False),
+            ("reason", "str", "", "Core's reason", False, ""),
+            ("discouraged", "bool", "", "The peer's address gets discouraged", False, ""),
         ),
     ),
     (
@@ -1132,8 +1132,8 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("reason", "str", "", "What is wrong, from a fixed vocabulary", False),
-            ("detail", "str", "", "The log line's own words, printable-escaped", False),
+            ("reason", "str", "", "What is wrong, from a fixed vocabulary", False, ""),
+            ("detail", "str", "", "The log line's own words, printable-escaped", False, ""),
         ),
     ),
     (
@@ -1142,7 +1142,7 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "",
         (
-            ("tip_age_s", "i64", "s", "Seconds since the last tip, as Core says", False),
+            ("tip_age_s", "i64", "s", "Seconds since the last tip, as Core says", False, ""),
         ),
     ),
     (
@@ -1152,7 +1152,7 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("reason", "str", "", "What it holds up, from a fixed vocabulary", False),
+            ("reason", "str", "", "What it holds up, from a fixed vocabulary", False, ""),
         ),
     ),
     (
@@ -1161,9 +1161,9 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "chain:tip, validation:block_connected",
         (
-            ("height", "i32", "blocks", "Height of the tip", False),
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
-            ("txs", "u64", "transactions", "Transactions in the chain up to the tip", False),
+            ("height", "i32", "blocks", "Height of the tip", False, ""),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("txs", "u64", "transactions", "Transactions in the chain up to the tip", False, ""),
         ),
     ),
     (
@@ -1173,8 +1173,8 @@ TABLE: tuple[KindRow, ...] = (
         "",
         (
             *PEER,
-            ("height", "i32", "blocks", "Height of the header", False),
-            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False),
+            ("height", "i32", "blocks", "Height of the header", False, ""),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
         ),
     ),
     (
@@ -1192,9 +1192,9 @@ TABLE: tuple[KindRow, ...] = (
         "log",
         "",
         (
-            ("peers", "u32", "peers", "Clearnet peers looked at", False),
-            ("asns", "u32", "systems", "Distinct autonomous systems among them", False),
-            ("unmapped", "u32", "peers", "Peers that the asmap does not know", False),
+            ("peers", "u32", "peers", "Clearnet peers looked at", False, ""),
+            ("asns", "u32", "systems", "Distinct autonomous systems among them", False, ""),
+            ("unmapped", "u32", "peers", "Peers that the asmap does not know", False, ""),
         ),
     ),
     (
@@ -1203,10 +1203,10 @@ TABLE: tuple[KindRow, ...] = (
         "capture, snapshots, log",
         "",
         (
-            ("from_ns", "i64", "ns", "Start of the gap, since the epoch", False),
-            ("to_ns", "i64", "ns", "End of the gap, since the epoch", False),
-            ("lost", "u64", "events", "Events lost, 0 when unknown", False),
-            ("reason", "str", "", "Why they are missing", False),
+            ("from_ns", "i64", "ns", "Start of the gap, since the epoch", False, ""),
+            ("to_ns", "i64", "ns", "End of the gap, since the epoch", False, ""),
+            ("lost", "u64", "events", "Events lost, 0 when unknown", False, ""),
+            ("reason", "str", "", "Why they are missing", False, ""),
         ),
     ),
     (
@@ -1215,7 +1215,7 @@ TABLE: tuple[KindRow, ...] = (
         "tracepoint",
         "",
         (
-            ("lag_ms", "i64", "ms", "How far the source is behind the clock", False),
+            ("lag_ms", "i64", "ms", "How far the source is behind the clock", False, ""),
         ),
     ),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +22,8 @@ class SourceOptions:
 
     node: the name that events carry. wanted: kinds that somebody reads, None for all
     (a source skips the work for others). follow: wait for more at the end of the input.
-    position: where to resume, as the last slice said, or None for the start.
+    position: where to resume, as the last slice said, or None for the start. wall_ns: the
+    wall clock, nanoseconds since the epoch; it only tells which event times can be true.
     """
 
     node: str = "node"
@@ -30,6 +32,7 @@ class SourceOptions:
     position: Mapping[str, object] | None = None
     asmap_path: str | None = None
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wall_ns: Callable[[], int] = time.time_ns
 
     def wants(self, kind: str) -> bool:
         """Whether somebody reads this kind."""

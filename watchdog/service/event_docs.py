@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from watchdog.core.kinds import KINDS, PEER_FIELDS, PSEUDO_FIELDS, Field, Kind
@@ -65,13 +65,11 @@ def as_data(kind: Kind) -> dict[str, object]:
     }
 
 
-def listing() -> str:
-    """All kinds, one a line: name, sources, description."""
-    width = max(map(len, KINDS))
-    sources = max(len(", ".join(kind.sources)) for kind in KINDS.values())
-    lines = (
-        f"{kind.name:<{width}}  {', '.join(kind.sources):<{sources}}  {kind.description}" for kind in KINDS.values()
-    )
+def listing(kinds: Collection[Kind]) -> str:
+    """Kinds, one a line: name, sources, description."""
+    width = max(len(kind.name) for kind in kinds)
+    sources = max(len(", ".join(kind.sources)) for kind in kinds)
+    lines = (f"{kind.name:<{width}}  {', '.join(kind.sources):<{sources}}  {kind.description}" for kind in kinds)
     return "\n".join(lines) + "\n"
 
 
@@ -158,6 +156,7 @@ def _field_data(field: Field) -> dict[str, object]:
         "unit": field.unit,
         "description": field.description,
         "identity": field.identity,
+        "values": list(field.values),
     }
 
 

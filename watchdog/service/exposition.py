@@ -1,4 +1,4 @@
-"""Families of numbers in Prometheus' text format; the format itself is the client library's (docs/adr/0011)."""
+"""Families of numbers in Prometheus' text format; the format itself is the client library's (docs/adr/0012)."""
 
 from __future__ import annotations
 

@@ -66,16 +66,27 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     """The labels in a `labels.json`; SourceError with place and reason."""
     try:
         labels = msgspec.json.decode(path.read_bytes(), type=tuple[Label, ...])
+    except FileNotFoundError:
+        raise SourceError(
+            f"recording '{path.parent}' has no labels.json to compare with; "
+            f"'watchdog replay recording:{path.parent}' shows its incidents"
+        ) from None
     except OSError as error:
         raise SourceError(f"labels '{path}': {(error.strerror or 'cannot be read').lower()}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SourceError(f"labels '{path}': {str(error)[:1].lower()}{str(error)[1:]}") from None
+        raise SourceError(f"labels '{path}': {_told(error)}") from None
     for place, label in enumerate(labels, 1):
         if not 0 <= label.start < LATEST_S or not 0 <= label.end < LATEST_S:
             raise SourceError(f"labels '{path}': label {place} ({label.attack!r}) has times that are no unix seconds")
         if label.end < label.start:
             raise SourceError(f"labels '{path}': label {place} ({label.attack!r}) ends before it starts")
     return labels
+
+
+def _told(error: Exception) -> str:
+    """What a reader said, in our case: an abbreviation that begins it stays as it is."""
+    text = str(error)
+    return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
 
 
 def grace_of(recording_s: float) -> float:

@@ -21,6 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "rules"
 INDEX = "README.md"
 TUNED = ("over", "fire", "clear", "for", "escalate")  # the keys of the override that a page proposes
 ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#([0-9]+)")  # bitcoin/bitcoin#22387
+CITATION = re.compile(r"(?:docs/)?\bthreats\.md(?:#([a-z0-9-]+))?")  # a section of docs/threats.md
 QUOTED = re.compile(
     r"^\s*(?:- )?(?:[\w-]+:\s+)?(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*')"
 )  # a value in quotes may hold #
@@ -32,7 +33,7 @@ INTRODUCTION = """\
 
 Made from `rules/packs/` by `make docs`. Each page says what a rule looks at, when it fires, where its numbers come
 from, what else can make it fire, and which override to write. How rules work: [RULES.md](../RULES.md); what the kinds
-and fields mean: [EVENTS.md](../EVENTS.md).
+and fields mean: [EVENTS.md](../EVENTS.md); what the numbers rest on: [threats.md](../threats.md).
 
 A rule speaks only when its kinds come from a source that you have: the column *from* names them. To switch a rule off:
 
@@ -205,7 +206,7 @@ def _numbers(plan: RulePlan, source: RuleSource) -> str:
     notes = _bullets(list(numbers_explained(source)))
     if not notes:
         notes = "The references below." if _texts(plan, "references") else "No source is given."
-    return "\n\n".join([notes, *said_of_all(source)])
+    return CITATION.sub(_cited, "\n\n".join([notes, *said_of_all(source)]))
 
 
 def _severities(plan: RulePlan) -> str:
@@ -252,6 +253,11 @@ def _linked(text: str) -> str:
     if re.fullmatch(r"https?://\S+", text):
         return f"<{text}>"
     return ISSUE.sub(r"[\g<0>](https://github.com/\1/issues/\2)", text)
+
+
+def _cited(found: re.Match[str]) -> str:
+    section = found[1]
+    return f"[threats: {section}](../threats.md#{section})" if section else "[threats.md](../threats.md)"
 
 
 def _codes(names: Sequence[str]) -> str:

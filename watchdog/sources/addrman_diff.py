@@ -23,7 +23,7 @@ BUCKETS: Mapping[Table, int] = {"new": NEW_BUCKETS, "tried": TRIED_BUCKETS}
 
 Address = tuple[str, int]  # without port, port
 
-REBUCKETED_SHARE = 0.3  # research/threats.md 4.4: more than 30 % of keys moved: another asmap or secret key
+REBUCKETED_SHARE = 0.3  # threats.md#address-table-diff: more than 30 % of keys moved: another asmap or secret key
 KINDS = ("addrman:insert", "addrman:evict", "addrman:replace", "addrman:move", "addrman:rebucketed")
 
 

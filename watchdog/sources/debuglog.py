@@ -3,7 +3,8 @@
 What a log tells depends on its options: `-debug=net` and `-debug=addrman` for most kinds, `-logips`
 for the addresses of peers. Without `-logips` peers have an id only: `peer` and `peer_addr` are
 empty, `network` is "unroutable", netgroup, subnet and asn are 0, and the direction is known from
-the end of the handshake on. A line without a time is the rest of the line before and tells nothing.
+the end of the handshake on. A line without a time is the rest of the line before and tells nothing. A
+line whose time cannot be true is left out and told as lost, at the time of the line before it.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from collections.abc import Mapping
 from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import SourceError
+from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources import log_patterns
 from watchdog.sources.log_facts import LogFacts
 from watchdog.sources.log_files import LogFiles
-from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, Lines, Prefixes, find_lines, steady_time
+from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, QUARANTINED, Lines, Prefixes, find_lines
 
 KINDS = log_patterns.KINDS
 CHUNK = 1 << 20  # bytes a poll: a slice of minutes, so that sources stay together in event time
@@ -28,7 +30,8 @@ class DebugLogSource:
     """Bitcoin Core's debug.log as events; plain or .gz, followed through rotation if asked to.
 
     `counters`: lines read, lines skipped as too long, half lines at the end of rotated files,
-    lines with a known beginning and an unknown rest, connections dropped from a full registry.
+    lines with a known beginning and an unknown rest, connections dropped from a full registry, wanted
+    lines whose time cannot be true. SourceError at the end when no line of the log has a plausible time.
     """
 
     def __init__(self, path: str, options: SourceOptions) -> None:
@@ -39,7 +42,11 @@ class DebugLogSource:
         self._start_code = selection.start_code
         enricher = Enricher(options.asmap_path, options.lists)
         self._facts = LogFacts(options.node, self._name, selection, options.wanted, enricher)
+        self._wall_ns = options.wall_ns
         self._latest_ns = 0
+        self._before_ns = 0  # time of the last line
+        self._early = 0  # quarantined lines before the first plausible time
+        self._quarantined = 0
         self._skipping = False  # inside a line that is too long
         self._patience = False  # a start was held back once
         self._ended = False
@@ -72,6 +79,7 @@ class DebugLogSource:
             "torn_lines": self._files.torn_lines,
             "unmatched_lines": self._facts.unmatched,
             "dropped_peers": self._facts.peers.dropped,
+            "implausible_times": self._quarantined,
         }
 
     def poll(self) -> Slice | None:
@@ -105,6 +113,11 @@ class DebugLogSource:
         self.close()
         if file.torn:
             raise SourceError(f"log file '{file.path}' is torn after {file.offset} bytes: {file.torn.lower()}")
+        if self._early:
+            raise SourceError(
+                f"log file '{file.path}': none of its {self._early:,} lines of interest has a time between "
+                "2009 and tomorrow; is the clock of this machine right?"
+            )
         return Slice(self._name, (), END_OF_TIME_NS, position)
 
     def _whole_lines(self, *, idle: bool) -> bytes:
@@ -134,7 +147,8 @@ class DebugLogSource:
         file.consume(end or len(file.pending))
 
     def _slice(self, chunk: bytes) -> Slice:
-        lines = self._settle_starts(chunk, find_lines(chunk, self._prefixes))
+        lines = find_lines(chunk, self._prefixes, self._wall_ns(), self._start_code)
+        self._quarantine(lines)
         self._lines += lines.lines
         self._long += lines.long
         if self._files.lost and lines.first_ns:
@@ -146,13 +160,18 @@ class DebugLogSource:
         until = max(self._latest_ns - LATENESS_NS, 0)
         return Slice(self._name, self._facts.batches(), until, self._position())
 
-    def _settle_starts(self, chunk: bytes, lines: Lines) -> Lines:
-        """Give a node's start the time of the steady lines after it: its mock clock is set a few lines later."""
-        for row in (lines.codes == self._start_code).nonzero()[0].tolist():
-            begin = chunk.rfind(b"\n", 0, int(lines.starts[row])) + 1
-            steady, _ = steady_time(chunk, begin)
-            lines.time_ns[row] = min(steady, int(lines.time_ns[row])) if steady else lines.time_ns[row]
-        return lines
+    def _quarantine(self, lines: Lines) -> None:
+        """Give quarantined lines the time of the line before; those before any plausible time are told at the first."""
+        first = (lines.codes == QUARANTINED) & (lines.time_ns == 0)
+        self._quarantined += int((lines.codes == QUARANTINED).sum())
+        if self._before_ns:
+            lines.time_ns[first] = self._before_ns
+        else:
+            self._early += int(first.sum())
+        if self._early and lines.first_ns:
+            self._facts.gap(lines.first_ns, lines.first_ns, IMPLAUSIBLE, self._early)
+            self._early = 0
+        self._before_ns = lines.last_ns or self._before_ns
 
     def _position(self) -> dict[str, object]:
         return {
@@ -161,6 +180,8 @@ class DebugLogSource:
             "skipping": self._skipping,
             "lost": self._files.lost,
             "latest_ns": self._latest_ns,
+            "before_ns": self._before_ns,
+            "early": self._early,
             "boot_ns": self._facts.boot_ns,
             "running": self._facts.running,
         }
@@ -172,6 +193,9 @@ class DebugLogSource:
         except (KeyError, TypeError, ValueError) as error:
             self.close()
             raise SourceError(f"cannot resume {self._name!r}: its saved position is damaged ({error!r})") from None
+        earlier, early = position.get("before_ns", self._latest_ns), position.get("early", 0)
+        self._before_ns = earlier if isinstance(earlier, int) else self._latest_ns
+        self._early = early if isinstance(early, int) else 0
         self._skipping = position.get("skipping") is True
         self._facts.running = position.get("running") is True
         self._files.lost = self._files.lost or str(position.get("lost", ""))

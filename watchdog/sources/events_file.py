@@ -2,7 +2,8 @@
 
 Batches come as they were recorded, with their own node and source names. The watermark is
 the least of all recorded sources', and it never goes back, so a file that several
-sessions were appended to reads as one stream.
+sessions were appended to reads as one stream. Events whose time cannot be true are left out and told as lost; a
+recorded watermark that cannot be true counts as the first event time of its slice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
+from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, latest_plausible, plausible
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 
 MAX_UNKNOWN_KINDS = 64  # names that are counted apart; the rest share ""
@@ -29,7 +31,7 @@ class EventsFileSource:
     path: the file. options.wanted: blocks of other kinds are not even unpacked. options.follow:
     wait for more at the end. start_ns: leave out events before that time. `unknown_kinds` counts
     rows of kinds that this version does not know; `torn_at` says where the file was torn.
-    SourceError: the file cannot be read, or the position does not fit it.
+    SourceError: the file cannot be read, the position does not fit it, or none of its events has a plausible time.
     """
 
     def __init__(self, path: str, options: SourceOptions, start_ns: int | None = None) -> None:
@@ -41,6 +43,8 @@ class EventsFileSource:
         self._file = EventsFile(path, options.wanted)
         self._marks: dict[str, int] = {}
         self._until_ns = NEVER_NS
+        self._seen_ns = NEVER_NS  # latest event time so far
+        self._early = 0  # events without plausible time before the first that has one
         self._ended = False
         self._node = options.node
         self._tears, self._torn_size = 0, 0
@@ -74,9 +78,7 @@ class EventsFileSource:
         found = self._file.next_slice()
         if found is not None:
             self._tears = 0
-            self._marks[found.source] = found.until_ns
-            self._advance()
-            return self._slice(found.batches)
+            return self._slice(found.batches, found)
         if self._options.follow:
             self.torn_at = self._file.torn_at
             self._wait()
@@ -88,22 +90,51 @@ class EventsFileSource:
         self.torn_at = self._file.torn_at
         batches = left.batches if left is not None else ()
         made = self._slice(batches).batches
+        if self._early:
+            raise SourceError(
+                f"{self.name!r}: none of its {self._early:,} events has a time between 2009 and tomorrow; "
+                "is the clock of this machine right?"
+            )
         if self.torn_at is not None and self._options.wants("source:gap"):
             latest = [int(batch.time_ns.max()) for batch in made if batch.rows]
-            made += self._gap(max([self._until_ns, *latest]), self.torn_at)
+            reason = f"recording torn at byte {self.torn_at.offset}"
+            made += self._gap(max([self._until_ns, *latest]), 0, reason)
         self._until_ns = END_OF_TIME_NS
         self._ended = True
         return Slice(self.name, made, END_OF_TIME_NS, self._position())
 
-    def _slice(self, batches: tuple[Batch, ...]) -> Slice:
-        known = (self._known(batch) for batch in batches)
-        kept = tuple(batch for batch in known if batch is not None and batch.rows)
-        if kept:
-            self._node = kept[-1].node
-        return Slice(self.name, kept, self._until_ns, self._position())
+    def _slice(self, batches: tuple[Batch, ...], found: Slice | None = None) -> Slice:
+        """What is kept of recorded batches; `found` is the slice that they are all of, if it is whole."""
+        now_ns = self._options.wall_ns()
+        known = [batch for batch in map(self._known, batches) if batch is not None and batch.rows]
+        sound = [plausible(batch.time_ns, now_ns) for batch in known]
+        lost = sum(len(rows) - int(rows.sum()) for rows in sound)
+        if lost:
+            known = [batch.take(np.flatnonzero(rows)) for batch, rows in zip(known, sound, strict=True) if rows.any()]
+        if known:
+            self._node = known[-1].node
+        first_ns = min((int(batch.time_ns.min()) for batch in known), default=NEVER_NS)
+        told = self._quarantined(lost, first_ns) if lost or self._early else ()
+        if found is not None:
+            self._advance(found.source, found.until_ns, first_ns, now_ns)
+        self._seen_ns = max([self._seen_ns, *(int(batch.time_ns.max()) for batch in known)])
+        return Slice(self.name, (*known, *told), self._until_ns, self._position())
 
-    def _advance(self) -> None:
+    def _quarantined(self, lost: int, first_ns: int) -> tuple[Batch, ...]:
+        """Tell of events that were left out, not behind what was promised; they wait while no time is known."""
+        at_ns = max(self._seen_ns, self._until_ns)
+        self._early += lost
+        at_ns = first_ns if at_ns < EARLIEST_NS else at_ns
+        if at_ns == NEVER_NS:
+            return ()
+        lost, self._early = self._early, 0
+        return self._gap(at_ns, lost, IMPLAUSIBLE) if self._options.wants("source:gap") else ()
+
+    def _advance(self, source: str, until_ns: int, first_ns: int, now_ns: int) -> None:
         """The least watermark of the sources that still go on; all must have spoken first."""
+        if latest_plausible(now_ns) < until_ns < END_OF_TIME_NS:
+            until_ns = max(first_ns, min(self._marks.get(source, NEVER_NS), latest_plausible(now_ns)))
+        self._marks[source] = until_ns
         if any(source not in self._marks for source in self._file.sources):
             return
         least = min(self._marks.values())
@@ -141,23 +172,28 @@ class EventsFileSource:
         if self._tears > PATIENCE:
             raise SourceError(f"{self.name!r}: damaged at byte {self.torn_at.offset}: {self.torn_at.reason}")
 
-    def _gap(self, time_ns: int, torn: Torn) -> tuple[Batch, ...]:
-        """The loss of what stood behind the tear, as an event; nothing when no time is known."""
+    def _gap(self, time_ns: int, lost: int, reason: str) -> tuple[Batch, ...]:
+        """A loss as an event (lost: 0 when nobody knows how many); nothing when no time is known."""
         if time_ns == NEVER_NS:
             return ()
         at = np.array([time_ns], np.int64)
-        reason = Strings.constant(f"recording torn at byte {torn.offset}", 1)
         columns: dict[str, Column] = {
             "time_ns": at,
             "from_ns": at,
             "to_ns": at,
-            "lost": np.zeros(1, np.uint64),
-            "reason": reason,
+            "lost": np.array([lost], np.uint64),
+            "reason": Strings.constant(reason, 1),
         }
         return (Batch("source:gap", self._node, self.name, columns),)
 
     def _position(self) -> dict[str, object]:
-        return {"offset": self._file.offset, "until_ns": self._until_ns, "marks": dict(self._marks)}
+        return {
+            "offset": self._file.offset,
+            "until_ns": self._until_ns,
+            "marks": dict(self._marks),
+            "seen_ns": self._seen_ns,
+            "early": self._early,
+        }
 
     def _resume(self, position: Mapping[str, object]) -> None:
         offset, until_ns, marks = (position.get(name) for name in ("offset", "until_ns", "marks"))
@@ -166,6 +202,9 @@ class EventsFileSource:
         self._file.resume(offset)
         self._until_ns = NEVER_NS if until_ns == END_OF_TIME_NS else until_ns
         self._marks = {str(source): int(mark) for source, mark in marks.items()}
+        seen_ns, early = position.get("seen_ns", self._until_ns), position.get("early", 0)
+        self._seen_ns = seen_ns if isinstance(seen_ns, int) else self._until_ns
+        self._early = early if isinstance(early, int) else 0
 
 
 def _fits(column: Column, field: Field) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 
 from watchdog.core.batch import Batch
 from watchdog.core.enrich import Enricher
+from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.sources.log_columns import LAYOUT, Rows, Value, batch_of
 from watchdog.sources.log_lines import Lines
 from watchdog.sources.log_patterns import PEER_KINDS, Selection
@@ -80,6 +81,10 @@ class LogFacts:
         for code, start, end, time_ns in zip(
             lines.codes.tolist(), lines.starts.tolist(), lines.ends.tolist(), lines.time_ns.tolist(), strict=True
         ):
+            if code < 0:  # quarantined: a row for each, so that it does not matter how the log was cut
+                if time_ns:
+                    self.gap(time_ns, time_ns, IMPLAUSIBLE, 1)
+                continue
             for fullmatch, take in shapes[code]:
                 match = fullmatch(chunk, start, end)
                 if match is not None:
@@ -88,9 +93,9 @@ class LogFacts:
             else:
                 self.unmatched += 1
 
-    def gap(self, from_ns: int, to_ns: int, reason: str) -> None:
-        """Lines between two times were lost."""
-        self._row("source:gap", max(from_ns, to_ns), None, from_ns, to_ns, 0, reason)
+    def gap(self, from_ns: int, to_ns: int, reason: str, lost: int = 0) -> None:
+        """Lines between two times were lost; `lost` of them, 0 if nobody knows."""
+        self._row("source:gap", max(from_ns, to_ns), None, from_ns, to_ns, lost, reason)
 
     def batches(self) -> tuple[Batch, ...]:
         """Everything read since the last call, as batches; one node process after the other."""

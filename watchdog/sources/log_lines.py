@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.moments import before, is_plausible, plausible
+
 LONGEST_LINE = 65_536  # bytes; longer lines are skipped and counted
 BANNER_LINES = 16  # timed lines looked at after a start: the mock clock is set a few lines into the log
 _PADDING = 64
 _MOCK = b"(mocktime: "  # Bitcoin Core src/logging.cpp: stands behind the system time
 _MOCK_SIZE = len(_MOCK) + len("2026-01-21T12:53:55Z) ")
+QUARANTINED = -1
 _MOST_PREFIXES = 6  # thread, file and line, function, category with level, and room for one more
 
 IntArray = NDArray[np.int64]
@@ -51,8 +54,9 @@ class Lines:
     """The wanted lines of a chunk, in file order, and what is known of all of its lines.
 
     starts, ends: the message in the chunk, without prefixes and line end. codes: index of its
-    beginning. time_ns: event time. first_ns, last_ns: of the first and last line that has a
-    time, 0 if none has. long: lines left out because of their length.
+    beginning, `QUARANTINED` for one whose time cannot be true. time_ns: event time, of a quarantined line
+    that of the line before it in the chunk (of any kind), 0 if there is none. first_ns, last_ns: of the first
+    and last line that has a plausible time, 0 if none has. long: lines left out because of their length.
     """
 
     starts: IntArray
@@ -65,8 +69,12 @@ class Lines:
     long: int
 
 
-def find_lines(chunk: bytes, prefixes: Prefixes) -> Lines:
-    """The lines of `chunk` (whole lines, each ended by a newline) that begin as `prefixes` say."""
+def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = -2) -> Lines:
+    """The lines of `chunk` (whole lines, each ended by a newline) that begin as `prefixes` say.
+
+    now_ns: of the wall clock. start_code: of the line of a starting node, which gets the time of the steady lines
+    after it: its mock clock is set a few lines later.
+    """
     padded = np.frombuffer(chunk + bytes(_PADDING), np.uint8)
     ends = np.flatnonzero(padded[: len(chunk)] == 10)
     starts = np.empty_like(ends)
@@ -80,15 +88,24 @@ def find_lines(chunk: bytes, prefixes: Prefixes) -> Lines:
     codes = prefixes.codes(_words(padded, messages))
     rows = np.flatnonzero((codes >= 0) & (messages < ends))
     times, valid = _times(padded, clocks[rows])
-    rows, times = rows[valid], times[valid]
-    first, last = _bounds(padded, clocks)
+    rows, times, codes = rows[valid], times[valid], codes[rows[valid]]
+    for row in (codes == start_code).nonzero()[0].tolist():
+        steady = steady_time(chunk, int(starts[rows[row]]), now_ns)[0]
+        own = int(times[row])
+        times[row] = min(steady, own) if steady and is_plausible(own, now_ns) else steady or own
+    sound = plausible(times, now_ns)
+    if not sound.all():
+        every, valid = _times(padded, clocks)
+        codes = np.where(sound, codes, np.int16(QUARANTINED))
+        times = np.where(sound, times, before(every, valid & plausible(every, now_ns), 0)[rows])
+    first, last = _bounds(padded, clocks, now_ns)
     stops = ends[rows]
     stops = stops - (padded[stops - 1] == 13)
-    return Lines(messages[rows], stops, codes[rows], times, first, last, lines, long)
+    return Lines(messages[rows], stops, codes, times, first, last, lines, long)
 
 
-def steady_time(chunk: bytes, start: int) -> tuple[int, int]:
-    """Least time (ns) of the first timed lines from byte `start` on, and how many there were.
+def steady_time(chunk: bytes, start: int, now_ns: int) -> tuple[int, int]:
+    """Least plausible time (ns) of the first timed lines from byte `start` on, and how many there were.
 
     A node logs its first lines before its mock clock is set; what follows tells the real start.
     """
@@ -102,7 +119,7 @@ def steady_time(chunk: bytes, start: int) -> tuple[int, int]:
     timed = _timed(padded, starts, ends - starts)
     clocks, _ = _messages(padded, starts[timed], ends[timed])
     times, valid = _times(padded, clocks)
-    times = times[valid][:BANNER_LINES]
+    times = times[valid & plausible(times, now_ns)][:BANNER_LINES]
     return (int(times.min()), len(times)) if len(times) else (0, 0)
 
 
@@ -164,33 +181,39 @@ def _words(padded: ByteArray, at: IntArray) -> NDArray[np.uint64]:
     return words
 
 
-def _bounds(padded: ByteArray, clocks: IntArray) -> tuple[int, int]:
-    """Times of the first and the last line whose time can be read, 0 if there is none."""
-    head, valid = _times(padded, clocks[:8])
-    if not valid.any() and len(clocks) > 8:
-        head, valid = _times(padded, clocks)
-    if not valid.any():
-        return 0, 0
-    tail, sound = _times(padded, clocks[-8:])
-    return int(head[valid][0]), int((tail[sound] if sound.any() else head[valid])[-1])
+def _bounds(padded: ByteArray, clocks: IntArray, now_ns: int) -> tuple[int, int]:
+    """Times of the first and the last line whose time is plausible, 0 if there is none."""
+    found = []
+    for near in (clocks[:8], clocks[-8:]):
+        times = _sound_times(padded, near, now_ns)
+        found.append(times if len(times) else _sound_times(padded, clocks, now_ns))
+    head, tail = found
+    return (int(head[0]), int(tail[-1])) if len(head) else (0, 0)
+
+
+def _sound_times(padded: ByteArray, clocks: IntArray, now_ns: int) -> IntArray:
+    times, valid = _times(padded, clocks)
+    return times[valid & plausible(times, now_ns)]
 
 
 _DIGITS = np.array([0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
 _SEPARATORS = tuple(zip((4, 7, 10, 13, 16), b"--T::", strict=True))
 _MICROS = np.array([20, 21, 22, 23, 24, 25])
+_LARGEST_S = (1 << 63) // 10**9 - 1  # int64 nanoseconds end in 2262
 
 
 def _times(padded: ByteArray, clocks: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Nanoseconds since the epoch of ISO 8601 times, and which of them are sound."""
+    """Nanoseconds since the epoch of ISO 8601 times, and which of them are sound; years beyond int64 give 2262."""
     digits = padded[clocks[:, None] + _DIGITS].astype(np.int64) - 48
     sound = ((digits >= 0) & (digits <= 9)).all(axis=1)
     for place, sign in _SEPARATORS:
         sound &= padded[clocks + place] == sign
     year = digits[:, :4] @ np.array([1000, 100, 10, 1])
     month, day, hour, minute, second = (digits[:, i] * 10 + digits[:, i + 1] for i in range(4, 14, 2))
-    sound &= (year >= 1970) & (year < 2200) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    sound &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
     sound &= (hour < 24) & (minute < 60) & (second <= 60)
     seconds = _days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second
+    seconds = np.clip(seconds, -_LARGEST_S, _LARGEST_S)
     fraction = padded[clocks[:, None] + _MICROS].astype(np.int64) - 48
     exact = padded[clocks + 19] == ord(".")
     sound &= (exact & ((fraction >= 0) & (fraction <= 9)).all(axis=1)) | (padded[clocks + 19] == ord("Z"))

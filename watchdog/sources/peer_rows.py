@@ -9,8 +9,8 @@ from watchdog.core.enrich import PeerFacts
 from watchdog.sources.rpc_types import Peer
 from watchdog.sources.snapshots_columns import Values
 
-ESTABLISHED_S = 60  # research/threats.md ECL-2: younger connections are probes
-OLD_S = 3600  # research/threats.md ECL-5: the age pyramid counts inbound peers older than an hour
+ESTABLISHED_S = 60  # threats.md#peer-age: younger connections are probes
+OLD_S = 3600  # threats.md#peer-age: inbound peers of more than an hour are counted
 FULL, BLOCK = "outbound-full-relay", "block-relay-only"  # Core src/node/connection_types.cpp
 _OVERLAYS = ("onion", "i2p", "cjdns")
 _IP = ("ipv4", "ipv6")

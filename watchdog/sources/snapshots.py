@@ -57,9 +57,9 @@ class Position(msgspec.Struct):
 class SnapshotsSource:
     """Polled RPC answers in a file as events; see `watchdog.core.source.Source`.
 
-    A line that is no answer, and what an answer holds beyond its limits, becomes source:gap;
-    RPCs that we do not know are counted in `unknown_rpcs`. SourceError: the file cannot be
-    opened or unpacked, none of its lines is an answer, or the position is not of this file.
+    A line that is no answer or has a time that cannot be true, and what an answer holds beyond its limits,
+    becomes source:gap; RPCs that we do not know are counted in `unknown_rpcs`. SourceError: the file cannot
+    be opened or unpacked, none of its lines is an answer, or the position is not of this file.
     """
 
     def __init__(self, path: str, options: SourceOptions) -> None:
@@ -68,7 +68,7 @@ class SnapshotsSource:
         needed = {rpc for rpc, kinds in _NEEDS.items() if self._rows.wants(*kinds)}
         self._position = Position() if options.position is None else _position(path, options.position)
         self._known = AddressFacts(Enricher(options.asmap_path, options.lists), MAX_FACTS)
-        self._rounds = RoundReader(path, options.follow, _PROCESS | needed)
+        self._rounds = RoundReader(path, options.follow, _PROCESS | needed, wall_ns=options.wall_ns)
         self._addrman: addrman_diff.AddrmanPoll | None = None
         self._said_end = False
         self._peers = peers_diff.PeersDiff(self._known, self._position.peers)

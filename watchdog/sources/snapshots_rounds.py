@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from watchdog.core.errors import SourceError
+from watchdog.core.moments import IMPLAUSIBLE, is_plausible
 from watchdog.sources.rpc_types import peek
 from watchdog.sources.snapshots_lines import Line, LineReader
 
@@ -64,7 +65,8 @@ class RoundReader:
 
     A round is complete when a later time (or an RPC for the second time) is seen, at the end of
     a file that is not followed, and when a followed file was quiet for QUIET_S.
-    `clock` gives seconds and is only used to tell how long a followed file was quiet.
+    `clock` gives seconds and is only used to tell how long a followed file was quiet; `wall_ns` tells which
+    times of polls can be true, and answers of other times are left out and counted.
     """
 
     def __init__(
@@ -73,11 +75,14 @@ class RoundReader:
         follow: bool,
         needed: frozenset[str],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._path = path
         self._follow = follow
         self._needed = needed
         self._clock = clock
+        self._wall_ns = wall_ns
         self._reader = LineReader(path)
         self._pending: Round | None = None
         self._start = self._here(0)
@@ -198,8 +203,11 @@ class RoundReader:
             if line.data.strip():
                 self._faults["line that is no answer"] += 1
             return None
-        self._good = True
         time_ns, rpc = known
+        if not is_plausible(time_ns, self._wall_ns()):
+            self._faults[IMPLAUSIBLE] += 1
+            return None
+        self._good = True
         if rpc not in RPCS:
             self.unknown[rpc if len(self.unknown) < MAX_UNKNOWN or rpc in self.unknown else ""] += 1
             return None
@@ -222,20 +230,38 @@ class RoundReader:
         """The last round, if the file's end completes it."""
         pending = self._pending
         if self._follow and not self._reader.packed:
+            if pending is None and self._last_ns and IMPLAUSIBLE in self._early:
+                return self._only_faults()
             if pending is None or self._clock() - self._grown_at < QUIET_S:
                 return None
             pending.until_ns = max(poll.time_ns for poll in pending.polls.values())
         elif not self._good and self._early and not self._resumed:
-            raise SourceError(
-                f'{self._path}:1: is not a poll answer: each line must be {{"time": ..., "kind": "getpeerinfo", '
-                '"result": ...}'
-            )
+            raise SourceError(self._fault())
         self._pending = None
         self._start = self._here(self._reader.offset)
         if not self._follow or self._reader.packed:
             self.ended = True
             self._reader.close()
         return pending
+
+    def _only_faults(self) -> Round:
+        """What was left out of a growing file since its last round, at that round's time: perhaps no other comes."""
+        faults, self._early = self._early, Counter()
+        self._start = self._here(self._reader.offset)
+        return Round(self._last_ns, faults=faults, until_ns=self._last_ns)
+
+    def _fault(self) -> str:
+        """Why a file has nothing for us at all."""
+        dated = self._early[IMPLAUSIBLE]
+        if dated:
+            return (
+                f"{self._path}: none of its {dated:,} answers has a time between 2009 and tomorrow; "
+                "is the clock of this machine right?"
+            )
+        return (
+            f'{self._path}:1: is not a poll answer: each line must be {{"time": ..., "kind": "getpeerinfo", '
+            '"result": ...}'
+        )
 
     def close(self) -> None:
         """Close the file."""

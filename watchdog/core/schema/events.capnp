@@ -11,6 +11,7 @@ annotation doc @0xb1c0d0a7e9f04211 (struct, field) :Text;   # one line for peopl
 annotation unit @0xb1c0d0a7e9f04212 (field) :Text;          # of a number; text, flags and identifiers have none
 annotation identity @0xb1c0d0a7e9f04213 (field) :Void;      # constant for the life of a connection
 annotation prefix @0xb1c0d0a7e9f04214 (field) :Void;        # packed netgroup or subnet, see watchdog/core/prefix.py
+annotation oneOf @0xb1c0d0a7e9f04217 (field) :Text;         # all values that a text can have; none: any text
 annotation sources @0xb1c0d0a7e9f04215 (struct) :Text;      # which sources give this kind, comma-separated
 annotation sameFact @0xb1c0d0a7e9f04216 (struct) :Text;     # kinds that report the same fact from another source
 
@@ -20,22 +21,27 @@ struct Peer {
   conn @0 :Int64 $identity $doc("Connection number: Core's peer id, or from a capture our own ordinal by first message");
   peer @1 :Text $identity $doc("Address and port as Core prints them, IPv6 in brackets");
   peerAddr @2 :Text $identity $doc("Address without port and brackets");
-  network @3 :Text $identity $doc("ipv4, ipv6, onion, i2p, cjdns or unroutable");
+  network @3 :Text $identity $oneOf("ipv4, ipv6, onion, i2p, cjdns, unroutable")
+      $doc("ipv4, ipv6, onion, i2p, cjdns or unroutable");
   netgroup @4 :UInt64 $prefix $identity $doc("Netgroup as Core buckets peers; the AS when an asmap is loaded");
   subnet @5 :UInt64 $prefix $identity $doc("/24 for IPv4, /48 for IPv6, the netgroup for other networks");
   asn @6 :UInt32 $identity $doc("Autonomous system by the loaded asmap, 0 when none or unknown");
-  direction @7 :Text $identity $doc("in (they connected to us), out, or unknown");
-  connectionType @8 :Text $identity $doc("Core's connection type; a capture knows only inbound, outbound and unknown");
+  direction @7 :Text $identity $oneOf("in, out, unknown")
+      $doc("in (they connected to us), out, or unknown");
+  connectionType @8 :Text $identity $oneOf("inbound, outbound-full-relay, block-relay-only, manual, feeler, addr-fetch, private-broadcast, outbound, unknown")
+      $doc("Core's connection type; a capture knows only inbound, outbound and unknown");
   ageS @9 :Int64 $unit("s") $doc("Age of the connection: seconds since its first message or since Core opened it");
 }
 
 struct Wire {
-  flow @0 :Text $doc("received or sent, as the node sees it");
+  flow @0 :Text $oneOf("received, sent")
+      $doc("received or sent, as the node sees it");
   size @1 :UInt32 $unit("bytes") $doc("Payload size on the wire, without header");
 }
 
 struct Entry {
-  entryNetwork @0 :Text $doc("Network of the address");
+  entryNetwork @0 :Text $oneOf("ipv4, ipv6, onion, i2p, cjdns, unroutable")
+      $doc("Network of the address");
   entryNetgroup @1 :UInt64 $prefix $doc("Netgroup of the address");
   entryAsn @2 :UInt32 $doc("Autonomous system of the address, 0 when unknown");
 }
@@ -47,7 +53,8 @@ struct From {
 }
 
 struct Slot {
-  table @0 :Text $doc("new or tried");
+  table @0 :Text $oneOf("new, tried")
+      $doc("new or tried");
   bucket @1 :UInt32 $doc("Bucket in the table");
   position @2 :UInt32 $doc("Position in the bucket, 0 to 63");
 }
@@ -446,7 +453,7 @@ struct P2pMalformed $kind("p2p:malformed") $sources("capture, tracepoint")
   peer @0 :Peer;
   wire @1 :Wire;
   type @2 :Text $doc("Message type, printable-escaped");
-  reason @3 :Text $doc("truncated, trailing-bytes, over-limit, bad-count, bad-text, torn, ...");
+  reason @3 :Text $doc("truncated, over-limit, bad-count, bad-length, bad-value or bad-transaction");
   entries @4 :UInt64 $unit("entries") $doc("Count that the message declares, 0 when it has none");
 }
 
@@ -609,7 +616,8 @@ struct AddrmanReplace $kind("addrman:replace") $sources("snapshots") $sameFact("
 struct AddrmanMove $kind("addrman:move") $sources("snapshots") $sameFact("addrman:move_to_good, log:addrman_tried")
     $doc("An address changed tables; new to tried says table = tried") {
   change @0 :SlotChange;
-  fromTable @1 :Text $doc("Table that it was in");
+  fromTable @1 :Text $oneOf("new, tried")
+      $doc("Table that it was in");
 }
 
 struct AddrmanRebucketed $kind("addrman:rebucketed") $sources("snapshots")

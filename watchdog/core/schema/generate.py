@@ -34,7 +34,7 @@ HEADER = '''"""The event catalogue as plain data, made from schema/events.capnp 
 
 from __future__ import annotations
 
-FieldRow = tuple[str, str, str, str, bool]  # name, type, unit, description, identity
+FieldRow = tuple[str, str, str, str, bool, str]  # name, type, unit, description, identity, possible values
 KindRow = tuple[str, str, str, str, tuple[FieldRow, ...]]  # name, description, sources, same fact, fields
 
 '''
@@ -60,7 +60,7 @@ class Catalogue:
             notes[self._marks[note.id]] = value.text if value.which() == "text" else ""
         return notes
 
-    def _field(self, field: Any) -> tuple[str, str, str, str, bool] | int:
+    def _field(self, field: Any) -> tuple[str, str, str, str, bool, str] | int:
         """A row of the table, or the id of the struct that is spliced in."""
         kind = field.slot.type.which()
         if kind == "struct":
@@ -68,7 +68,7 @@ class Catalogue:
         notes = self._notes(field)
         name = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", field.name).lower()
         typ = "prefix" if "prefix" in notes else TYPES[kind]
-        return name, typ, notes.get("unit", ""), notes["doc"], "identity" in notes
+        return name, typ, notes.get("unit", ""), notes["doc"], "identity" in notes, notes.get("oneOf", "")
 
     def _fields_text(self, node: Any) -> Iterator[str]:
         for field in sorted(node.struct.fields, key=lambda field: field.codeOrder):
@@ -102,10 +102,11 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def _tuple_lines(row: tuple[str, str, str, str, bool]) -> Iterator[str]:
+def _tuple_lines(row: tuple[str, str, str, str, bool, str]) -> Iterator[str]:
     """One field as source text, on one line."""
-    name, typ, unit, description, identity = row
-    yield f"    ({_quoted(name)}, {_quoted(typ)}, {_quoted(unit)}, {_quoted(description)}, {identity}),"
+    name, typ, unit, description, identity, values = row
+    texts = ", ".join(map(_quoted, (name, typ, unit, description)))
+    yield f"    ({texts}, {identity}, {_quoted(values)}),"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,52 @@
+"""Missing parts skip a test, and fail it where nothing may be missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support import parts
+
+NAMES = ("git", "openssl", "mount", "chromium", "postgresql")
+OUTCOMES = (pytest.skip.Exception, pytest.fail.Exception)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", OUTCOMES[0]), ("true", OUTCOMES[1])])
+def test_a_missing_program_fails_in_ci_only(
+    ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="not installed: no-such-program or nor-this"):
+        parts.program("no-such-program", "nor-this")
+    assert Path(parts.program("no-such-program", "sh")).name == "sh"
+
+
+@pytest.mark.parametrize(("required", "outcome"), [("", OUTCOMES[0]), ("1", OUTCOMES[1])])
+def test_missing_recordings_fail_only_where_they_are_required(
+    required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("WATCHDOG_REQUIRE_RECORDINGS", required)
+    monkeypatch.setattr(parts, "SHARED", tmp_path)
+    with pytest.raises(outcome, match=r"'\.\./shared/recordings' beside the repository does not exist"):
+        parts.shared("recordings")
+    (tmp_path / "recordings").mkdir()
+    assert parts.shared("recordings") == tmp_path / "recordings"
+
+
+def test_ci_installs_every_part(root: Path) -> None:
+    listed = re.findall(r'^    "([\w.-]+)\|', (root / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(NAMES) <= set(listed)
+
+
+def test_tests_skip_in_no_other_way(root: Path) -> None:
+    """Left: not a git checkout, and a machine that gives no right to mount."""
+    found = {
+        path.name: len(hits)
+        for path in sorted((root / "tests").rglob("*.py"))
+        if path.name not in {"parts.py", "test_parts.py"}
+        and (hits := re.findall(r"pytest\.skip\(|skipif\(|importorskip\(", path.read_text(encoding="utf-8")))
+    }
+    assert found == {"test_packaging.py": 1, "test_service_outside.py": 1}

@@ -1,0 +1,16 @@
+"""Values of arguments that several commands share."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+
+LONGEST_NODE = 64  # characters
+
+
+def node_name(text: str) -> str:
+    """A node's name as incidents carry it; ArgumentTypeError when it is blank, too long or not printable."""
+    if not text.strip():
+        raise ArgumentTypeError("a node needs a name that is not empty")
+    if len(text) > LONGEST_NODE or not text.isprintable():
+        raise ArgumentTypeError(f"a node's name has at most {LONGEST_NODE} printable characters")
+    return text

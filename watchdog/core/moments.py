@@ -1,0 +1,45 @@
+"""Which event times can be true, and what becomes of events whose time cannot.
+
+One event far in the future would move its source's watermark, and all later events of the source would count as late.
+So a source leaves out such rows, counts them, and tells of them as `source:gap` with the reason `IMPLAUSIBLE`, at the
+time of the neighbour before. A clock that is off by less than a day is believed. Times are nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+EARLIEST_NS = 1_230_940_800 * 10**9  # 2009-01-03, the day of the genesis block: no node is older
+AHEAD_NS = 86_400 * 10**9  # a day: clocks of two machines differ by less, whatever their time zones
+WRITTEN_NS = 1_795_219_200 * 10**9  # 2026-11-21, when this was written; a clock that shows less is wrong
+IMPLAUSIBLE = "implausible time"  # reason of the source:gap
+
+
+def latest_plausible(now_ns: int) -> int:
+    """The last time that an event may have. now_ns: of the wall clock, which itself may be behind."""
+    return max(now_ns, WRITTEN_NS) + AHEAD_NS
+
+
+def plausible(times_ns: IntArray, now_ns: int) -> BoolArray:
+    """Which event times can be true: not before the genesis block, at most a day after now."""
+    found: BoolArray = (times_ns >= EARLIEST_NS) & (times_ns <= latest_plausible(now_ns))
+    return found
+
+
+def is_plausible(time_ns: int, now_ns: int) -> bool:
+    """The same for one time."""
+    return EARLIEST_NS <= time_ns <= latest_plausible(now_ns)
+
+
+def before(times_ns: IntArray, sound: BoolArray, first_ns: int) -> IntArray:
+    """For each row the time of the last sound row up to it; `first_ns` for rows before any sound one.
+
+    Shapes: all (rows,). This is the time at which a row that is not sound is told as lost.
+    """
+    last = np.maximum.accumulate(np.where(sound, np.arange(len(times_ns)), -1))
+    found: IntArray = np.where(last >= 0, times_ns[np.maximum(last, 0)], first_ns) if len(times_ns) else times_ns
+    return found
