@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from watchdog.core.address import parse_address
 from watchdog.core.batch import Batch, Blobs, Column, Strings
+from watchdog.core.column_join import joined, taken
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.source import SourceOptions
 from watchdog.sources.capture_merge import Damage
 from watchdog.sources.capture_rows import KNOWN_TYPES, MessageRows
-from watchdog.sources.column_join import joined, taken
 from watchdog.sources.connections import Change
 from watchdog.sources.exchanges import (
     Traffic,
