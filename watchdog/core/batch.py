@@ -149,9 +149,12 @@ class Slice:
 
     `until_ns` is the source's watermark: it promises no event before that time any
     more. `position` is JSON-able and brings the source back to just after this slice.
+    `caught_up`: this is all that a followed source has for now; whoever polls in a loop may rest, so that a node
+    that never pauses is read in few large slices instead of many tiny ones.
     """
 
     source: str
     batches: tuple[Batch, ...]
     until_ns: int
     position: Mapping[str, object] = field(default_factory=dict)
+    caught_up: bool = False
