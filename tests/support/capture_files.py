@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
-from watchdog.core.source import Source
+from watchdog.core.source import Source, SourceOptions
+from watchdog.sources.capture import CaptureSource
 
 START_US = 1_770_000_000_000_000
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+PEER = "8.8.8.8_50000"
+OTHER = "[2a01_4f8__2]_8333"
 
 
 def record(time_us: int, type_: str, payload: bytes = b"") -> bytes:
@@ -52,6 +55,38 @@ def read_all(source: Source) -> list[Slice]:
         if slice_ is not None:
             slices.append(slice_)
     return slices
+
+
+def ping(time_us: int, nonce: int = 7) -> bytes:
+    """The record of a ping."""
+    return record(time_us, "ping", nonce.to_bytes(8, "little"))
+
+
+def pong(time_us: int, nonce: int = 7) -> bytes:
+    """The record of a pong."""
+    return record(time_us, "pong", nonce.to_bytes(8, "little"))
+
+
+def slices_of(root: Path, options: SourceOptions | None = None) -> list[Slice]:
+    """All that a tree gives when it is read once."""
+    return read_all(CaptureSource(str(root), options or SourceOptions()))
+
+
+def follower(root: Path, position: Mapping[str, object] | None = None) -> CaptureSource:
+    """A source that follows the tree."""
+    return CaptureSource(str(root), SourceOptions(follow=True, position=position))
+
+
+def drained(source: Source) -> list[Slice]:
+    """Everything a following source has until two polls bring nothing."""
+    found: list[Slice] = []
+    quiet = 0
+    while quiet < 2:
+        slice_ = source.poll()
+        quiet = quiet + 1 if slice_ is None else 0
+        if slice_ is not None:
+            found.append(slice_)
+    return found
 
 
 def batches(slices: Iterable[Slice], kind: str) -> list[Batch]:

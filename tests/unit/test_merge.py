@@ -12,8 +12,9 @@ from watchdog.service.merge import IDLE_S, merged
 class Script:
     """A source that plays watermarks; None stands for a poll without news."""
 
-    def __init__(self, name: str, watermarks: Sequence[int | None], log: list[str]) -> None:
+    def __init__(self, name: str, watermarks: Sequence[int | None], log: list[str], *, caught_up: bool = False) -> None:
         self.name = name
+        self._caught_up = caught_up
         self._left = list(watermarks)
         self._total = len(self._left)
         self._log = log
@@ -29,7 +30,7 @@ class Script:
     def poll(self) -> Slice | None:
         self._log.append(self.name)
         until = self._left.pop(0)
-        return None if until is None else Slice(self.name, (), until)
+        return None if until is None else Slice(self.name, (), until, caught_up=self._caught_up)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -71,3 +72,16 @@ def test_progress_is_the_mean_of_all_inputs() -> None:
     sources = [Script("one", [1, END_OF_TIME_NS], []), Script("two", [END_OF_TIME_NS], [])]
     list(merged(sources, shares.append, never))
     assert shares == [0.25, 0.75, 1.0]
+
+
+def test_a_source_that_has_given_all_it_has_rests_before_it_is_asked_again() -> None:
+    waits: list[float] = []
+    live = Script("live", [1, 2, END_OF_TIME_NS], [], caught_up=True)
+    assert [one.until_ns for one in merged([live], wait=waits.append)] == [1, 2, END_OF_TIME_NS]
+    assert waits == [IDLE_S, IDLE_S]
+
+
+def test_others_are_read_while_one_that_has_given_all_it_has_rests() -> None:
+    log: list[str] = []
+    live, file = Script("live", [1, 2, END_OF_TIME_NS], log, caught_up=True), Script("file", [5, END_OF_TIME_NS], log)
+    assert [one.source for one in merged([live, file], wait=never)] == ["live", "file", "live", "file", "live"]

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,18 @@ def test_silence_becomes_a_promise_that_trails_the_first_of_two_polls(
     said["capture:a"].append(mempool("capture:a", 14.5))
     drained(feed)
     assert marks(feed) == {"capture:a": 14.5}
+
+
+def test_a_source_that_has_given_all_it_has_is_not_asked_again_in_the_same_round(
+    said: dict[str, list[Slice | SourceError]],
+) -> None:
+    whole = [replace(mempool("capture:a", at), caught_up=True) for at in (10, 11)]
+    said["capture:a"], said["log:b"] = [*whole], [mempool("log:b", 1), mempool("log:b", 2)]
+    feed, _ = feed_of("capture:a", "log:b")
+    assert [one.source for one in drained(feed)] == ["capture:a", "log:b", "log:b", "capture:a"]
+    said["capture:a"] += whole
+    assert len(drained(feed)) == 1
+    assert len(drained(feed)) == 1
 
 
 def test_a_source_that_never_spoke_holds_nobody_up(said: dict[str, list[Slice | SourceError]]) -> None:

@@ -16,7 +16,6 @@ from watchdog.core.batch import Blobs
 from watchdog.core.enrich import Enricher
 from watchdog.core.kinds import KINDS
 from watchdog.core.prefix import prefix_texts
-from watchdog.sources.wire import entries
 from watchdog.sources.wire.decode import decode
 from watchdog.sources.wire.messages import Messages
 
@@ -185,11 +184,7 @@ def test_many_messages_at_once_are_read_as_core_reads_each(case: tuple[str, list
     check_against_reference(*case)
 
 
-@pytest.mark.parametrize(("few", "wide"), [(0, 1 << 30), (1 << 30, 1 << 30), (0, -1)])
-def test_long_messages_are_read_alike_in_all_three_ways(few: int, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "_FEW_BYTES", few)
-    monkeypatch.setattr(entries, "_MANY_WIDE", wide)
-    monkeypatch.setattr(entries, "_USUAL_WIDE", 1 << 60)
+def test_long_messages_are_read_as_core_reads_them() -> None:
     kinds = [v2(1, b"\1\2\3\4"), v2(4, bytes(32)), v2(7, b"x" * 300), v2(2, b"\x20" + bytes(15), services=0)]
     long = [compact(count) + b"".join(kinds[at % 4] for at in range(count)) for count in (1000, 31, 32, 33, 0, 999)]
     bad = compact(100) + b"".join(kinds * 20) + v2(1, bytes(5)) + b"".join(kinds * 5)

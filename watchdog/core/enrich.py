@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,9 @@ _UNROUTABLE_IPV4 = _ranges(
 )  # fmt: skip
 # IsRFC4843, IsRFC7343, IsRFC3849, IsRFC4193 (with the embedded internal and Tor v2 forms), IsRFC4862
 _UNROUTABLE_IPV6 = _ranges(("2001:10::/28", "2001:20::/28", "2001:db8::/32", "fc00::/7", "fe80::/64"), 128)
+_ODD_IPV4 = np.zeros(256, np.bool_)  # first bytes of addresses that may be unroutable: few, so most take no search
+for _edge in _UNROUTABLE_IPV4:  # none of the ranges goes beyond one first byte
+    _ODD_IPV4[_edge >> np.uint64(24)] = True
 _ONE_UNROUTABLE_IPV4, _ONE_UNROUTABLE_IPV6 = (
     (first.tolist(), last.tolist()) for first, last in (_UNROUTABLE_IPV4, _UNROUTABLE_IPV6)
 )
@@ -86,13 +89,17 @@ def routable(networks: Codes, packed: Packed) -> Flags:
 def _routable(networks: Codes, high: Words, low: Words) -> Flags:
     answer: Flags = (networks == ONION) | (networks == I2P)
     answer |= (networks == CJDNS) & (high >> np.uint64(56) == 0xFC)
-    four = networks == IPV4
-    if four.any():
-        answer |= four & ~_within(_UNROUTABLE_IPV4, low & np.uint64(0xFFFFFFFF))
-    six = networks == IPV6
-    if six.any():
+    four = np.flatnonzero(networks == IPV4)
+    if len(four):
+        address = low[four] & np.uint64(0xFFFFFFFF)
+        answer[four] = True
+        some = np.flatnonzero(_ODD_IPV4[address >> np.uint64(24)])
+        answer[four[some]] = ~_within(_UNROUTABLE_IPV4, address[some])
+    six = np.flatnonzero(networks == IPV6)
+    if len(six):
+        high, low = high[six], low[six]
         embedded = (high == 0) & ((low <= 1) | (low >> np.uint64(32) == _MAPPED_WORD))
-        answer |= six & ~embedded & ~_within(_UNROUTABLE_IPV6, high)
+        answer[six] = ~embedded & ~_within(_UNROUTABLE_IPV6, high)
     return answer
 
 
@@ -104,15 +111,19 @@ def impossible(networks: Codes, packed: Packed) -> Flags:
 
 def _linked(networks: Codes, high: Words, low: Words) -> tuple[Flags, Words]:
     """HasLinkedIPv4 (but for IsRoutable) and GetLinkedIPv4: tunnels and translations count as their IPv4 address."""
-    six = networks == IPV6
-    start, last = high >> np.uint64(32), low & np.uint64(0xFFFFFFFF)
-    translated = six & (low >> np.uint64(32) == 0) & (high == 0x0064FF9B << 32)  # RFC 6052
-    translated |= six & (high == 0) & (low >> np.uint64(32) == _MAPPED_WORD << 16)  # RFC 6145
-    sixtofour = six & (high >> np.uint64(48) == 0x2002)  # RFC 3964
-    teredo = six & (start == 0x20010000)  # RFC 4380
-    value = np.where(sixtofour, (high >> np.uint64(16)) & np.uint64(0xFFFFFFFF), last)
-    value = np.where(teredo, last ^ np.uint64(0xFFFFFFFF), value)
-    return (networks == IPV4) | translated | sixtofour | teredo, value
+    linked: Flags = networks == IPV4
+    value = low & np.uint64(0xFFFFFFFF)
+    six = np.flatnonzero(networks == IPV6)
+    if len(six):
+        high, low, last = high[six], low[six], value[six]
+        translated = (low >> np.uint64(32) == 0) & (high == 0x0064FF9B << 32)  # RFC 6052
+        translated |= (high == 0) & (low >> np.uint64(32) == _MAPPED_WORD << 16)  # RFC 6145
+        sixtofour = high >> np.uint64(48) == 0x2002  # RFC 3964
+        teredo = high >> np.uint64(32) == 0x20010000  # RFC 4380
+        last = np.where(sixtofour, (high >> np.uint64(16)) & np.uint64(0xFFFFFFFF), last)
+        value[six] = np.where(teredo, last ^ np.uint64(0xFFFFFFFF), last)
+        linked[six] = translated | sixtofour | teredo
+    return linked, value
 
 
 class CidrSet:
@@ -152,13 +163,17 @@ class CidrSet:
 
 @dataclass(frozen=True, slots=True)
 class PeerFacts:
-    """What a peer's address says: `addr` without port and brackets, harmless; `asn` 0 when unknown."""
+    """What a peer's address says: `addr` without port and brackets, harmless; `asn` 0 when unknown.
+
+    packed: as in `watchdog.core.address`, b"" when it is no address.
+    """
 
     addr: str
     network: str
     netgroup: int
     subnet: int
     asn: int
+    packed: bytes = field(default=b"", compare=False)
 
 
 class Enricher:
@@ -237,7 +252,7 @@ class Enricher:
         address = parse_address(text)
         if address is None:
             return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], prefix.UNROUTABLE_PREFIX, prefix.UNROUTABLE_PREFIX, 0)
-        return self._facts(name, address.network, *_one_halves(address.packed))
+        return replace(self._facts(name, address.network, *_one_halves(address.packed)), packed=address.packed)
 
     def _facts(self, name: str, network: int, high: int, low: int) -> PeerFacts:
         """What `place` and `subnets` say of one address; new peers come one by one, and arrays of one are dear."""

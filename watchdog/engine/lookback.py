@@ -7,16 +7,19 @@ window. What a query returns depends on event time only, so it is the same for a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from watchdog.core.batch import Batch
+from watchdog.core.batch import Batch, Column
+from watchdog.core.column_join import joined
 
 ROWS = 200_000
 COMPACT_SHARE = 0.75  # batches of which fewer rows are wanted are copied down to those
+JOINED_ROWS = 1_024  # a live source gives batches of a few rows; they are kept joined, up to this many
+JOINED_AT_ONCE = 16  # batches: joining them two by two would cost more than what the rules do with them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +64,14 @@ class Lookback:
             slots = {name: column[rows] for name, column in slots.items()}
             batch = batch.take(rows)
         times = batch.time_ns
-        self._kept[batch.kind].append(Kept(batch, int(times.min()), int(times.max()), streams, slots))
+        kept = self._kept[batch.kind]
+        kept.append(Kept(batch, int(times.min()), int(times.max()), streams, slots))
+        if len(kept) >= JOINED_AT_ONCE:
+            tail = [kept[at] for at in range(-JOINED_AT_ONCE, 0)]
+            if sum(one.batch.rows for one in tail) <= JOINED_ROWS and all(_alike(tail[0], one) for one in tail[1:]):
+                for _ in tail:
+                    kept.pop()
+                kept.append(_join(tail))
 
     def trim(self, watermark_ns: int) -> None:
         """Let go what no query can reach any more."""
@@ -92,3 +102,37 @@ class Lookback:
     def batches(self) -> list[Batch]:
         """Everything kept, for a checkpoint: by kind, oldest first."""
         return [kept.batch for kind in sorted(self._kept) for kept in self._kept[kind]]
+
+
+def _alike(one: Kept, other: Kept) -> bool:
+    """Whether both may be parts of one entry."""
+    a, b = one.batch, other.batch
+    same = (a.node, a.source, a.boot_ns) == (b.node, b.source, b.boot_ns)
+    return same and one.slots.keys() == other.slots.keys() and _form(a) == _form(b)
+
+
+def _form(batch: Batch) -> list[tuple[str, object]]:
+    return [(name, _type(column)) for name, column in batch.columns.items()]
+
+
+def _type(column: Column) -> object:
+    return column.dtype if isinstance(column, np.ndarray) else type(column)
+
+
+def _join(parts: Sequence[Kept]) -> Kept:
+    """All as one, rows in order of arrival."""
+    streams: dict[int, list[NDArray[np.intp]]] = {}
+    before = 0
+    for part in parts:
+        for name, rows in part.streams.items():
+            streams.setdefault(name, []).append(rows + before)
+        before += part.batch.rows
+    first = parts[0].batch
+    columns = joined([part.batch.columns for part in parts])
+    return Kept(
+        Batch(first.kind, first.node, first.source, columns, first.boot_ns),
+        min(part.first_ns for part in parts),
+        max(part.last_ns for part in parts),
+        {name: np.concatenate(rows) for name, rows in streams.items()},
+        {name: np.concatenate([part.slots[name] for part in parts]) for name in parts[0].slots},
+    )

@@ -137,7 +137,7 @@ class Feed:
             slice_ = self._poll(channel)
             if slice_ is not None and slice_.batches:
                 self._idle.clear()
-            else:
+            if slice_ is None or not slice_.batches or slice_.caught_up:
                 self._idle.add(chosen)
             if slice_ is not None:
                 return slice_

@@ -40,6 +40,8 @@ def merged(
             idle.add(chosen)
             continue
         idle.clear()
+        if slice_.caught_up:
+            idle.add(chosen)
         watermarks[chosen] = max(watermarks[chosen], slice_.until_ns)
         yield slice_
         if on_progress is not None:

@@ -107,7 +107,8 @@ class CaptureSource:
         return self._slice(self._batches(cut), cut.until_us * 1000) if cut else None
 
     def close(self) -> None:
-        """Nothing is held open between polls."""
+        """No file is held open between polls, but the kernel's notices of a followed folder are."""
+        self._merge.close()
 
     def _last(self, cut: Cut | None) -> Slice:
         batches = self._batches(cut, ended=True) if cut else []
@@ -126,7 +127,7 @@ class CaptureSource:
     def _slice(self, batches: list[Batch], until_ns: int) -> Slice:
         self._until_ns = max(self._until_ns, until_ns)
         position = {"read": self._merge.position(), "who": self._tracker.position(), "ended": self._ended}
-        return Slice(self._name, tuple(batches), self._until_ns, position)
+        return Slice(self._name, tuple(batches), self._until_ns, position, self._merge.caught_up)
 
 
 def _part(position: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -9,13 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from watchdog.core.address import parse_address
 from watchdog.core.batch import Batch, Blobs, Column, Strings
+from watchdog.core.column_join import joined, taken
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.source import SourceOptions
 from watchdog.sources.capture_merge import Damage
 from watchdog.sources.capture_rows import KNOWN_TYPES, MessageRows
-from watchdog.sources.column_join import joined, taken
 from watchdog.sources.connections import Change
 from watchdog.sources.exchanges import (
     Traffic,
@@ -73,7 +72,7 @@ class BatchMaker:
         """net:inbound_message and net:outbound_message."""
         made: list[Batch] = []
         for kind, chosen in (("net:inbound_message", rows.received), ("net:outbound_message", ~rows.received)):
-            at = np.flatnonzero(chosen)
+            at = chosen.nonzero()[0]
             if len(at) and self.options.wants(kind):
                 columns = table.columns(rows.slot[at], rows.time_us[at])
                 columns["type"] = rows.type.take(at)
@@ -114,9 +113,9 @@ class BatchMaker:
             sender = _nothing(len(at))
             if type_ in _SENDER_MATTERS:
                 # the last: this node, whose address is not known
-                senders = senders or Blobs.of([*(_packed(fact.addr) for fact in facts), b""])
+                senders = senders or Blobs.of([*(fact.packed for fact in facts), b""])
                 sender = senders.take(np.where(received, rows.slot[at], len(facts)))
-            payload = rows.payloads(at) if type_ in _SIDE_BY_SIDE else rows.spans(at)
+            payload = rows.gathered(at) if type_ in _SIDE_BY_SIDE else rows.spans(at)
             messages = Messages(type_, rows.time_us[at] * 1000, payload, received, sender)
             for decoded in decode(messages, self.enricher, self.options.wants):
                 columns: dict[str, Column] = dict(decoded.columns)
@@ -155,7 +154,7 @@ class BatchMaker:
 
 def _by_type(rows: MessageRows) -> Iterator[tuple[str, NDArray[np.intp]]]:
     """Messages of each known type, and last, together, those of all others."""
-    codes = np.minimum(rows.type.codes, len(KNOWN_TYPES))
+    codes = np.minimum(rows.type.codes, len(KNOWN_TYPES)).astype(np.uint8)  # numbers of a byte are sorted by counting
     order = np.argsort(codes, kind="stable")
     marks = np.searchsorted(codes[order], np.arange(len(KNOWN_TYPES) + 2))
     for code, (start, stop) in enumerate(zip(marks.tolist(), marks.tolist()[1:], strict=False)):
@@ -165,11 +164,6 @@ def _by_type(rows: MessageRows) -> Iterator[tuple[str, NDArray[np.intp]]]:
 
 def _nothing(rows: int) -> Blobs:
     return Blobs(np.zeros(rows + 1, np.int64), np.zeros(0, np.uint8))
-
-
-def _packed(address: str) -> bytes:
-    parsed = parse_address(address)
-    return parsed.packed if parsed else b""
 
 
 def _traffic(rows: MessageRows) -> Traffic:

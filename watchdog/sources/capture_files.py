@@ -18,30 +18,31 @@ from watchdog.sources.capture_tree import CaptureTree
 
 HEADER_BYTES: Final = 24
 MAX_PAYLOAD: Final = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
+STRETCH_LIMIT: Final = HEADER_BYTES + MAX_PAYLOAD  # bytes of a file that are read at once
 MAX_TIME_US: Final = 4_102_444_800_000_000  # the year 2100: a damaged time must not carry the watermark away
 _FEW: Final = 8  # records; for fewer, arrays cost more than they save
 PENDING_LIMIT: Final = 8 * 1024 * 1024  # bytes of one file held in memory ahead of the merge; holds the largest record
-_SIZE = Struct("<I").unpack_from
+_SIZE = Struct("<20xI").unpack_from
 
 
 def walk(data: bytes) -> tuple[list[int], int, bool]:
     """Starts of the whole records in `data`, where the rest begins, and whether the rest is impossible.
 
-    Impossible: a payload larger than any message may be; nothing after it can be trusted.
+    Impossible: a payload larger than any message may be; nothing after it can be trusted. data: at most
+    STRETCH_LIMIT bytes.
     """
+    assert len(data) <= STRETCH_LIMIT
     starts: list[int] = []
     append, size_at = starts.append, _SIZE
-    at, end = 0, len(data)
-    last = end - HEADER_BYTES
+    at, size = 0, 0
+    last = len(data) - HEADER_BYTES
     while at <= last:
-        (size,) = size_at(data, at + 20)
-        if size > MAX_PAYLOAD:
-            return starts, at, True
-        following = at + 24 + size
-        if following > end:
-            break
+        (size,) = size_at(data, at)
         append(at)
-        at = following
+        at += size + 24
+    if at > len(data):  # the last one is torn, or its size is impossible: that leads beyond any stretch
+        at = starts.pop()
+        return starts, at, size > MAX_PAYLOAD
     return starts, at, False
 
 
@@ -161,11 +162,11 @@ class CaptureFile:
         data = tree.read(self.folder, self.received, base, min(step, self.size - base))
         starts, end, impossible = walk(data)
         if not starts and not impossible and len(data) < self.size - base:
-            whole = HEADER_BYTES + MAX_PAYLOAD if len(data) < HEADER_BYTES else HEADER_BYTES + _SIZE(data, 20)[0]
+            whole = HEADER_BYTES + MAX_PAYLOAD if len(data) < HEADER_BYTES else HEADER_BYTES + _SIZE(data)[0]
             data = tree.read(self.folder, self.received, base, min(whole, self.size - base))
             starts, end, impossible = walk(data)
         if starts:
-            impossible |= self._keep(data, base, np.array(starts, np.int64), end)
+            impossible |= self._keep(data, base, np.fromiter(starts, np.int64, len(starts)), end)
         self.torn = impossible
         # a tail without a whole record stays unread until the file grows
         at_end = base + len(data) >= self.size or not data

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import islice
 from typing import Final
 
 import numpy as np
 
 from watchdog.core.errors import StateError
 from watchdog.sources.capture_files import MAX_TIME_US, CaptureFile, Part
+from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_tree import CaptureTree
 
 TARGET_MESSAGES: Final = 20_000  # of one cut
@@ -24,8 +24,7 @@ FIRST_SPAN_US: Final = 60_000_000
 MEMORY_LIMIT: Final = 64 * 1024 * 1024  # bytes read ahead, all files together
 STEP_MIN: Final = 16 * 1024
 STEP_MAX: Final = 256 * 1024
-WATCHED_FOLDERS: Final = 500  # that grew last, looked at in each poll; a node has 125 to 200 connections
-WATCHED_IN_TURN: Final = 250  # of all others, in each poll: an old address that comes back is seen a little later
+PATIENCE_US: Final = 5_000  # of event time, see `CaptureMerge.cut`
 MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
 
 
@@ -56,9 +55,8 @@ class CaptureMerge:
         """position: as `position` gave it, or None for the start. StateError when it is not one of ours."""
         self._tree = tree
         self._follow = follow
-        self._files: dict[str, tuple[CaptureFile, CaptureFile]] = {}  # the folders in order of last growth
-        self._names: list[str] = []
-        self._turn = 0
+        self._files: dict[str, tuple[CaptureFile, CaptureFile]] = {}
+        self._growth = Growth(tree.notices() if follow else None)
         self._heap: list[tuple[int, int, CaptureFile]] = []
         self._pushed = 0
         self._marks: dict[str, list[int]] = {}
@@ -68,6 +66,7 @@ class CaptureMerge:
         self._last_us = 0
         self._behind = True
         self._damage: list[Damage] = []
+        self.caught_up = False  # whether the last cut of a followed tree left nothing that could be given yet
         self.bytes_total = 0
         self.bytes_taken = 0
         if position is not None:
@@ -83,12 +82,18 @@ class CaptureMerge:
             news = self._refresh() if refresh else False
             self._read_ahead()
             if not self._behind:
-                # what is new may still be overtaken by a file that was looked at earlier: one poll of patience
-                ceiling = (seen if news else self._seen_us) + 1
+                # What is new may still be overtaken: by a file that was looked at earlier, by a thread of the node
+                # between its time stamp and its write. So the newest milliseconds wait for one more look.
+                ceiling = (max(seen, self._seen_us - PATIENCE_US) if news else self._seen_us) + 1
         result = self._cut(ceiling)
         if self._behind:
             self._behind = any(not file.exhausted for _, _, file in self._heap)
+        self.caught_up = self._follow and not self._behind and not (self._heap and self._heap[0][0] < ceiling)
         return result
+
+    def close(self) -> None:
+        """Give back what the kernel holds for a followed tree; a second call does nothing."""
+        self._growth.close()
 
     @property
     def empty(self) -> bool:
@@ -131,40 +136,30 @@ class CaptureMerge:
                 CaptureFile(folder, False, sent_at, sent_us, skip),
                 CaptureFile(folder, True, received_at, received_us, skip),
             )
-            self._names.append(folder)
-            news |= self._look(folder)
-        for folder in self._due():
-            if self._look(folder, at_once=True):
-                news = True
-                self._files[folder] = self._files.pop(folder)
+            self._growth.add(folder)
+            for file in self._files[folder]:
+                news |= self._look(file)
+        if self._follow:
+            for folder, received in self._growth.due():
+                if self._look(self._files[folder][received], at_once=True):
+                    news = True
+                    self._growth.grew(folder)
         return news
 
-    def _due(self) -> list[str]:
-        if not self._follow:
-            return []
-        due = list(islice(reversed(self._files), WATCHED_FOLDERS))
-        if len(self._names) > WATCHED_FOLDERS:
-            self._turn = self._turn % len(self._names)
-            due += self._names[self._turn : self._turn + WATCHED_IN_TURN]
-            self._turn += WATCHED_IN_TURN
-        return due
-
-    def _look(self, folder: str, *, at_once: bool = False) -> bool:
-        """Whether a file of the folder grew. at_once: read what is little, to know its time without reading twice."""
-        news = False
-        for file in self._files[folder]:
-            before, size = file.size, self._tree.size(folder, file.received)
-            if (size != before or size < file.offset) and file.grow(size):
-                news = True
-                self.bytes_total += file.size - before
-                if not before:
-                    self.bytes_taken += min(file.offset, file.size)
-                if not file.queued:
-                    if at_once and file.size - file.offset <= STEP_MIN:
-                        self._fill(file, MAX_TIME_US + 1, STEP_MIN)
-                    following = file.next_us
-                    self._push(file, self._peek(file) if following is None else following)
-        return news
+    def _look(self, file: CaptureFile, *, at_once: bool = False) -> bool:
+        """Whether the file grew. at_once: read what is little, to know its time without reading twice."""
+        before, size = file.size, self._tree.size(file.folder, file.received)
+        if (size == before and size >= file.offset) or not file.grow(size):
+            return False
+        self.bytes_total += file.size - before
+        if not before:
+            self.bytes_taken += min(file.offset, file.size)
+        if not file.queued:
+            if at_once and file.size - file.offset <= STEP_MIN:
+                self._fill(file, MAX_TIME_US + 1, STEP_MIN)
+            following = file.next_us
+            self._push(file, self._peek(file) if following is None else following)
+        return True
 
     def _peek(self, file: CaptureFile) -> int:
         """Merge time of the next record, or a time before it."""

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from watchdog.core.batch import Blobs, Strings
+from watchdog.core.batch import Strings
 from watchdog.sources.capture_files import HEADER_BYTES, Part
 from watchdog.sources.capture_merge import Cut
 from watchdog.sources.connections import Change, Connection, ConnectionTracker, FolderRows
@@ -45,18 +45,17 @@ class MessageRows:
         """Indexes of the messages of one known type."""
         return np.flatnonzero(self.type.codes == CODES[name])
 
-    def payloads(self, at: NDArray[np.intp]) -> Blobs:
-        """The payloads of some messages, joined."""
-        starts, sizes, data = self.starts[at], self.size[at], self.data
-        offsets = np.zeros(len(at) + 1, np.int64)
-        np.cumsum(sizes, out=offsets[1:])
-        pieces = [data[start:end] for start, end in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
-        return Blobs(offsets, np.frombuffer(b"".join(pieces), np.uint8))
-
     def spans(self, at: NDArray[np.intp]) -> Spans:
         """The payloads of some messages, where they are."""
         starts = self.starts[at]
         return Spans(starts, starts + self.size[at], np.frombuffer(self.data, np.uint8))
+
+    def gathered(self, at: NDArray[np.intp]) -> Spans:
+        """The payloads of some messages, copied together."""
+        starts, sizes, data = self.starts[at], self.size[at].astype(np.int64), self.data
+        pieces = [data[start:end] for start, end in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
+        ends = np.cumsum(sizes)
+        return Spans(ends - sizes, ends, np.frombuffer(b"".join([*pieces, bytes(PADDING)]), np.uint8))
 
     def leading_words(self, at: NDArray[np.intp]) -> NDArray[np.uint64]:
         """First eight bytes, little-endian, of payloads that have at least eight."""
@@ -86,7 +85,7 @@ def message_rows(cut: Cut, tracker: ConnectionTracker, ended: bool = False) -> M
     changes = tracker.finish(int(time_us.max()) if ended else cut.until_us)
     for change in changes:
         connections.setdefault(change.connection, len(connections))
-    order = np.argsort(time_us, kind="stable")
+    order = stable_order(time_us)
     return MessageRows(
         time_us[order],
         Strings(codes[order], names),
@@ -139,6 +138,16 @@ def _types(head: NDArray[np.uint64], tail: NDArray[np.uint32]) -> tuple[NDArray[
     texts = [(a.to_bytes(8, "little") + b.to_bytes(4, "little")).rstrip(b"\0").decode("latin-1") for a, b in pairs]
     codes[unknown] = [found.setdefault(text, len(found)) for text in texts]
     return codes, tuple(type_text(text) for text in found)
+
+
+def stable_order(values: NDArray[np.int64]) -> NDArray[np.intp]:
+    """As argsort(kind="stable"): value and place in one number sort several times as fast, where both fit."""
+    count = len(values)
+    least, places = int(values.min(initial=0)), count.bit_length()
+    if (int(values.max(initial=0)) - least).bit_length() + places > 63:
+        return np.argsort(values, kind="stable")
+    keys = np.sort((values - least << places) + np.arange(count))
+    return (keys & (1 << places) - 1).astype(np.intp, copy=False)
 
 
 def type_text(raw: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from watchdog.core.errors import SourceError
+from watchdog.sources.capture_notices import Notices
 
 RECEIVED_FILE = "msgs_recv.dat"
 SENT_FILE = "msgs_sent.dat"
@@ -29,6 +30,10 @@ class CaptureTree(Protocol):
 
     def folders(self) -> list[str]:
         """Names of the peer folders seen for the first time since the last call."""
+        ...
+
+    def notices(self) -> Notices | None:
+        """Who tells which files grow; None when nobody does."""
         ...
 
     def size(self, folder: str, received: bool) -> int:
@@ -67,6 +72,10 @@ class DiskTree:
         self._stamp = stamp
         self._known.update(found)
         return sorted(found)
+
+    def notices(self) -> Notices | None:
+        """The kernel's, where it has them."""
+        return Notices.start(self.root)
 
     def size(self, folder: str, received: bool) -> int:
         """Size of one file in bytes; one that was removed counts as empty. SourceError when it cannot be asked."""
@@ -125,6 +134,9 @@ class ArchiveTree:
         """All folders at the first call, none after that."""
         new, self._new = self._new, []
         return new
+
+    def notices(self) -> None:
+        """An archive does not grow."""
 
     def size(self, folder: str, received: bool) -> int:
         """Size of one file in bytes."""

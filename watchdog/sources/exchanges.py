@@ -85,11 +85,9 @@ class Traffic:
 
 
 def _ordered(traffic: Traffic, questions: Indexes, answers: Indexes) -> tuple[list[int], list[bool]]:
-    """Questions and answers of each connection by time, questions first within one timestamp."""
-    rows = np.concatenate((questions, answers))
-    is_answer = np.repeat((False, True), (len(questions), len(answers)))
-    order = np.lexsort((is_answer, traffic.time_us[rows], traffic.slot[rows]))
-    return order.tolist(), is_answer[order].tolist()
+    """Questions and answers by time, questions first within one timestamp, as places in both lists joined."""
+    order = np.argsort(np.concatenate((traffic.time_us[questions], traffic.time_us[answers])), kind="stable")
+    return order.tolist(), (order >= len(questions)).tolist()
 
 
 def addr_answers(
@@ -102,27 +100,29 @@ def addr_answers(
     count = len(rows)
     solicited, processed, beyond = np.zeros(count, np.bool_), np.zeros(count, np.uint32), np.zeros(count, np.uint32)
     ours = getaddrs[~traffic.received[getaddrs]]
-    theirs = np.flatnonzero(traffic.received[rows])
+    theirs = traffic.received[rows].nonzero()[0]
     asked = len(ours)
+    if not asked and not len(theirs):
+        return {"solicited": solicited, "processed": processed, "beyond_limit": beyond}
     order, is_answer = _ordered(traffic, ours, rows[theirs])
     both = np.concatenate((ours, rows[theirs]))
     slots, times = traffic.slot[both].tolist(), traffic.time_us[both].tolist()
-    amounts, exchanges = entries[theirs].tolist(), traffic.exchanges
-    welcome, taken = [False] * len(theirs), [0] * len(theirs)
+    amounts, exchanges = [*(0 for _ in range(asked)), *entries[theirs].tolist()], traffic.exchanges
+    welcome, taken = [False] * len(both), [0] * len(both)
     for at, answer in zip(order, is_answer, strict=True):
         exchange = exchanges[slots[at]]
         if not answer:
             exchange.bucket.grant()
             exchange.getaddr_open = True
             continue
-        amount = amounts[at - asked]
-        welcome[at - asked] = exchange.getaddr_open
-        if amount > ANSWER_ENDS_ABOVE:
-            exchange.getaddr_open = False
-        taken[at - asked] = exchange.bucket.spend(times[at], amount)
-    solicited[theirs], processed[theirs] = welcome, taken
+        amount = amounts[at]
+        if exchange.getaddr_open:
+            welcome[at] = True
+            exchange.getaddr_open = amount <= ANSWER_ENDS_ABOVE
+        taken[at] = exchange.bucket.spend(times[at], amount)
+    solicited[theirs], processed[theirs] = welcome[asked:], taken[asked:]
     refused = entries[theirs] > 1000  # Core drops these whole, before the bucket: neither processed nor limited
-    beyond[theirs] = np.where(refused, 0, entries[theirs] - np.array(taken, np.int64))
+    beyond[theirs] = np.where(refused, 0, entries[theirs] - processed[theirs])
     return {"solicited": solicited, "processed": processed, "beyond_limit": beyond}
 
 
@@ -130,8 +130,10 @@ def headers_answers(traffic: Traffic, getheaders: Indexes, rows: Indexes) -> dic
     """Column solicited of p2p:headers rows: received, and answering a getheaders of ours."""
     solicited = np.zeros(len(rows), np.bool_)
     ours = getheaders[~traffic.received[getheaders]]
-    theirs = np.flatnonzero(traffic.received[rows])
+    theirs = traffic.received[rows].nonzero()[0]
     asked = len(ours)
+    if not asked and not len(theirs):
+        return {"solicited": solicited}
     order, is_answer = _ordered(traffic, ours, rows[theirs])
     both = np.concatenate((ours, rows[theirs]))
     slots, times = traffic.slot[both].tolist(), traffic.time_us[both].tolist()

@@ -46,20 +46,21 @@ class PeerTable:
     def columns(self, slots: NDArray[np.int32], time_us: NDArray[np.int64]) -> dict[str, Column]:
         """time_ns and the connection columns, in catalogue order, for rows at `time_us` of the entries `slots`."""
         numbers, texts = self.numbers, self.texts
+        at = slots.astype(np.intp, copy=False)  # once for all columns: as numbers of another width each would convert
         return {
             "time_ns": time_us * 1000,
-            "conn": numbers["conn"][slots],
-            "peer": _taken(texts["peer"], slots),
-            "peer_addr": _taken(texts["peer_addr"], slots),
-            "network": _taken(texts["network"], slots),
-            "netgroup": numbers["netgroup"][slots],
-            "subnet": numbers["subnet"][slots],
-            "asn": numbers["asn"][slots],
-            "direction": _taken(texts["direction"], slots),
-            "connection_type": _taken(texts["connection_type"], slots),
-            "age_s": np.maximum(time_us - self.first_us[slots], 0) // 1_000_000,
+            "conn": numbers["conn"].take(at),
+            "peer": _taken(texts["peer"], at),
+            "peer_addr": _taken(texts["peer_addr"], at),
+            "network": _taken(texts["network"], at),
+            "netgroup": numbers["netgroup"].take(at),
+            "subnet": numbers["subnet"].take(at),
+            "asn": numbers["asn"].take(at),
+            "direction": _taken(texts["direction"], at),
+            "connection_type": _taken(texts["connection_type"], at),
+            "age_s": np.maximum(time_us - self.first_us.take(at), 0) // 1_000_000,
         }
 
 
-def _taken(text: Strings, rows: NDArray[np.int32]) -> Strings:
-    return Strings(text.codes[rows], text.values)
+def _taken(text: Strings, rows: NDArray[np.intp]) -> Strings:
+    return Strings(text.codes.take(rows), text.values)

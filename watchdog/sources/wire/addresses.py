@@ -31,7 +31,7 @@ def addr(part: Part, enricher: Enricher, wanted: Callable[[str], bool]) -> list[
     age = part.time_s[entries.owner] - entries.stamp
     decoded = []
     if wanted("p2p:addr"):
-        rows = np.flatnonzero(part.good)
+        rows = part.good.nonzero()[0]
         columns = _summary(part, entries, groups, reachable, age)
         summary: dict[str, Column] = {"version": np.full(len(rows), version, np.uint8)}
         summary.update({name: column[rows] for name, column in columns.items()})

@@ -39,7 +39,7 @@ def block(part: Part) -> list[Decoded]:
     part.need(part.starts + _HEADER_BYTES)
     count, after = part.count(part.starts + _HEADER_BYTES)
     part.need(after + count * _LEAST_TX_BYTES)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {"hash": _block_hashes(part, rows), "txs": count[rows].astype(np.uint32)}
     return [Decoded("p2p:block", part.rows(rows), columns)]
 
@@ -53,7 +53,7 @@ def cmpctblock(part: Part) -> list[Decoded]:
     part.need(after + prefilled * (_LEAST_TX_BYTES + 1))
     part.refuse(short + prefilled == 0, BAD_COUNT)
     part.refuse(short + prefilled >= _MAX_INDEXES, OVER_LIMIT)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {
         "hash": _block_hashes(part, rows),
         "short_ids": short[rows].astype(np.uint32),
@@ -67,7 +67,7 @@ def getblocktxn(part: Part) -> list[Decoded]:
     part.need(part.starts + _HASH_BYTES)
     count, after = part.count(part.starts + _HASH_BYTES, _MAX_INDEXES)
     part.need(after + count)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {"hash": _leading_hashes(part, rows), "indexes": count[rows].astype(np.uint32)}
     return [Decoded("p2p:getblocktxn", part.rows(rows), columns)]
 
@@ -77,6 +77,6 @@ def blocktxn(part: Part) -> list[Decoded]:
     part.need(part.starts + _HASH_BYTES)
     count, after = part.count(part.starts + _HASH_BYTES)
     part.need(after + count * _LEAST_TX_BYTES)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {"hash": _leading_hashes(part, rows), "txs": count[rows].astype(np.uint32)}
     return [Decoded("p2p:blocktxn", part.rows(rows), columns)]

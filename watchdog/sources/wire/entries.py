@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, MAPPED, ONION, OTHER
 from watchdog.core.batch import Blobs
-from watchdog.sources.wire.part import BAD_COUNT, BAD_LENGTH, OVER_LIMIT, TRUNCATED, Part, Places, Words, ragged
+from watchdog.sources.wire.part import BAD_COUNT, BAD_LENGTH, OVER_LIMIT, TRUNCATED, Flags, Part, Places, Words, ragged
 
 MAX_ADDR = 1_000  # Bitcoin Core src/net_processing.cpp: MAX_ADDR_TO_SEND
 _V1_BYTES = 30
@@ -23,10 +24,8 @@ _NETWORK_OF_ID[[1, 2, 4, 5, 6]] = [IPV4, IPV6, ONION, I2P, CJDNS]
 _SIZE_OF_ID = np.zeros(256, np.uint8)  # 0: any
 _SIZE_OF_ID[[1, 2, 4, 5, 6]] = [4, 16, 32, 32, 16]
 _LEAST_V2_BYTES = 9  # stamp, one byte each of services, network and length, port
-_LEAP = 5  # entries are found in leaps of 2**5 when there are few messages
-_MANY_WIDE = 100_000  # bytes of 0xFD and above, for which a table of all places costs more than steps one by one
-_USUAL_WIDE = 12  # in honest messages one byte in 20 is such: services take three bytes
-_FEW_BYTES = 1 << 19  # below this size leaps are cheaper than one step for each entry of the longest message
+# From an entry's start to its network, by the first byte of its services (a CompactSize number behind 4 bytes of stamp)
+_TO_NETWORK = bytes([5] * 0xFD + [7, 9, 13])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,110 +94,97 @@ def entries_v2(part: Part) -> Entries:
     part.need(after + count * _LEAST_V2_BYTES)
     count = np.where(part.good, count, 0)
     owner, _ = ragged(count)
-    wide = np.count_nonzero(part.data >= 0xFD)
-    table = _steps(part) if wide <= max(_MANY_WIDE, len(part.data) // _USUAL_WIDE) else None
-    at = _chains(part, table, after, count)
-    step = _steps_at(part, at)
-    wrong = (step == 0) | (at + step > part.ends[owner])
-    bad = np.flatnonzero(wrong)
+    at = _chains(part, after, count)
+    found = _lengths(part, at)
+    required = _SIZE_OF_ID[part.u8(found.network)]
+    fits = found.shortest & (found.size <= _MAX_ADDRESS) & ((required == 0) | (found.size == required))
+    width = np.minimum(found.size, _MAX_ADDRESS).astype(np.int64)
+    bad = np.flatnonzero(~fits | (found.place + width + 2 > part.ends[owner]))
+    if not len(bad):
+        return _fields_v2(part, owner, at, found)
     rows, first = np.unique(owner[bad], return_index=True)
     part.reason[rows] = _reasons(part, at[bad[first]], part.ends[rows])
     keep = part.good[owner]
-    return _fields_v2(part, owner[keep], at[keep])
+    services, network, size, place, shortest = found
+    found = _Lengths(services[keep], network[keep], size[keep], place[keep], shortest[keep])
+    return _fields_v2(part, owner[keep], at[keep], found)
 
 
-def _steps(part: Part) -> NDArray[np.uint16]:
-    """For each byte: the size of an entry that starts there, 0 if none can.
+class _Lengths(NamedTuple):
+    """Of entries: services; where network and address lie; the address's size; whether both numbers are shortest."""
 
-    The bytes behind the last message count as zeros; an entry that reaches there is too long anyway.
+    services: Words
+    network: Places
+    size: Words
+    place: Places
+    shortest: Flags
+
+
+def _lengths(part: Part, at: Places) -> _Lengths:
+    """What the entries that start at these places say."""
+    services, network, shortest = part.compact(at + 4)
+    size, place, short = part.compact(network + 1)
+    return _Lengths(services, network, size, place, shortest & short)
+
+
+def _chains(part: Part, first: Places, count: NDArray[np.int64]) -> Places:
+    """The place of every entry: from `first[i]`, `count[i]` of them, each behind the one before.
+
+    A plain loop over a table of usual steps, since each place hangs on the one before. Nothing is checked here: behind
+    an entry that cannot be, and at the end of the data, places are arbitrary, but within the data.
     """
-    data, size = part.data, len(part.data)
-    length = np.concatenate((data[1:], np.zeros(1, np.uint8)))
-    required = _SIZE_OF_ID[data]
-    fits = ((required == 0) | (required == length)) & (length < 0xFD)
-    tails = np.where(fits, length + np.uint16(4), np.uint16(0))  # network, length, address, port
-    wide = np.flatnonzero((length == 0xFD) & (required == 0))
-    long = part.u16(wide + 2)
-    tails[wide] = np.where((long >= 0xFD) & (long <= _MAX_ADDRESS), long + np.uint16(6), 0)
-    steps = np.zeros(size, np.uint16)
-    steps[:-5] = np.where(tails[5:] > 0, tails[5:] + np.uint16(5), np.uint16(0))
-    odd = np.flatnonzero(data[4:] >= 0xFD)
-    _, behind, canonical = part.compact(odd + 4)
-    tail = np.where(canonical & (behind < size), tails[np.minimum(behind, size - 1)], 0)
-    steps[odd] = np.where(tail > 0, tail + (behind - odd), 0)
+    raw = part.raw()
+    table = _usual_steps(part.data).tobytes() + bytes(256)  # a step leads no further behind the data
+    answer: list[int] = []
+    append = answer.append
+    for start, entries in zip(first.tolist(), count.tolist(), strict=True):
+        at = start
+        for _ in range(entries):
+            append(at)
+            step = table[at]
+            at = at + step if step else _behind_unusual(raw, at)
+    return np.minimum(np.fromiter(answer, np.int64, len(answer)), len(raw) - 1)
+
+
+def _usual_steps(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """For each byte: the size of an entry that starts there, as far as its lengths say; 0 where that takes a look.
+
+    Usual are services of one or three bytes, and addresses so short that the size is below 256.
+    """
+    short, size = data < 0xF0, data + np.uint8(9)  # stamp 4, services 1, network 1, length 1, port 2
+    services, steps = data[4:-4], np.zeros(len(data), np.uint8)
+    steps[:-8] = size[6:-2] * (short[6:-2] & (services < 0xFD))
+    steps[:-8] += (size[8:] + np.uint8(2)) * (short[8:] & (services == 0xFD))
     return steps
 
 
-def _steps_at(part: Part, at: Places) -> Places:
-    """The same for some places only."""
-    _, behind, shortest = part.compact(at + 4)
-    size, place, short = part.compact(behind + 1)
-    required = _SIZE_OF_ID[part.u8(behind)]
-    fits = shortest & short & (size <= _MAX_ADDRESS) & ((required == 0) | (size == required))
-    return np.where(fits, place + np.minimum(size, _MAX_ADDRESS).astype(np.int64) + 2 - at, 0)
+def _behind_unusual(raw: bytes, at: int) -> int:
+    """The place behind an entry with long services or a long address; at the end of the data the same place."""
+    try:
+        network = at + _TO_NETWORK[raw[at + 4]]
+        size = raw[network + 1]
+        if size >= 0xFD:  # longer forms than this one are refused
+            network, size = network + 2, raw[network + 2] | raw[network + 3] << 8
+    except IndexError:
+        return at
+    return min(network + size + 4, len(raw))
 
 
-def _chains(part: Part, table: NDArray[np.uint16] | None, first: Places, count: NDArray[np.int64]) -> Places:
-    """The place of every entry: from `first[i]`, `count[i]` of them, each a step behind the one before.
-
-    A chain stays where no entry can start, and on the last byte. All messages go on together, so the
-    number of NumPy calls is that of entries in the longest one; for few messages leaps of 32 make it 64.
-    """
-    last = len(part.data) - 1
-    longest = int(count.max(initial=0))
-    if table is not None and len(table) <= _FEW_BYTES and longest > 1 << _LEAP:
-        return _leaping_chains(table, first, count)
-    before = np.cumsum(count) - count
-    answer = np.zeros(int(count.sum()), np.int64)
-    rows, at = np.flatnonzero(count), first[count > 0]
-    for done in range(longest):
-        alive = count[rows] > done
-        rows, at = rows[alive], at[alive]
-        answer[before[rows] + done] = at
-        at = np.minimum(at + (_steps_at(part, at) if table is None else table[at]), last)
-    return answer
-
-
-def _leaping_chains(table: NDArray[np.uint16], first: Places, count: NDArray[np.int64]) -> Places:
-    """The same with a second table, of 32 steps at once: every 32nd entry first, then those between."""
-    last, leap = len(table) - 1, 1 << _LEAP
-    before = np.cumsum(count) - count
-    answer = np.zeros(int(count.sum()), np.int64)
-    far = np.minimum(np.arange(len(table), dtype=np.int32) + table, last)
-    for _ in range(_LEAP):
-        far = far[far]
-    rows, at = np.flatnonzero(count), first[count > 0]
-    for done in range(0, int(count.max()), leap):
-        alive = count[rows] > done
-        rows, at = rows[alive], at[alive]
-        answer[before[rows] + done] = at
-        at = far[at].astype(np.int64)
-    _, within = ragged(count)
-    place = np.flatnonzero(within % leap == 0)
-    for _ in range(leap - 1):
-        place = place[place < len(answer) - 1] + 1
-        place = place[within[place] > 0]
-        answer[place] = np.minimum(answer[place - 1] + table[answer[place - 1]], last)
-    return answer
-
-
-def _fields_v2(part: Part, owner: NDArray[np.intp], at: Places) -> Entries:
-    services, behind, _ = part.compact(at + 4)
-    networks = _NETWORK_OF_ID[part.u8(behind)]
-    size, place, _ = part.compact(behind + 1)
-    width = size.astype(np.int64)
+def _fields_v2(part: Part, owner: NDArray[np.intp], at: Places, found: _Lengths) -> Entries:
+    place, width = found.place, found.size.astype(np.int64)
+    networks = _NETWORK_OF_ID[part.u8(found.network)]
     packed = np.zeros((len(at), 32), np.uint8)
-    for network, bytes_ in ((IPV4, 4), (IPV6, 16), (CJDNS, 16), (ONION, 32), (I2P, 32)):
-        rows = np.flatnonzero(networks == network)
+    for code, bytes_ in ((IPV4, 4), (IPV6, 16), (CJDNS, 16), (ONION, 32), (I2P, 32)):
+        rows = np.flatnonzero(networks == code)
         if not len(rows):
             continue
-        if network == IPV4:
+        if code == IPV4:
             packed[rows, 10:12] = 0xFF
             packed[rows, 12:16] = part.block(place[rows], bytes_)
         else:
             packed[rows, :bytes_] = part.block(place[rows], bytes_)
     port = part.u16(place + width, big=True)
-    return Entries(owner, part.u32(at), services, networks, packed, port, place, width)
+    return Entries(owner, part.u32(at), found.services, networks, packed, port, place, width)
 
 
 def _reasons(part: Part, at: Places, ends: Places) -> NDArray[np.uint8]:

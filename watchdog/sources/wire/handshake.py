@@ -67,7 +67,7 @@ def version(part: Part) -> list[Decoded]:
     """p2p:version; messages are few and small, so one after another."""
     rows: list[int] = []
     found: list[Version] = []
-    for row in np.flatnonzero(part.good).tolist():
+    for row in part.good.nonzero()[0].tolist():
         try:
             found.append(parse_version(part.message(row)))
         except RefusedError as error:

@@ -36,7 +36,7 @@ def inventory(part: Part) -> list[Decoded]:
     type_ = part.u32(after[owner] + within * _INV_BYTES) & np.uint32(~_WITNESS_FLAG & 0xFFFFFFFF)
     classes = np.where(type_ < len(_CLASSES), _CLASSES[np.minimum(type_, 255)], 0)
     tally = np.bincount(owner * 3 + classes, minlength=3 * len(part)).reshape(-1, 3)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {
         "entries": count[rows].astype(np.uint32),
         "tx": tally[rows, 1].astype(np.uint32),
@@ -51,7 +51,7 @@ def locator(part: Part) -> list[Decoded]:
     version = part.u32(part.starts).view(np.int32)
     count, after = part.count(part.starts + 4, MAX_LOCATOR)
     part.need(after + (count + 1) * _HASH_BYTES)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {"locator": count[rows].astype(np.uint32), "protocol_version": version[rows]}
     return [Decoded(f"p2p:{part.type}", part.rows(rows), columns)]
 
@@ -71,7 +71,7 @@ def headers(part: Part) -> list[Decoded]:
             part.reason[row] = error.reason
         else:
             places[first[row] : first[row] + count[row]] = found + part.starts[row]
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     continuous = np.ones(len(part), np.bool_)
     for row in np.flatnonzero(part.good & (count > 1)).tolist():
         continuous[row] = _chained(part, places[first[row] : first[row] + count[row]])

@@ -159,13 +159,18 @@ class Part:
             self.refuse(value > limit, OVER_LIMIT)
         return np.where(self.good, value, 0).astype(np.int64), after
 
+    def raw(self) -> bytes:
+        """All data as bytes, for decoders that take one byte after the other: a view has a slower subscript."""
+        whole: object = self.data.base
+        return whole if isinstance(whole, bytes) and len(whole) == len(self.data) else self.data.tobytes()
+
     def message(self, row: int) -> bytes:
         """The bytes of one message, for the few decoders that take them one by one."""
         return self.data[self.starts[row] : self.ends[row]].tobytes()
 
     def malformed(self) -> list[Decoded]:
         """p2p:malformed for the refused messages."""
-        bad = np.flatnonzero(self.reason)
+        bad = self.reason.nonzero()[0]
         if not len(bad):
             return []
         return [

@@ -28,7 +28,7 @@ def reject(part: Part) -> list[Decoded]:
     """p2p:reject (BIP61)."""
     rows: list[int] = []
     found: list[tuple[str, int, str]] = []
-    for row in np.flatnonzero(part.good).tolist():
+    for row in part.good.nonzero()[0].tolist():
         try:
             found.append(_reject(part.message(row)))
         except RefusedError as error:
@@ -71,7 +71,7 @@ def bloom(part: Part) -> list[Decoded]:
         part.need(after + size + (9 if load else 0))  # hash functions, tweak and flags follow a filter
         hash_functions = part.u32(after + size)
         part.refuse(np.full(len(part), load) & (hash_functions > 50), OVER_LIMIT)  # MAX_HASH_FUNCS
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {
         "type": Strings.constant(part.type, len(rows)),
         "bytes_set": size[rows].astype(np.uint32),
@@ -92,7 +92,7 @@ def block_filters(part: Part) -> list[Decoded]:
         part.need(after + entries * _HASH_BYTES)
     else:
         part.need(part.starts + _CF_QUESTIONS[part.type])
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {
         "type": Strings.constant(part.type, len(rows)),
         "entries": entries[rows].astype(np.uint32),
@@ -102,7 +102,7 @@ def block_filters(part: Part) -> list[Decoded]:
 
 def unknown(part: Part) -> list[Decoded]:
     """p2p:unknown: type and CRC-32 of the payload."""
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {
         "type": Strings.constant(printable(part.type), len(rows)),
         "digest": np.array([zlib.crc32(part.message(row)) for row in rows.tolist()], np.uint32),

@@ -11,14 +11,14 @@ from watchdog.sources.wire.part import BAD_VALUE, TRUNCATED, Part
 
 def bare(part: Part) -> list[Decoded]:
     """getaddr, mempool: the message itself is all there is."""
-    return [Decoded(f"p2p:{part.type}", part.rows(np.flatnonzero(part.good)), {})]
+    return [Decoded(f"p2p:{part.type}", part.rows(part.good.nonzero()[0]), {})]
 
 
 def ping(part: Part) -> list[Decoded]:
     """p2p:ping; before BIP31 pings were empty."""
     size = part.ends - part.starts
     part.refuse((size > 0) & (size < 8), TRUNCATED)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     has_nonce = size[rows] > 0
     nonce = np.where(has_nonce, part.u64(part.starts[rows]), np.uint64(0))
     return [Decoded("p2p:ping", part.rows(rows), {"nonce": nonce, "has_nonce": has_nonce})]
@@ -27,14 +27,14 @@ def ping(part: Part) -> list[Decoded]:
 def pong(part: Part) -> list[Decoded]:
     """p2p:pong."""
     part.need(part.starts + 8)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     return [Decoded("p2p:pong", part.rows(rows), {"nonce": part.u64(part.starts[rows])})]
 
 
 def feefilter(part: Part) -> list[Decoded]:
     """p2p:feefilter, in satoshi per 1000 virtual bytes."""
     part.need(part.starts + 8)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     rate = part.u64(part.starts[rows]).view(np.int64)
     return [Decoded("p2p:feefilter", part.rows(rows), {"fee_rate_sat_kvb": rate})]
 
@@ -44,7 +44,7 @@ def sendcmpct(part: Part) -> list[Decoded]:
     part.need(part.starts + 9)
     announce = part.u8(part.starts)
     part.refuse(announce > 1, BAD_VALUE)
-    rows = np.flatnonzero(part.good)
+    rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {
         "announce": announce[rows] == 1,
         "cmpct_version": part.u64(part.starts[rows] + 1),

@@ -104,11 +104,11 @@ def _empty(raw: bytes, at: int) -> Transaction:
 
 def tx(part: Part) -> list[Decoded]:
     """p2p:tx. A transaction goes to many peers in the same bytes, so each payload is parsed once in a part."""
-    good = np.flatnonzero(part.good)
-    raw = part.data.data  # a memoryview: only one message at a time is copied
+    good = part.good.nonzero()[0]
+    raw = part.raw()
     places = zip(part.starts[good].tolist(), part.ends[good].tolist(), strict=True)
     payloads: dict[bytes, int] = {}
-    which = np.array([payloads.setdefault(bytes(raw[a:b]), len(payloads)) for a, b in places], np.intp)
+    which = np.array([payloads.setdefault(raw[a:b], len(payloads)) for a, b in places], np.intp)
     reasons = np.zeros(len(payloads), np.uint8)
     found: list[Transaction] = []
     for number, payload in enumerate(payloads):

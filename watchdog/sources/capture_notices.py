@@ -1,0 +1,126 @@
+"""Which capture files grew, told by the kernel: inotify, so that a poll does not ask hundreds of quiet files.
+
+Linux only, and only where the kernel sees the writes: not across machines (NFS), not through another mount of the same
+disk. So this is a help, never a promise: whoever uses it goes on looking at files in turn (see `CaptureMerge`).
+Constants: Linux include/uapi/linux/inotify.h; the order of events and the overflow: man 7 inotify.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import suppress
+from struct import Struct
+from typing import Final
+
+IN_MODIFY: Final = 0x2
+IN_CREATE: Final = 0x100
+IN_DELETE_SELF: Final = 0x400
+IN_MOVE_SELF: Final = 0x800
+IN_UNMOUNT: Final = 0x2000
+IN_Q_OVERFLOW: Final = 0x4000
+IN_IGNORED: Final = 0x8000
+IN_ONLYDIR: Final = 0x01000000
+_ASKED: Final = IN_MODIFY | IN_CREATE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
+_GONE: Final = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED
+_EVENT: Final = Struct("iIII")  # wd, mask, cookie, len; then the name, padded with NUL to len
+_BUFFER: Final = 64 * 1024
+_LARGEST: Final = 4096  # an event with its name takes less; a read that leaves more room than this has taken all
+WATCH_LIMIT: Final = 4096  # folders watched at once, some 4 MB of kernel memory; the kernel's own limit may be lower
+
+
+class Notices:
+    """Notices of growth in some of the folders below a root; None from `start` where there are none."""
+
+    def __init__(self, root: str, descriptor: int, library: ctypes.CDLL) -> None:
+        """descriptor: of inotify_init1; closed with this object."""
+        self._root, self._descriptor, self._library = root, descriptor, library
+        self._watches: dict[str, int] = {}  # the longest quiet folder first
+        self._folders: dict[int, str] = {}
+
+    @classmethod
+    def start(cls, root: str) -> Notices | None:
+        """None on another system, and when the kernel has no room for one more reader of notices."""
+        try:
+            library = ctypes.CDLL(None, use_errno=True)
+            descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        except (AttributeError, OSError, TypeError):
+            return None
+        return cls(root, descriptor, library) if descriptor >= 0 else None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Folders watched."""
+        return len(self._watches)
+
+    def __contains__(self, folder: str) -> bool:
+        """Whether the folder is watched."""
+        return folder in self._watches
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+        self._watches.clear()
+        self._folders.clear()
+
+    def watch(self, folder: str) -> bool:
+        """Tell of this folder from now on; beyond the limit the one that grew longest ago is given up.
+
+        False when the kernel has no room for one more. A folder that is not there (any more) is left out.
+        """
+        known = self._watches.pop(folder, None)
+        if known is not None:
+            self._watches[folder] = known
+            return True
+        if len(self._watches) >= WATCH_LIMIT:
+            self._drop(self._watches[next(iter(self._watches))], remove=True)
+        path = os.fsencode(f"{self._root}/{folder}")
+        number = int(self._library.inotify_add_watch(self._descriptor, path, _ASKED))
+        if number < 0:
+            return not os.path.isdir(path)  # noqa: PTH112 - bytes, as the kernel wants them
+        self._drop(number, remove=False)  # the same folder under two names (a link): the last one counts
+        self._watches[folder] = number
+        self._folders[number] = folder
+        return True
+
+    def changed(self) -> dict[tuple[str, str], None] | None:
+        """Folder and file name of what was written or made since the last call, in the kernel's order.
+
+        None when notices were lost: anything may have changed.
+        """
+        found: dict[tuple[str, str], None] = {}
+        whole = True
+        with suppress(BlockingIOError):  # nothing (more) to tell
+            while True:
+                data = os.read(self._descriptor, _BUFFER)
+                whole &= self._noted(data, found)
+                if len(data) < _BUFFER - _LARGEST:
+                    break
+        return found if whole else None
+
+    def _noted(self, data: bytes, found: dict[tuple[str, str], None]) -> bool:
+        """Add what a read gave; False when the queue has overflowed."""
+        at, whole = 0, True
+        while at < len(data):
+            number, mask, _, size = _EVENT.unpack_from(data, at)
+            at += _EVENT.size
+            folder = self._folders.get(number)
+            if mask & IN_Q_OVERFLOW:
+                whole = False
+            elif folder is not None and mask & _GONE:
+                self._drop(number, remove=bool(mask & IN_MOVE_SELF))
+            elif folder is not None:
+                found[folder, os.fsdecode(data[at : at + size].rstrip(b"\0"))] = None
+            at += size
+        return whole
+
+    def _drop(self, number: int, *, remove: bool) -> None:
+        folder = self._folders.pop(number, None)
+        if folder is not None:
+            self._watches.pop(folder, None)
+            if remove:
+                self._library.inotify_rm_watch(self._descriptor, number)
