@@ -89,8 +89,8 @@ class LogFacts:
                 self.unmatched += 1
 
     def gap(self, from_ns: int, to_ns: int, reason: str) -> None:
-        """Lines between two times were lost."""
-        self._row("source:gap", max(from_ns, to_ns), None, from_ns, to_ns, 0, reason)
+        """Lines between two times were lost. Told at the first of them: no window over it was closed yet."""
+        self._row("source:gap", from_ns, None, from_ns, to_ns, 0, reason)
 
     def batches(self) -> tuple[Batch, ...]:
         """Everything read since the last call, as batches; one node process after the other."""
