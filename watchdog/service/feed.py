@@ -19,7 +19,7 @@ from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.service.pace import Clock
-from watchdog.sources.syntax import open_sources, split_source
+from watchdog.sources.syntax import kinds_of, open_sources, split_source
 
 START_NS = 0  # the engine's own watermark of a source that has said nothing
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
@@ -102,6 +102,11 @@ class Feed:
     def names(self) -> list[str]:
         """Names of all sources."""
         return [channel.name for channel in self.channels]
+
+    @property
+    def kinds(self) -> dict[str, frozenset[str] | None]:
+        """The kinds that each source can give, by name, whether it is open or not; None for any."""
+        return {name: kinds_of(name) for name in self.names}
 
     @property
     def ended(self) -> bool:

@@ -54,6 +54,11 @@ class DebugLogSource:
         return self._name
 
     @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that it can give."""
+        return KINDS
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self._ended
