@@ -61,6 +61,8 @@ class VirtualClock:
 class Script:
     """A source that gives what a test has put into it; an error is raised."""
 
+    kinds = None
+
     def __init__(self, name: str, said: list[Slice | SourceError]) -> None:
         self.name, self.said, self.ended, self.progress, self.closed = name, said, False, 0.0, False
 
@@ -198,7 +200,7 @@ def test_an_ended_source_says_so_once_and_promises_for_ever(said: dict[str, list
 
 
 def watched(*seconds: float, watch: Watch | None = None, transactions: int = 500) -> tuple[Watch, list[ChangeRecord]]:
-    watch = watch or Watch(load_text(RULES), "node", ["capture:a"])
+    watch = watch or Watch(load_text(RULES), "node", {"capture:a": None})
     records = [record for second in seconds for record in watch.take(mempool("capture:a", second, transactions))]
     return watch, records
 
@@ -236,7 +238,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_acts_at_the_same_moment() -> None:
     resolve = Action(1, opened.incident.id, "resolve", "ada", "", START + 8 * SECOND)
     watch.act(resolve)
     _, first = watched(9, 20, 40, 60, watch=watch)
-    again = Watch(load_text(RULES), "node", ["capture:a"])
+    again = Watch(load_text(RULES), "node", {"capture:a": None})
     assert again.resume(blob) == []
     again.act(resolve)
     _, second = watched(9, 20, 40, 60, watch=again)
@@ -259,9 +261,9 @@ def test_other_rules_clear_what_fires_and_keep_the_incidents() -> None:
 def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     watch, [opened] = watched(0, 5)
     blob = watch.checkpoint(["capture:a"], "")
-    other = Watch(load_text(RULES.replace("> 100", "> 200")), "node", ["capture:a"])
+    other = Watch(load_text(RULES.replace("> 100", "> 200")), "node", {"capture:a": None})
     assert reasons(other.resume(blob)) == ["cleared"]
-    assert [one.id for one in other.book.incidents()] == [opened.incident.id]
+    assert [one.id for one in other.books.incidents()] == [opened.incident.id]
     assert other.positions == {"capture:a": {"at": 5}}
 
 

@@ -170,7 +170,6 @@ class EngineLoop:
         records = self.watch.change_rules(rules, self.feed.promises())
         if wanted_kinds(rules.plans) != before:
             self.feed.want(wanted_kinds(rules.plans), rules.lists)
-        _LOG.warning("the rules have changed: rules start without a past, open incidents are kept")
         self._tell(records)
         self._kept = None
         self._keep()
