@@ -1,4 +1,4 @@
-"""Several sources of different kinds: the same incidents to the byte, however they interleave, are cut, or are killed."""
+"""Several sources of different kinds: the same incidents to the byte, however they interleave, are cut or killed."""
 
 from __future__ import annotations
 
