@@ -21,7 +21,10 @@ from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, Lines, Prefix
 
 KINDS = log_patterns.KINDS
 CHUNK = 1 << 20  # bytes a poll: a slice of minutes, so that sources stay together in event time
-LATENESS_NS = 2_000_000_000  # clocks are stepped back by less than this, or their lines are late
+LATENESS_NS = 2_000_000_000  # clocks are stepped back by less than this, or their lines are late; see below
+"""Not less: without -logtimemicros (Bitcoin Core's default) times are whole seconds, so what silence promises is wrong
+by up to one; the other second is for steps of the node's clock. Rules that no log can feed do not wait for it.
+"""
 
 
 class DebugLogSource:
