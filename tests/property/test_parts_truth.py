@@ -39,6 +39,9 @@ rules:
   accepted:
     {title: accepted, attack: resource, severity: info, on: [net:inbound_connection, log:connection_accepted],
      by: [peer_addr], over: 20s, pane: 2s, measure: {n: count()}, fire: n > 1, resolve_after: 20s, summary: "{n}"}
+  unheard:
+    {title: unheard, attack: resource, severity: info, on: [net:inbound_connection, log:connection_accepted],
+     over: 15s, pane: 5s, measure: {n: count()}, fire: flat(n), resolve_after: 20s, summary: "{over}"}
   full:
     {title: full, attack: resource, severity: info, on: rpc:mempool, over: 20s, pane: 5s,
      measure: {most: max(txs)}, fire: most > 50, resolve_after: 20s, summary: "{most}"}
@@ -72,7 +75,8 @@ def _batches(source: str, rows: Sequence[Row]) -> list[Batch]:
     for row in rows:
         rare = {0: "source:gap", 1: "node:started"}.get(row["pick"], "")
         kind = rare if rare in (KINDS[source] or ()) else common[row["pick"] % len(common)]
-        span = {"from_ns": row["t"] * SECOND, "to_ns": (row["t"] + row["for"]) * SECOND, "lost": 1}
+        before = row["for"] if row["txs"] < 50 else 0  # some gaps are only found at their end
+        span = {"from_ns": (row["t"] - before) * SECOND, "to_ns": (row["t"] - before + row["for"]) * SECOND, "lost": 1}
         by_kind[kind].append({**row, **span} if kind == "source:gap" else row)
     return [batch(kind, found, source=source) for kind, found in by_kind.items()]
 
