@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
@@ -16,7 +16,8 @@ from alerts.incident import OVERFLOW, RANK, Incident, IncidentChange, Policy, Re
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import Finding
 
-BOOK_VERSION = 2  # 2: cases count their steps
+BOOK_VERSION = 3  # 2: cases count their steps; 3: a book for each part of the rules
+NEVER_NS = -(1 << 63)
 
 
 class IncidentError(WatchdogError):
@@ -28,19 +29,19 @@ class UnknownIncidentError(IncidentError):
 
 
 @dataclass(slots=True)
-class _Record:
-    """What a snapshot holds; settled cases come first, in the order in which they settled."""
+class BookRecord:
+    """The state of a book; settled cases come first, in the order in which they settled."""
 
-    version: int
-    now_ns: int
-    settled: list[Case]
-    live: list[Case]
-    pending: list[Finding]
-    counters: dict[str, int]
+    version: int = BOOK_VERSION
+    now_ns: int = NEVER_NS
+    settled: list[Case] = field(default_factory=list)
+    live: list[Case] = field(default_factory=list)
+    pending: list[Finding] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
 
 
 class IncidentBook:
-    """All incidents of one watchdog.
+    """The incidents of rules that have one time; `alerts.books` keeps a book for each.
 
     `apply` takes findings; those of one instant are collected and applied together, in an order of their
     own, so that the order in which they came does not matter. They are applied when a later finding comes or
@@ -56,7 +57,7 @@ class IncidentBook:
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
         self.counters: Counter[str] = Counter()
-        self._now_ns = -(1 << 63)
+        self._now_ns = NEVER_NS
         self._pending: list[Finding] = []
         self._live: dict[str, Case] = {}
         self._settled: dict[str, Case] = {}
@@ -81,6 +82,15 @@ class IncidentBook:
     def drain(self) -> list[IncidentChange]:
         """Apply every held finding (the input has ended); resolves only what is due at their times."""
         return self._settle_pending((1 << 63) - 1)
+
+    @property
+    def now_ns(self) -> int:
+        """The latest time that was reached, NEVER_NS before the first."""
+        return self._now_ns
+
+    def knows(self, id_: str) -> bool:
+        """Whether it has this incident."""
+        return id_ in self._by_id
 
     def incidents(self) -> list[Incident]:
         """All remembered incidents by opening time, then id."""
@@ -109,13 +119,13 @@ class IncidentBook:
             return []
         return [self._resolved(case, max(time_ns, case.opened_ns), Reason.RESOLVED_BY_OPERATOR, f"by {who}")]
 
-    def clear_all(self, time_ns: int) -> list[IncidentChange]:
-        """Nothing is known to fire any more: the rules were changed and start anew.
+    def clear_others(self, kept: Collection[str]) -> list[IncidentChange]:
+        """Of rules that are not kept nothing is known to fire any more: they were changed and start anew, or are gone.
 
         What still holds fires again, and its incident goes on; all others are resolved after their `resolve_after`.
         """
-        changes = []
-        for case in [case for case in self._live.values() if case.firing]:
+        changes, time_ns = [], self._now_ns
+        for case in [case for case in self._live.values() if case.firing and case.rule not in kept]:
             case.quiet.update(dict.fromkeys(case.firing, time_ns))
             case.firing.clear()
             case.cleared_ns = max(time_ns, case.opened_ns)
@@ -126,21 +136,27 @@ class IncidentBook:
 
     def snapshot(self) -> bytes:
         """The whole state as msgpack; `restore` gives a book with the same future."""
-        live = list(self._live.values())
-        record = _Record(
-            BOOK_VERSION, self._now_ns, list(self._settled.values()), live, self._pending, dict(self.counters)
-        )
-        return msgspec.msgpack.encode(record, enc_hook=_plain)
+        return msgspec.msgpack.encode(self.record(), enc_hook=plain)
+
+    def record(self) -> BookRecord:
+        """The whole state; it shares its cases with this book."""
+        settled, live = list(self._settled.values()), list(self._live.values())
+        return BookRecord(BOOK_VERSION, self._now_ns, settled, live, list(self._pending), dict(self.counters))
 
     @classmethod
     def restore(cls, blob: bytes, policy: Policy | None = None) -> IncidentBook:
         """The book of a snapshot; StateError when the bytes are of another version or damaged."""
         try:
-            record = msgspec.msgpack.decode(blob, type=_Record)
+            record = msgspec.msgpack.decode(blob, type=BookRecord)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(f"incident book: not a snapshot of this version ({error})") from None
         if record.version != BOOK_VERSION:
             raise StateError(f"incident book: version {record.version}, this program reads {BOOK_VERSION}")
+        return cls.of(record, policy)
+
+    @classmethod
+    def of(cls, record: BookRecord, policy: Policy | None = None) -> IncidentBook:
+        """The book of a record."""
         book = cls(policy)
         book._now_ns = record.now_ns
         book._pending = record.pending
@@ -310,7 +326,7 @@ def _order(finding: Finding) -> tuple[object, ...]:
     )
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """NumPy's numbers and read-only mappings as Python's own, for the encoder."""
     if isinstance(value, Mapping):
         return dict(value)

@@ -13,12 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from alerts.book import IncidentBook
 from benchmarks.node import WritingNode
 from benchmarks.rounds import Row, Settings
 from rules.load import load
 from watchdog.core.source import SourceOptions
-from watchdog.engine.engine import Engine
+from watchdog.engine.parted import PartedEngine
 from watchdog.service.replay import wanted_kinds
 from watchdog.service.run import Run
 from watchdog.sources.capture import CaptureSource
@@ -38,7 +37,7 @@ def measure(settings: Settings) -> list[Row]:
         rules = load([], packs=True)
         node.tick()
         source = CaptureSource(folder, SourceOptions(wanted=wanted_kinds(rules.plans), follow=True))
-        run = Run(Engine(rules.plans, sources=[source.name]), IncidentBook())
+        run = Run(PartedEngine(rules.plans, {source.name: source.kinds}))
         warm_up, length = (QUICK_S, QUICK_S) if settings.quick else (WARM_UP_S, ROUND_S)
         _follow(node, source, run, warm_up)
         used = [_follow(node, source, run, length) for _ in range(settings.rounds)]

@@ -146,7 +146,7 @@ class Running:
         """What the engine made of the recording, once it has finished."""
         watch = self.daemon.core.engine.watch
         titles = {plan.id: plan.title for plan in watch.rules.plans}
-        incidents = watch.book.incidents()
+        incidents = watch.books.incidents()
         return ReplayResult(incidents, titles, watch.events, watch.first_event_ns, watch.last_event_ns, finished=True)
 
 

@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from alerts.book import IncidentBook
 from alerts.incident import Incident
 from rules.load import PACKS, load
 from tests.support.events import batch, one_slice
-from watchdog.engine.engine import Engine
+from watchdog.engine.parted import PartedEngine
 from watchdog.service.run import Run
 
 T0 = 1_700_000_000  # every time line begins here, unix seconds
@@ -22,8 +21,7 @@ Rows = list[dict[str, Any]]
 def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incident]:
     """The incidents of a pack (`eclipse`), by opening time; events by kind, times and `until` in seconds after T0."""
     plans = load([PACKS / f"{pack}.yaml"], packs=False).plans
-    engine = Engine(plans, sources=["hand"])
-    run = Run(engine, IncidentBook())
+    run = Run(PartedEngine(plans, {"hand": None}))
     start = {"t": T0, "reason": "log-start"}
     batches = [batch("node:started", [start])]
     for kind, rows in events.items():
@@ -31,7 +29,7 @@ def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incid
         batches.append(batch(kind, timed))
     run.take(one_slice(batches, T0 + until))
     run.finish()
-    return sorted(run.book.incidents(), key=lambda incident: incident.opened_ns)
+    return sorted(run.books.incidents(), key=lambda incident: incident.opened_ns)
 
 
 def of_rule(found: Sequence[Incident], rule: str) -> list[Incident]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,6 @@ def test_no_row_is_behind_the_watermark_of_the_slices_before(tmp_path: Path) -> 
 
 
 def test_five_thousand_files_are_read_without_holding_them_open(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
     for at in range(2500):
         handshake(tmp_path, f"8.{at >> 8}.{at & 255}.8_50000", START_US + at * SECOND_US, inbound=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -100,7 +100,7 @@ def test_absence_is_not_told_over_a_gap() -> None:
     # pings    x x x  [ gap 25-60 ]
     # told                                 ^ a window without the gap
     engine = Engine(plans(_rule(FLAT)), sources=["hand"])
-    gap = {"t": 60, "from_ns": 25 * SECOND, "to_ns": 60 * SECOND, "lost": 7}
+    gap = {"t": 25, "from_ns": 25 * SECOND, "to_ns": 60 * SECOND, "lost": 7}
     events = [batch(PING, [{"t": t} for t in (0, 10, 20)]), batch("source:gap", [gap])]
     assert _told(engine.process(one_slice(events, 120))) == [(90, "fire", "info")]
 

@@ -12,6 +12,8 @@ from watchdog.service.merge import IDLE_S, merged
 class Script:
     """A source that plays watermarks; None stands for a poll without news."""
 
+    kinds = None
+
     def __init__(self, name: str, watermarks: Sequence[int | None], log: list[str], *, caught_up: bool = False) -> None:
         self.name = name
         self._caught_up = caught_up

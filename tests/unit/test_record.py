@@ -21,6 +21,8 @@ from watchdog.service.record import LEFT_OUT, RecordOptions, RecordProgress, rec
 class ListSource:
     """A source that gives slices from a list; its position is how many it gave."""
 
+    kinds = None
+
     def __init__(self, name: str, pieces: list[Slice], options: SourceOptions) -> None:
         self.name, self._pieces, self.options, self.closed = name, pieces, options, False
         position = (options.position or {}).get(name)

@@ -54,6 +54,11 @@ class Source(Protocol):
         ...
 
     @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that it can give, whatever is wanted; None when that is not known: any."""
+        ...
+
+    @property
     def ended(self) -> bool:
         """Whether nothing will ever come any more."""
         ...

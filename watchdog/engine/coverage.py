@@ -14,33 +14,37 @@ REMEMBERED = 1_000  # gaps; older ones are forgotten, windows are shorter than t
 
 
 class Coverage:
-    """Stretches of event time for which the input is known to be incomplete."""
+    """Stretches of event time for which the input is known to be incomplete.
+
+    A gap counts for windows that end after the event that tells of it: those were not closed before it came, in
+    whatever slices it came, so that what is said of them is always the same.
+    """
 
     def __init__(self) -> None:
         self.first_ns: int | None = None
-        self.gaps: list[tuple[int, int]] = []
+        self.gaps: list[tuple[int, int, int]] = []  # from, to, time of the event that tells of it
         self.starts: list[int] = []
         self.lost = 0
 
+    def begin(self, first_ns: int) -> None:
+        """There was an event of any kind at this time."""
+        self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
+
     def see(self, batch: Batch) -> None:
-        """Learn from a batch of any kind."""
-        times = batch.time_ns
-        if not len(times):
-            return
-        least = int(times.min())
-        self.first_ns = least if self.first_ns is None else min(self.first_ns, least)
+        """Learn from a batch of gaps or of starts of the node; any other tells nothing."""
         if batch.kind == GAP:
             begins = batch.numbers("from_ns").astype(np.int64).tolist()
             ends = batch.numbers("to_ns").astype(np.int64).tolist()
-            self.gaps = sorted({*self.gaps, *zip(begins, ends, strict=True)})[-REMEMBERED:]
+            told = batch.time_ns.tolist()
+            self.gaps = sorted({*self.gaps, *zip(begins, ends, told, strict=True)})[-REMEMBERED:]
             self.lost += int(batch.numbers("lost").astype(np.int64).sum())
         elif batch.kind == STARTED:
-            self.starts = sorted({*self.starts, *times.tolist()})[-REMEMBERED:]
+            self.starts = sorted({*self.starts, *batch.time_ns.tolist()})[-REMEMBERED:]
 
     @property
     def disturbed_ns(self) -> int:
         """The end of the latest gap or the latest start of the node, 0 without any."""
-        return max([0, *(end for _, end in self.gaps[-1:]), *self.starts[-1:]])
+        return max([0, *(end for _, end, _ in self.gaps), *self.starts[-1:]])
 
     def completeness(self, from_ns: int, to_ns: int) -> float:
         """Share of (from_ns, to_ns] outside of gaps and after the first event, 0 to 1."""
@@ -48,7 +52,9 @@ class Coverage:
             return 1.0
         begin = from_ns if self.first_ns is None else min(max(from_ns, self.first_ns), to_ns)
         missing, seen_to = begin - from_ns, begin
-        for gap_from, gap_to in self.gaps:
+        for gap_from, gap_to, told in self.gaps:
+            if told >= to_ns:
+                continue
             start, end = max(gap_from, seen_to), min(gap_to, to_ns)
             if end > start:
                 missing += end - start
@@ -59,8 +65,8 @@ class Coverage:
         """For windows that end at `ends_ns`: seen from begin to end, without gap or node start."""
         begins = ends_ns - over_ns
         ok = begins >= (self.first_ns if self.first_ns is not None else 1 << 62)
-        for start, end in self.gaps:
-            ok &= (end <= begins) | (start >= ends_ns)
+        for start, end, told in self.gaps:
+            ok &= (end <= begins) | (start >= ends_ns) | (told >= ends_ns)
         for start in self.starts:
             ok &= (start <= begins) | (start > ends_ns)
         return ok
@@ -77,5 +83,5 @@ class Coverage:
     def restore(self, state: State) -> None:
         """Continue from `state`."""
         self.first_ns = None if state["first_ns"] < 0 else state["first_ns"]
-        self.gaps = [(int(start), int(end)) for start, end in state["gaps"]]
+        self.gaps = [(int(start), int(end), int(told)) for start, end, told in state["gaps"]]
         self.starts, self.lost = [int(start) for start in state["starts"]], state["lost"]

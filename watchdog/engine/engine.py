@@ -2,7 +2,10 @@
 
 process(slice)                        rows wait in open panes until every source's
   feed: select, key, measure          watermark has passed them; then the panes close,
-  advance: close panes, decide        many at a time, and rules are decided
+  promise: close panes, decide        many at a time, and rules are decided
+
+An engine has one time for all its rules. `parted` runs an engine for each set of sources, so that rules wait only
+for those that can feed them.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from watchdog.engine.selection import Selector
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.stream import StreamWindow
 
-VERSION = 1  # of the checkpoint
+VERSION = 2  # of the checkpoint; 2: gaps with the time of their event
 SWEEP_NS = 600_000_000_000  # free idle keys each ten minutes of event time
 CROWDED, EVICTED_SHARE = 0.95, 0.1  # a table this full loses a tenth of its keys, the longest idle first
 OWN_KINDS = covering.KINDS
@@ -63,6 +66,11 @@ class Engine:
         return min(self._marks.values(), default=0)
 
     @property
+    def latest_ns(self) -> int:
+        """Time of the latest event, 0 before the first."""
+        return self._latest_ns
+
+    @property
     def kinds(self) -> frozenset[str]:
         """The kinds that the engine reads."""
         return OWN_KINDS | {kind for plan in self.plans for kind in plan.kinds}
@@ -74,26 +82,28 @@ class Engine:
         """
         promised = self._marks.get(events.source, 0)
         for batch in events.batches:
-            self._feed(batch, promised)
-        self._marks[events.source] = max(promised, events.until_ns)
-        return self._advance(self.watermark_ns)
+            admitted = self.statistics.admit(batch, promised)
+            if admitted is not None:
+                self.witness(*admitted[1:])
+                self.feed(admitted[0])
+        return self.promise(events.source, events.until_ns)
+
+    def witness(self, first_ns: int, last_ns: int) -> None:
+        """The sources had events in this span, whether or not a rule reads them: so long they have been watched."""
+        self._coverage.begin(first_ns)
+        self._latest_ns = max(self._latest_ns, last_ns)
 
     def finish(self) -> list[Finding]:
         """The input is at its end: close every pane that has events, but let nothing expire after them."""
         return self._advance(END_OF_TIME_NS)
 
-    def _feed(self, batch: Batch, promised_ns: int) -> None:
-        if not batch.rows:
-            return
-        times = batch.time_ns
-        late = times < promised_ns
-        if late.any():
-            self.statistics.late[batch.kind] += int(late.sum())
-            batch = batch.take(np.flatnonzero(~late))
-            if not batch.rows:
-                return
-        self.statistics.events[batch.kind] += batch.rows
-        self._latest_ns = max(self._latest_ns, int(batch.time_ns.max()))
+    def promise(self, source: str, until_ns: int) -> list[Finding]:
+        """A source has no event before this time any more; the findings of the panes that close."""
+        self._marks[source] = max(self._marks.get(source, 0), until_ns)
+        return self._advance(self.watermark_ns)
+
+    def feed(self, batch: Batch) -> None:
+        """Take rows, none of them late."""
         self._coverage.see(batch)
         if batch.kind not in self._readers:
             return
@@ -134,15 +144,16 @@ class Engine:
         return found
 
     def _advance(self, watermark_ns: int) -> list[Finding]:
-        if self._coverage.first_ns is None:
-            return []
+        first_ns = self._coverage.first_ns
+        if first_ns is None or first_ns >= watermark_ns:
+            return []  # an earlier event may still come: nothing can be closed, and no watching has begun
         findings: list[Finding] = []
         for lane in self._lanes:
             findings += lane.close(self._panes_until(watermark_ns, lane.pane_ns), self._lookback)
         for rules in self._windows:
             if isinstance(rules.window, StreamWindow):
                 if rules.absence_of_node and rules.window.closed is None:
-                    rules.watch_node(rules.window, self._coverage.first_ns)
+                    rules.watch_node(rules.window, first_ns)
                 until = self._panes_until(watermark_ns, rules.window.pane_ns)
                 findings += rules.close(rules.window, until, self._lookback)
         findings.sort(key=lambda finding: (finding.time_ns, finding.rule))

@@ -12,14 +12,14 @@ import msgspec
 from watchdog.core.errors import StateError
 from watchdog.service.whole_file import write_whole
 
-MAGIC = b"watchdog checkpoint 1\n"
+MAGIC = b"watchdog checkpoint 2\n"  # 2: engine and book by parts of the rules
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """rules: digest of the rule set. sources: as given. positions: by source name. times in ns.
 
-    last_action: operators' actions up to this id are in the book. latest_finding_ns: see `service.watch`.
+    last_action: operators' actions up to this id are in the book, and those of `acted`, which came before their turn.
     """
 
     rules: str
@@ -33,7 +33,7 @@ class Checkpoint:
     first_event_ns: int | None = None
     last_event_ns: int | None = None
     last_action: int = 0
-    latest_finding_ns: int = 0
+    acted: tuple[int, ...] = ()
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -25,6 +25,7 @@ from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
 from watchdog.service.parts import Core, build, heartbeat, load_rules, needs_restart, routes
 from watchdog.service.settings import ServiceConfig
+from watchdog.service.watch import anew_text
 
 T = TypeVar("T")
 ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # together under the 5 s that an end may take
@@ -127,7 +128,7 @@ class Daemon:
                 f"{len(rules.plans)} rules ({'changed' if changed else 'as before'}), {len(config.receivers)} receivers"
             )
             if changed:
-                text += "; rules start without a past, open incidents are kept"
+                text += "; " + (anew_text(self.core.engine.watch.started_anew) or "all go on where they were")
             waiting = needs_restart(self.config, config)
             self.config = config
             text += await self._give_up_in_words()

@@ -19,7 +19,7 @@ from watchdog.service.replay import wanted_kinds
 from watchdog.service.watch import Watch
 
 IDLE_S = 0.25  # between two rounds in which no source had anything new
-PATIENCE_S = 5.0  # an action waits for event time no longer than this while no source has anything
+PATIENCE_S = 5.0  # an action waits for its part's event time no longer than this while no source has anything
 FULL_S = 0.1  # between two looks at a queue that is full
 _LOG = logging.getLogger("watchdog.engine")
 
@@ -170,7 +170,6 @@ class EngineLoop:
         records = self.watch.change_rules(rules, self.feed.promises())
         if wanted_kinds(rules.plans) != before:
             self.feed.want(wanted_kinds(rules.plans), rules.lists)
-        _LOG.warning("the rules have changed: rules start without a past, open incidents are kept")
         self._tell(records)
         self._kept = None
         self._keep()

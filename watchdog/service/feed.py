@@ -19,17 +19,21 @@ from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.service.pace import Clock
-from watchdog.sources.syntax import open_sources, split_source
+from watchdog.sources.syntax import kinds_of, open_sources, split_source
 
 START_NS = 0  # the engine's own watermark of a source that has said nothing
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
 WRITE_DELAY_NS: Mapping[str, int] = {
     "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
     "log": 250_000_000,  # debug.log is written line by line
-    "snapshots": 5_000_000_000,  # a round is complete 2 s after its last answer, and takes a second or two itself
+    "snapshots": 5_000_000_000,  # a round takes up to 2 s and is held back for QUIET_S; a slow node takes longer
     "events": 2_000_000_000,  # `watchdog record` writes what a poll gave
 }
-"""How long after its event time something may still be on its way into the file, or be held back by the source."""
+"""How long after its event time something may still be on its way into the file, or be held back by the source.
+
+Only rules that a source can feed wait for it, so these are generous: two seconds less would tell nobody of an attack
+sooner (rules on snapshots have panes of 10 s and more), and cost the answers of a node that is busy.
+"""
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold the others up
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
@@ -102,6 +106,11 @@ class Feed:
     def names(self) -> list[str]:
         """Names of all sources."""
         return [channel.name for channel in self.channels]
+
+    @property
+    def kinds(self) -> dict[str, frozenset[str] | None]:
+        """The kinds that each source can give, by name, whether it is open or not; None for any."""
+        return {name: kinds_of(name) for name in self.names}
 
     @property
     def ended(self) -> bool:

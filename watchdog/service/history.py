@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from alerts.book import IncidentBook
+from alerts.books import IncidentBooks
 from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.store.database import Database
@@ -24,24 +24,24 @@ class History:
         self._latest: dict[str, IncidentChange] = {}
         self.stored = 0  # changes that were new
 
-    def take(self, changes: Sequence[IncidentChange], book: IncidentBook) -> None:
-        """Changes just made, and the book that made them. StateError when a batch cannot be stored."""
+    def take(self, changes: Sequence[IncidentChange], books: IncidentBooks) -> None:
+        """Changes just made, and the books that made them. StateError when a batch cannot be stored."""
         for change in changes:
             self._latest[change.id] = change
-            self._add(change, book)
+            self._add(change, books)
         if len(self._records) >= BATCH:
             self._flush()
 
-    def settle(self, book: IncidentBook) -> None:
+    def settle(self, books: IncidentBooks) -> None:
         """Store what was taken, and each changed incident as it stands: numbers grow without a change, too."""
         for change in self._latest.values():
-            self._add(change, book)
+            self._add(change, books)
             if len(self._records) >= BATCH:
                 self._flush()
         self._flush()
 
-    def _add(self, change: IncidentChange, book: IncidentBook) -> None:
-        incident = book.incident(change.id)
+    def _add(self, change: IncidentChange, books: IncidentBooks) -> None:
+        incident = books.incident(change.id)
         if incident is not None:  # forgotten at once where a policy remembers none
             self._records.append(ChangeRecord(incident, change, self._titles.get(incident.rule, "")))
 

@@ -68,7 +68,14 @@ def _events(out: Exposition, parts: Parts, now_ns: int) -> None:
     watermark_ns = watch.engine.watermark_ns
     if 0 < watermark_ns < END_OF_TIME_NS:
         lag = (now_ns - watermark_ns) / 1e9
-        out.one("watchdog_lag_seconds", "gauge", "Wall clock minus the engine's watermark.", lag)
+        out.one("watchdog_lag_seconds", "gauge", "Wall clock minus the watermark of the slowest source.", lag)
+    waits = [
+        ({"sources": ", ".join(map(printable, part.feeding)), "starts": ", ".join(map(printable, part.telling))}, at_ns)
+        for number, part in enumerate(watch.engine.parts)
+        if part.feeding and (at_ns := watch.engine.moment_ns(number)) > 0 and not watch.engine.ended(number)
+    ]
+    about = "Wall clock minus the watermark of the rules that wait for these sources (starts: only for node starts)."
+    out.add("watchdog_rules_lag_seconds", "gauge", about, [(names, (now_ns - at_ns) / 1e9) for names, at_ns in waits])
 
 
 def _sources(out: Exposition, parts: Parts) -> None:

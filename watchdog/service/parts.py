@@ -120,10 +120,10 @@ def _engine(config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock) -
     if saved is not None:
         check_fits(saved, config.node, str(path))
     feed.open(saved.positions if saved else {})
-    watch = Watch(rules, config.node, feed.names)
+    watch = Watch(rules, config.node, feed.kinds)
     bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
     first = watch.resume(saved) if saved else []
-    watch.last_action = min(watch.last_action, store.actions.last_id())  # ids of a fresh database begin anew
+    watch.forget_actions(store.actions.last_id())
     for promise in feed.promises():
         first += watch.take(promise)
     for action in store.actions.after(watch.last_action):  # made after the checkpoint, or while no service ran

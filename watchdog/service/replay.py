@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alerts.book import IncidentBook
+from alerts.books import IncidentBooks
 from alerts.incident import Incident
 from alerts.render import as_line, as_object, table
 from rules.load import RuleSet, load
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.plan import RulePlan
 from watchdog.core.source import Source, SourceOptions
-from watchdog.engine.engine import Engine
+from watchdog.engine.parted import PartedEngine
 from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from watchdog.service.history import History, opened_history
 from watchdog.service.merge import merged
@@ -172,12 +172,14 @@ def _opened(
 
 
 def _run(rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None) -> Run:
-    engine = Engine(rules.plans, node=node, sources=[source.name for source in inputs])
-    book = IncidentBook() if saved is None else IncidentBook.restore(saved.book)
-    run = Run(engine, book, None if history is None else lambda changes: history.take(changes, book))
+    engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
+    parts = {part.name: part.rules for part in engine.parts}
+    books = IncidentBooks(parts) if saved is None else IncidentBooks.restore(saved.book, parts)
+    run = Run(engine, books, None if history is None else lambda changes: history.take(changes, books))
     if saved is None:
         return run
-    engine.restore(saved.engine)
+    if engine.restore(saved.engine):
+        raise StateError("checkpoint was made with other rules")
     run.positions = dict(saved.positions)
     run.events, run.first_event_ns, run.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
     return run
@@ -190,8 +192,7 @@ def _progress(run: Run, inputs: Sequence[Source]) -> Progress:
 
 def _result(run: Run, rules: RuleSet, *, finished: bool, fault: str = "") -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
-    incidents = run.book.incidents()
-    late = dict(run.engine.statistics.late) if isinstance(run.engine, Engine) else {}
+    incidents, late = run.books.incidents(), dict(run.engine.statistics.late)
     return ReplayResult(
         incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished, late=late, fault=fault
     )
@@ -244,7 +245,7 @@ class _Keeper:
             asmap=self._asmap,
             positions=dict(run.positions),
             engine=run.engine.snapshot(),
-            book=run.book.snapshot(),
+            book=run.books.snapshot(),
             events=run.events,
             first_event_ns=run.first_event_ns,
             last_event_ns=run.last_event_ns,
@@ -255,7 +256,7 @@ class _Keeper:
     def store(self, run: Run) -> None:
         """Write to the history what it does not have yet, and every changed incident as it stands now."""
         if self._history is not None:
-            self._history.settle(run.book)
+            self._history.settle(run.books)
 
     def remove(self) -> None:
         """The replay is complete: nothing is left to go on with."""

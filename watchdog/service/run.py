@@ -1,53 +1,39 @@
-"""Engine and incident book together: slices in, changes of incidents out."""
+"""Engine and incident books together: slices in, changes of incidents out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
-from alerts.book import IncidentBook
+from alerts.books import IncidentBooks
 from alerts.incident import IncidentChange, Reason
 from watchdog.core.batch import Slice
 from watchdog.core.finding import Finding
-
-
-class EngineLike(Protocol):
-    """What a replay needs of an engine."""
-
-    @property
-    def watermark_ns(self) -> int:
-        """No earlier event is expected."""
-        ...
-
-    def process(self, slice_: Slice, /) -> list[Finding]:
-        """Take events; the verdicts of the panes that they close."""
-        ...
-
-    def finish(self) -> list[Finding]:
-        """The verdicts of all panes that are still open."""
-        ...
-
-    def snapshot(self) -> bytes:
-        """The whole state."""
-        ...
+from watchdog.engine.parted import PartedEngine
 
 
 class Run:
-    """Engine and book together, and how far they came. `tell` hears of the changes of incidents as they happen."""
+    """Engine and books together, and how far they came. `tell` hears of the changes of incidents as they happen.
+
+    books: those of the engine's parts; new ones unless given.
+    """
 
     def __init__(
-        self, engine: EngineLike, book: IncidentBook, tell: Callable[[Sequence[IncidentChange]], None] | None = None
+        self,
+        engine: PartedEngine,
+        books: IncidentBooks | None = None,
+        tell: Callable[[Sequence[IncidentChange]], None] | None = None,
     ) -> None:
-        self.engine, self.book = engine, book
+        self.engine = engine
+        self.books = books or IncidentBooks({part.name: part.rules for part in engine.parts})
         self._listener = tell
         self.positions: dict[str, Mapping[str, object]] = {}
         self.events = 0
         self.first_event_ns: int | None = None
         self.last_event_ns: int | None = None
-        self.opened = len(book.incidents())  # incidents so far
+        self.opened = len(self.books.incidents())  # incidents so far
 
     def take(self, slice_: Slice) -> None:
-        """One slice of one source through engine and book."""
+        """One slice of one source through engine and books."""
         for batch in slice_.batches:
             if batch.rows:
                 self.events += batch.rows
@@ -60,13 +46,14 @@ class Run:
     def finish(self) -> None:
         """The input has ended: close what is open in the engine. What is quiet but not yet due stays open."""
         self._tell(self.engine.finish())
-        self._changed(self.book.drain())
+        for part in range(len(self.books)):
+            self._changed(self.books.drain(part))
 
     def _tell(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            self._changed(self.book.apply(finding))
-        if self.last_event_ns is not None:  # beyond the last event nobody knows what happened
-            self._changed(self.book.advance(min(self.engine.watermark_ns, self.last_event_ns)))
+            self._changed(self.books.apply(finding))
+        for part in range(len(self.books)):  # a silent promise is time that passed; beyond the last event nothing is
+            self._changed(self.books.advance(part, self.engine.moment_ns(part)))
 
     def _changed(self, changes: Sequence[IncidentChange]) -> None:
         self.opened += sum(change.reason is Reason.OPENED for change in changes)

@@ -1,17 +1,20 @@
-"""Engine and incident book of a running service: slices and operators' actions in, records of changes out.
+"""Engine and incident books of a running service: slices and operators' actions in, records of changes out.
 
-An action is applied when event time reaches the time at which it was made: after every finding up to then, and before
-all later ones. So a run that goes on after a kill applies it at the same moment again.
+An action is applied when the event time of its incident's part reaches the time at which it was made: after every
+finding of the part up to then, and before all later ones. So a run that goes on after a kill applies it at the same
+moment again. Which part that is may not be known before: then the incident opens again on the way there.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
+from bisect import insort
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from alerts.book import IncidentBook, IncidentError
+from alerts.book import IncidentError
+from alerts.books import IncidentBooks
 from alerts.incident import Incident, IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
@@ -19,24 +22,35 @@ from rules.load import RuleSet
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
-from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
-from watchdog.engine.engine import Engine
+from watchdog.engine.parted import PartedEngine
+from watchdog.engine.parts import Kinds
 from watchdog.service.checkpoint import Checkpoint
 
 AHEAD_NS = (
     600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
 )
+NAMED = 10  # rules, in one line of the log
 _LOG = logging.getLogger("watchdog.engine")
 
 
-class Watch:
-    """Engine, book and positions; belongs to the engine's thread."""
+@dataclass(frozen=True, slots=True, order=True)
+class _Due:
+    """An action that waits for event time; parts: those in which that time has not come yet."""
 
-    def __init__(self, rules: RuleSet, node: str, sources: Sequence[str]) -> None:
-        self.rules, self._node, self._sources = rules, node, tuple(sources)
-        self.engine = Engine(rules.plans, node=node, sources=sources)
-        self.book = IncidentBook()
+    at_ns: int
+    id: int
+    action: Action = field(compare=False)
+    parts: set[int] = field(compare=False)
+
+
+class Watch:
+    """Engine, books and positions; belongs to the engine's thread. sources: the kinds that each can give, by name."""
+
+    def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
+        self.rules, self._node, self._sources = rules, node, dict(sources)
+        self.engine = PartedEngine(rules.plans, sources, node=node)
+        self.books = IncidentBooks(self._parts)
         self.positions: dict[str, Mapping[str, object]] = {}
         self.events = 0
         self.first_event_ns: int | None = None
@@ -44,9 +58,10 @@ class Watch:
         self.last_action = 0
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
         self.refused = 0  # actions that no incident could take
+        self.started_anew: frozenset[str] = frozenset()  # rules that the last change or start left without a past
         self._titles = {plan.id: plan.title for plan in rules.plans}
-        self._latest_finding_ns = 0
-        self._due: list[tuple[int, int, Action]] = []
+        self._due: list[_Due] = []  # in the order of their times
+        self._acted_early: set[int] = set()  # actions applied before one that was made earlier and still waits
 
     def take(self, slice_: Slice) -> list[ChangeRecord]:
         """One slice of one source through engine and book."""
@@ -64,17 +79,28 @@ class Watch:
     def finish(self) -> list[ChangeRecord]:
         """All sources have ended: close what is open in the engine. What is quiet but not yet due stays open."""
         records = self._tell(self.engine.finish())
-        records += self._records(self.book.drain())
-        return records + self._act_until(END_OF_TIME_NS)
+        for part in range(len(self.books)):
+            records += self._records(self.books.drain(part))
+        return records + self.hurry()
 
     def act(self, action: Action) -> list[ChangeRecord]:
         """Apply an action once event time is there; at once when it has passed, or with `hurry`."""
         self.last_action = max(self.last_action, action.id)
-        ahead_ns = action.at_ns - self._now_ns
-        if ahead_ns > 0 and (self.last_event_ns is None or ahead_ns <= AHEAD_NS):
-            heapq.heappush(self._due, (action.at_ns, action.id, action))
+        if action.id in self._acted_early:
+            return []
+        holder = self.books.holder(action.incident_id)
+        parts = set(range(len(self.books))) if holder is None else {holder}
+        times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
+        waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
+        if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= AHEAD_NS):
+            insort(self._due, _Due(action.at_ns, action.id, action, waiting))
             return []
         return self._acted(action)
+
+    def forget_actions(self, last_id: int) -> None:
+        """The database has actions up to this id: ids of a fresh one begin anew."""
+        self.last_action = min(self.last_action, last_id)
+        self._acted_early = {id_ for id_ in self._acted_early if id_ <= last_id}
 
     @property
     def waiting(self) -> int:
@@ -83,27 +109,30 @@ class Watch:
 
     @property
     def taken(self) -> int:
-        """The book has taken every action up to this id."""
-        return self.last_action if not self._due else min(id_ for _, id_, _ in self._due) - 1
+        """The books have taken every action up to this id."""
+        return min((waiting.id for waiting in self._due), default=self.last_action + 1) - 1
 
     def hurry(self) -> list[ChangeRecord]:
         """Apply all actions that wait: no event comes that would bring their time."""
-        return self._act_until(END_OF_TIME_NS)
+        records: list[ChangeRecord] = []
+        while self._due:
+            records += self._acted(self._due.pop(0).action)
+        return records
 
     def change_rules(self, rules: RuleSet, promises: Sequence[Slice]) -> list[ChangeRecord]:
-        """Go on with other rules: a new engine without a past, the same incidents.
+        """Go on with other rules and the same incidents. Parts whose rules are the same go on as they are.
 
-        The new engine does not know what fires, so everything is taken for cleared now: what goes on fires again
-        and its incident stays, what does not is resolved after its `resolve_after`.
+        Other rules start without a past and do not know what fires, so everything of theirs is taken for cleared now:
+        what goes on fires again and its incident stays, what does not is resolved after its `resolve_after`.
         """
-        records = self._records(self.book.advance(self._now_ns))
-        self.engine = Engine(rules.plans, node=self._node, sources=self._sources)
-        self.rules, self._titles = (
-            rules,
-            {plan.id: plan.title for plan in rules.plans}
-            | {name: title for name, title in self._titles.items() if name not in {plan.id for plan in rules.plans}},
-        )
-        records += self._forget_firing()
+        before = self.engine.snapshot()
+        self.engine = PartedEngine(rules.plans, self._sources, node=self._node)
+        self.rules = rules
+        self._titles |= {plan.id: plan.title for plan in rules.plans}
+        records = self._start_anew(self.engine.restore(before))
+        self.books = IncidentBooks.restore(self.books.snapshot(), self._parts)
+        for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
+            waiting.parts.update(range(len(self.books)))
         for promise in promises:
             records += self._tell(self.engine.process(promise))
         return records
@@ -117,64 +146,59 @@ class Watch:
             asmap=asmap,
             positions=dict(self.positions),
             engine=self.engine.snapshot(),
-            book=self.book.snapshot(),
+            book=self.books.snapshot(),
             events=self.events,
             first_event_ns=self.first_event_ns,
             last_event_ns=self.last_event_ns,
             last_action=self.taken,
-            latest_finding_ns=self._latest_finding_ns,
+            acted=tuple(sorted(id_ for id_ in self._acted_early if id_ > self.taken)),
         )
 
     def resume(self, saved: Checkpoint) -> list[ChangeRecord]:
-        """Go on from a checkpoint; with other rules than it was made with, from its incidents and positions only.
+        """Go on from a checkpoint; rules that are others, or have other sources, go on without a past.
 
         StateError when it is damaged or of another version.
         """
-        self.book = IncidentBook.restore(saved.book)
+        self.books = IncidentBooks.restore(saved.book, self._parts)
         self.positions = {name: saved.positions[name] for name in self._sources if name in saved.positions}
         self.events, self.last_action = saved.events, saved.last_action
         self.first_event_ns, self.last_event_ns = saved.first_event_ns, saved.last_event_ns
-        self._latest_finding_ns = saved.latest_finding_ns
-        if saved.rules == self.rules.hash:
-            self.engine.restore(saved.engine)
-            return []
-        _LOG.warning("the rules have changed: rules start without a past, open incidents are kept")
-        return self._forget_firing()
+        self._acted_early = set(saved.acted)
+        return self._start_anew(self.engine.restore(saved.engine))
 
     @property
-    def _now_ns(self) -> int:
-        """The event time up to which the book has applied every finding."""
-        return max(self._known_ns, self._latest_finding_ns - 1)
-
-    @property
-    def _known_ns(self) -> int:
-        """Until when it is known what happened: never beyond the last event."""
-        return 0 if self.last_event_ns is None else min(self.engine.watermark_ns, self.last_event_ns)
+    def _parts(self) -> dict[str, tuple[str, ...]]:
+        return {part.name: part.rules for part in self.engine.parts}
 
     def _tell(self, findings: Sequence[Finding]) -> list[ChangeRecord]:
         records: list[ChangeRecord] = []
         for finding in findings:
-            records += self._act_until(finding.time_ns - 1)
-            records += self._records(self.book.apply(finding))
-            self._latest_finding_ns = max(self._latest_finding_ns, finding.time_ns)
-        if self.last_event_ns is not None:  # beyond the last event nobody knows what happened
-            records += self._act_until(self._known_ns)
-            records += self._records(self.book.advance(self._known_ns))
+            records += self._advance(self.books.number_of(finding.rule), finding.time_ns - 1)
+            records += self._records(self.books.apply(finding))
+        for part in range(len(self.books)):
+            records += self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
         return records
 
-    def _act_until(self, time_ns: int) -> list[ChangeRecord]:
+    def _advance(self, part: int, time_ns: int, *, ended: bool = False) -> list[ChangeRecord]:
+        """A part knows everything up to this time: actions up to then, then the book's own timers."""
         records: list[ChangeRecord] = []
-        while self._due and self._due[0][0] <= time_ns:
-            records += self._acted(heapq.heappop(self._due)[2])
-        return records
+        for waiting in [one for one in self._due if part in one.parts and (ended or one.at_ns <= time_ns)]:
+            records += self._records(self.books.advance(part, min(waiting.at_ns, time_ns)))
+            waiting.parts.discard(part)
+            if self.books.holder(waiting.action.incident_id) == part or not waiting.parts:
+                self._due.remove(waiting)
+                records += self._acted(waiting.action)
+        return records + self._records(self.books.advance(part, time_ns))
 
     def _acted(self, action: Action) -> list[ChangeRecord]:
-        records = self._records(self.book.advance(max(self._now_ns, min(action.at_ns, self._known_ns))))
+        """Apply an action to the incident as it stands."""
+        records: list[ChangeRecord] = []
+        self._acted_early = {id_ for id_ in self._acted_early | {action.id} if id_ > self.taken}
         try:
             if action.verb == "ack":
-                changes = self.book.acknowledge(action.incident_id, action.who, action.at_ns)
+                changes = self.books.acknowledge(action.incident_id, action.who, action.at_ns)
             elif action.verb == "resolve":
-                changes = self.book.resolve(action.incident_id, action.who, action.at_ns)
+                changes = self.books.resolve(action.incident_id, action.who, action.at_ns)
             else:
                 changes = []
         except IncidentError as error:
@@ -188,14 +212,28 @@ class Watch:
         records, taken = [], self.taken
         for change in changes:
             if change.id not in pictures:
-                pictures[change.id] = self.book.incident(change.id)
+                pictures[change.id] = self.books.incident(change.id)
             picture = pictures[change.id]
             if picture is not None:
                 records.append(ChangeRecord(picture, change, self._titles.get(picture.rule, ""), action, taken))
         return records
 
-    def _forget_firing(self) -> list[ChangeRecord]:
-        return self._records(self.book.clear_all(self._now_ns))
+    def _start_anew(self, anew: frozenset[str]) -> list[ChangeRecord]:
+        """What follows from rules that start without a past, and from those that are gone."""
+        if anew:
+            _LOG.warning("%s", anew_text(anew))
+        self.started_anew = anew
+        return self._records(self.books.clear_others({plan.id for plan in self.rules.plans} - anew))
+
+
+def anew_text(rules: Collection[str]) -> str:
+    """Which rules start without a past, for people; nothing for none."""
+    if not rules:
+        return ""
+    names = sorted(rules)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    who = "1 rule starts" if len(names) == 1 else f"{len(names)} rules start"
+    return f"{who} without a past, open incidents are kept: {', '.join(names[:NAMED])}{more}"
 
 
 def check_fits(saved: Checkpoint, node: str, place: str) -> None:

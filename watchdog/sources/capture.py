@@ -86,6 +86,11 @@ class CaptureSource:
         return self._name
 
     @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that it can give."""
+        return KINDS
+
+    @property
     def ended(self) -> bool:
         """Whether a finite read is over."""
         return self._ended

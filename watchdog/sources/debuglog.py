@@ -23,7 +23,10 @@ from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, QUARANTINED, 
 
 KINDS = log_patterns.KINDS
 CHUNK = 1 << 20  # bytes a poll: a slice of minutes, so that sources stay together in event time
-LATENESS_NS = 2_000_000_000  # clocks are stepped back by less than this, or their lines are late
+LATENESS_NS = 2_000_000_000  # clocks are stepped back by less than this, or their lines are late; see below
+"""Not less: without -logtimemicros (Bitcoin Core's default) times are whole seconds, so what silence promises is wrong
+by up to one; the other second is for steps of the node's clock. Rules that no log can feed do not wait for it.
+"""
 
 
 class DebugLogSource:
@@ -59,6 +62,11 @@ class DebugLogSource:
     def name(self) -> str:
         """The source's name, as on the command line."""
         return self._name
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that it can give."""
+        return KINDS
 
     @property
     def ended(self) -> bool:

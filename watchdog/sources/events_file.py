@@ -58,6 +58,11 @@ class EventsFileSource:
             raise
 
     @property
+    def kinds(self) -> frozenset[str] | None:
+        """Not known: a file that grows may hold any."""
+        return None
+
+    @property
     def ended(self) -> bool:
         """Whether the last slice was given; never while the file is followed."""
         return self._ended

@@ -94,8 +94,11 @@ class LogFacts:
                 self.unmatched += 1
 
     def gap(self, from_ns: int, to_ns: int, reason: str, lost: int = 0) -> None:
-        """Lines between two times were lost; `lost` of them, 0 if nobody knows."""
-        self._row("source:gap", max(from_ns, to_ns), None, from_ns, to_ns, lost, reason)
+        """Lines between two times were lost; `lost` of them, 0 if nobody knows.
+
+        Told at the first of them: no window over it was closed yet.
+        """
+        self._row("source:gap", from_ns, None, from_ns, to_ns, lost, reason)
 
     def batches(self) -> tuple[Batch, ...]:
         """Everything read since the last call, as batches; one node process after the other."""

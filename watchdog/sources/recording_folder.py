@@ -39,7 +39,8 @@ def open_recording(path: str, options: SourceOptions) -> list[Source]:
     own = replace(options, follow=False, position=None)
     sources: list[Source] = []
     for part, file in found.items():
-        kinds, make = _opener(part)
+        make = _opener(part)
+        kinds = kinds_of_part(part)
         if own.wanted is None or own.wanted & kinds:
             where = str(folder / file)
             sources.append(make(where, replace(own, position=position_of(options, f"{part}:{where}"))))
@@ -57,16 +58,31 @@ def position_of(options: SourceOptions, name: str) -> Mapping[str, object] | Non
 Opener = Callable[[str, SourceOptions], Source]
 
 
-def _opener(part: str) -> tuple[frozenset[str], Opener]:
-    """Kinds and constructor of one part; imported only when the folder has it."""
+def kinds_of_part(part: str) -> frozenset[str]:
+    """The kinds that capture, snapshots or log can give."""
     if part == "capture":
         from watchdog.sources import capture  # noqa: PLC0415 - only what is asked for is loaded
 
-        return capture.KINDS, capture.CaptureSource
+        return capture.KINDS
     if part == "snapshots":
         from watchdog.sources import snapshots  # noqa: PLC0415 - only what is asked for is loaded
 
-        return snapshots.KINDS, snapshots.SnapshotsSource
+        return snapshots.KINDS
     from watchdog.sources import debuglog  # noqa: PLC0415 - only what is asked for is loaded
 
-    return debuglog.KINDS, debuglog.DebugLogSource
+    return debuglog.KINDS
+
+
+def _opener(part: str) -> Opener:
+    """The constructor of one part; imported only when the folder has it."""
+    if part == "capture":
+        from watchdog.sources import capture  # noqa: PLC0415 - only what is asked for is loaded
+
+        return capture.CaptureSource
+    if part == "snapshots":
+        from watchdog.sources import snapshots  # noqa: PLC0415 - only what is asked for is loaded
+
+        return snapshots.SnapshotsSource
+    from watchdog.sources import debuglog  # noqa: PLC0415 - only what is asked for is loaded
+
+    return debuglog.DebugLogSource

@@ -80,6 +80,11 @@ class SnapshotsSource:
                 raise
 
     @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that it can give."""
+        return KINDS
+
+    @property
     def ended(self) -> bool:
         """Whether there is nothing more to come."""
         return self._rounds.ended and self._said_end

@@ -15,7 +15,8 @@ from watchdog.sources.rpc_types import peek
 from watchdog.sources.snapshots_lines import Line, LineReader
 
 TOGETHER_NS = 2 * 10**9  # answers of one round lie within this; a node may take a second over a large one
-QUIET_S = 2.0  # a followed file that did not grow for this long has its last round complete
+QUIET_S = 2.0  # a followed file that did not grow for this long has its last round complete; as long as TOGETHER_NS:
+# a shorter wait would cut a round in which one answer takes its time, and compare halves of it
 MAX_UNKNOWN = 64  # names of RPCs that are counted apart
 RPCS = frozenset(
     {

@@ -10,7 +10,7 @@ from typing import Final
 
 from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import Source, SourceOptions
-from watchdog.sources.recording_folder import PARTS, open_recording, position_of
+from watchdog.sources.recording_folder import PARTS, kinds_of_part, open_recording, position_of
 
 SYNTAX: Final = {
     "capture": "capture:DIR",
@@ -73,6 +73,15 @@ def _opened(text: str, options: SourceOptions) -> list[Source]:
     if scheme == "recording":
         return open_recording(path, options)
     return [open_source(text, replace(options, position=position_of(options, text)))]
+
+
+def kinds_of(name: str) -> frozenset[str] | None:
+    """The kinds that a source of this name can give, as `Source.kinds` says; also of one that cannot be opened now.
+
+    name: as of an open source; a recording's parts have names of their own. SourceError when it is not one.
+    """
+    scheme, _ = split_source(name)
+    return kinds_of_part(scheme) if scheme in PARTS else None
 
 
 def split_source(text: str) -> tuple[str, str]:

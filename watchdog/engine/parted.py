@@ -1,0 +1,181 @@
+"""All rules over all sources of one node: an engine for each part, and what they have in common.
+
+slice of a source --> late rows counted, once --> parts that read this kind from this source --> findings
+                                                  each with its own watermark
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from detectors.state import State
+from watchdog.core.batch import Slice
+from watchdog.core.errors import StateError
+from watchdog.core.finding import Finding
+from watchdog.core.plan import RulePlan
+from watchdog.core.source import END_OF_TIME_NS
+from watchdog.engine.checkpoint import pack, unpack
+from watchdog.engine.coverage import GAP, STARTED
+from watchdog.engine.engine import Engine
+from watchdog.engine.parts import UNFED, Kinds, Part, divide
+from watchdog.engine.statistics import Statistics
+
+VERSION: Final = 1  # of the checkpoint
+
+
+class PartedEngine:
+    """Runs compiled rules over one node's events; `process`, `finish`, `snapshot` and `restore` are as an engine's.
+
+    sources: the kinds that each source can give, by its name; panes wait for the sources of their part only. Parts
+    have numbers, those of `parts`.
+    """
+
+    def __init__(self, plans: Sequence[RulePlan], sources: Mapping[str, Kinds], *, node: str = "node") -> None:
+        self.parts: Final[tuple[Part, ...]] = divide(plans, sources)
+        self.node, self.statistics = node, Statistics()
+        self.lost = 0  # events that sources know to be missing
+        self._marks: dict[str, int] = dict.fromkeys(sources, 0)
+        self._latest_ns = 0
+        self._engines = [Engine(part.plans, node=node, sources=part.sources) for part in self.parts]
+        self._fed: dict[str, list[Engine]] = {name: [] for name in sources}
+        self._waiting: dict[str, list[Engine]] = {name: [] for name in sources}
+        self._readers: dict[str, dict[str, list[Engine]]] = {name: defaultdict(list) for name in sources}
+        for part, engine in zip(self.parts, self._engines, strict=True):
+            self._connect(part, engine)
+
+    def _connect(self, part: Part, engine: Engine) -> None:
+        """Note what the engine of a part is to get of each source."""
+        for name in part.feeding:
+            self._fed[name].append(engine)
+            for kind in engine.kinds:
+                self._readers[name][kind].append(engine)
+        for name in part.telling:
+            self._readers[name][STARTED].append(engine)
+        for name in part.sources:
+            self._waiting[name].append(engine)
+
+    @property
+    def watermark_ns(self) -> int:
+        """No event before this time is expected from any source."""
+        return min(self._marks.values(), default=0)
+
+    def process(self, events: Slice) -> list[Finding]:
+        """Take a slice; the findings of all panes that it closed, by (time, rule, key).
+
+        Rows before the source's earlier watermark are late: counted, and left out. ValueError for a source that was
+        not named at the beginning.
+        """
+        promised = self._marks.get(events.source)
+        if promised is None:
+            raise ValueError(f"source {events.source!r} is not one of this engine")
+        readers = self._readers[events.source]
+        for batch in events.batches:
+            admitted = self.statistics.admit(batch, promised)
+            if admitted is None:
+                continue
+            kept, first_ns, last_ns = admitted
+            self._latest_ns = max(self._latest_ns, last_ns)
+            if kept.kind == GAP:
+                self.lost += int(kept.numbers("lost").astype(np.int64).sum())
+            for engine in self._fed[events.source]:
+                engine.witness(first_ns, last_ns)
+            for engine in readers.get(kept.kind, ()):
+                engine.feed(kept)
+        self._marks[events.source] = until_ns = max(promised, events.until_ns)
+        return self._told(engine.promise(events.source, until_ns) for engine in self._waiting[events.source])
+
+    def finish(self) -> list[Finding]:
+        """The input is at its end: close every pane that has events, but let nothing expire after them."""
+        return self._told(engine.finish() for engine in self._engines)
+
+    def _told(self, findings: Iterable[list[Finding]]) -> list[Finding]:
+        found = [finding for part in findings for finding in part]
+        found.sort(key=lambda finding: (finding.time_ns, finding.rule))
+        self.statistics.findings += len(found)
+        return found
+
+    def moment_ns(self, part: int) -> int:
+        """Until when a part knows what happened: its watermark, or its last event once all its sources have ended.
+
+        Nobody waits for an event of the part without sources: it goes with the slowest source of all.
+        """
+        if part == UNFED:
+            mark_ns, latest_ns = self.watermark_ns, self._latest_ns
+        else:
+            mark_ns, latest_ns = self._engines[part].watermark_ns, self._engines[part].latest_ns
+        return latest_ns if mark_ns == END_OF_TIME_NS else mark_ns
+
+    def ended(self, part: int) -> bool:
+        """Whether all sources of a part have ended."""
+        mark_ns = self.watermark_ns if part == UNFED else self._engines[part].watermark_ns
+        return mark_ns == END_OF_TIME_NS
+
+    def key_counts(self) -> dict[str, dict[str, int]]:
+        """Live, refused and evicted keys by the fields of the key, over all parts."""
+        total: dict[str, Counter[str]] = defaultdict(Counter)
+        for engine in self._engines:
+            for key, counts in engine.key_counts().items():
+                total[key].update(counts)
+        return {key: dict(counts) for key, counts in total.items()}
+
+    def rule_seconds(self) -> dict[str, float]:
+        """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""
+        return {rule: spent for engine in self._engines for rule, spent in engine.rule_seconds().items()}
+
+    def snapshot(self) -> bytes:
+        """Everything that is needed to go on exactly, without the plans."""
+        parts = [
+            {
+                "name": part.name,
+                "digest": part.digest,
+                "rules": list(part.rules),
+                "engine": np.frombuffer(engine.snapshot(), np.uint8),
+            }
+            for part, engine in zip(self.parts, self._engines, strict=True)
+        ]
+        return pack(
+            {
+                "version": VERSION,
+                "node": self.node,
+                "marks": self._marks,
+                "latest_ns": self._latest_ns,
+                "lost": self.lost,
+                "statistics": self.statistics.state(),
+                "parts": parts,
+            }
+        )
+
+    def restore(self, blob: bytes) -> frozenset[str]:
+        """Go on from a snapshot: a part goes on exactly when neither its rules nor its sources have changed.
+
+        The ids of the rules that start without a past; none when nothing has changed. StateError when the snapshot is
+        damaged, or of another version.
+        """
+        state: State = unpack(blob)
+        if state.get("version") != VERSION:
+            raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {VERSION}")
+        try:
+            return self._restore(state)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise StateError(f"checkpoint does not fit: {type(error).__name__}: {error}") from None
+
+    def _restore(self, state: State) -> frozenset[str]:
+        self._marks |= {name: int(mark) for name, mark in state["marks"].items() if name in self._marks}
+        self._latest_ns, self.lost = int(state["latest_ns"]), int(state["lost"])
+        self.statistics.restore(state["statistics"])
+        known = {saved["name"]: saved for saved in state["parts"]}
+        anew: set[str] = set()
+        for part, engine in zip(self.parts, self._engines, strict=True):
+            saved = known.get(part.name)
+            if saved is not None and saved["digest"] == part.digest:
+                engine.restore(saved["engine"].tobytes())
+                continue
+            for name in part.sources:
+                engine.promise(name, self._marks[name])
+            without = saved["rules"] if saved is not None and not part.sources else ()
+            anew |= {rule for rule in part.rules if rule not in without}
+        return frozenset(anew)
