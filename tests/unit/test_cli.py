@@ -225,9 +225,9 @@ def test_help_into_a_full_disk_is_exit_2(argument: str, root: Path) -> None:
 
 def test_a_misspelled_action_and_an_empty_node_name_say_what_is_expected(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rules", "chek"]) == 2
-    assert "invalid choice 'chek', did you mean 'check'; see" in capsys.readouterr().err
+    assert "invalid choice: 'chek', did you mean 'check'; see" in capsys.readouterr().err
     assert cli.main(["rules", "zzz"]) == 2
-    assert "invalid choice 'zzz', expected check, list, show, schema; see" in capsys.readouterr().err
+    assert "invalid choice: 'zzz', expected check, list, show, schema; see" in capsys.readouterr().err
     for command in (["replay", "log:x"], ["record", "log:x", "--out", "y"]):
         assert cli.main([*command, "--node", " "]) == 2
         assert "a node needs a name that is not empty" in capsys.readouterr().err

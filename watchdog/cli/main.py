@@ -65,7 +65,7 @@ class OneLineParser(argparse.ArgumentParser):
             names = [name.strip("' ") for name in wrong[2].split(",")]
             near = difflib.get_close_matches(wrong[1], names, n=1)
             hint = f"did you mean {near[0]!r}" if near else f"expected {', '.join(names)}"
-            message = f"{message[: wrong.start()]}invalid choice {wrong[1]!r}, {hint}"
+            message = f"{message[: wrong.start()]}invalid choice: {wrong[1]!r}, {hint}"
         self.exit(EXIT_BAD_INPUT, f"watchdog: {one_line(message)}; see '{self.prog} --help'\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:  # Any: argparse promises a `write` only
