@@ -5,8 +5,6 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-import pytest
-
 from tests.support.capture_files import (
     MINUTE_US,
     OTHER,

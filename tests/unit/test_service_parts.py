@@ -469,7 +469,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(
     said["snapshots:a"] = [mempool("snapshots:a", 20.0 * n, 500 * (n % 2)) for n in range(polls)]
     said["snapshots:a"].append(Slice("snapshots:a", (), END_OF_TIME_NS, {"at": polls}))
     feed, clock = feed_of("snapshots:a")
-    watch, bundles = Watch(load_text(RULES), "node", feed.names), queue.Queue[Bundle](1_000)
+    watch, bundles = Watch(load_text(RULES), "node", feed.kinds), queue.Queue[Bundle](1_000)
     engine = EngineLoop(watch, feed, bundles, clock, every_s=3_600.0)
     store = Blocked()
     writer = WriterLoop(
