@@ -14,13 +14,16 @@ from tests.support.capture_files import (
     START_US,
     append,
     column,
+    drained,
     events,
+    follower,
     handshake,
     ping,
     record,
     slices_of,
 )
 from watchdog.core.errors import SourceError
+from watchdog.core.moments import EARLIEST_NS
 
 
 def test_a_torn_last_record_is_reported_as_a_gap_at_the_end(tmp_path: Path) -> None:
@@ -33,18 +36,51 @@ def test_a_torn_last_record_is_reported_as_a_gap_at_the_end(tmp_path: Path) -> N
     assert len(column(slices, "net:inbound_message", "time_ns")) == 2
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [record(START_US + 5, "inv")[:20] + (4_000_001).to_bytes(4, "little"), record(1 << 63, "inv")],
-    ids=["size", "time"],
-)
 @pytest.mark.parametrize("behind", [2, 50])  # few records are kept one by one, many as arrays
-def test_an_impossible_record_ends_its_file_but_not_the_tree(tmp_path: Path, bad: bytes, behind: int) -> None:
+def test_an_impossible_record_ends_its_file_but_not_the_tree(tmp_path: Path, behind: int) -> None:
+    bad = record(START_US + 5, "inv")[:20] + (4_000_001).to_bytes(4, "little")
     append(tmp_path, PEER, True, ping(START_US) + bad + ping(START_US + 9) * behind)
     append(tmp_path, OTHER, True, ping(START_US + SECOND_US))
     slices = slices_of(tmp_path)
     assert column(slices, "source:gap", "reason") == ["impossible-record"]
     assert column(slices, "net:inbound_message", "peer") == ["8.8.8.8:50000", "[2a01:4f8::2]:8333"]
+
+
+YEAR_2100_US, YEAR_2000_US = 4_102_444_800_000_000, 946_684_800_000_000
+
+
+@pytest.mark.parametrize("odd_us", [0, YEAR_2000_US, YEAR_2100_US, 1 << 63])
+@pytest.mark.parametrize("behind", [1, 50])
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_time_that_cannot_be_true_costs_its_record_only(
+    tmp_path: Path, odd_us: int, behind: int, follow: bool
+) -> None:
+    odd, rest = record(odd_us, "inv"), [START_US + 9 + at for at in range(behind)]
+    append(tmp_path, PEER, True, ping(START_US) + odd * 2 + b"".join(map(ping, rest)))
+    append(tmp_path, OTHER, True, ping(START_US + SECOND_US))
+    slices = drained(follower(tmp_path)) if follow else slices_of(tmp_path)
+    assert column(slices, "source:gap", "reason") == ["implausible time"]
+    assert column(slices, "source:gap", "lost") == [2]
+    assert column(slices, "source:gap", "from_ns") == [START_US * 1000]
+    times = column(slices, "net:inbound_message", "time_ns")
+    assert times == [at * 1000 for at in (START_US, *rest, START_US + SECOND_US)]
+
+
+@pytest.mark.parametrize("count", [1, 30])
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_file_of_times_that_cannot_be_true_ends_and_goes_on(tmp_path: Path, count: int, follow: bool) -> None:
+    append(tmp_path, PEER, True, record(YEAR_2100_US, "inv") * count)
+    append(tmp_path, OTHER, True, ping(START_US))
+    if not follow:
+        slices = slices_of(tmp_path)
+    else:
+        source = follower(tmp_path)
+        slices = drained(source)
+        append(tmp_path, PEER, True, ping(START_US + SECOND_US))
+        slices += drained(source)
+    assert sum(int(str(lost)) for lost in column(slices, "source:gap", "lost")) == count
+    assert all(int(str(at)) >= EARLIEST_NS for at in column(slices, "source:gap", "time_ns"))
+    assert len(column(slices, "net:inbound_message", "time_ns")) == 1 + follow
 
 
 def test_the_largest_possible_message_is_read(tmp_path: Path) -> None:

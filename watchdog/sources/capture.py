@@ -73,7 +73,8 @@ class CaptureSource:
         self._tracker = ConnectionTracker() if position is None else ConnectionTracker.resumed(_part(position, "who"))
         self._follow = options.follow and not archive
         files = None if position is None else _part(position, "read")
-        self._merge = CaptureMerge(tree or (ArchiveTree(path) if archive else DiskTree(path)), self._follow, files)
+        chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
+        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns)
         if not self._follow and not self._merge.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
         self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists))

@@ -14,12 +14,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.moments import EARLIEST_NS
 from watchdog.sources.capture_tree import CaptureTree
 
 HEADER_BYTES: Final = 24
 MAX_PAYLOAD: Final = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
 STRETCH_LIMIT: Final = HEADER_BYTES + MAX_PAYLOAD  # bytes of a file that are read at once
-MAX_TIME_US: Final = 4_102_444_800_000_000  # the year 2100: a damaged time must not carry the watermark away
+EARLIEST_US: Final = EARLIEST_NS // 1_000
+END_US: Final = 1 << 62  # later than any record
 _FEW: Final = 8  # records; for fewer, arrays cost more than they save
 PENDING_LIMIT: Final = 8 * 1024 * 1024  # bytes of one file held in memory ahead of the merge; holds the largest record
 _SIZE = Struct("<20xI").unpack_from
@@ -70,7 +72,9 @@ class CaptureFile:
     """One file of the tree as the merge sees it: what was taken, what is in memory, what is known to come.
 
     offset: the byte after the last record taken (the resume position). torn: an impossible record was
-    found at the end of what is in memory; the file is not read beyond it.
+    found at the end of what is in memory; the file is not read beyond it. implausible: records left out
+    since somebody set this to 0, because their time cannot be true (core/moments); implausible_us: merge time of the
+    record before the first of them, 0 for none.
     """
 
     __slots__ = (
@@ -79,6 +83,8 @@ class CaptureFile:
         "_row",
         "clock_us",
         "folder",
+        "implausible",
+        "implausible_us",
         "offset",
         "queued",
         "received",
@@ -96,6 +102,7 @@ class CaptureFile:
         self.skip_us = skip_us
         self.size = 0
         self.torn = False
+        self.implausible = self.implausible_us = 0
         self.queued = False  # kept by the merge: whether it waits there
         self._chunks: list[Chunk] = []
         self._loaded = offset
@@ -146,18 +153,18 @@ class CaptureFile:
             self._loaded = self._loaded_end  # the torn tail, if any, is read again with what came after
         return grown and not self.torn
 
-    def fill(self, tree: CaptureTree, until_us: int, step: int) -> bool:
+    def fill(self, tree: CaptureTree, until_us: int, step: int, latest_us: int = END_US) -> bool:
         """Read ahead until a record at or after `until_us` is in memory; False when the limit stopped it.
 
-        step: bytes of one read. At the limit of memory for one file the caller has to merge less far.
+        step: bytes of one read. latest_us: later times cannot be true. At the limit of memory for one file the caller has to merge less far.
         """
         while not self.exhausted and (not self._chunks or self._chunks[-1].clock_us[-1] < until_us):
             if self.pending >= PENDING_LIMIT:
                 return False
-            self._load(tree, step)
+            self._load(tree, step, latest_us)
         return True
 
-    def _load(self, tree: CaptureTree, step: int) -> None:
+    def _load(self, tree: CaptureTree, step: int, latest_us: int) -> None:
         base = self._loaded_end
         data = tree.read(self.folder, self.received, base, min(step, self.size - base))
         starts, end, impossible = walk(data)
@@ -166,44 +173,55 @@ class CaptureFile:
             data = tree.read(self.folder, self.received, base, min(whole, self.size - base))
             starts, end, impossible = walk(data)
         if starts:
-            impossible |= self._keep(data, base, np.fromiter(starts, np.int64, len(starts)), end)
+            self._keep(data, base, np.fromiter(starts, np.int64, len(starts)), end, latest_us)
         self.torn = impossible
         # a tail without a whole record stays unread until the file grows
         at_end = base + len(data) >= self.size or not data
         self._loaded = self.size if at_end or not starts else self._loaded_end
 
-    def _keep(self, data: bytes, base: int, starts: NDArray[np.int64], end: int) -> bool:
-        """Hold the whole records of a stretch; True when one has an impossible time (it and the rest are dropped)."""
+    def _keep(self, data: bytes, base: int, starts: NDArray[np.int64], end: int, latest_us: int) -> None:
+        """Hold the whole records of a stretch, without those whose time cannot be true."""
         if len(starts) < _FEW:
-            return self._keep_few(data, base, starts, end)
-        every: NDArray[np.uint64] = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-        times = every[starts]
-        bad = times > MAX_TIME_US
-        impossible = bool(bad.any())
-        if impossible:
-            good = int(bad.argmax())
-            end = int(starts[good])
-            starts, times = starts[:good], times[:good]
-        if len(starts):
-            clock = np.maximum(np.maximum.accumulate(times.astype(np.int64)), self.known_us)
-            self._chunks.append(Chunk(data, base, starts, end, clock.tolist()))
+            sound, clock = self._few(data, starts, latest_us)
+            kept = starts if len(sound) == len(starts) else starts[sound]
+        else:
+            every: NDArray[np.uint64] = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
+            times = every[starts]
+            true = (times >= EARLIEST_US) & (times <= latest_us)
+            kept, times = (starts, times) if true.all() else (starts[true], times[true])
+            clock = np.maximum(np.maximum.accumulate(times.astype(np.int64)), self.known_us).tolist()
+        if len(kept) < len(starts):
+            self._leave_out(starts, kept, clock)
+        if len(kept):
+            self._chunks.append(Chunk(data, base, kept, end, clock))
             self._skip()
-        return impossible
+        elif self._chunks:  # nothing of it is of use: it is passed over together with what stands before it
+            self._chunks[-1].end = base + end - self._chunks[-1].base
+        else:
+            self.offset = base + end
 
-    def _keep_few(self, data: bytes, base: int, starts: NDArray[np.int64], end: int) -> bool:
-        """The same record by record: a followed file grows by one or two at a time."""
-        clock, latest = [], self.known_us
-        for at in starts.tolist():
+    def _leave_out(self, starts: NDArray[np.int64], kept: NDArray[np.int64], clock: list[int]) -> None:
+        """Count the records that are not kept, and note when the first of them was written."""
+        if not self.implausible:
+            common = min(len(starts), len(kept))
+            odd = np.flatnonzero(starts[:common] != kept[:common])
+            first = int(odd[0]) if len(odd) else common
+            self.implausible_us = clock[first - 1] if first else self.known_us
+        self.implausible += len(starts) - len(kept)
+
+    def _few(self, data: bytes, starts: NDArray[np.int64], latest_us: int) -> tuple[list[int], list[int]]:
+        """Which records have a time that can be true, and their merge times.
+
+        One by one, since a followed file grows by one or two at a time.
+        """
+        sound, clock, latest = [], [], self.known_us
+        for row, at in enumerate(starts.tolist()):
             time_us = int.from_bytes(data[at : at + 8], "little")
-            if time_us > MAX_TIME_US:
-                end = at
-                break
-            latest = max(latest, time_us)
-            clock.append(latest)
-        if clock:
-            self._chunks.append(Chunk(data, base, starts[: len(clock)], end, clock))
-            self._skip()
-        return len(clock) < len(starts)
+            if EARLIEST_US <= time_us <= latest_us:
+                latest = max(latest, time_us)
+                sound.append(row)
+                clock.append(latest)
+        return sound, clock
 
     def _skip(self) -> None:
         """Drop what an earlier run took (files that its position did not name)."""

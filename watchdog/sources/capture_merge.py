@@ -6,7 +6,8 @@ time, reads the files that have records before it that far ahead, and takes ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final
@@ -14,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from watchdog.core.errors import StateError
-from watchdog.sources.capture_files import MAX_TIME_US, CaptureFile, Part
+from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
+from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_tree import CaptureTree
 
@@ -51,9 +53,19 @@ class Cut:
 class CaptureMerge:
     """The merge of one tree; `cut` gives the next stretch of event time."""
 
-    def __init__(self, tree: CaptureTree, follow: bool, position: Mapping[str, object] | None = None) -> None:
-        """position: as `position` gave it, or None for the start. StateError when it is not one of ours."""
+    def __init__(
+        self,
+        tree: CaptureTree,
+        follow: bool,
+        position: Mapping[str, object] | None = None,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """position: as `position` gave it, or None for the start. StateError when it is not one of ours.
+
+        wall_ns: the time now, which tells what times cannot be true.
+        """
         self._tree = tree
+        self._wall_ns = wall_ns
         self._follow = follow
         self._files: dict[str, tuple[CaptureFile, CaptureFile]] = {}
         self._growth = Growth(tree.notices() if follow else None)
@@ -76,7 +88,7 @@ class CaptureMerge:
 
     def cut(self, refresh: bool = True) -> Cut | None:
         """The next stretch, or None when nothing is there (yet)."""
-        ceiling = MAX_TIME_US + 1
+        ceiling = END_US
         if self._follow and not self._behind:
             seen = self._seen_us
             news = self._refresh() if refresh else False
@@ -156,7 +168,7 @@ class CaptureMerge:
             self.bytes_taken += min(file.offset, file.size)
         if not file.queued:
             if at_once and file.size - file.offset <= STEP_MIN:
-                self._fill(file, MAX_TIME_US + 1, STEP_MIN)
+                self._fill(file, END_US, STEP_MIN)
             following = file.next_us
             self._push(file, self._peek(file) if following is None else following)
         return True
@@ -165,7 +177,7 @@ class CaptureMerge:
         """Merge time of the next record, or a time before it."""
         head = self._tree.read(file.folder, file.received, file.offset, 8)
         time_us = int.from_bytes(head, "little") if len(head) == 8 else 0
-        return max(file.clock_us, time_us) if time_us <= MAX_TIME_US else file.clock_us
+        return max(file.clock_us, time_us) if EARLIEST_US <= time_us <= self._latest_us() else file.clock_us
 
     def _push(self, file: CaptureFile, time_us: int) -> None:
         self._pushed += 1
@@ -175,6 +187,9 @@ class CaptureMerge:
     def _step(self) -> int:
         return max(STEP_MIN, min(STEP_MAX, MEMORY_LIMIT // (len(self._heap) + 1)))
 
+    def _latest_us(self) -> int:
+        return latest_plausible(self._wall_ns()) // 1_000
+
     def _read_ahead(self) -> None:
         """When following: hold all that is there in memory, unless it is a backlog."""
         if not self._follow:
@@ -183,14 +198,18 @@ class CaptureMerge:
         for _, _, file in self._heap:
             if not file.exhausted:
                 room -= file.size - file.offset
-                if room < 0 or not self._fill(file, MAX_TIME_US + 1, step):
+                if room < 0 or not self._fill(file, END_US, step):
                     self._behind = True
                     return
         self._behind = False
 
     def _fill(self, file: CaptureFile, until_us: int, step: int) -> bool:
         was_torn = file.torn
-        full = file.fill(self._tree, until_us, step)
+        full = file.fill(self._tree, until_us, step, self._latest_us())
+        if file.implausible:
+            at_us = file.implausible_us
+            self._damage.append(Damage(file.folder, at_us, at_us, file.implausible, IMPLAUSIBLE))
+            file.implausible = 0
         if file.torn and not was_torn:
             self._damage.append(Damage(file.folder, file.known_us, file.known_us, 0, "impossible-record"))
         self._seen_us = max(self._seen_us, file.known_us)
@@ -216,6 +235,7 @@ class CaptureMerge:
         end = self._fitting(chosen, start, end)
         result = Cut({}, min(until, end), self._damage)
         for damage in self._damage:
+            start = start or self._last_us or EARLIEST_US  # a file whose first time cannot be true has none
             damage.from_us = damage.from_us or start
             damage.time_us = max(damage.time_us, start)
         self._damage = []
