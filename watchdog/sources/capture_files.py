@@ -156,7 +156,8 @@ class CaptureFile:
     def fill(self, tree: CaptureTree, until_us: int, step: int, latest_us: int = END_US) -> bool:
         """Read ahead until a record at or after `until_us` is in memory; False when the limit stopped it.
 
-        step: bytes of one read. latest_us: later times cannot be true. At the limit of memory for one file the caller has to merge less far.
+        step: bytes of one read. latest_us: later times cannot be true. At the limit of memory for one file the caller
+        has to merge less far.
         """
         while not self.exhausted and (not self._chunks or self._chunks[-1].clock_us[-1] < until_us):
             if self.pending >= PENDING_LIMIT:
