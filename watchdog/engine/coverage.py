@@ -68,7 +68,7 @@ class Coverage:
         for start, end, told in self.gaps:
             ok &= (end <= begins) | (start >= ends_ns) | (told >= ends_ns)
         for start in self.starts:
-            ok &= (start <= begins) | (start > ends_ns)
+            ok &= (start <= begins) | (start >= ends_ns)
         return ok
 
     def state(self) -> State:
