@@ -22,6 +22,7 @@ RECEIVED_FILE = "msgs_recv.dat"
 SENT_FILE = "msgs_sent.dat"
 FILES = {SENT_FILE: False, RECEIVED_FILE: True}  # name -> written by received messages
 ARCHIVE_LIMIT = 512 * 1024 * 1024  # bytes unpacked; a larger archive is better unpacked to disk (or is a bomb)
+MEMBER_LIMIT = 200_000  # of one archive: two files and a folder for each of some 65,000 connections
 _READ_STEP = 4 * 1024 * 1024
 
 
@@ -63,7 +64,7 @@ class DiskTree:
             if self._calm and stamp == self._stamp:
                 return []
             with os.scandir(self.root) as entries:
-                found = [entry.name for entry in entries if entry.name not in self._known and entry.is_dir()]
+                found = [entry.name for entry in entries if entry.name not in self._known and _is_folder(entry)]
         except OSError as error:
             raise SourceError(f"cannot list the capture folder {self.root!r}: {error.strerror}") from error
         # a folder made within the same tick of the file system's clock would not change the stamp again,
@@ -122,7 +123,10 @@ class ArchiveTree:
             raise SourceError(f"archive {path!r} holds no capture files; expected <address>_<port>/{RECEIVED_FILE}")
 
     def _index(self, archive: tarfile.TarFile, data: memoryview) -> None:
-        for member in archive:
+        for number, member in enumerate(archive):
+            # a negative size leads tarfile back to the same header for ever; each member costs it about 1 kB
+            if member.size < 0 or number >= MEMBER_LIMIT:
+                raise tarfile.ReadError("a member of negative size" if member.size < 0 else "too many members")
             parts = member.name.split("/")
             if member.isreg() and len(parts) >= 2 and parts[-1] in FILES:
                 if member.offset_data + member.size > len(data):
@@ -147,6 +151,14 @@ class ArchiveTree:
         """At most `count` bytes from `offset`."""
         content = self._files.get((folder, received))
         return b"" if content is None else bytes(content[offset : offset + count])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; no, when it cannot be asked (a link to itself): that must not hide all others."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def check_folder(root: str) -> None:
