@@ -24,7 +24,7 @@ from detectors import kernel
 from detectors.mixing import Words, combine, mix
 from detectors.ordering import by_log
 from detectors.slots import SlotTable
-from detectors.state import State
+from detectors.state import State, checked
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
 _Number = TypeVar("_Number", np.int64, np.int32, np.uint8)
@@ -78,7 +78,7 @@ class DistinctWindow:
         """Whether these arrivals could push a slot over its cap: then close pane by pane."""
         if not len(slots):
             return False
-        if self.sampling:
+        if self.sampling or len(self._table) + len(slots) > self._table.max_slots:
             return True
         return bool((np.bincount(slots, minlength=0) + self.pairs[: int(slots.max()) + 1] > self.cap).any())
 
@@ -214,19 +214,29 @@ class DistinctWindow:
             },
         }
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
+    def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:
+        """Continue from `state`; panes before `closed` are closed, `slots` is how many there are."""
         self._table = SlotTable.restored(self._table.max_slots, state["table"])
         self._reserve_pairs()
         size = self._table.capacity
-        self._last[:size], self._began[:size] = state["last"], state["began"]
-        self._owner[:size], self._zeros[:size] = state["owner"], state["zeros"]
-        self._width[:size] = state["width"]
-        self.pairs, self.level = state["pairs"].copy(), state["level"].copy()
+        self._last[:size] = checked(state, "last", np.int64, size)
+        self._began[:size] = checked(state, "began", np.int64, size)
+        self._zeros[:size] = checked(state, "zeros", np.uint8, size)
+        self.pairs = checked(state, "pairs", np.int64, bounds=(0, 1 << 31)).copy()
+        self.level = checked(state, "level", np.int64, len(self.pairs), (0, 65)).copy()
+        slots = len(self.pairs) if slots is None else slots
+        self.reserve(slots)
+        self._owner[:size] = checked(state, "owner", np.int32, size, (0, max(slots, 1)))
+        self._width[:size] = checked(state, "width", np.int32, size)
+        if not np.isin(self._width[:size], self._widths).all():
+            raise ValueError("a pair of no window")
         self.sampling = bool(self.level.any())
         for width, log in self._logs.items():
             rows = state["logs"][str(width)]
-            log.restart(Changes(rows["pairs"].astype(np.int64), rows["panes"], rows["began"].astype(np.int64)))
+            panes = checked(rows, "panes", np.int64, bounds=None if closed is None else (closed - width, closed))
+            pairs = checked(rows, "pairs", np.int32, len(panes), (0, size)).astype(np.int64)
+            began = checked(rows, "began", np.int8, len(panes), (0, 2), columns=1).astype(np.int64)
+            log.restart(Changes(pairs, panes, began))
 
 
 def spread(values: Words) -> tuple[Words, NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.state import State
+from detectors.state import State, checked
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
 
@@ -56,7 +56,9 @@ class Extremes:
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self._log.restart(Changes(state["slots"], state["panes"], state["values"][:, None]))
+        panes = checked(state, "panes", np.int64)
+        slots = checked(state, "slots", np.int64, len(panes), (0, 1 << 24))  # `of` takes memory by the largest
+        self._log.restart(Changes(slots, panes, checked(state, "values", np.int64, len(panes))[:, None]))
 
 
 class Latest:

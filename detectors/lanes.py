@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detectors import kernel
 from detectors.kernel import Run
 from detectors.ordering import by_log, parted, sorted_with_order
-from detectors.state import State
+from detectors.state import State, checked
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
 
 NO_CELL = np.int32(-1)
@@ -275,21 +275,29 @@ class Lane:
             },
         }
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self.capacity = len(state["member"])
+    def restore(self, state: State, closed: int | None = None, slots: Ints | None = None) -> None:
+        """Continue from `state`; panes before `closed` are closed, `slots` is how many each member has."""
+        member = checked(state, "member", np.int16, bounds=(0, len(self.widths)))
+        self.capacity = size = len(member)
         self._reserve()
-        size = self.capacity
-        self.member[:size], self.slot[:size] = state["member"], state["slot"]
-        self.live[:size], self.values[:, :size] = state["live"], state["values"]
-        self.width_of[:size] = np.array(self.widths, np.int32)[state["member"]] if size else 0
-        self._free = state["free"]
+        self.member[:size] = member
+        self.slot[:size] = checked(state, "slot", np.int32, size, (0, 1 << 31))
+        self.live[:size] = checked(state, "live", np.int32, size, (0, 1 << 31))
+        self.values[:, :size] = checked(state, "values", np.int64, self.columns, columns=size)
+        self.width_of[:size] = np.array(self.widths, np.int32)[member]
+        self._free = checked(state, "free", np.int32, bounds=(0, size))
+        if len(np.unique(self._free)) != len(self._free):
+            raise ValueError("a cell is free twice")
         used = np.ones(size, np.bool_)
         used[self._free] = False
         cells = np.flatnonzero(used)
+        if slots is not None and (self.slot[cells] >= slots[self.member[cells]]).any():
+            raise ValueError("a cell is of no slot")
         self._room = max(SMALLEST, 1 << int(self.slot[cells].max(initial=0)).bit_length())
         self._cell_of = np.full(self._room * len(self.widths), NO_CELL)
         self._cell_of[self.member[cells].astype(np.int64) * self._room + self.slot[cells]] = cells
         for width, log in self._logs.items():
             rows = state["logs"][str(width)]
-            log.restart(Changes(rows["cells"].astype(np.int64), rows["panes"], rows["deltas"]))
+            panes = checked(rows, "panes", np.int64, bounds=None if closed is None else (closed - width, closed))
+            owners = checked(rows, "cells", np.int32, len(panes), (0, size)).astype(np.int64)
+            log.restart(Changes(owners, panes, checked(rows, "deltas", np.int64, len(panes), columns=self.columns)))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detectors import kernel
 from detectors.mixing import Words, mix
-from detectors.state import State
+from detectors.state import State, checked
 
 Slots = NDArray[np.int32]
 
@@ -249,8 +249,15 @@ class SlotTable:
     def restored(cls, max_slots: int, state: State) -> SlotTable:
         """The table that `state` was taken from: same slots, same order of reuse."""
         table = cls(max_slots)
-        keys, used, free = (np.asarray(state[name]) for name in ("keys", "used", "free"))
+        keys, used = checked(state, "keys", np.uint64), checked(state, "used", np.bool_)
         table.capacity = len(keys)
+        free = checked(state, "free", np.int32, bounds=(0, len(keys)))
+        again = np.zeros(len(keys), np.bool_)
+        again[free] = True
+        if len(keys) != len(used) or np.count_nonzero(again) != len(free) or (again == used).any():
+            raise ValueError("each slot of a table is either used or free, once")
+        if len(np.unique(keys[used])) != np.count_nonzero(used):
+            raise ValueError("a key of a table has two slots")
         size = max(_SMALLEST, 1 << max(0, len(keys) - 1).bit_length())
         table.keys = np.zeros(size, np.uint64)
         table.used = np.zeros(size, np.bool_)

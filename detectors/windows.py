@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.state import State
+from detectors.state import State, checked
 
 Ints = NDArray[np.int64]
 SMALLEST = 64
@@ -228,11 +228,12 @@ class Window:
             "deltas": rows.deltas,
         }
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        used = state["used"]
-        if len(used):
-            self.reserve(int(used.max()) + 1)
-        self.values[used], self.live[used] = state["values"], state["live"]
-        rows = Changes(state["slots"].astype(np.int64), state["panes"], state["deltas"])
-        self.log.restart(rows)
+    def restore(self, state: State, closed: int | None = None) -> None:
+        """Continue from `state`; panes before `closed` are closed."""
+        room = len(self.live)  # the caller has reserved the slots that there are
+        used = checked(state, "used", np.int64, bounds=(0, room))
+        self.values[used] = checked(state, "values", np.int64, len(used), columns=self.columns)
+        self.live[used] = checked(state, "live", np.int32, len(used))
+        panes = checked(state, "panes", np.int64, bounds=None if closed is None else (closed - self.width, closed))
+        slots = checked(state, "slots", np.int32, len(panes), (0, room)).astype(np.int64)
+        self.log.restart(Changes(slots, panes, checked(state, "deltas", np.int64, len(panes), columns=self.columns)))

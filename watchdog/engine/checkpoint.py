@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.state import State
+from detectors.state import State, checked
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.errors import StateError
 
@@ -111,8 +111,11 @@ def batch_state(batch: Batch) -> State:
 
 
 def batch_from(state: State) -> Batch:
-    """The batch of such a state."""
-    columns = {name: _column_from(column) for name, column in state["columns"].items()}
+    """The batch of such a state. ValueError when its columns do not fit each other."""
+    rows = len(checked(state["columns"], "time_ns", np.int64))
+    columns = {name: _column_from(saved) for name, saved in state["columns"].items()}
+    if any(len(one) != rows or (isinstance(one, np.ndarray) and one.ndim != 1) for one in columns.values()):
+        raise ValueError("columns of a batch differ in length")
     return Batch(state["kind"], state["node"], state["source"], columns, state["boot_ns"])
 
 
@@ -128,5 +131,12 @@ def _column_from(state: Any) -> Column:  # an array or a state
     if isinstance(state, np.ndarray):
         return state
     if "codes" in state:
-        return Strings(state["codes"], tuple(state["values"]))
-    return Blobs(state["offsets"], state["data"])
+        values = tuple(state["values"])
+        if set(map(type, values)) - {str}:
+            raise ValueError("a dictionary of a batch holds more than texts")
+        return Strings(checked(state, "codes", np.int32, bounds=(0, len(values))), values)
+    data = checked(state, "data", np.uint8)
+    offsets = checked(state, "offsets", np.int64, bounds=(0, len(data) + 1))
+    if not len(offsets) or (offsets[1:] < offsets[:-1]).any():
+        raise ValueError("byte strings of a batch overlap")
+    return Blobs(offsets, data)

@@ -197,6 +197,7 @@ class Engine:
         for rules in self._windows:
             if rules.group == group:
                 rules.purge(victims)
+        self._lookback.forget(group, victims)
         grouping.evicted += len(victims)
         grouping.release(self._busy(group))
 
@@ -269,13 +270,21 @@ class Engine:
             raise StateError("checkpoint was made with other rules")
         try:
             self._restore(state)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            StopIteration,
+            TypeError,
+            ValueError,
+        ) as error:
             raise StateError(f"checkpoint does not fit: {type(error).__name__}: {error}") from None
 
     def _restore(self, state: State) -> None:
         """Take over a state whose version and rules are right; its shapes may still be wrong."""
         self.node, self._marks = state["node"], {str(name): int(mark) for name, mark in state["marks"].items()}
-        self._latest_ns, self._swept_ns = state["latest_ns"], state["swept_ns"]
+        self._latest_ns, self._swept_ns = int(state["latest_ns"]), int(state["swept_ns"])
         self._coverage.restore(state["coverage"])
         self.statistics.restore(state["statistics"])
         for grouping, saved in zip(self._groupings, state["groupings"], strict=True):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detectors.mixing import Words, combine, text_word
 from detectors.slots import NO_SLOT, Slots, SlotTable
-from detectors.state import State
+from detectors.state import State, checked
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.kinds import KINDS
 from watchdog.core.prefix import prefix_texts
@@ -174,7 +174,8 @@ class Grouping:
         flat = unpacked_texts(state["texts"])
         columns = [flat[field::fields] for field in range(fields)]
         rows = zip(*columns, strict=True) if fields else iter(())
-        self.texts = [next(rows) if described else () for described in state["described"].tolist()]
+        described = checked(state, "described", np.bool_, size).tolist()
+        self.texts = [next(rows) if one else () for one in described]
         self.evicted = state["evicted"]
 
 

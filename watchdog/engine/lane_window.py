@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.distinct import DistinctWindow, Touches
 from detectors.lanes import Lane, LaneChanges, LaneDecided
-from detectors.state import State
+from detectors.state import State, checked
 from detectors.windows import Ints
 from watchdog.core.batch import Batch
 from watchdog.core.plan import MeasurePlan, as_bool
@@ -274,16 +274,24 @@ class WindowLane:
             "distinct": {str(column): distinct.state() for column, distinct in self._distinct.items()},
         }
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self.closed = None if state["closed"] < 0 else state["closed"]
-        self.lane.restore(state["lane"])
-        if state["pending"]:
-            self._pending.add(dict(state["pending"]))
-        for column, distinct in self._distinct.items():
-            if state["touches"][str(column)]:
-                self._touches[column].add(dict(state["touches"][str(column)]))
-            distinct.restore(state["distinct"][str(column)])
+    def restore(self, state: State, windows: Sequence[LaneWindow]) -> None:
+        """Continue from `state`; the groupings of the windows are restored before."""
+        closed = int(state["closed"])
+        self.closed = None if closed < 0 else closed
+        slots = np.array([window.grouping.capacity for window in windows], np.int64)
+        self.lane.restore(state["lane"], max(closed, 0), slots)
+        added = [f"added{at}" for at in range(self.columns)]
+        self._waiting(self._pending, state["pending"], dict.fromkeys(added, np.int64))
+        for at, distinct in self._distinct.items():
+            self._waiting(self._touches[at], state["touches"][str(at)], {"value": np.uint64})
+            distinct.restore(state["distinct"][str(at)], max(closed, 0), self.lane.capacity)
+
+    def _waiting(self, pending: Pending, rows: State, more: Mapping[str, type[np.generic]]) -> None:
+        """Take saved rows of open panes. ValueError when they do not fit."""
+        if rows:
+            panes = checked(rows, "pane", np.int64, bounds=(max(self.closed or 0, 0), int(NEVER)))
+            cells = checked(rows, "cell", np.int64, len(panes), (0, self.lane.capacity))
+            pending.add({"cell": cells, "pane": panes, **{n: checked(rows, n, k, len(panes)) for n, k in more.items()}})
 
 
 def _joined(parts: list[LaneChanges]) -> LaneChanges:

@@ -37,4 +37,4 @@ class RuleLane:
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self._lane.restore(state)
+        self._lane.restore(state, self._windows)

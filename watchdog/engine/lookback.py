@@ -99,6 +99,14 @@ class Lookback:
                     found.append(Found(kept.batch, rows))
         return found
 
+    def forget(self, grouping: int, slots: NDArray[np.int64]) -> None:
+        """These slots of a grouping will be other keys': what was read for them is nobody's any more."""
+        for kept in self._kept.values():
+            for entry in kept:
+                column = entry.slots.get(grouping)
+                if column is not None:
+                    column[np.isin(column, slots)] = -1
+
     def batches(self) -> list[Batch]:
         """Everything kept, for a checkpoint: by kind, oldest first."""
         return [kept.batch for kind in sorted(self._kept) for kept in self._kept[kind]]

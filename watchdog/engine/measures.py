@@ -147,7 +147,10 @@ class Measures:
         """All parts."""
         return {name: part.state() for name, part in self._parts().items()}
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
+    def restore(self, state: State, closed: int, slots: int) -> None:
+        """Continue from `state`; panes before `closed` are closed, `slots` is how many there are."""
         for name, part in self._parts().items():
-            part.restore(state[name])
+            if isinstance(part, DistinctWindow):
+                part.restore(state[name], closed, slots)
+            else:
+                part.restore(state[name])

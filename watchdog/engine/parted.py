@@ -160,7 +160,15 @@ class PartedEngine:
             raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {VERSION}")
         try:
             return self._restore(state)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            StopIteration,
+            TypeError,
+            ValueError,
+        ) as error:
             raise StateError(f"checkpoint does not fit: {type(error).__name__}: {error}") from None
 
     def _restore(self, state: State) -> frozenset[str]:

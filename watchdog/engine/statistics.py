@@ -43,5 +43,7 @@ class Statistics:
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self.events, self.late = Counter(state["events"]), Counter(state["late"])
-        self.findings = state["findings"]
+        self.events, self.late = (
+            Counter({str(kind): int(count) for kind, count in state[name].items()}) for name in ("events", "late")
+        )
+        self.findings = int(state["findings"])

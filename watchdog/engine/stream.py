@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.distinct import Touches
-from detectors.state import State
+from detectors.state import State, checked
 from detectors.windows import Changes, Decided, Ints, Window
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.grouping import Grouping
@@ -221,13 +221,19 @@ class StreamWindow:
     def restore(self, state: State) -> None:
         """Continue from `state`; the grouping is restored before."""
         self._reserve()
-        self.closed = None if state["closed"] < 0 else state["closed"]
-        if state["pending"]:
-            self._pending.add(dict(state["pending"]))
-        self.window.restore(state["window"])
-        self.measures.restore(state["measures"])
-        self._seen = state["seen"].copy()
-        self._stirred = state["stirred"]
+        closed, slots = int(state["closed"]), self.grouping.capacity
+        self.closed = None if closed < 0 else closed
+        rows = state["pending"]
+        if rows:
+            panes = checked(rows, "pane", np.int64, bounds=(max(closed, 0), int(NEVER)))
+            checked(rows, "slot", np.int64, len(panes), (0, slots))
+            if any(len(part) != len(panes) for part in rows.values()):
+                raise ValueError("columns of open panes differ in length")
+            self._pending.add(dict(rows))
+        self.window.restore(state["window"], max(closed, 0))
+        self.measures.restore(state["measures"], max(closed, 0), slots)
+        self._seen = checked(state, "seen", np.bool_).copy()
+        self._stirred = int(state["stirred"])
         self._reserve()
 
 

@@ -235,11 +235,14 @@ class Verdict:
             "baselines": {spec.name: baseline.state() for spec, baseline in self._baselines},
         }
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        for slot, *held in state["held"]:
+    def restore(self, state: State, slots: int) -> None:
+        """Continue from `state`; `slots` is how many there are."""
+        for row in state["held"]:
+            slot, since, active, bucket = (int(number) for number in row)
+            if not 0 <= slot < slots or not 0 <= active <= len(self.plan.escalate) + 1:
+                raise ValueError("a condition holds for no slot")
             self._reserve(slot + 1)
-            self._keep(slot, Held(*held))
+            self._keep(slot, Held(since, active, bucket))
         for spec, baseline in self._baselines:
             baseline.restore(state["baselines"][spec.name])
 

@@ -133,7 +133,7 @@ class WindowRules:
         if isinstance(self.window, StreamWindow):
             self.window.restore(state["window"])
         for verdict, saved in zip(self._verdicts, state["verdicts"], strict=True):
-            verdict.restore(saved)
+            verdict.restore(saved, self.window.grouping.capacity)
         for writer, saved in zip(self._writers, state["open"], strict=True):
             writer.restore(saved)
 
