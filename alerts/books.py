@@ -11,7 +11,7 @@ from itertools import chain
 
 import msgspec
 
-from alerts.book import BOOK_VERSION, BookRecord, IncidentBook, IncidentError, plain
+from alerts.book import BOOK_VERSION, BookRecord, IncidentBook, UnknownIncidentError, plain
 from alerts.incident import Incident, IncidentChange, Policy
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
@@ -114,7 +114,7 @@ class IncidentBooks:
     def _known(self, id_: str) -> IncidentBook:
         number = self.holder(id_)
         if number is None:
-            raise IncidentError(f"no incident {id_!r}")
+            raise UnknownIncidentError(f"no incident {id_!r}")
         return self._books[number]
 
     def _deal(self, name: str, saved: BookRecord, records: list[BookRecord]) -> None:

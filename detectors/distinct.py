@@ -65,6 +65,10 @@ class DistinctWindow:
         self.level: Ints = np.zeros(SMALLEST, np.int64)  # by slot
         self.sampling = False  # whether any slot is sampled
 
+    def __len__(self) -> int:
+        """Pairs that are remembered."""
+        return len(self._table)
+
     @property
     def refused(self) -> int:
         """Values that were not counted because the table was full."""

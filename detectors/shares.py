@@ -39,6 +39,10 @@ class ValueCounts:
         self._window = Window(1, width)
         self._owner: Ints = np.zeros(SMALLEST, np.int64)
 
+    def __len__(self) -> int:
+        """Pairs that are remembered."""
+        return len(self._table)
+
     @property
     def refused(self) -> int:
         """Values that were not counted because the table was full."""

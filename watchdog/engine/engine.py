@@ -28,8 +28,10 @@ from watchdog.engine import coverage as covering
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, unpack
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.lane_window import Fed, WindowLane
+from watchdog.engine.lanes import RuleLane
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
+from watchdog.engine.measures import Measures
 from watchdog.engine.selection import Selector
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.stream import StreamWindow
@@ -38,6 +40,7 @@ VERSION = 2  # of the checkpoint; 2: gaps with the time of their event
 SWEEP_NS = 600_000_000_000  # free idle keys each ten minutes of event time
 CROWDED, EVICTED_SHARE = 0.95, 0.1  # a table this full loses a tenth of its keys, the longest idle first
 OWN_KINDS = covering.KINDS
+VALUES = "values"  # in `key_counts`, beside the groupings
 
 
 class Engine:
@@ -223,8 +226,11 @@ class Engine:
         return hashlib.sha256("\n".join(plan_text(plan) for plan in self.plans).encode()).hexdigest()
 
     def key_counts(self) -> dict[str, dict[str, int]]:
-        """Live, refused and evicted keys of each grouping, by its fields."""
-        return {
+        """Live, refused and evicted keys of each grouping, by its fields; and the values that are counted apart.
+
+        VALUES: what distinct counts, shares and entropies tell apart. Refused ones are missing from these measures.
+        """
+        counts = {
             ",".join(grouping.by) or "node": {
                 "live": len(grouping.table),
                 "refused": grouping.table.refused,
@@ -232,6 +238,11 @@ class Engine:
             }
             for grouping in self._groupings
         }
+        measured: list[RuleLane | Measures] = [*self._lanes]
+        measured += [rules.window.measures for rules in self._windows if isinstance(rules.window, StreamWindow)]
+        live, refused = sum(one.pairs for one in measured), sum(one.refused for one in measured)
+        values = {"live": live, "refused": refused, "evicted": 0}
+        return {**counts, VALUES: values}
 
     def rule_seconds(self) -> dict[str, float]:
         """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""

@@ -260,6 +260,11 @@ class WindowLane:
             distinct.purge(cells)
 
     @property
+    def pairs(self) -> int:
+        """Values that distinct counts remember."""
+        return sum(len(distinct) for distinct in self._distinct.values())
+
+    @property
     def refused(self) -> int:
         """Values left out of distinct counts because a table was full."""
         return sum(distinct.refused for distinct in self._distinct.values())

@@ -27,6 +27,11 @@ class RuleLane:
         return [finding for rules in self._rules for finding in rules.take()]
 
     @property
+    def pairs(self) -> int:
+        """Values that distinct counts remember."""
+        return self._lane.pairs
+
+    @property
     def refused(self) -> int:
         """Values left out of distinct counts because a table was full."""
         return self._lane.refused

@@ -127,6 +127,11 @@ class Measures:
         return cells
 
     @property
+    def pairs(self) -> int:
+        """Values that the measures remember, for each key."""
+        return sum(map(len, self.distinct.values())) + sum(map(len, self.counts.values()))
+
+    @property
     def refused(self) -> int:
         """Values left out because a table was full."""
         return sum(d.refused for d in self.distinct.values()) + sum(c.refused for c in self.counts.values())
