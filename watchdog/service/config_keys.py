@@ -97,7 +97,7 @@ CHECKPOINT = Section(
             shown="the file's folder",
         ),
         ConfigKey(
-            "every", "duration", "Time between two checkpoints.", "10s", unit="duration", low=_SECOND_NS, high=_HOUR_NS
+            "every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=_SECOND_NS, high=_HOUR_NS
         ),
     ),
 )
