@@ -18,7 +18,7 @@ from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
 from alerts.store.faults import StoreUnavailableError
 from alerts.store.writer import Written
-from rules.load import load_text
+from rules.load import load, load_text
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import check_batch
@@ -204,6 +204,55 @@ def test_a_source_that_is_not_there_yet_is_opened_when_it_comes(said: dict[str, 
     clock.now += 61
     assert len(drained(feed)) == 1
     assert feed.channels[0].error == ""
+
+
+def test_sources_that_are_all_down_become_gaps_by_the_clock_and_an_incident(
+    said: dict[str, list[Slice | SourceError]],
+) -> None:
+    clock = VirtualClock()
+    feed = Feed(["log:a", "log:b"], SourceOptions(follow=True), clock, lambda: START + int(clock.now * SECOND))
+    feed.open({})
+    shipped = load([], packs=True)
+    watch = Watch(shipped, "node", feed.kinds)
+    told: list[ChangeRecord] = []
+    for _ in range(12):
+        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        clock.now += 10
+    opened = next(record for record in told if record.change.reason.value == "opened")
+    assert (opened.incident.rule, opened.change.severity) == ("data-gap", "warning")
+    for _ in range(100):
+        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        clock.now += 10
+    assert told[-1].incident.severity == "high"
+    assert {record.incident.id for record in told} == {opened.incident.id}
+    said["log:a"], said["log:b"] = [mempool("log:a", clock.now + 5)], []
+    clock.now += 61
+    drained(feed)
+    assert feed.down == []
+
+
+def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again(
+    said: dict[str, list[Slice | SourceError]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broken = SourceError("'b': input/output error")
+    said["log:b"] = [broken]
+    feed, clock = feed_of("log:b")
+    for second in range(1200):
+        said["log:b"][:] = [broken]
+        drained(feed)
+        clock.now += 1
+        assert feed.down == (["log:b"] if second >= 30 else [])
+    texts = [record.message for record in caplog.records]
+    assert texts[0] == "source log:b: 'b': input/output error; it will be tried again"
+    assert len(texts) == 2
+    assert texts[1].startswith("source log:b: 'b': input/output error; it will be tried again (down for 1")
+    assert texts[1].endswith(" min)")
+    said["log:b"].clear()
+    clock.now += 61
+    drained(feed)
+    assert feed.down == []
+    assert caplog.records[-1].message.startswith("source log:b: works again, after 2")
 
 
 def test_an_ended_source_says_so_once_and_promises_for_ever(said: dict[str, list[Slice | SourceError]]) -> None:

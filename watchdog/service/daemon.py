@@ -142,9 +142,9 @@ class Daemon:
         self._news.set()
 
     def vitals(self) -> dict[str, object] | None:
-        """What a heartbeat says; None when a thread stands still."""
+        """What a heartbeat says; None when a thread has ended or a source is down: who is blind must not say "well"."""
         core, now_s = self.core, self.clock.monotonic()
-        if not (core.engine.alive and core.writer.alive):
+        if not (core.engine.alive and core.writer.alive) or core.engine.feed.down:
             return None
         return {"node": self.config.node, "uptime_s": round(now_s - self.started_s), "events": core.engine.watch.events}
 

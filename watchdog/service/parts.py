@@ -92,7 +92,7 @@ def build(
         pid_file.release()
         raise
     try:
-        engine, first = _engine(config, rules, store, clock)
+        engine, first = _engine(config, rules, store, clock, wall_ns)
     except (WatchdogError, OSError):
         store.database.close()
         pid_file.release()
@@ -111,12 +111,14 @@ def build(
     return Core(rules, pid_file, store, engine.out, engine, writer)
 
 
-def _engine(config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock) -> tuple[EngineLoop, list[ChangeRecord]]:
+def _engine(
+    config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock, wall_ns: Callable[[], int]
+) -> tuple[EngineLoop, list[ChangeRecord]]:
     """The engine's loop where the checkpoint left it, and changes that the start itself makes."""
     path = config.checkpoint.folder / CHECKPOINT_FILE
     saved = read_checkpoint(path) if path.exists() else None
     options = SourceOptions(config.node, wanted_kinds(rules.plans), True, None, config.asmap, rules.lists)
-    feed = Feed(config.sources, options, clock)
+    feed = Feed(config.sources, options, clock, wall_ns)
     if saved is not None:
         check_fits(saved, config.node, str(path))
     feed.open(saved.positions if saved else {})
