@@ -266,6 +266,34 @@ def test_what_keeps_the_watchdog_from_seeing_is_told_in_the_head(view: StoredVie
     visit(view, look)
 
 
+def test_a_page_of_a_service_that_sees_nothing_is_not_green(view: StoredView) -> None:
+    failing = {"name": "log:debug.log", "state": "failing", "error": "no such file"}
+    ended = {"name": "recording:a", "state": "ended", "error": ""}
+
+    async def look(tab: Tab, url: str) -> None:
+        view.facts = {"sources": [failing, ended]}
+        await tab.open(url)
+        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'not watching'")
+        assert await text(tab, "#connection") == "not watching"
+        await tab.until("document.getElementById('empty').innerText.startsWith('Not watching: no source can be read')")
+        good = "getComputedStyle(document.documentElement).getPropertyValue('--good')"
+        green = f"(() => {{ const one = document.createElement('i'); one.style.color = {good}; document.body.append(one); "
+        green += "const found = getComputedStyle(one).color; one.remove(); return found; })()"
+        assert await tab.run(f"getComputedStyle(document.querySelector('#posture .count')).color !== {green}")
+        assert await tab.run(f"getComputedStyle(document.getElementById('connection'), '::before').backgroundColor !== {green}")
+        view.tell(flood("10.0.0.1", recent(5)))
+        await tab.until("document.getElementById('posture').innerText.includes('1 warning')")
+        assert "not watching" in await text(tab, "#posture")
+        view.facts = {"sources": [ended, ended]}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("document.getElementById('connection').innerText === 'sources have ended'")
+        view.facts = {"sources": [{**ended, "state": "open"}, ended]}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("document.getElementById('connection').innerText === 'live'")
+
+    visit(view, look)
+
+
 def test_a_service_that_asks_for_a_token_gets_it_from_the_form(tmp_path: Path, view: StoredView) -> None:
     view.api = ApiSettings(host="0.0.0.0", token=Secret("test", TOKEN))
     view.tell(flood("10.0.0.1", recent(60)))
