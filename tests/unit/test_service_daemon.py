@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Daemon
+from watchdog.service.live_view import LiveView
 
 CONFIG = """
 node: {node}
@@ -93,5 +94,21 @@ def test_the_heartbeat_stops_while_a_source_is_down_and_goes_on_when_it_works(tm
         (tmp_path / "debug.log").write_text("")
         clock.ahead += 61
         await until(lambda: daemon.vitals() is not None)
+
+    serve(tmp_path, story)
+
+
+def test_a_source_that_was_read_to_its_end_is_not_called_open(tmp_path: Path) -> None:
+    configure(tmp_path, sources="[log:a.log, log:b.log]")
+    for name in ("a.log", "b.log"):
+        (tmp_path / name).write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        def said() -> str:
+            return next(one.text for one in LiveView(daemon).readiness().checks if one.name == "sources")
+
+        assert said() == "2 open"
+        daemon.core.engine.feed.channels[1].ended = True
+        assert said() == "1 open, 1 ended"
 
     serve(tmp_path, story)
