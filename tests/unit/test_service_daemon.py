@@ -10,6 +10,7 @@ from pathlib import Path
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
+from watchdog.service.settings import DAY_NS
 
 CONFIG = """
 node: {node}
@@ -110,5 +111,22 @@ def test_a_source_that_was_read_to_its_end_is_not_called_open(tmp_path: Path) ->
         assert said() == "2 open"
         daemon.core.engine.feed.channels[1].ended = True
         assert said() == "1 open, 1 ended"
+
+    serve(tmp_path, story)
+
+
+def test_a_restart_that_is_needed_is_not_forgotten_by_the_next_reload(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        configure(tmp_path, node="bob", resolved="5d")
+        for _ in range(2):
+            ok, text = await daemon.reload()
+            assert ok
+            assert text.endswith("; needs a restart: node, retention")
+            assert (daemon.config.node, daemon.config.retention.resolved_ns) == ("alice", 90 * DAY_NS)
+        configure(tmp_path)
+        assert "restart" not in (await daemon.reload())[1], "all is as at the start again"
 
     serve(tmp_path, story)

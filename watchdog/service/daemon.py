@@ -23,7 +23,7 @@ from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
-from watchdog.service.parts import Core, build, heartbeat, load_rules, needs_restart, routes
+from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, routes
 from watchdog.service.settings import ServiceConfig
 from watchdog.service.watch import anew_text
 
@@ -57,6 +57,7 @@ class Daemon:
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.config, self.clock, self.wall_ns = config, clock or SystemClock(), wall_ns
+        self._begun: Final = config  # what only a start reads stays as it is here
         self.hub: Final = Hub(config.queues.events)
         self.stored = Stored({}, {})
         self.started_s = self.clock.monotonic()
@@ -120,6 +121,8 @@ class Daemon:
                 return self._answered(ok=False, text=f"nothing was changed:\n{error}")
             except OSError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error.strerror}")
+            waiting = needs_restart(self._begun, config)
+            config = in_force(self._begun, config)
             changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
             self.core.rules = rules
             self.core.writer.routes = routes(config)
@@ -129,7 +132,6 @@ class Daemon:
             )
             if changed:
                 text += "; " + (anew_text(self.core.engine.watch.started_anew) or "all go on where they were")
-            waiting = needs_restart(self.config, config)
             self.config = config
             text += await self._give_up_in_words()
             if waiting:
