@@ -165,6 +165,23 @@ def test_hostile_strings_are_text_in_list_and_incident(view: StoredView) -> None
     visit(view, look)
 
 
+def test_what_operators_said_is_shown_and_their_click_does_not_make_it_last(view: StoredView) -> None:
+    (id_,) = view.tell(flood("10.0.0.1", recent(7200)))
+
+    async def look(tab: Tab, url: str) -> None:
+        await view.act(id_, "ack", "ana", "asked the peer's owner")
+        await tab.open(f"{url}/incidents/{id_}")
+        await tab.until(f"{LIVE} && document.getElementById('lasted')?.innerText === 'not ended'")
+        assert "ack by ana\nasked the peer's owner" in await text(tab, "#detail .notes")
+        view.facts = {"event_time": START_NS / 1e9 + recent(7200) + 300}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("document.getElementById('lasted').innerText === '5 min so far'")
+        view.tell(flood("10.0.0.1", recent(6600), change="clear"))
+        await tab.until("document.getElementById('lasted').innerText === '10 min'")
+
+    visit(view, look)
+
+
 def test_even_text_that_the_api_let_through_cannot_turn_its_neighbours(view: StoredView) -> None:
     view.tell(flood("10.0.0.1", recent(60)))
 

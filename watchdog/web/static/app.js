@@ -1,7 +1,7 @@
 // The page: routes between incidents, one of them, deliveries and rules, and keeps them as they are in the service.
 
 import { Problem, keepToken, read } from "/static/api.js";
-import { incidentView } from "/static/detail.js";
+import { incidentView, span } from "/static/detail.js";
 import { el, foreign } from "/static/dom.js";
 import { DeliveryList } from "/static/deliveries.js";
 import { Filters } from "/static/filters.js";
@@ -24,6 +24,8 @@ const readStatus = atMostEvery(1000, showStatus);
 const readDetail = atMostEvery(1000, showDetail);
 const TITLES = { list: "watchdog", deliveries: "Deliveries - watchdog", rules: "Rules - watchdog" };
 let shown = null; // id of the incident that is open
+let detail = null; // that incident as it was last read
+let eventTime = null; // how far the service has come, in unix seconds
 let view = "list"; // or incident, deliveries, rules
 let stream = "connecting"; // of the page itself: live, waiting, paused
 let sight = "whole"; // what the service sees of its sources: whole, part, none, ended
@@ -48,6 +50,8 @@ async function showStatus() {
   try {
     const { service, incidents } = await read("/api/v1/status");
     part("node").replaceChildren(foreign(service.node));
+    eventTime = service.event_time ?? null;
+    part("lasted")?.replaceChildren(span(detail, eventTime));
     sight = sightOf(service);
     document.body.dataset.sight = sight;
     list.sees(sight);
@@ -68,7 +72,8 @@ async function showDetail() {
     const incident = await read(`/api/v1/incidents/${id}`);
     if (shown !== id) return;
     const focused = document.activeElement.closest("#detail [data-keep]")?.dataset.keep;
-    part("detail").replaceChildren(...incidentView(incident));
+    detail = incident;
+    part("detail").replaceChildren(...incidentView(incident, eventTime));
     if (focused) part("detail").querySelector(`[data-keep="${focused}"]`)?.focus({ preventScroll: true });
     document.title = `${incident.title || incident.rule} - watchdog`;
   } catch (error) {
