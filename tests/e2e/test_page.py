@@ -294,10 +294,14 @@ def test_a_page_of_a_service_that_sees_nothing_is_not_green(view: StoredView) ->
         assert await text(tab, "#connection") == "not watching"
         await tab.until("document.getElementById('empty').innerText.startsWith('Not watching: no source can be read')")
         good = "getComputedStyle(document.documentElement).getPropertyValue('--good')"
-        green = f"(() => {{ const one = document.createElement('i'); one.style.color = {good}; document.body.append(one); "
+        green = (
+            f"(() => {{ const one = document.createElement('i'); one.style.color = {good}; document.body.append(one); "
+        )
         green += "const found = getComputedStyle(one).color; one.remove(); return found; })()"
         assert await tab.run(f"getComputedStyle(document.querySelector('#posture .count')).color !== {green}")
-        assert await tab.run(f"getComputedStyle(document.getElementById('connection'), '::before').backgroundColor !== {green}")
+        assert await tab.run(
+            f"getComputedStyle(document.getElementById('connection'), '::before').backgroundColor !== {green}"
+        )
         view.tell(flood("10.0.0.1", recent(5)))
         await tab.until("document.getElementById('posture').innerText.includes('1 warning')")
         assert "not watching" in await text(tab, "#posture")

@@ -141,6 +141,25 @@ def test_rules_are_listed_some_at_a_time_and_found_by_words(view: StoredView) ->
     visit(view, look)
 
 
+def test_names_of_kinds_keys_and_places_are_not_broken_within_the_word(view: StoredView) -> None:
+    more = {"by": ("netgroup", "user_agent"), "kinds": ["net:inbound_message", "peer:disconnected"]}
+    view.rule_list = [{**many_rules(1)[0], **more, "place": "node.yaml:570"}]
+
+    async def look(tab: Tab, url: str) -> None:
+        await tab.size(1280, 900)
+        await tab.open(f"{url}/rules")
+        await tab.until(f"{RULES} === 1")
+        names = "[...document.querySelectorAll('#rules .words bdi')]"
+        assert await tab.run(f"{names}.map((one) => one.innerText)") == [*more["kinds"], *more["by"], "node.yaml:570"]
+        assert await tab.run(f"{names}.map((one) => one.getClientRects().length)") == [1] * 5
+        assert await tab.run(
+            "(() => { const one = document.querySelector('#rules .scroll'); "
+            "return one.scrollWidth <= one.clientWidth; })()"
+        ), "the table needs no scrolling"
+
+    visit(view, look)
+
+
 def test_hostile_and_endless_strings_stay_text_within_the_edges(view: StoredView) -> None:
     ids = fill(view, 2)
     view.outbox.resend(ids[1], view.now_ns)
