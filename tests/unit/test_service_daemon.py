@@ -130,3 +130,18 @@ def test_a_restart_that_is_needed_is_not_forgotten_by_the_next_reload(tmp_path: 
         assert "restart" not in (await daemon.reload())[1], "all is as at the start again"
 
     serve(tmp_path, story)
+
+
+def test_a_reload_names_the_receivers_that_changed(tmp_path: Path) -> None:
+    configure(tmp_path, hook("ops"), hook("old"))
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        assert (await daemon.reload())[1] == "1 rule (as before), 2 receivers (as before)"
+        configure(tmp_path, hook("ops", severity="high"), hook("chat"), hook("team"))
+        said = "1 rule (as before), 3 receivers (new: chat, team; changed: ops; gone: old)"
+        assert (await daemon.reload())[1] == said
+        configure(tmp_path, hook("ops", severity="high"))
+        assert (await daemon.reload())[1] == "1 rule (as before), 1 receiver (gone: chat, team)"
+
+    serve(tmp_path, story)

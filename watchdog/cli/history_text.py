@@ -53,13 +53,17 @@ def incident_page(one: Object) -> str:
             resolved=_time(one["resolved"]),
             acknowledged=one["acknowledged_by"] or "-",
             findings=one["findings"],
-            members=members["count"] if one["state"] == "resolved" else f"{members['count']}, {members['firing']} firing",
+            members=members["count"]
+            if one["state"] == "resolved"
+            else f"{members['count']}, {members['firing']} firing",
             measures=_fields(one["measures"]),
             completeness=one["completeness"],
         ),
         *_listed("involved", [_text(name) for name in cast("Sequence[str]", one["entities"])]),
         *_listed("changes", [_change(change) for change in cast("Sequence[Object]", one["changes"])]),
-        *_listed("said by operators", [_said(done) for done in cast("Sequence[Object]", one["actions"]) if done["text"]]),
+        *_listed(
+            "said by operators", [_said(done) for done in cast("Sequence[Object]", one["actions"]) if done["text"]]
+        ),
         *_listed("deliveries", [_delivery(row) for row in cast("Sequence[Object]", one["deliveries"])]),
         *_events(cast("Sequence[Object]", one["evidence"])),
     ]

@@ -18,12 +18,12 @@ from alerts.render import as_object
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import StateError, WatchdogError
-from watchdog.core.text import printable
+from watchdog.core.text import counted, printable
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
-from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, routes
+from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, receivers_text, routes
 from watchdog.service.settings import ServiceConfig
 from watchdog.service.watch import anew_text
 
@@ -92,7 +92,8 @@ class Daemon:
             self.core.writer.start()
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
             tasks = [asyncio.create_task(work) for work in self._chores()]
-            _LOG.info("watching %d sources of node %s", len(self.core.engine.feed.channels), self.config.node)
+            watched = counted(len(self.core.engine.feed.channels), "source")
+            _LOG.info("watching %s of node %s", watched, self.config.node)
             self.ready.set()
             await self._until_stopped(sending, tasks)
             await self._end(sending, close_web, tasks)
@@ -127,9 +128,8 @@ class Daemon:
             self.core.rules = rules
             self.core.writer.routes = routes(config)
             self.sender.configure(self.core.writer.routes.receivers, heartbeat(config))
-            text = (
-                f"{len(rules.plans)} rules ({'changed' if changed else 'as before'}), {len(config.receivers)} receivers"
-            )
+            text = f"{counted(len(rules.plans), 'rule')} ({'changed' if changed else 'as before'}), "
+            text += f"{counted(len(config.receivers), 'receiver')} ({receivers_text(self.config, config)})"
             if changed:
                 text += "; " + (anew_text(self.core.engine.watch.started_anew) or "all go on where they were")
             self.config = config
@@ -285,7 +285,8 @@ class Daemon:
         now_ns = self.wall_ns()
         many = await self.ask(lambda: self.core.store.outbox.give_up(strays, NOT_CONFIGURED, now_ns))
         shown = ", ".join(printable(name) for name in strays[:10])
-        _LOG.warning("%d notices are dead letters now, as nobody is configured to get them: %s", many, shown)
+        told = counted(many, "notice")
+        _LOG.warning("made dead letters, as nobody is configured to get them: %s to %s", told, shown)
         self.hub.announce("deliveries", {"receivers": strays[:100], "status": "dead"})
         return many
 
@@ -296,7 +297,7 @@ class Daemon:
         except StateError as error:
             _LOG.warning("dead letters: %s", error)
             return ""
-        return f"; {many} notices to receivers that are gone are dead letters now" if many else ""
+        return f"; made dead letters: {counted(many, 'notice')} to receivers that are gone" if many else ""
 
     async def _let_go(self) -> None:
         """Old incidents and deliveries go; nothing of it is urgent."""

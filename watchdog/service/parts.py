@@ -147,6 +147,20 @@ def _page_of(url: str, incident_id: str) -> str:
     return f"{url}/incidents/{incident_id}"
 
 
+def receivers_text(old: ServiceConfig, new: ServiceConfig) -> str:
+    """What a reload changes for receivers and heartbeat, by name: `new: chat; changed: ops`."""
+    before, after = ({one.name: one for one in config.receivers} for config in (old, new))
+    named = {
+        "new": after.keys() - before.keys(),
+        "changed": {name for name in after.keys() & before.keys() if after[name] != before[name]},
+        "gone": before.keys() - after.keys(),
+    }
+    parts = [f"{word}: {', '.join(sorted(names))}" for word, names in named.items() if names]
+    if old.heartbeat != new.heartbeat:
+        parts.append("heartbeat changed")
+    return "; ".join(parts) or "as before"
+
+
 def receiver(settings: ReceiverSettings) -> Receiver:
     """A receiver with its secrets, for routing and sending."""
     return Receiver(
