@@ -1,18 +1,16 @@
-"""Feed, watch, hub, writer and metrics of the service, on a virtual clock."""
+"""Feed, watch and writer of the service, on a virtual clock."""
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
@@ -26,9 +24,7 @@ from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service import feed as feed_module
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
-from watchdog.service.exposition import Exposition
 from watchdog.service.feed import Feed
-from watchdog.service.hub import MOST_WATCHERS, Hub
 from watchdog.service.watch import Watch
 from watchdog.service.writer_loop import Routes, WriterLoop
 
@@ -346,29 +342,6 @@ def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     assert other.positions == {"capture:a": {"at": 5}}
 
 
-def test_a_slow_watcher_is_let_go_and_the_others_are_told() -> None:
-    async def watch() -> None:
-        hub = Hub(2)
-        slow, quick = hub.join(), hub.join()
-        assert slow is not None
-        assert quick is not None
-        for number in range(3):
-            hub.announce("incident", {"n": number})
-            found = await quick.next(0)
-            assert found is not None
-            assert (found.number, found.data) == (number + 1, {"n": number})
-        assert (slow.dropped, quick.dropped, hub.dropped, hub.watchers) == (True, False, 1, 1)
-        assert await slow.next(0) is None
-        assert await quick.next(0) is None
-        quick.close()
-        quick.close()
-        assert hub.watchers == 0
-        assert all(hub.join() for _ in range(MOST_WATCHERS))
-        assert hub.join() is None
-
-    asyncio.run(watch())
-
-
 class Stubborn:
     """A store that fails as often as told, then takes everything."""
 
@@ -474,19 +447,3 @@ class Blocked:
         assert self.open.wait(60)
         self.taken += records
         return Written(len(records), records)
-
-
-def test_the_exposition_escapes_what_peers_can_choose() -> None:
-    out = Exposition()
-    labels: Mapping[str, str] = {"source": 'a"b\\c\nd'}
-    out.add("x_total", "counter", "line\nbreak", [(labels, 3), ({}, float("nan"))])
-    out.add("nothing", "gauge", "no samples", [])
-    text = out.text()
-    assert text.startswith(
-        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3.0\nx_total NaN\n'
-    )
-    families = list(text_string_to_metric_families(text))
-    assert families[0].samples[0].labels == labels
-    own = {one.name for one in families}
-    assert "nothing" not in own
-    assert {"process_cpu_seconds", "process_resident_memory_bytes"} <= own
