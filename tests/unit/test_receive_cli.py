@@ -24,6 +24,7 @@ from watchdog.cli.main import main
 from watchdog.cli.receive import readable
 
 HOSTILE = "<b>\x1b[2J%s{0}\r\n\u202e"
+ODD_TIMES: tuple[object, ...] = (True, None, "soon", HOSTILE, -1e300, 1e300, float("nan"), 10**400, [])
 ARRIVAL = Arrival(
     START_NS,
     "msg_1",
@@ -53,7 +54,7 @@ def test_a_message_is_readable_and_what_peers_sent_is_escaped() -> None:
     [
         (START_NS / 1e9 - 86_400, "flood  of 2026-05-27 20:26:40  [verified"),
         (START_NS / 1e9 - 30, "flood  [verified"),
-        *((odd, "flood  [verified") for odd in (True, None, "soon", HOSTILE, -1e300, 1e300, float("nan"), 10**400, [])),
+        *((odd, "flood  [verified") for odd in ODD_TIMES),
     ],
 )
 def test_the_time_of_the_event_stands_beside_our_clock_where_it_is_another(told: object, shown: str) -> None:

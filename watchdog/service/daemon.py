@@ -340,6 +340,7 @@ def _announced(record: ChangeRecord) -> dict[str, object]:
 def _attempted(due: Due, outcome: Outcome) -> Delivery:
     """The delivery as the outbox has it after an attempt."""
     waits = outcome.fate is Fate.RETRY
+    opened = due.notice.body.get("opened")
     return Delivery(
         notice=due.notice,
         position=0,  # not shown
@@ -349,4 +350,5 @@ def _attempted(due: Due, outcome: Outcome) -> Delivery:
         settled_ns=None if waits else outcome.at_ns,
         last_status=outcome.status,
         last_error=outcome.error or None,
+        incident_opened_ns=round(opened * 1e9) if isinstance(opened, int | float) else None,
     )
