@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -163,7 +164,20 @@ def _checked_file(address: URL, *, create: bool) -> str:
         raise StateError(f"database '{path}': no such file")
     if not path.parent.is_dir():
         raise StateError(f"database '{path}': no such folder '{path.parent}'")
+    if create and not path.exists():
+        make_private(path)
     return str(path)
+
+
+def make_private(path: Path) -> None:
+    """An empty file that only its owner can read: peers' addresses and operators' notes come into it.
+
+    SQLite gives its journal the same rights. A file that is there keeps its own: they are its owner's choice.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StateError(f"database '{path}': {(error.strerror or 'cannot be made').lower()}") from None
 
 
 def _engine(address: URL, busy_s: float) -> Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, literal, select, update
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, lit
 from alerts.notice import Notice
 from alerts.store.cursor import decoded_position, encoded_position
 from alerts.store.database import Database, stored_text
-from alerts.store.schema import outbox
+from alerts.store.schema import incidents, outbox
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Severity
 
@@ -41,7 +41,8 @@ class Delivery:
     """A notice with its fate. Times are wall clock in ns; settled_ns: when it was sent or given up.
 
     position: order of the outbox, rising. attempts: tries so far. next_ns: when it is due (again), where it waits.
-    last_status: HTTP status of the latest try, None without an answer.
+    last_status: HTTP status of the latest try, None without an answer. incident_opened_ns: event time, None when the
+    incident is gone; another time than ours for what a recording has shown.
     """
 
     notice: Notice
@@ -52,6 +53,7 @@ class Delivery:
     settled_ns: int | None
     last_status: int | None
     last_error: str | None
+    incident_opened_ns: int | None = None
 
     def as_object(self) -> dict[str, object]:
         """For the API and `watchdog deliveries --json`, without the body; times in unix seconds."""
@@ -60,6 +62,7 @@ class Delivery:
             "id": self.notice.id,
             "receiver": self.notice.receiver,
             "incident": self.notice.incident_id,
+            "incident_opened": None if self.incident_opened_ns is None else self.incident_opened_ns / 1e9,
             "type": self.notice.type,
             "severity": self.notice.severity,
             "status": self.status,
@@ -185,7 +188,7 @@ class Outbox:
             for one in statuses or (None,):
                 same = [] if one is None else [columns.status == one]
                 found += _rows(connection, _newest([*wanted, *same], before, limit + 1), with_body=False)
-            return sorted(found, key=lambda row: -row.position)[: limit + 1]
+            return _with_openings(connection, sorted(found, key=lambda row: -row.position)[: limit + 1])
 
         rows = self._database.read(look)
         following = encoded_position(rows[limit - 1].position) if len(rows) > limit else None
@@ -239,7 +242,15 @@ def _one(connection: Connection, id_: str) -> Delivery:
     found = _rows(connection, select(outbox).where(columns.id == id_))
     if not found:
         raise UnknownDeliveryError(f"no delivery {id_!r}")
-    return found[0]
+    return _with_openings(connection, found)[0]
+
+
+def _with_openings(connection: Connection, found: Sequence[Delivery]) -> list[Delivery]:
+    """The same deliveries, each with the event time at which its incident was opened."""
+    wanted = {one.notice.incident_id for one in found}
+    statement = select(incidents.c.id, incidents.c.opened_ns).where(incidents.c.id.in_(wanted))
+    opened: dict[str, int] = {row.id: row.opened_ns for row in connection.execute(statement)}
+    return [replace(one, incident_opened_ns=opened.get(one.notice.incident_id)) for one in found]
 
 
 def _rows(connection: Connection, statement: Select[Any], *, with_body: bool = True) -> list[Delivery]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -68,12 +70,16 @@ def _checked(connection: Connection, place: str, *, create: bool) -> str:
 
 
 def _back_up(path: Path, revision: str) -> None:
-    """Copy an SQLite database to `<name>.backup-<revision>` beside it, with a number when that is taken."""
+    """Copy an SQLite database to `<name>.backup-<revision>` beside it, with its rights; a number when that is taken."""
     target = path.with_name(f"{path.name}.backup-{revision}")
     count = 1
     while target.exists():
         count += 1
         target = path.with_name(f"{path.name}.backup-{revision}-{count}")
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, stat.S_IMODE(path.stat().st_mode)))
+    except OSError as error:
+        raise StateError(f"backup '{target}': {(error.strerror or 'cannot be made').lower()}") from None
     source, copy = sqlite3.connect(path), sqlite3.connect(target)
     try:
         source.backup(copy)

@@ -165,6 +165,23 @@ def test_hostile_strings_are_text_in_list_and_incident(view: StoredView) -> None
     visit(view, look)
 
 
+def test_what_operators_said_is_shown_and_their_click_does_not_make_it_last(view: StoredView) -> None:
+    (id_,) = view.tell(flood("10.0.0.1", recent(7200)))
+
+    async def look(tab: Tab, url: str) -> None:
+        await view.act(id_, "ack", "ana", "asked the peer's owner")
+        await tab.open(f"{url}/incidents/{id_}")
+        await tab.until(f"{LIVE} && document.getElementById('lasted')?.innerText === 'not ended'")
+        assert "ack by ana\nasked the peer's owner" in await text(tab, "#detail .notes")
+        view.facts = {"event_time": START_NS / 1e9 + recent(7200) + 300}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("document.getElementById('lasted').innerText === '5 min so far'")
+        view.tell(flood("10.0.0.1", recent(6600), change="clear"))
+        await tab.until("document.getElementById('lasted').innerText === '10 min'")
+
+    visit(view, look)
+
+
 def test_even_text_that_the_api_let_through_cannot_turn_its_neighbours(view: StoredView) -> None:
     view.tell(flood("10.0.0.1", recent(60)))
 
@@ -262,6 +279,38 @@ def test_what_keeps_the_watchdog_from_seeing_is_told_in_the_head(view: StoredVie
             "source log:debug.log fails: no such file",
             "events are 5 min behind",
         ]
+
+    visit(view, look)
+
+
+def test_a_page_of_a_service_that_sees_nothing_is_not_green(view: StoredView) -> None:
+    failing = {"name": "log:debug.log", "state": "failing", "error": "no such file"}
+    ended = {"name": "recording:a", "state": "ended", "error": ""}
+
+    async def look(tab: Tab, url: str) -> None:
+        view.facts = {"sources": [failing, ended]}
+        await tab.open(url)
+        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'not watching'")
+        assert await text(tab, "#connection") == "not watching"
+        await tab.until("document.getElementById('empty').innerText.startsWith('Not watching: no source can be read')")
+        good = "getComputedStyle(document.documentElement).getPropertyValue('--good')"
+        green = (
+            f"(() => {{ const one = document.createElement('i'); one.style.color = {good}; document.body.append(one); "
+        )
+        green += "const found = getComputedStyle(one).color; one.remove(); return found; })()"
+        assert await tab.run(f"getComputedStyle(document.querySelector('#posture .count')).color !== {green}")
+        assert await tab.run(
+            f"getComputedStyle(document.getElementById('connection'), '::before').backgroundColor !== {green}"
+        )
+        view.tell(flood("10.0.0.1", recent(5)))
+        await tab.until("document.getElementById('posture').innerText.includes('1 warning')")
+        assert "not watching" in await text(tab, "#posture")
+        view.facts = {"sources": [ended, ended]}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("document.getElementById('connection').innerText === 'sources have ended'")
+        view.facts = {"sources": [{**ended, "state": "open"}, ended]}
+        view.hub.announce("reload", {"ok": True, "text": ""})
+        await tab.until("document.getElementById('connection').innerText === 'live'")
 
     visit(view, look)
 

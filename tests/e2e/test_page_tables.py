@@ -121,6 +121,24 @@ def test_what_is_tried_for_the_first_time_comes_to_the_top_without_a_reload(view
     visit(view, look)
 
 
+def test_a_delivery_about_another_time_shows_both(view: StoredView) -> None:
+    view.now_ns += recent(0) * SECOND
+    view.tell(flood("10.0.0.1", 0), flood("10.0.0.2", recent(5)))
+    old, new = sorted((one.notice.id for one in view.outbox.page().rows), key=lambda id_: view.outbox.one(id_).position)
+
+    async def look(tab: Tab, url: str) -> None:
+        await tab.open(f"{url}/deliveries")
+        await tab.until(f"{LIVE} && {SENT} === 2")
+        assert "of 2026-01-12 10:00:00 UTC" in await row(tab, old)
+        assert " of 20" not in await row(tab, new)
+        view.outbox.sent(old, 204, view.now_ns)
+        view.hub.announce("delivery", view.outbox.one(old).as_object())
+        await tab.until("document.querySelector('#deliveries .badge[data-value=sent]')")
+        assert "of 2026-01-12 10:00:00 UTC" in await row(tab, old), "news keep it"
+
+    visit(view, look)
+
+
 def test_rules_are_listed_some_at_a_time_and_found_by_words(view: StoredView) -> None:
     view.rule_list = list(many_rules(120))
 
@@ -137,6 +155,25 @@ def test_rules_are_listed_some_at_a_time_and_found_by_words(view: StoredView) ->
         view.rule_list = list(many_rules(10))
         view.hub.announce("reload", {"ok": True, "text": ""})
         await tab.until("document.getElementById('rules-empty').innerText === 'No rule has these words.'")
+
+    visit(view, look)
+
+
+def test_names_of_kinds_keys_and_places_are_not_broken_within_the_word(view: StoredView) -> None:
+    more = {"by": ("netgroup", "user_agent"), "kinds": ["net:inbound_message", "peer:disconnected"]}
+    view.rule_list = [{**many_rules(1)[0], **more, "place": "node.yaml:570"}]
+
+    async def look(tab: Tab, url: str) -> None:
+        await tab.size(1280, 900)
+        await tab.open(f"{url}/rules")
+        await tab.until(f"{RULES} === 1")
+        names = "[...document.querySelectorAll('#rules .words bdi')]"
+        assert await tab.run(f"{names}.map((one) => one.innerText)") == [*more["kinds"], *more["by"], "node.yaml:570"]
+        assert await tab.run(f"{names}.map((one) => one.getClientRects().length)") == [1] * 5
+        assert await tab.run(
+            "(() => { const one = document.querySelector('#rules .scroll'); "
+            "return one.scrollWidth <= one.clientWidth; })()"
+        ), "the table needs no scrolling"
 
     visit(view, look)
 

@@ -156,7 +156,7 @@ def test_a_receiver_that_leaves_and_returns_loses_nothing_and_everybody_sees_it(
     configure(tmp_path, port, good=good.url)
     answer = run_command(tmp_path, "reload")
     assert answer.returncode == 0, answer.stderr
-    assert "1 notices to receivers that are gone are dead letters now" in answer.stdout
+    assert "made dead letters: 1 notice to receivers that are gone" in answer.stdout
     told = stream.until(lambda event, _: event == "deliveries")
     assert told == {"receivers": ["left"], "status": "dead"}
     assert rows(tmp_path, "SELECT status, last_error FROM outbox WHERE receiver = 'left'") == [("dead", GONE)]
@@ -169,7 +169,7 @@ def test_a_receiver_that_leaves_and_returns_loses_nothing_and_everybody_sees_it(
     service.end()
     assert run_command(tmp_path, "deliveries", "resend", failed["id"]).returncode == 0
     service = ServiceProcess(tmp_path)
-    service.wait_for("1 notices are dead letters now, as nobody is configured to get them: left")
+    service.wait_for("made dead letters, as nobody is configured to get them: 1 notice to left")
 
     configure(tmp_path, port, good=good.url, left=back.url)
     assert run_command(tmp_path, "reload").returncode == 0

@@ -206,7 +206,10 @@ def test_a_reload_brings_all_into_force_or_nothing(tmp_path: Path, receiver: Rec
     write_rules(folder, other=300)
     right = run_command(folder, "reload")
     assert (right.returncode, right.stderr) == (0, "")
-    assert "4 rules (changed), 1 receivers; 4 rules start without a past, open incidents are kept: " in right.stdout
+    assert (
+        "4 rules (changed), 1 receiver (as before); 4 rules start without a past, open incidents are kept: "
+        in right.stdout
+    )
     grow(folder, 20, [600] * 30)
     found = until_rows(folder, "SELECT 1 FROM incidents WHERE rule LIKE 'other-%' AND state = 'open'", 4)
     assert len(found) == 4

@@ -133,6 +133,15 @@ def test_b16_missing_input_is_told_as_data(missing_s: int, severity: str) -> Non
     assert f"{missing_s} seconds, 12 events" in missing.summary
 
 
+# input      -----xxxxxxx                        a file that cannot be read: the service is blind there
+@pytest.mark.parametrize(("missing_s", "severity"), [(40, "warning"), (1_000, "high")])
+def test_b16_a_source_that_cannot_be_read_needs_somebody_at_once(missing_s: int, severity: str) -> None:
+    now = (1_700_000_000 + START) * 10**9
+    gap = {"t": START, "from_ns": now - missing_s * 10**9, "to_ns": now, "lost": 0, "reason": "source-error"}
+    (missing,) = found({"source:gap": [gap]})
+    assert (missing.rule, missing.severity) == ("data-gap", severity)
+
+
 # events     -----!!!---                         their times are years ahead: one damaged line, or a wrong clock
 @pytest.mark.parametrize(("lost", "severity"), [(1, "info"), (2_000, "warning")])
 def test_b17_times_that_cannot_be_true_are_told_as_such_and_as_nothing_else(lost: int, severity: str) -> None:

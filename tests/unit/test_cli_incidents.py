@@ -68,7 +68,11 @@ def test_an_operator_acknowledges_notes_resolves_and_sees_it(place: Path, capfd:
     shown = "\n".join(lines(capfd, "incidents", "show", id_))
     assert "warning acknowledged: Peer sends too many addresses" in shown
     assert "ana: looks like <script>\\x1b[31m" in shown
-    lines(capfd, "incidents", "resolve", id_, "--who", "bob")
+    lines(capfd, "incidents", "resolve", id_, "our own crawler", "--who", "bob")
+    shown = "\n".join(lines(capfd, "incidents", "show", id_))
+    assert "resolve by bob: our own crawler" in shown
+    assert "members       1\n" in f"{shown}\n", "nothing fires in an incident that is resolved"
+    assert "note by ana: looks like" in shown
     whole = json.loads(lines(capfd, "incidents", "show", id_, "--json")[0])
     assert (whole["state"], whole["acknowledged_by"]) == ("resolved", "ana")
     assert [change["text"] for change in whole["changes"]][1:] == ["by ana", "by bob"]

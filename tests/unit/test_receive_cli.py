@@ -24,6 +24,7 @@ from watchdog.cli.main import main
 from watchdog.cli.receive import readable
 
 HOSTILE = "<b>\x1b[2J%s{0}\r\n\u202e"
+ODD_TIMES: tuple[object, ...] = (True, None, "soon", HOSTILE, -1e300, 1e300, float("nan"), 10**400, [])
 ARRIVAL = Arrival(
     START_NS,
     "msg_1",
@@ -46,6 +47,26 @@ def test_a_message_is_readable_and_what_peers_sent_is_escaped() -> None:
         "    <b>\\x1b[2J%s{0}\\x0d\\x0a\\u{202e}",
         "    http://x/1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (START_NS / 1e9 - 86_400, "flood  of 2026-05-27 20:26:40  [verified"),
+        (START_NS / 1e9 - 30, "flood  [verified"),
+        *((odd, "flood  [verified") for odd in ODD_TIMES),
+    ],
+)
+def test_the_time_of_the_event_stands_beside_our_clock_where_it_is_another(told: object, shown: str) -> None:
+    assert isinstance(ARRIVAL.body, dict)
+    data = ARRIVAL.body["data"] | {"updated": told}
+    assert shown in readable(replace(ARRIVAL, body={**ARRIVAL.body, "data": data})).splitlines()[0]
+
+
+def test_an_alertmanager_message_shows_when_its_incident_began() -> None:
+    alert = {"labels": {"alertname": "flood"}, "annotations": {}, "startsAt": "2026-05-01T00:00:00.000000Z"}
+    body = {"status": "firing", "alerts": [alert]}
+    assert "flood  of 2026-05-01 00:00:00  [" in readable(replace(ARRIVAL, body=body))
 
 
 def test_refused_repeated_and_odd_messages_say_so() -> None:

@@ -173,6 +173,7 @@ CHECKPOINT = Checkpoint("r", ("s",), "node", "", {"s": {"offset": 7}}, b"engine"
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "state", CHECKPOINT)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o600, "it has addresses of peers"
     assert read_checkpoint(tmp_path / "state") == CHECKPOINT
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 

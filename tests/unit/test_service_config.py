@@ -256,7 +256,7 @@ def test_examples_of_the_page_are_configurations(tmp_path: Path) -> None:
 def test_check_prints_mistakes_and_answers_with_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "sources: log:a\n")
     assert main(["check", "--config", str(path)]) == 0
-    assert "no mistakes: 1 sources" in capsys.readouterr().out
+    assert "no mistakes: 1 source," in capsys.readouterr().out
     path.write_text("sources: log:a\nrules: mine.yaml\n")
     assert main(["check", "--config", str(path)]) == 2
     (tmp_path / "mine.yaml").write_text("rules:\n  x-y:\n    titel: a\n")

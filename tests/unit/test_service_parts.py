@@ -1,24 +1,22 @@
-"""Feed, watch, hub, writer and metrics of the service, on a virtual clock."""
+"""Feed, watch and writer of the service, on a virtual clock."""
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
 from alerts.store.faults import StoreUnavailableError
 from alerts.store.writer import Written
-from rules.load import load_text
+from rules.load import load, load_text
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import check_batch
@@ -26,9 +24,7 @@ from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service import feed as feed_module
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
-from watchdog.service.exposition import Exposition
 from watchdog.service.feed import Feed
-from watchdog.service.hub import MOST_WATCHERS, Hub
 from watchdog.service.watch import Watch
 from watchdog.service.writer_loop import Routes, WriterLoop
 
@@ -206,6 +202,55 @@ def test_a_source_that_is_not_there_yet_is_opened_when_it_comes(said: dict[str, 
     assert feed.channels[0].error == ""
 
 
+def test_sources_that_are_all_down_become_gaps_by_the_clock_and_an_incident(
+    said: dict[str, list[Slice | SourceError]],
+) -> None:
+    clock = VirtualClock()
+    feed = Feed(["log:a", "log:b"], SourceOptions(follow=True), clock, lambda: START + int(clock.now * SECOND))
+    feed.open({})
+    shipped = load([], packs=True)
+    watch = Watch(shipped, "node", feed.kinds)
+    told: list[ChangeRecord] = []
+    for _ in range(12):
+        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        clock.now += 10
+    opened = next(record for record in told if record.change.reason.value == "opened")
+    assert (opened.incident.rule, opened.change.severity) == ("data-gap", "warning")
+    for _ in range(100):
+        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        clock.now += 10
+    assert told[-1].incident.severity == "high"
+    assert {record.incident.id for record in told} == {opened.incident.id}
+    said["log:a"], said["log:b"] = [mempool("log:a", clock.now + 5)], []
+    clock.now += 61
+    drained(feed)
+    assert feed.down == []
+
+
+def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again(
+    said: dict[str, list[Slice | SourceError]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broken = SourceError("'b': input/output error")
+    said["log:b"] = [broken]
+    feed, clock = feed_of("log:b")
+    for second in range(1200):
+        said["log:b"][:] = [broken]
+        drained(feed)
+        clock.now += 1
+        assert feed.down == (["log:b"] if second >= 30 else [])
+    texts = [record.message for record in caplog.records]
+    assert texts[0] == "source log:b: 'b': input/output error; it will be tried again"
+    assert len(texts) == 2
+    assert texts[1].startswith("source log:b: 'b': input/output error; it will be tried again (down for 1")
+    assert texts[1].endswith(" min)")
+    said["log:b"].clear()
+    clock.now += 61
+    drained(feed)
+    assert feed.down == []
+    assert caplog.records[-1].message.startswith("source log:b: works again, after 2")
+
+
 def test_an_ended_source_says_so_once_and_promises_for_ever(said: dict[str, list[Slice | SourceError]]) -> None:
     last = mempool("events:a", 10)
     said["events:a"] = [Slice(last.source, last.batches, END_OF_TIME_NS, {})]
@@ -295,29 +340,6 @@ def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     assert reasons(other.resume(blob)) == ["cleared"]
     assert [one.id for one in other.books.incidents()] == [opened.incident.id]
     assert other.positions == {"capture:a": {"at": 5}}
-
-
-def test_a_slow_watcher_is_let_go_and_the_others_are_told() -> None:
-    async def watch() -> None:
-        hub = Hub(2)
-        slow, quick = hub.join(), hub.join()
-        assert slow is not None
-        assert quick is not None
-        for number in range(3):
-            hub.announce("incident", {"n": number})
-            found = await quick.next(0)
-            assert found is not None
-            assert (found.number, found.data) == (number + 1, {"n": number})
-        assert (slow.dropped, quick.dropped, hub.dropped, hub.watchers) == (True, False, 1, 1)
-        assert await slow.next(0) is None
-        assert await quick.next(0) is None
-        quick.close()
-        quick.close()
-        assert hub.watchers == 0
-        assert all(hub.join() for _ in range(MOST_WATCHERS))
-        assert hub.join() is None
-
-    asyncio.run(watch())
 
 
 class Stubborn:
@@ -425,19 +447,3 @@ class Blocked:
         assert self.open.wait(60)
         self.taken += records
         return Written(len(records), records)
-
-
-def test_the_exposition_escapes_what_peers_can_choose() -> None:
-    out = Exposition()
-    labels: Mapping[str, str] = {"source": 'a"b\\c\nd'}
-    out.add("x_total", "counter", "line\nbreak", [(labels, 3), ({}, float("nan"))])
-    out.add("nothing", "gauge", "no samples", [])
-    text = out.text()
-    assert text.startswith(
-        '# HELP x_total line\\nbreak\n# TYPE x_total counter\nx_total{source="a\\"b\\\\c\\nd"} 3.0\nx_total NaN\n'
-    )
-    families = list(text_string_to_metric_families(text))
-    assert families[0].samples[0].labels == labels
-    own = {one.name for one in families}
-    assert "nothing" not in own
-    assert {"process_cpu_seconds", "process_resident_memory_bytes"} <= own

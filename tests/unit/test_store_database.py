@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +89,28 @@ def test_a_current_database_is_opened_without_a_backup(tmp_path: Path) -> None:
     for _ in range(2):
         Database.open(url(tmp_path / "h.db")).close()
     assert not list(tmp_path.glob("*backup*"))
+
+
+def test_only_its_owner_can_read_a_new_database_and_its_journal(tmp_path: Path) -> None:
+    path, mask = tmp_path / "h.db", os.umask(0o022)
+    try:
+        database = Database.open(url(path))
+        database.write(lambda connection: connection.exec_driver_sql("PRAGMA user_version = 1"))
+        found = {one.name: stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()}
+        database.close()
+        assert found == {"h.db": 0o600, "h.db-wal": 0o600, "h.db-shm": 0o600}
+        path.chmod(0o640)
+        Database.open(url(path)).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640, "what its owner chose stays"
+    finally:
+        os.umask(mask)
+
+
+def test_a_backup_has_the_rights_of_its_database(tmp_path: Path) -> None:
+    older_database(tmp_path / "h.db")
+    (tmp_path / "h.db").chmod(0o600)
+    Database.open(url(tmp_path / "h.db")).close()
+    assert stat.S_IMODE((tmp_path / "h.db.backup-0001").stat().st_mode) == 0o600
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:

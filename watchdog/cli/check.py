@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rules.problem import RuleSetError
 from watchdog.cli.run import add_config_argument
+from watchdog.core.text import counted
 from watchdog.service.config import ConfigError, load_config
 from watchdog.service.config_schema import config_schema
 from watchdog.service.parts import load_rules
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{config.asmap}: no such file\n")
         return 2
     print(
-        f"no mistakes: {len(config.sources)} sources, {len(rules.plans)} rules (hash {rules.hash}), "
-        f"{len(config.receivers)} receivers"
+        f"no mistakes: {counted(len(config.sources), 'source')}, {counted(len(rules.plans), 'rule')} "
+        f"(hash {rules.hash}), {counted(len(config.receivers), 'receiver')}"
     )
     return 0

@@ -53,13 +53,17 @@ def incident_page(one: Object) -> str:
             resolved=_time(one["resolved"]),
             acknowledged=one["acknowledged_by"] or "-",
             findings=one["findings"],
-            members=f"{members['count']}, {members['firing']} firing",
+            members=members["count"]
+            if one["state"] == "resolved"
+            else f"{members['count']}, {members['firing']} firing",
             measures=_fields(one["measures"]),
             completeness=one["completeness"],
         ),
         *_listed("involved", [_text(name) for name in cast("Sequence[str]", one["entities"])]),
         *_listed("changes", [_change(change) for change in cast("Sequence[Object]", one["changes"])]),
-        *_listed("notes", [_note(note) for note in cast("Sequence[Object]", one["notes"])]),
+        *_listed(
+            "said by operators", [_said(done) for done in cast("Sequence[Object]", one["actions"]) if done["text"]]
+        ),
         *_listed("deliveries", [_delivery(row) for row in cast("Sequence[Object]", one["deliveries"])]),
         *_events(cast("Sequence[Object]", one["evidence"])),
     ]
@@ -107,8 +111,9 @@ def _change(change: Object) -> str:
     return f"{_time(change['time'])}  {change['reason']}: {_text(change['text'])}{times}"
 
 
-def _note(note: Object) -> str:
-    return f"{_time(note['time'])}  {_text(note['who'])}: {_text(note['text'])}"
+def _said(done: Object) -> str:
+    """What an operator gave as the text of a note, an acknowledgement or a resolution."""
+    return f"{_time(done['time'])}  {done['action']} by {_text(done['who'])}: {_text(done['text'])}"
 
 
 def _delivery(row: Object) -> str:

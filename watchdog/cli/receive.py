@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +27,8 @@ SUMMARY = "Receive webhooks, verify their signatures and print them readably: fo
 DEFAULT_LISTEN = "127.0.0.1:8390"
 LARGEST_SECRET_FILE = 4_096  # bytes
 TEXT_LIMIT = 400
+APART_NS = 60_000_000_000  # event time that is further from our clock is shown beside it
+EARLIEST_S, LATEST_S = 0, 253_402_300_799  # what a date can show: 1970 to 9999
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +95,7 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Faults, 
 def readable(arrival: Arrival, *, colour: bool = False) -> str:
     """A message for people: one line that says what and whether it is to be believed, then the texts, indented.
 
+    It begins with our clock; `of TIME` is the event time of what is told, where that is another one, in UTC both.
     Everything from the message is escaped; a second and later attempt with the same id is marked.
     """
     body = arrival.body or {}
@@ -105,6 +109,9 @@ def readable(arrival: Arrival, *, colour: bool = False) -> str:
     answered = "hung up" if arrival.status is None else f"answered {arrival.status}"
     time = rfc3339(arrival.received_ns)[:19].replace("T", " ")
     head = "  ".join(part for part in (time, mark, kind, rule) if part)
+    happened_ns = _happened_ns(incident)
+    if happened_ns is not None and abs(happened_ns - arrival.received_ns) > APART_NS:  # of a recording, or late
+        head = f"{head}  of {rfc3339(happened_ns)[:19].replace('T', ' ')}"
     texts = [
         printable(str(incident[name]), TEXT_LIMIT) for name in ("title", "summary", "url", "text") if incident.get(name)
     ]
@@ -121,7 +128,21 @@ def _incident(body: Mapping[str, Any]) -> Mapping[str, Any]:
     first = alerts[0] if isinstance(alerts, list) and alerts and isinstance(alerts[0], dict) else {}
     labels, annotations = first.get("labels"), first.get("annotations")
     named = dict(labels) | {"rule": labels.get("alertname")} if isinstance(labels, dict) else {}
-    return named | (annotations if isinstance(annotations, dict) else {})
+    return named | (annotations if isinstance(annotations, dict) else {}) | {"opened": first.get("startsAt")}
+
+
+def _happened_ns(incident: Mapping[str, Any]) -> int | None:
+    """Event time of what a message tells; of its incident's opening in Alertmanager's format, which has no other."""
+    told = incident.get("updated", incident.get("opened"))
+    if isinstance(told, str):
+        try:
+            moment = datetime.fromisoformat(told)
+            told = moment.timestamp() if moment.tzinfo else None
+        except (ValueError, OverflowError):
+            return None
+    if isinstance(told, bool) or not isinstance(told, int | float) or not EARLIEST_S < told < LATEST_S:
+        return None
+    return int(told * 1e9)
 
 
 def _coloured(severity: str, *, colour: bool) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from watchdog.cli.run import add_config_argument
-from watchdog.service.config import load_config
+from watchdog.service.config import ConfigError, load_config
 from watchdog.service.pid_file import ask_reload
 
 SUMMARY = (
@@ -21,7 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, wait, and print the answer."""
-    answer = ask_reload(load_config(args.config).checkpoint.folder)
+    """Ask, wait, and print the answer. A mistake in the configuration is found here already: it says where to ask."""
+    try:
+        config = load_config(args.config)
+    except ConfigError as error:
+        if error.unreadable:
+            raise
+        sys.stderr.write(f"nothing was changed:\n{error}\n")
+        return 1
+    answer = ask_reload(config.checkpoint.folder)
     (sys.stdout if answer.ok else sys.stderr).write(f"{answer.text}\n")
     return 0 if answer.ok else 1

@@ -26,6 +26,11 @@ def _escape(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{{{code:x}}}"
 
 
+def counted(many: int, noun: str) -> str:
+    """`1 rule`, `2 rules`: for nouns that take an s."""
+    return f"{many} {noun}" if many == 1 else f"{many} {noun}s"
+
+
 def printable(text: str, limit: int = MAX_TEXT) -> str:
     """`text` with every unsafe character escaped, at most `limit` characters long.
 

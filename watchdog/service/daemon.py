@@ -18,12 +18,12 @@ from alerts.render import as_object
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import StateError, WatchdogError
-from watchdog.core.text import printable
+from watchdog.core.text import counted, printable
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
-from watchdog.service.parts import Core, build, heartbeat, load_rules, needs_restart, routes
+from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, receivers_text, routes
 from watchdog.service.settings import ServiceConfig
 from watchdog.service.watch import anew_text
 
@@ -57,6 +57,7 @@ class Daemon:
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.config, self.clock, self.wall_ns = config, clock or SystemClock(), wall_ns
+        self._begun: Final = config  # what only a start reads stays as it is here
         self.hub: Final = Hub(config.queues.events)
         self.stored = Stored({}, {})
         self.started_s = self.clock.monotonic()
@@ -91,7 +92,8 @@ class Daemon:
             self.core.writer.start()
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
             tasks = [asyncio.create_task(work) for work in self._chores()]
-            _LOG.info("watching %d sources of node %s", len(self.core.engine.feed.channels), self.config.node)
+            watched = counted(len(self.core.engine.feed.channels), "source")
+            _LOG.info("watching %s of node %s", watched, self.config.node)
             self.ready.set()
             await self._until_stopped(sending, tasks)
             await self._end(sending, close_web, tasks)
@@ -120,16 +122,16 @@ class Daemon:
                 return self._answered(ok=False, text=f"nothing was changed:\n{error}")
             except OSError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error.strerror}")
+            waiting = needs_restart(self._begun, config)
+            config = in_force(self._begun, config)
             changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
             self.core.rules = rules
             self.core.writer.routes = routes(config)
             self.sender.configure(self.core.writer.routes.receivers, heartbeat(config))
-            text = (
-                f"{len(rules.plans)} rules ({'changed' if changed else 'as before'}), {len(config.receivers)} receivers"
-            )
+            text = f"{counted(len(rules.plans), 'rule')} ({'changed' if changed else 'as before'}), "
+            text += f"{counted(len(config.receivers), 'receiver')} ({receivers_text(self.config, config)})"
             if changed:
                 text += "; " + (anew_text(self.core.engine.watch.started_anew) or "all go on where they were")
-            waiting = needs_restart(self.config, config)
             self.config = config
             text += await self._give_up_in_words()
             if waiting:
@@ -142,9 +144,9 @@ class Daemon:
         self._news.set()
 
     def vitals(self) -> dict[str, object] | None:
-        """What a heartbeat says; None when a thread stands still."""
+        """What a heartbeat says; None when a thread has ended or a source is down: who is blind must not say "well"."""
         core, now_s = self.core, self.clock.monotonic()
-        if not (core.engine.alive and core.writer.alive):
+        if not (core.engine.alive and core.writer.alive) or core.engine.feed.down:
             return None
         return {"node": self.config.node, "uptime_s": round(now_s - self.started_s), "events": core.engine.watch.events}
 
@@ -283,7 +285,8 @@ class Daemon:
         now_ns = self.wall_ns()
         many = await self.ask(lambda: self.core.store.outbox.give_up(strays, NOT_CONFIGURED, now_ns))
         shown = ", ".join(printable(name) for name in strays[:10])
-        _LOG.warning("%d notices are dead letters now, as nobody is configured to get them: %s", many, shown)
+        told = counted(many, "notice")
+        _LOG.warning("made dead letters, as nobody is configured to get them: %s to %s", told, shown)
         self.hub.announce("deliveries", {"receivers": strays[:100], "status": "dead"})
         return many
 
@@ -294,7 +297,7 @@ class Daemon:
         except StateError as error:
             _LOG.warning("dead letters: %s", error)
             return ""
-        return f"; {many} notices to receivers that are gone are dead letters now" if many else ""
+        return f"; made dead letters: {counted(many, 'notice')} to receivers that are gone" if many else ""
 
     async def _let_go(self) -> None:
         """Old incidents and deliveries go; nothing of it is urgent."""
@@ -337,6 +340,7 @@ def _announced(record: ChangeRecord) -> dict[str, object]:
 def _attempted(due: Due, outcome: Outcome) -> Delivery:
     """The delivery as the outbox has it after an attempt."""
     waits = outcome.fate is Fate.RETRY
+    opened = due.notice.body.get("opened")
     return Delivery(
         notice=due.notice,
         position=0,  # not shown
@@ -346,4 +350,5 @@ def _attempted(due: Due, outcome: Outcome) -> Delivery:
         settled_ns=None if waits else outcome.at_ns,
         last_status=outcome.status,
         last_error=outcome.error or None,
+        incident_opened_ns=round(opened * 1e9) if isinstance(opened, int | float) else None,
     )

@@ -3,13 +3,16 @@
 A live source that has nothing to say holds the others up, since panes wait for every source. So silence is turned
 into a promise: what is written to a followed file before a poll is given out at the next poll at the latest, hence an
 event that comes later than two polls without news happened after the first of them. Promises are counted from the
-source's own last watermark by monotonic time, so a step of the machine's clock moves nothing.
+source's own last watermark by monotonic time, so a step of the machine's clock moves nothing. A source that is down for
+long is passed over: its time is a gap, told as an event. When no other source knows the time, it is counted from the
+last that was known, and where none ever was, our own clock begins it: nobody must stay blind without an incident.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,7 +38,8 @@ Only rules that a source can feed wait for it, so these are generous: two second
 sooner (rules on snapshots have panes of 10 s and more), and cost the answers of a node that is busy.
 """
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-DOWN_S = 30.0  # a source that fails for longer does not hold the others up
+DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
+REMIND_S = 600.0  # between two warnings of one failure
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
 _LOG = logging.getLogger("watchdog.sources")
 
@@ -46,6 +50,7 @@ class Channel:
 
     mark_ns: the watermark promised to the engine. told_ns, told_s: the source's own last watermark and when, by
     monotonic time, it came. quiet_s: start of the last poll without news. error: why it is down, empty when it works.
+    down_s: since when no poll has worked. warned_s: the last warning of that.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Channel:
     error: str = ""
     failures: int = 0
     down_s: float = 0.0
+    warned_s: float = 0.0
     retry_s: float = 0.0
     errors: int = 0  # since the start of the service
 
@@ -71,6 +77,7 @@ class Feed:
     texts: Sequence[str]
     options: SourceOptions
     clock: Clock
+    wall_ns: Callable[[], int] = time.time_ns
     channels: list[Channel] = field(default_factory=list)
     _idle: set[int] = field(default_factory=set)
 
@@ -116,6 +123,12 @@ class Feed:
     def ended(self) -> bool:
         """Whether nothing will ever come any more."""
         return all(channel.ended for channel in self.channels)
+
+    @property
+    def down(self) -> list[str]:
+        """Names of sources that have failed for longer than `DOWN_S`; from any thread."""
+        now_s = self.clock.monotonic()
+        return [one.name for one in list(self.channels) if one.error and now_s - one.down_s > DOWN_S]
 
     def promises(self) -> list[Slice]:
         """What was promised so far, for an engine that was not told: a slice without events for each source."""
@@ -163,17 +176,25 @@ class Feed:
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, now_s)
             return None
+        self._note_work(channel)
         if found is None:
             self._note_end(channel)
             promise = None if channel.ended else self._silence(channel, now_s)
             channel.quiet_s = now_s
             return promise
-        channel.error, channel.failures = "", 0
+        channel.failures = 0
         channel.told_ns, channel.told_s, channel.quiet_s = found.until_ns, now_s, None
         channel.mark_ns = max(channel.mark_ns, found.until_ns)
         channel.position = found.position
         self._note_end(channel)
         return found
+
+    def _note_work(self, channel: Channel) -> None:
+        """A poll has worked. To be open again is not enough: a broken disk may let a file be opened."""
+        if channel.error:
+            after = _lasted(self.clock.monotonic() - channel.down_s)
+            _LOG.info("source %s: works again, after %s", printable(channel.name), after)
+            channel.error = ""
 
     def _note_end(self, channel: Channel) -> None:
         if channel.source is not None and channel.source.ended and not channel.ended:
@@ -205,11 +226,24 @@ class Feed:
 
     def _passed_over(self, channel: Channel, now_s: float) -> Slice | None:
         """A source that has been down for long does not hold the others up: the time that they have is a gap of it."""
-        others = self._others(channel)
-        if others is None or now_s - channel.down_s < DOWN_S or others - channel.mark_ns < GAP_STEP_NS:
+        if now_s - channel.down_s < DOWN_S:
             return None
-        batches = () if channel.mark_ns == START_NS else (self._gap(channel, channel.mark_ns, others),)
-        return self._promise(channel, others, batches)
+        until_ns = self._time_without(channel, now_s)
+        if until_ns - channel.mark_ns < GAP_STEP_NS:
+            return None
+        unseen_ns = until_ns - int((now_s - channel.down_s) * 1e9)
+        from_ns = channel.mark_ns if channel.mark_ns > START_NS else unseen_ns
+        channel.told_ns, channel.told_s = until_ns, now_s
+        return self._promise(channel, until_ns, (self._gap(channel, from_ns, until_ns),))
+
+    def _time_without(self, channel: Channel, now_s: float) -> int:
+        """Event time as the sources have it that work, else counted from the last that this one had."""
+        marks = [one.mark_ns for one in self.channels if not (one.error or one.ended) and one.mark_ns > START_NS]
+        if marks:
+            return min(marks)
+        if channel.told_ns is None:
+            return self.wall_ns()
+        return channel.told_ns + int((now_s - channel.told_s) * 1e9)
 
     def _gap(self, channel: Channel, from_ns: int, to_ns: int) -> Batch:
         columns: dict[str, Column] = {
@@ -229,8 +263,10 @@ class Feed:
         if not channel.error:
             channel.down_s = now_s
         text = printable(error.in_one_line() if isinstance(error, WatchdogError) else str(error))
-        if text != channel.error:
-            _LOG.warning("source %s: %s; it will be tried again", printable(channel.name), text)
+        if text != channel.error or now_s - channel.warned_s >= REMIND_S:
+            down = f" (down for {_lasted(now_s - channel.down_s)})" if channel.error else ""
+            _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
+            channel.warned_s = now_s
         wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)
         channel.error, channel.retry_s = text, now_s + wait_s
         channel.failures = min(channel.failures + 1, 16)
@@ -253,7 +289,12 @@ class Feed:
             self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
             return False
         channel.quiet_s = None
-        if channel.error:
-            _LOG.info("source %s: open again", printable(channel.name))
-            channel.error = ""
         return True
+
+
+def _lasted(seconds: float) -> str:
+    """A span for the log: `45 s`, `12 min`, `3 h 5 min`."""
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min" if minutes else f"{int(seconds)} s"
+    return f"{minutes // 60} h {minutes % 60} min"

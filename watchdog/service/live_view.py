@@ -14,6 +14,7 @@ from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.service.daemon import Daemon
+from watchdog.service.feed import Channel
 from watchdog.service.metrics import Parts, exposition
 from watchdog.service.parts import rule_facts
 from watchdog.service.settings import ApiSettings
@@ -141,7 +142,7 @@ class LiveView:
         behind = idle_s is None or daemon.clock.monotonic() - idle_s > IDLE_S
         return Health(
             (
-                Check("sources", not failing, sources or f"{len(core.engine.feed.channels)} open"),
+                Check("sources", not failing, sources or _open_text(list(core.engine.feed.channels))),
                 Check("database", not error, error or "reachable"),
                 Check("engine", not behind, "reading what is there" if behind else "caught up"),
             )
@@ -154,3 +155,9 @@ class LiveView:
         stored, queued = daemon.stored, core.bundles.qsize()
         parts = Parts(core.engine, core.writer, daemon.sender, daemon.hub, stored, queued, limit)
         return exposition(parts, daemon.wall_ns())
+
+
+def _open_text(channels: Sequence[Channel]) -> str:
+    """How many sources are read and how many have ended: `2 open, 1 ended`."""
+    ended = sum(one.ended for one in channels)
+    return f"{len(channels) - ended} open" + (f", {ended} ended" if ended else "")

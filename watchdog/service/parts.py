@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,11 +27,14 @@ from watchdog.service.feed import Feed
 from watchdog.service.pace import Clock
 from watchdog.service.pid_file import PidFile
 from watchdog.service.replay import wanted_kinds
+from watchdog.service.secret import Secret
 from watchdog.service.settings import ReceiverSettings, ServiceConfig
 from watchdog.service.watch import Watch, check_fits
 from watchdog.service.writer_loop import Routes, WriterLoop
 
 CHECKPOINT_FILE = "watchdog.checkpoint"
+FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "log_level")
+"""Keys that only a start reads."""
 _LOG = logging.getLogger("watchdog.service")
 
 
@@ -92,7 +95,7 @@ def build(
         pid_file.release()
         raise
     try:
-        engine, first = _engine(config, rules, store, clock)
+        engine, first = _engine(config, rules, store, clock, wall_ns)
     except (WatchdogError, OSError):
         store.database.close()
         pid_file.release()
@@ -111,12 +114,14 @@ def build(
     return Core(rules, pid_file, store, engine.out, engine, writer)
 
 
-def _engine(config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock) -> tuple[EngineLoop, list[ChangeRecord]]:
+def _engine(
+    config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock, wall_ns: Callable[[], int]
+) -> tuple[EngineLoop, list[ChangeRecord]]:
     """The engine's loop where the checkpoint left it, and changes that the start itself makes."""
     path = config.checkpoint.folder / CHECKPOINT_FILE
     saved = read_checkpoint(path) if path.exists() else None
     options = SourceOptions(config.node, wanted_kinds(rules.plans), True, None, config.asmap, rules.lists)
-    feed = Feed(config.sources, options, clock)
+    feed = Feed(config.sources, options, clock, wall_ns)
     if saved is not None:
         check_fits(saved, config.node, str(path))
     feed.open(saved.positions if saved else {})
@@ -142,6 +147,20 @@ def _page_of(url: str, incident_id: str) -> str:
     return f"{url}/incidents/{incident_id}"
 
 
+def receivers_text(old: ServiceConfig, new: ServiceConfig) -> str:
+    """What a reload changes for receivers and heartbeat, by name: `new: chat; changed: ops`."""
+    before, after = ({one.name: one for one in config.receivers} for config in (old, new))
+    named = {
+        "new": after.keys() - before.keys(),
+        "changed": {name for name in after.keys() & before.keys() if after[name] != before[name]},
+        "gone": before.keys() - after.keys(),
+    }
+    parts = [f"{word}: {', '.join(sorted(names))}" for word, names in named.items() if names]
+    if old.heartbeat != new.heartbeat:
+        parts.append("heartbeat changed")
+    return "; ".join(parts) or "as before"
+
+
 def receiver(settings: ReceiverSettings) -> Receiver:
     """A receiver with its secrets, for routing and sending."""
     return Receiver(
@@ -165,12 +184,21 @@ def heartbeat(config: ServiceConfig) -> HeartbeatPlan | None:
     return None if beat is None else HeartbeatPlan(beat.receiver, beat.every_ns / 1e9)
 
 
-def needs_restart(old: ServiceConfig, new: ServiceConfig) -> list[str]:
-    """Keys whose change a reload does not bring into force."""
-    fixed = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "log_level")
-    found = [name for name in fixed if getattr(old, name) != getattr(new, name)]
-    same_api = (old.api.host, old.api.port, old.api.token) == (new.api.host, new.api.port, new.api.token)
-    return found if same_api else [*found, "api"]
+def needs_restart(begun: ServiceConfig, new: ServiceConfig) -> list[str]:
+    """Keys whose change since the start of the service a reload does not bring into force."""
+    found = [name for name in FIXED if getattr(begun, name) != getattr(new, name)]
+    return found if _fixed_api(begun) == _fixed_api(new) else [*found, "api"]
+
+
+def in_force(begun: ServiceConfig, new: ServiceConfig) -> ServiceConfig:
+    """What a service that began with one configuration does after a reload of another one."""
+    host, port, token = _fixed_api(begun)
+    kept = {name: getattr(begun, name) for name in FIXED}
+    return replace(new, **kept, api=replace(new.api, host=host, port=port, token=token))
+
+
+def _fixed_api(config: ServiceConfig) -> tuple[str, int, Secret | None]:
+    return config.api.host, config.api.port, config.api.token
 
 
 def rule_facts(rules: RuleSet) -> list[dict[str, object]]:

@@ -19,8 +19,11 @@ def check_place(path: Path) -> None:
     Path(name).unlink()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds the old or the new content, never half of it. OSError names `path`."""
+def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file so that its name holds the old or the new content, never half of it. OSError names `path`.
+
+    private: only its owner can read it.
+    """
     folder = path.resolve().parent
     handle, name = _temporary(path)
     temporary = Path(name)
@@ -29,7 +32,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o600 if private else 0o666 & ~_umask())
         temporary.replace(path.resolve())
     except OSError as error:
         temporary.unlink(missing_ok=True)

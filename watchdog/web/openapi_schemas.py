@@ -97,6 +97,7 @@ SCHEMAS: Mapping[str, Json] = {
             "id": {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"},
             "receiver": TEXT,
             "incident": TEXT,
+            "incident_opened": {**MAYBE_TIME, "description": "Event time in unix seconds, null when it is not kept"},
             "type": {"enum": list(EVENT_TYPES)},
             "severity": {"enum": list(SEVERITIES)},
             "status": {"enum": list(STATUSES)},

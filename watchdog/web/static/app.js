@@ -1,20 +1,19 @@
 // The page: routes between incidents, one of them, deliveries and rules, and keeps them as they are in the service.
 
 import { Problem, keepToken, read } from "/static/api.js";
-import { incidentView } from "/static/detail.js";
+import { incidentView, span } from "/static/detail.js";
 import { el, foreign } from "/static/dom.js";
 import { DeliveryList } from "/static/deliveries.js";
 import { Filters } from "/static/filters.js";
+import { connectionText, posture, sightOf, trouble } from "/static/head.js";
 import { IncidentList } from "/static/list.js";
 import { atMostEvery } from "/static/pace.js";
 import { RuleList } from "/static/rules.js";
 import { watch } from "/static/stream.js";
-import { lasted, refresh } from "/static/times.js";
+import { refresh } from "/static/times.js";
 
-const SEVERITIES = ["critical", "high", "warning", "info"];
 const TICK_MS = 5000;
 const STATUS_MS = 30000;
-const LATE_S = 120;
 const part = (id) => document.getElementById(id);
 
 const filters = new Filters(part("filters"), { changed: () => list.load(), narrowed: () => list.arrange() });
@@ -25,7 +24,11 @@ const readStatus = atMostEvery(1000, showStatus);
 const readDetail = atMostEvery(1000, showDetail);
 const TITLES = { list: "watchdog", deliveries: "Deliveries - watchdog", rules: "Rules - watchdog" };
 let shown = null; // id of the incident that is open
+let detail = null; // that incident as it was last read
+let eventTime = null; // how far the service has come, in unix seconds
 let view = "list"; // or incident, deliveries, rules
+let stream = "connecting"; // of the page itself: live, waiting, paused
+let sight = "whole"; // what the service sees of its sources: whole, part, none, ended
 
 function partsOf(name, form) {
   return { form: part(form), place: part(name), empty: part(`${name}-empty`), more: part(`${name}-more`) };
@@ -47,30 +50,19 @@ async function showStatus() {
   try {
     const { service, incidents } = await read("/api/v1/status");
     part("node").replaceChildren(foreign(service.node));
-    part("posture").replaceChildren(...posture(incidents));
+    eventTime = service.event_time ?? null;
+    part("lasted")?.replaceChildren(span(detail, eventTime));
+    sight = sightOf(service);
+    document.body.dataset.sight = sight;
+    list.sees(sight);
+    showConnection();
+    part("posture").replaceChildren(...posture(incidents, sight));
     const words = trouble(service);
     part("trouble").hidden = !words.length;
     part("trouble").replaceChildren(...words.map((word) => el("span", {}, foreign(word))));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
   }
-}
-
-function posture({ open, acknowledged }) {
-  const counts = SEVERITIES.filter((severity) => open[severity]).map((severity) =>
-    el("span", { class: "count", "data-value": severity }, el("b", {}, String(open[severity])), ` ${severity}`),
-  );
-  const looked = Object.values(acknowledged).reduce((sum, count) => sum + count, 0);
-  const calm = el("span", { class: "count", "data-value": "calm" }, "nothing open");
-  const rest = looked ? [el("span", { class: "count quiet" }, el("b", {}, String(looked)), " acknowledged")] : [];
-  return [...(counts.length ? [el("span", { class: "quiet" }, "open"), ...counts] : [calm]), ...rest];
-}
-
-/** Why fewer incidents than there should be may be shown: sources that fail, events that come late. */
-function trouble({ sources = [], lag_s: lag = null }) {
-  const failing = sources.filter((source) => source.state === "failing");
-  const words = failing.map((source) => `source ${source.name} fails: ${source.error}`);
-  return lag !== null && lag > LATE_S ? [...words, `events are ${lasted(lag)} behind`] : words;
 }
 
 async function showDetail() {
@@ -80,7 +72,8 @@ async function showDetail() {
     const incident = await read(`/api/v1/incidents/${id}`);
     if (shown !== id) return;
     const focused = document.activeElement.closest("#detail [data-keep]")?.dataset.keep;
-    part("detail").replaceChildren(...incidentView(incident));
+    detail = incident;
+    part("detail").replaceChildren(...incidentView(incident, eventTime));
     if (focused) part("detail").querySelector(`[data-keep="${focused}"]`)?.focus({ preventScroll: true });
     document.title = `${incident.title || incident.rule} - watchdog`;
   } catch (error) {
@@ -146,10 +139,15 @@ function happened(event, data) {
 }
 
 function connected(state, problem) {
-  const words = { live: "live", waiting: "not connected, trying again", paused: "paused while hidden" };
-  part("connection").dataset.state = state;
-  part("connection").textContent = words[state];
+  stream = state;
+  showConnection();
   if (problem?.status === 401) report(problem);
+}
+
+/** Whether the page hears of what happens; "live" and green only while the service sees something too. */
+function showConnection() {
+  part("connection").dataset.state = stream;
+  part("connection").textContent = connectionText(stream, sight);
 }
 
 function reload() {

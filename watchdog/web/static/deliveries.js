@@ -6,6 +6,7 @@ import { atMostEvery } from "/static/pace.js";
 import { exact } from "/static/times.js";
 
 const MOST_ROWS = 500; // beyond it a busy page starts again from its first page
+const APART_S = 3600; // an incident of an hour ago may still be told of
 const COLUMNS = ["Created", "Status", "Receiver", "Told", "Severity", "Incident", "Tries", "Next or last", "Error"];
 
 export class DeliveryList {
@@ -107,6 +108,12 @@ export class DeliveryList {
   }
 }
 
+/** When its incident was opened, where event time is not our time: a recording, or a service that is far behind. */
+function openedElsewhen({ created, incident_opened: opened }) {
+  const apart = opened !== null && Math.abs(created - opened) > APART_S;
+  return apart ? el("span", { class: "quiet line" }, " of ", exact(opened)) : null;
+}
+
 function cells(one) {
   const link = { href: `/incidents/${one.incident}`, "data-route": true, "data-delivery": one.id, title: one.id };
   return [
@@ -115,7 +122,7 @@ function cells(one) {
     foreign(one.receiver),
     one.type.replace("incident.", ""),
     badge("severity", one.severity),
-    el("a", link, el("code", {}, one.incident)),
+    el("span", {}, el("a", link, el("code", {}, one.incident)), openedElsewhen(one)),
     el("span", { class: "line" }, `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`),
     one.next !== null ? el("span", { class: "line" }, "next ", exact(one.next)) : one.settled !== null ? exact(one.settled) : "",
     one.last_error ? foreign(one.last_error, { class: "error", title: one.last_error }) : "",

@@ -7,20 +7,20 @@ const SMALL = new Set(["updated", "member joined", "member cleared"]);
 const LATEST = 3; // small steps that are always shown
 const unfolded = new Set(); // ids of incidents whose small steps are shown
 
-/** The whole picture as elements. */
-export function incidentView(incident) {
+/** The whole picture as elements; eventTime: how far the service has come in event time, null when it has not said. */
+export function incidentView(incident, eventTime) {
   return [
     el("a", { class: "back", href: "/", "data-route": true }, "All incidents"),
     head(incident),
     el("p", { class: "summary" }, foreign(incident.summary)),
-    facts(incident),
+    facts(incident, eventTime),
     completeness(incident),
     section("Timeline", timeline(incident)),
     section("Measures", measures(incident)),
     section("Entities", entities(incident)),
     section("Members", members(incident)),
     section("Evidence", evidence(incident)),
-    section("Notes", notes(incident)),
+    section("Said by operators", said(incident)),
     section("Deliveries", deliveries(incident)),
   ].filter(Boolean);
 }
@@ -34,14 +34,21 @@ function head(incident) {
   );
 }
 
-function facts(incident) {
-  const end = incident.cleared ?? incident.resolved ?? incident.updated;
+/** How long it went on, or goes on by the service's event time; an operator's click is no part of it. */
+export function span({ opened, cleared, resolved }, eventTime) {
+  const end = cleared ?? resolved ?? eventTime;
+  if (end === null) return "not ended";
+  const text = lasted(Math.max(end - opened, 0));
+  return cleared === null && resolved === null ? `${text} so far` : text;
+}
+
+function facts(incident, eventTime) {
   const by = incident.acknowledged_by;
   const pairs = [
     ["Opened", both(incident.opened)],
     ["Updated", both(incident.updated)],
     ["Resolved", incident.resolved === null ? null : both(incident.resolved)],
-    ["Lasted", lasted(Math.max(end - incident.opened, 0))],
+    ["Lasted", el("span", { id: "lasted" }, span(incident, eventTime))],
     ["Node", foreign(incident.node)],
     ["Attack", incident.attack],
     ["Rule", foreign(incident.rule)],
@@ -118,12 +125,13 @@ function chips(texts, more) {
   return el("ul", { class: "chips" }, texts.map((text) => el("li", {}, foreign(text))), last);
 }
 
-function members({ members: { count, firing, beyond, listed } }) {
+function members({ state, members: { count, firing, beyond, listed } }) {
   if (count <= 1 && !listed.some((member) => Object.keys(member).length)) return null;
   const names = [...new Set(listed.flatMap((member) => Object.keys(member)))];
   const rows = listed.map((member) => names.map((name) => (name in member ? foreign(member[name]) : "")));
   const left = Math.max(count + beyond - listed.length, 0);
-  const text = `${count} in all, ${firing} still firing${left ? `; ${left} not listed` : ""}`;
+  const still = state === "resolved" ? "" : `, ${firing} still firing`;
+  const text = `${count} in all${still}${left ? `; ${left} not listed` : ""}`;
   const shown = names.length === 1 ? chips(listed.map((member) => `${names[0]} ${member[names[0]]}`)) : null;
   return [el("p", { class: "quiet" }, text), shown ?? (rows.length ? table("Members", names, rows) : null)];
 }
@@ -138,10 +146,12 @@ function evidence(incident) {
   return table("Evidence", ["Time", "Event", "Fields"], rows);
 }
 
-function notes(incident) {
-  if (!incident.notes.length) return null;
-  const shown = incident.notes.map((note) =>
-    el("li", {}, el("div", { class: "when" }, exact(note.time), " by ", foreign(note.who)), foreign(note.text)),
+/** The texts of notes, acknowledgements and resolutions. */
+function said(incident) {
+  const told = incident.actions.filter((done) => done.text);
+  if (!told.length) return null;
+  const shown = told.map((done) =>
+    el("li", {}, el("div", { class: "when" }, exact(done.time), ` ${done.action} by `, foreign(done.who)), foreign(done.text)),
   );
   return el("ol", { class: "notes" }, shown);
 }

@@ -6,6 +6,12 @@ import { atMostEvery } from "/static/pace.js";
 import { ago } from "/static/times.js";
 
 const MOST_ROWS = 1000; // beyond it a busy page starts again from its first page
+const EMPTY = {
+  whole: "No incident needs anybody now. Choose another state to see the resolved ones.",
+  part: "No incident is open, but not all sources can be read: see above. Choose another state to see the resolved ones.",
+  none: "Not watching: no source can be read, so no incident can be seen. See above what is wrong.",
+  ended: "All sources have ended: nothing is watched any more. Choose another state to see the resolved ones.",
+};
 
 export class IncidentList {
   /** parts: {list, empty, more}; failed: called with a Problem, or with null when reading works. */
@@ -16,6 +22,7 @@ export class IncidentList {
     this.cursor = null;
     this.asked = new AbortController();
     this.chosen = null;
+    this.sight = "whole";
     this.arrangeSoon = atMostEvery(200, () => this.arrange());
     this.more.addEventListener("click", () => this.load(this.cursor));
   }
@@ -71,6 +78,12 @@ export class IncidentList {
     return !last || later(incident, last) <= 0;
   }
 
+  /** What the service sees of its sources: without sight, an empty list says nothing good. */
+  sees(sight) {
+    this.sight = sight;
+    if (!this.empty.hidden) this.arrange();
+  }
+
   /** Rows in order, hidden where the text filter says so; says why when there are none. */
   arrange() {
     const focused = document.activeElement?.dataset?.id;
@@ -83,9 +96,7 @@ export class IncidentList {
     if (focused) this.list.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     const none = !ordered.some((row) => !row.node.hidden);
     this.empty.hidden = !none;
-    this.empty.textContent = this.filters.narrow
-      ? "No incident matches these filters."
-      : "No incident needs anybody now. Choose another state to see the resolved ones.";
+    this.empty.textContent = this.filters.narrow ? "No incident matches these filters." : EMPTY[this.sight];
   }
 
   /** Show which incident is open beside the list. */

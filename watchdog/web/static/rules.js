@@ -60,7 +60,7 @@ function cells(rule) {
     el("span", { class: "words" }, (rule.by ?? []).map((name) => el("code", {}, foreign(name)))),
     rule.over_s ? whole(rule.over_s) : "",
     rule.maturity ?? "",
-    rule.place ? foreign(rule.place) : "",
+    rule.place ? el("span", { class: "words" }, foreign(rule.place)) : "",
   ];
 }
 
