@@ -61,6 +61,25 @@ def test_filters_pages_and_json(place: Path, capfd: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_a_severity_means_that_and_above(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def listed(*argv: str) -> list[str]:
+        return [json.loads(line)["id"] for line in lines(capfd, "incidents", "list", "--json", *argv)]
+
+    assert listed("--severity", "warning") == [incident(n).id for n in (3, 2, 1)]
+    assert listed("--severity", "high") == [incident(1).id]
+    assert listed("--severity", "critical") == []
+    (place / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    assert len(lines(capfd, "incidents", "export", "--redact-key-file", "key", "--severity", "warning")) == 3
+
+
+def test_states_may_be_named_with_commas(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for argv in (("--state", "open,resolved"), ("--state", "open", "--state", "resolved")):
+        assert len(lines(capfd, "incidents", "list", "--json", *argv)) == 3
+    assert len(lines(capfd, "incidents", "list", "--json", "--state", "open,acknowledged")) == 2
+    (line,) = lines(capfd, "incidents", "list", "--state", "open,acknowledge", code=2)
+    assert "invalid choice: 'acknowledge', did you mean 'acknowledged'" in line
+
+
 def test_an_operator_acknowledges_notes_resolves_and_sees_it(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     id_ = incident(2).id
     assert lines(capfd, "incidents", "ack", id_[:6], "--who", "ana") == [f"{id_} acknowledged"]

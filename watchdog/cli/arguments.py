@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
 
 LONGEST_NODE = 64  # characters
 
@@ -14,3 +15,16 @@ def node_name(text: str) -> str:
     if len(text) > LONGEST_NODE or not text.isprintable():
         raise ArgumentTypeError(f"a node's name has at most {LONGEST_NODE} printable characters")
     return text
+
+
+def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads `a,b` as words of a list; ArgumentTypeError for the first that is none. For `action="extend"`."""
+
+    def read(text: str) -> list[str]:
+        words = [word.strip() for word in text.split(",")]
+        for word in words:
+            if word not in known:
+                raise ArgumentTypeError(f"invalid choice: {word!r} (choose from {', '.join(known)})")
+        return words
+
+    return read

@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
-from alerts.incident import State
+from alerts.incident import RANK, State
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
 from alerts.store.redact import Redactor
 from alerts.store.retention import remove_resolved
+from watchdog.cli.arguments import some_of
 from watchdog.cli.database import add_database_argument, opened
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
 from watchdog.core.errors import StateError
-from watchdog.core.finding import ATTACKS, SEVERITIES, Attack, Severity
+from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 
 SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the kept history."
 PORTION = 200  # incidents read at once by an export
@@ -92,9 +93,16 @@ def _add_id(page: argparse.ArgumentParser) -> None:
 
 
 def _add_filters(page: argparse.ArgumentParser, limit: int) -> None:
-    page.add_argument("--state", action="append", choices=STATES, default=[], help="may be given again")
-    page.add_argument("--severity", action="append", choices=SEVERITIES, default=[], help="may be given again")
-    page.add_argument("--attack", action="append", choices=ATTACKS, default=[], help="may be given again")
+    for name, known in (("state", STATES), ("attack", ATTACKS)):
+        page.add_argument(
+            f"--{name}",
+            action="extend",
+            type=some_of(known),
+            default=[],
+            metavar=f"{name.upper()},...",
+            help=f"some of {', '.join(known)}; with commas between, or given again",
+        )
+    page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
     page.add_argument("--node", metavar="NAME", help="of this node")
     page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
     page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most so many (default: {limit})")
@@ -107,7 +115,7 @@ def _filter(args: argparse.Namespace) -> IncidentFilter:
         since_ns = time.time_ns() - value if is_duration else value
     return IncidentFilter(
         states=tuple(State(name) for name in args.state),
-        severities=tuple(cast("list[Severity]", args.severity)),
+        severities=tuple(one for one in SEVERITIES if args.severity and RANK[one] >= RANK[args.severity]),
         attacks=tuple(cast("list[Attack]", args.attack)),
         node=args.node,
         since_ns=since_ns,
