@@ -117,7 +117,34 @@ def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], m
 def test_the_help_names_the_default_database(capfd: pytest.CaptureFixture[str]) -> None:
     for command in ("incidents", "deliveries"):
         text = " ".join(" ".join(lines(capfd, command, "list", "--help")).split())
-        assert "WATCHDOG_DB, else watchdog.db in the current folder" in text
+        assert "WATCHDOG_DB, else that of the configuration, else watchdog.db in the current folder" in text
+
+
+def test_the_configuration_names_the_database(
+    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "etc").mkdir()
+    config = place / "etc" / "watchdog.yaml"
+    config.write_text("sources: [log:debug.log]\ndatabase: sqlite:///kept.db\n")
+    (place / "watchdog.db").rename(place / "etc" / "kept.db")
+    for suffix in ("-wal", "-shm"):
+        if (place / f"watchdog.db{suffix}").exists():
+            (place / f"watchdog.db{suffix}").rename(place / "etc" / f"kept.db{suffix}")
+    for command in ("incidents", "deliveries"):
+        assert len(lines(capfd, command, "list", "--json", "--config", str(config))) == 3
+    monkeypatch.setenv("WATCHDOG_DB", "other.db")
+    assert len(lines(capfd, "incidents", "list", "--json", "--config", str(config))) == 3
+    monkeypatch.chdir(config.parent)
+    assert lines(capfd, "incidents", "list", code=2) == ["watchdog: database 'other.db': no such file"]
+    monkeypatch.delenv("WATCHDOG_DB")
+    assert len(lines(capfd, "incidents", "list", "--json")) == 3
+    assert lines(capfd, "incidents", "list", "--db", "none.db", code=2) == [
+        "watchdog: database 'none.db': no such file"
+    ]
+    config.write_text("sources: [log:debug.log]\ndatabas: x\n")
+    (line,) = lines(capfd, "incidents", "list", code=2)
+    assert "unknown key 'databas'" in line
+    assert line.endswith("; --db URL names the database without it")
 
 
 def test_old_incidents_are_removed_and_open_ones_stay(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from alerts.store.database import Database
+from watchdog.core.errors import StateError
+from watchdog.service.config import DEFAULT_PATH, ConfigError, load_config
 
 VARIABLE = "WATCHDOG_DB"
 DEFAULT = "sqlite:///watchdog.db"
 
 
 def add_database_argument(parser: argparse.ArgumentParser) -> None:
-    """`--db`, with its default in the help."""
+    """`--db` and `--config`, with the default in the help."""
     parser.add_argument(
         "--db",
         metavar="URL",
         help=(
-            "the database: sqlite:///FILE, postgresql://USER@HOST/NAME or a file's path "
-            f"(default: the environment's {VARIABLE}, else watchdog.db in the current folder)"
+            "the database: sqlite:///FILE, postgresql://USER@HOST/NAME or a file's path (default: the environment's "
+            f"{VARIABLE}, else that of the configuration, else watchdog.db in the current folder)"
         ),
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"the service's configuration, which names the database (default: {DEFAULT_PATH} where there is one)",
     )
 
 
-def database_url(given: str | None) -> str:
-    """The URL to use: the argument, else the environment, else the default; a plain path is an SQLite file."""
-    url = given or os.environ.get(VARIABLE) or DEFAULT
-    return url if "://" in url else f"sqlite:///{url}"
+def database_url(given: str) -> str:
+    """The URL of what people type: a plain path is an SQLite file."""
+    return given if "://" in given else f"sqlite:///{given}"
 
 
 def opened(args: argparse.Namespace) -> Database:
-    """The database of a command, which must exist. StateError when it cannot be used."""
-    return Database.open(database_url(args.db), create=False)
+    """The database of a command, which must exist. StateError when it or its configuration cannot be used."""
+    return Database.open(_chosen(args.db, args.config), create=False)
+
+
+def _chosen(given: str | None, config: Path | None) -> str:
+    """--db, else a --config that was given, else the environment, else the configuration here, else the default."""
+    named = given or (None if config else os.environ.get(VARIABLE))
+    if named:
+        return database_url(named)
+    if config is None and not DEFAULT_PATH.exists():
+        return DEFAULT
+    try:
+        return load_config(config or DEFAULT_PATH).database.reveal()
+    except ConfigError as error:
+        raise StateError(f"{error.in_one_line()}; --db URL names the database without it") from None
