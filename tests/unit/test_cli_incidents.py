@@ -166,6 +166,9 @@ def test_an_export_has_evidence_without_addresses(place: Path, capfd: pytest.Cap
 
 def test_deliveries_are_listed_and_sent_again(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert len(lines(capfd, "deliveries", "list", "--json")) == 3
+    (own,) = lines(capfd, "deliveries", "list", "--incident", incident(1).id[:6], "--json")
+    assert json.loads(own)["incident"] == incident(1).id
+    assert lines(capfd, "deliveries", "list", "--incident", "ffff", code=2) == ["watchdog: no incident 'ffff'"]
     (dead,) = lines(capfd, "deliveries", "list", "--status", "dead", "--json")
     id_ = json.loads(dead)["id"]
     table = lines(capfd, "deliveries", "list", "--status", "dead")

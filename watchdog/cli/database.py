@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from alerts.store.database import Database
+from alerts.store.incidents import IncidentQueries
 from watchdog.core.errors import StateError
 from watchdog.service.config import DEFAULT_PATH, ConfigError, load_config
 
@@ -53,3 +55,15 @@ def _chosen(given: str | None, config: Path | None) -> str:
         return load_config(config or DEFAULT_PATH).database.reveal()
     except ConfigError as error:
         raise StateError(f"{error.in_one_line()}; --db URL names the database without it") from None
+
+
+def known_incident(queries: IncidentQueries, text: str) -> str:
+    """The id that starts with these digits; StateError when none or several do."""
+    if not re.fullmatch(r"[0-9a-f]{4,16}", text):
+        raise StateError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
+    found = queries.completed(text)
+    if not found:
+        raise StateError(f"no incident {text!r}")
+    if len(found) > 1:
+        raise StateError(f"incident {text!r}: several start so, for example {' and '.join(found)}")
+    return found[0]

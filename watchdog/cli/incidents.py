@@ -6,7 +6,6 @@ import argparse
 import getpass
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
 from alerts.store.redact import Redactor
 from alerts.store.retention import remove_resolved
 from watchdog.cli.arguments import some_of
-from watchdog.cli.database import add_database_argument, opened
+from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
@@ -135,7 +134,7 @@ def _list(args: argparse.Namespace, database: Database) -> int:
 
 def _show(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
-    id_ = _known(queries, args.id)
+    id_ = known_incident(queries, args.id)
     one = queries.one(id_)
     if one is None:
         raise StateError(f"no incident {id_!r}")
@@ -145,7 +144,7 @@ def _show(args: argparse.Namespace, database: Database) -> int:
 
 def _act(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
-    id_ = _known(queries, args.id)
+    id_ = known_incident(queries, args.id)
     who = args.who if args.who is not None else _login()
     queries.act(id_, cast("Verb", args.verb), who, args.text, time.time_ns())
     told = {"ack": "acknowledged", "resolve": "resolved", "note": "noted"}[args.verb]
@@ -178,18 +177,6 @@ def _remove(args: argparse.Namespace, database: Database) -> int:
     gone = remove_resolved(database, time.time_ns() - args.older_than)
     write_output("-", f"{gone.incidents} incident{'' if gone.incidents == 1 else 's'} removed\n")
     return 0
-
-
-def _known(queries: IncidentQueries, text: str) -> str:
-    """The id that starts with these digits; StateError when none or several do."""
-    if not re.fullmatch(r"[0-9a-f]{4,16}", text):
-        raise StateError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
-    found = queries.completed(text)
-    if not found:
-        raise StateError(f"no incident {text!r}")
-    if len(found) > 1:
-        raise StateError(f"incident {text!r}: several start so, for example {' and '.join(found)}")
-    return found[0]
 
 
 def _login() -> str:
