@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from fnmatch import fnmatch
 from io import StringIO
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def test_the_options_of_a_command_are_those_of_its_help(
 @pytest.mark.parametrize("command", [step.command for step in steps(TEXT)])
 def test_no_command_of_the_readme_needs_more_than_a_shell(command: str) -> None:
     assert command.split(maxsplit=1)[0] in {"watchdog", "cat", "sed", "(umask"}
+
+
+def test_what_the_tour_writes_is_ignored() -> None:
+    ignored = (README.parent / ".gitignore").read_text(encoding="utf-8").split()
+    written = set(
+        re.findall(
+            r"> ([a-z]+(?:\.[a-z]+)+)",
+            "".join(line for line in TEXT.splitlines() if "watchdog" in line or "cat >" in line),
+        )
+    )
+    assert written >= {"tuned.yaml", "mine.yaml", "watchdog.yaml", "ops.secret", "rules.schema.json"}
+    assert [name for name in sorted(written) if not any(fnmatch(f"/{name}", pattern) for pattern in ignored)] == []
 
 
 def test_the_table_of_fields_is_the_incident() -> None:
