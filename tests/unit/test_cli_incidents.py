@@ -104,6 +104,8 @@ def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], m
         (("incidents", "list", "--db", "none.db"), "database 'none.db': no such file"),
         (("incidents", "list", "--since", "soon"), "neither a duration"),
         (("incidents", "list", "--state", "closed"), "invalid choice: 'closed'"),
+        (("incidents", "note", "2bd8", "asked", "the", "peer"), "several words needs quotes around it"),
+        (("incidents", "show", "2bd8", "the"), "unknown argument 'the'; see"),
         (("incidents", "remove", "--older-than", "90"), "not a duration"),
         (("incidents", "export", "--redact-key-file", "none"), "redaction key 'none': no such file"),
         (("deliveries", "resend", "msg_x"), "no delivery 'msg_x'"),

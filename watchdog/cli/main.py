@@ -82,7 +82,10 @@ class OneLineParser(argparse.ArgumentParser):
         if unknown:
             options = re.findall(r"--[a-z-]+", self.format_usage())
             near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
-            self.error(f"unknown argument {unknown[0]!r}" + (f", did you mean {near[0]!r}" if near else ""))
+            hint = f", did you mean {near[0]!r}" if near else ""
+            if not unknown[0].startswith("-") and getattr(found, "text", ""):
+                hint = "; a text of several words needs quotes around it"
+            self.error(f"unknown argument {unknown[0]!r}{hint}")
         return found, unknown
 
 
@@ -164,8 +167,13 @@ def _fail(message: str) -> int:
 
 
 def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
-    """What the system said and about which file: the error's own, else the output that was asked for."""
+    """What the system said and about which file: the error's own, else the output that was asked for.
+
+    A text that is not the system's own for that number says itself what it is about, such as an address that is taken.
+    """
     reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.filename is None and error.errno is not None and reason != os.strerror(error.errno).lower():
+        return reason
     place = error.filename if error.filename is not None else getattr(args, "out", None)
     if isinstance(place, bytes):
         place = os.fsdecode(place)
