@@ -35,8 +35,14 @@ def add_database_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def database_url(given: str) -> str:
-    """The URL of what people type: a plain path is an SQLite file."""
-    return given if "://" in given else f"sqlite:///{given}"
+    """The URL of what people type: a plain path is an SQLite file. StateError for what is neither."""
+    scheme, found, rest = given.partition("://")
+    if scheme == "sqlite" and found and not rest.startswith("/"):
+        raise StateError(f"database {given!r}: a file comes after three slashes: 'sqlite:///{rest}'")
+    path = Path(rest.removeprefix("/") if found else given)
+    if (scheme == "sqlite" or not found) and path.is_dir():
+        raise StateError(f"database '{path}': that is a folder; name the file, such as '{path / 'watchdog.db'}'")
+    return given if found else f"sqlite:///{given}"
 
 
 def opened(args: argparse.Namespace) -> Database:
