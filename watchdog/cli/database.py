@@ -60,6 +60,8 @@ def _chosen(given: str | None, config: Path | None) -> str:
     try:
         return load_config(config or DEFAULT_PATH).database.reveal()
     except ConfigError as error:
+        if error.unreadable:
+            raise
         raise StateError(f"{error.in_one_line()}; --db URL names the database without it") from None
 
 

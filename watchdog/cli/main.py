@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol, cast
 
+from watchdog.cli.arguments import config_hint
 from watchdog.core.errors import WatchdogError
 from watchdog.core.release import VERSION
 
@@ -106,7 +107,9 @@ def main(argv: Sequence[str]) -> int:
         if sys.stdout is not None:  # it is None when the shell closed it
             sys.stdout.flush()
     except WatchdogError as error:
-        return _fail(error.in_one_line())
+        text = error.in_one_line()
+        config = getattr(args, "config", None)
+        return _fail(text + config_hint(config) if config is not None and text.startswith(f"{config}: ") else text)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
