@@ -152,6 +152,23 @@ def test_the_configuration_names_the_database(
     assert line.endswith("; --db URL names the database without it")
 
 
+def test_a_filter_on_an_unknown_name_says_so(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def said(*argv: str) -> str:
+        assert main(argv) == 0
+        return capfd.readouterr().err
+
+    node = incident(1).node
+    assert "no incident of a node 'alic\\x1b' is kept" in said("incidents", "list", "--node", "alic\x1b")
+    assert "no incident of a node 'alic' is kept" in said("incidents", "list", "--json", "--node", "alic")
+    (place / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    assert "a node 'alic'" in said("incidents", "export", "--redact-key-file", "key", "--node", "alic")
+    assert said("incidents", "list", "--node", node, "--severity", "critical") == ""
+    assert "no delivery to a receiver 'teem' is kept; did you mean 'team'" in said(
+        "deliveries", "list", "--receiver", "teem"
+    )
+    assert said("deliveries", "list", "--receiver", "team", "--status", "sent") == ""
+
+
 def test_old_incidents_are_removed_and_open_ones_stay(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     database = Database.open("sqlite:///watchdog.db")
     for notice in told([record(incident(3))]):

@@ -10,9 +10,11 @@ import time
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import STATUSES, Outbox
+from rules.near import did_you_mean
 from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.history_text import delivery_table
 from watchdog.cli.output import write_output
+from watchdog.core.text import printable
 
 SUMMARY = "List deliveries to receivers, and send some of them again."
 
@@ -58,6 +60,10 @@ def _list(args: argparse.Namespace, database: Database) -> int:
         write_output("-", "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows))
     else:
         write_output("-", delivery_table(rows) if rows else "no deliveries\n")
+    known = {name for name, _ in outbox.counts()} if args.receiver is not None and not rows else {args.receiver}
+    if args.receiver not in known:
+        hint = did_you_mean(args.receiver, sorted(known)) or "is the name right?"
+        sys.stderr.write(f"watchdog: no delivery to a receiver '{printable(args.receiver)}' is kept; {hint}\n")
     if page.cursor is not None:
         sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
     return 0

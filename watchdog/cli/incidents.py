@@ -25,6 +25,7 @@ from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
 from watchdog.core.errors import StateError
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
+from watchdog.core.text import printable
 
 SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the kept history."
 PORTION = 200  # incidents read at once by an export
@@ -122,14 +123,23 @@ def _filter(args: argparse.Namespace) -> IncidentFilter:
 
 
 def _list(args: argparse.Namespace, database: Database) -> int:
-    page = IncidentQueries(database).page(_filter(args), args.limit, args.cursor)
+    queries = IncidentQueries(database)
+    page = queries.page(_filter(args), args.limit, args.cursor)
     if args.json:
         write_output("-", "".join(_line(row) for row in page.rows))
     else:
         write_output("-", incident_table(page.rows) if page.rows else "no incidents\n")
+    if not page.rows:
+        _hint_node(queries, args.node)
     if page.cursor is not None:
         sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
     return 0
+
+
+def _hint_node(queries: IncidentQueries, node: str | None) -> None:
+    """Say on standard error that a node is not known: an empty answer looks like peace."""
+    if node is not None and not queries.page(IncidentFilter(node=node), 1).rows:
+        sys.stderr.write(f"watchdog: no incident of a node '{printable(node)}' is kept; is the name right?\n")
 
 
 def _show(args: argparse.Namespace, database: Database) -> int:
@@ -154,9 +164,11 @@ def _act(args: argparse.Namespace, database: Database) -> int:
 
 def _export(args: argparse.Namespace, database: Database) -> int:
     check_output(args.out)
-    redactor = Redactor.from_file(args.redact_key_file)
-    whole = _whole_incidents(IncidentQueries(database), _filter(args), args.limit)
-    write_output(args.out, "".join(_line(redactor.incident(one)) for one in whole))
+    redactor, queries = Redactor.from_file(args.redact_key_file), IncidentQueries(database)
+    text = "".join(_line(redactor.incident(one)) for one in _whole_incidents(queries, _filter(args), args.limit))
+    write_output(args.out, text)
+    if not text:
+        _hint_node(queries, args.node)
     return 0
 
 
