@@ -160,7 +160,7 @@ def test_a_folder_is_no_events_file(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_kinds_are_chosen_by_how_they_begin() -> None:
     assert chosen_kinds(["p2p"]) == frozenset(kind for kind in KINDS if kind.startswith("p2p"))
-    assert chosen_kinds(["p2p:addr"]) == {"p2p:addr"}
+    assert chosen_kinds(["p2p:addr"]) == frozenset({"p2p:addr"})
     assert chosen_kinds([]) is None
     with pytest.raises(WatchdogError, match="unknown kind ''"):
         chosen_kinds([""])

@@ -84,7 +84,7 @@ class OneLineParser(argparse.ArgumentParser):
             options = re.findall(r"--[a-z-]+", self.format_usage())
             near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
             hint = f", did you mean {near[0]!r}" if near else ""
-            if not unknown[0].startswith("-") and getattr(found, "text", ""):
+            if not unknown[0].startswith("-") and getattr(found, "text", None):
                 hint = "; a text of several words needs quotes around it"
             self.error(f"unknown argument {unknown[0]!r}{hint}")
         return found, unknown
