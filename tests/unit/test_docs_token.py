@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 import stat
 import subprocess
 from pathlib import Path
 
-import pytest
-
+from tests.support.parts import program
 from watchdog.service.config import load_config
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "API.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="the line needs openssl")
 def test_the_documented_token_is_taken(tmp_path: Path) -> None:
+    program("openssl")
     (line,) = re.findall(r"^(umask .* > api\.token)$", TEXT, re.MULTILINE)
     (block,) = re.findall(r"^```yaml\n(api:\n.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
     subprocess.run(["bash", "-euc", line], cwd=tmp_path, check=True)
