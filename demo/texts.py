@@ -50,13 +50,11 @@ def attacks_table(scored: RecordingScore, width: int) -> str:
 def attack_rows(one: LabelScore, width: int) -> list[str]:
     """One attack: its name, the delay, and the rules that name an attacker, on as many lines as they need.
 
-    Where none does, those that speak of it at all. The delay is theirs, not that of an incident that was open before.
+    As `watchdog evaluate` has it; where no rule names anybody, those of its class, in square brackets.
     """
-    primary = [match for match in one.matches if match.primary] or one.matches
-    told = [match.incident for match in primary if match.named] or [match.incident for match in primary]
-    delay_ns = min((incident.opened_ns for incident in told), default=0) - int(one.label.start * 1e9)
-    when = f"in {duration_text(delay_ns)}" if told else "missed"
-    rules = ", ".join(dict.fromkeys(incident.rule for incident in told)) or "-"
+    when = "missed" if one.delay_s is None else f"in {duration_text(int(one.delay_s * 1e9))}"
+    rules = ", ".join(dict.fromkeys(match.incident.rule for match in one.told)) or "-"
+    rules = rules if one.named or not one.found else f"[{rules}]"
     indent = NAME_WIDTH + DELAY_WIDTH
     first, *rest = textwrap.wrap(rules, max(width - indent, 20), break_on_hyphens=False)
     name = one.label.attack if len(one.label.attack) < NAME_WIDTH else f"{one.label.attack[: NAME_WIDTH - 4]}... "

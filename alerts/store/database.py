@@ -62,7 +62,7 @@ class Database:
         StateError in one line: a wrong URL, a newer version, another service, no such database.
         """
         address = _address(url)
-        place = address.render_as_string(hide_password=True)
+        place = make_url(url).render_as_string(hide_password=True)  # as it was typed, without our driver's name
         if address.get_backend_name() == "sqlite":
             place = _checked_file(address, create=create)
         database = cls(_engine(address, busy_s), place, pause)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.test_service_deliveries import TOKEN, configure, free_port, grow, prepare
+from tests.support.parts import program
 from tests.support.service_process import ROOT, WATCHING, Receiver, ServiceProcess, end_all, until_rows
 from watchdog.web.openapi import openapi_document
 
@@ -75,8 +75,7 @@ def test_every_status_and_every_event_stands_there() -> None:
 
 @pytest.mark.slow
 def test_every_example_works_as_it_stands(tmp_path: Path, receiver: Receiver) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    program("curl")
     port = free_port()
     prepare(tmp_path)
     configure(tmp_path, port, good=receiver.url)

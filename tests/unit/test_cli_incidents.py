@@ -61,6 +61,25 @@ def test_filters_pages_and_json(place: Path, capfd: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_a_severity_means_that_and_above(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def listed(*argv: str) -> list[str]:
+        return [json.loads(line)["id"] for line in lines(capfd, "incidents", "list", "--json", *argv)]
+
+    assert listed("--severity", "warning") == [incident(n).id for n in (3, 2, 1)]
+    assert listed("--severity", "high") == [incident(1).id]
+    assert listed("--severity", "critical") == []
+    (place / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    assert len(lines(capfd, "incidents", "export", "--redact-key-file", "key", "--severity", "warning")) == 3
+
+
+def test_states_may_be_named_with_commas(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for argv in (("--state", "open,resolved"), ("--state", "open", "--state", "resolved")):
+        assert len(lines(capfd, "incidents", "list", "--json", *argv)) == 3
+    assert len(lines(capfd, "incidents", "list", "--json", "--state", "open,acknowledged")) == 2
+    (line,) = lines(capfd, "incidents", "list", "--state", "open,acknowledge", code=2)
+    assert "invalid choice: 'acknowledge', did you mean 'acknowledged'" in line
+
+
 def test_an_operator_acknowledges_notes_resolves_and_sees_it(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     id_ = incident(2).id
     assert lines(capfd, "incidents", "ack", id_[:6], "--who", "ana") == [f"{id_} acknowledged"]
@@ -87,8 +106,13 @@ def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], m
         (("incidents", "show", "x"), "the first 4 are needed"),
         (("incidents", "list", "--cursor", "x"), "not one that a page of incidents has given"),
         (("incidents", "list", "--db", "none.db"), "database 'none.db': no such file"),
+        (("incidents", "list", "--db", "sqlite://demo/x.db"), "three slashes: 'sqlite:///demo/x.db'"),
+        (("incidents", "list", "--db", "."), "database '.': that is a folder; name the file, such as 'watchdog.db'"),
+        (("incidents", "list", "--db", f"sqlite:///{place}"), "that is a folder; name the file"),
         (("incidents", "list", "--since", "soon"), "neither a duration"),
         (("incidents", "list", "--state", "closed"), "invalid choice: 'closed'"),
+        (("incidents", "note", "2bd8", "asked", "the", "peer"), "several words needs quotes around it"),
+        (("incidents", "show", "2bd8", "the"), "unknown argument 'the'; see"),
         (("incidents", "remove", "--older-than", "90"), "not a duration"),
         (("incidents", "export", "--redact-key-file", "none"), "redaction key 'none': no such file"),
         (("deliveries", "resend", "msg_x"), "no delivery 'msg_x'"),
@@ -102,7 +126,51 @@ def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], m
 def test_the_help_names_the_default_database(capfd: pytest.CaptureFixture[str]) -> None:
     for command in ("incidents", "deliveries"):
         text = " ".join(" ".join(lines(capfd, command, "list", "--help")).split())
-        assert "WATCHDOG_DB, else watchdog.db in the current folder" in text
+        assert "WATCHDOG_DB, else that of the configuration, else watchdog.db in the current folder" in text
+
+
+def test_the_configuration_names_the_database(
+    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "etc").mkdir()
+    config = place / "etc" / "watchdog.yaml"
+    config.write_text("sources: [log:debug.log]\ndatabase: sqlite:///kept.db\n")
+    (place / "watchdog.db").rename(place / "etc" / "kept.db")
+    for suffix in ("-wal", "-shm"):
+        if (place / f"watchdog.db{suffix}").exists():
+            (place / f"watchdog.db{suffix}").rename(place / "etc" / f"kept.db{suffix}")
+    for command in ("incidents", "deliveries"):
+        assert len(lines(capfd, command, "list", "--json", "--config", str(config))) == 3
+    monkeypatch.setenv("WATCHDOG_DB", "other.db")
+    assert len(lines(capfd, "incidents", "list", "--json", "--config", str(config))) == 3
+    monkeypatch.chdir(config.parent)
+    assert lines(capfd, "incidents", "list", code=2) == ["watchdog: database 'other.db': no such file"]
+    monkeypatch.delenv("WATCHDOG_DB")
+    assert len(lines(capfd, "incidents", "list", "--json")) == 3
+    assert lines(capfd, "incidents", "list", "--db", "none.db", code=2) == [
+        "watchdog: database 'none.db': no such file"
+    ]
+    config.write_text("sources: [log:debug.log]\ndatabas: x\n")
+    (line,) = lines(capfd, "incidents", "list", code=2)
+    assert "unknown key 'databas'" in line
+    assert line.endswith("; --db URL names the database without it")
+
+
+def test_a_filter_on_an_unknown_name_says_so(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def said(*argv: str) -> str:
+        assert main(argv) == 0
+        return capfd.readouterr().err
+
+    node = incident(1).node
+    assert "no incident of a node 'alic\\x1b' is kept" in said("incidents", "list", "--node", "alic\x1b")
+    assert "no incident of a node 'alic' is kept" in said("incidents", "list", "--json", "--node", "alic")
+    (place / "key").write_text("0123456789abcdef0123456789abcdef\n")
+    assert "a node 'alic'" in said("incidents", "export", "--redact-key-file", "key", "--node", "alic")
+    assert said("incidents", "list", "--node", node, "--severity", "critical") == ""
+    assert "no delivery to a receiver 'teem' is kept; did you mean 'team'" in said(
+        "deliveries", "list", "--receiver", "teem"
+    )
+    assert said("deliveries", "list", "--receiver", "team", "--status", "sent") == ""
 
 
 def test_old_incidents_are_removed_and_open_ones_stay(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +192,9 @@ def test_an_export_has_evidence_without_addresses(place: Path, capfd: pytest.Cap
 
 def test_deliveries_are_listed_and_sent_again(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert len(lines(capfd, "deliveries", "list", "--json")) == 3
+    (own,) = lines(capfd, "deliveries", "list", "--incident", incident(1).id[:6], "--json")
+    assert json.loads(own)["incident"] == incident(1).id
+    assert lines(capfd, "deliveries", "list", "--incident", "ffff", code=2) == ["watchdog: no incident 'ffff'"]
     (dead,) = lines(capfd, "deliveries", "list", "--status", "dead", "--json")
     id_ = json.loads(dead)["id"]
     table = lines(capfd, "deliveries", "list", "--status", "dead")

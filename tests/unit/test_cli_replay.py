@@ -202,10 +202,18 @@ def test_a_checkpoint_that_cannot_be_kept_is_refused_at_the_start(
 
 
 def test_input_that_no_rule_reads_is_said(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (folder / "debug.log").write_text("shopping list\n")
+    (folder / "debug.log").write_text("2026-01-31T12:00:00Z shopping list\n")
     rules = ["--no-packs", "--rules", str(folder / "rules.yaml")]
     assert main(["replay", f"log:{folder / 'debug.log'}", *rules]) == 0
     assert capfd.readouterr() == ("", "watchdog: warning: no events in the input that these rules read\n")
+
+
+def test_input_that_is_no_log_is_an_error(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "debug.log").write_text("shopping list\nmilk\n")
+    rules = ["--no-packs", "--rules", str(folder / "rules.yaml")]
+    assert main(["replay", f"log:{folder / 'debug.log'}", *rules]) == 2
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert said.endswith("is no log of Bitcoin Core: no line begins with a time such as 2026-01-31T12:00:00Z")
 
 
 def test_a_replay_without_rules_says_so(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

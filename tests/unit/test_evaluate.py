@@ -9,6 +9,7 @@ import pytest
 
 from alerts.book import IncidentBook
 from alerts.incident import Incident
+from demo.texts import attack_rows
 from watchdog.core.errors import SourceError
 from watchdog.core.finding import Attack, Finding, Severity
 from watchdog.service.evaluate import RecordingScore, evaluate, folder_of, score
@@ -143,6 +144,23 @@ def test_the_text_is_a_table_with_a_last_line_over_all() -> None:
     assert lines[0] == "open-x: 6h, 1 incident"
     assert lines[2].split() == ["addr_flood", "addr-flooding", "found", "15m", "yes", "addr-flooding-rule"]
     assert lines[-1].startswith("1 of 1 labels found, a true entity named in 1; 0 unlabelled")
+
+
+def test_who_only_shares_the_class_is_marked_and_sets_no_delay() -> None:
+    open_before = incident(0.5, entities=("9.9.9.9",))
+    by_class = scored(open_before)
+    row = as_text([by_class]).splitlines()[2].split()
+    assert row == ["addr_flood", "addr-flooding", "class", "0s", "no", "[addr-flooding-rule]"]
+    assert (
+        as_text([by_class])
+        .splitlines()[-1]
+        .startswith("1 of 1 labels found (1 by class only), a true entity named in 0;")
+    )
+    assert attack_rows(by_class.labels[1], 80) == [f"{'addr_flood':<24}{'in 0s':<9}[addr-flooding-rule]"]
+    both = scored(open_before, incident(1.5, "eclipse", entities=("28.55.4.251",)))
+    row = as_text([both]).splitlines()[2].split()
+    assert row == ["addr_flood", "addr-flooding", "found", "30m", "yes", "(eclipse-rule),", "[addr-flooding-rule]"]
+    assert attack_rows(both.labels[1], 80) == [f"{'addr_flood':<24}{'in 30m':<9}eclipse-rule"]
 
 
 def test_a_recording_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:

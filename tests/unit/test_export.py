@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 from tests.support.archive_batches import START_NS, batch_of, slice_of
 from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
+from watchdog.cli.record import chosen_kinds
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
+from watchdog.core.errors import WatchdogError
+from watchdog.core.kinds import KINDS
 from watchdog.service import export as export_module
 from watchdog.service.export import ExportOptions, Format, export, plain_columns
 
@@ -134,8 +137,8 @@ def test_a_torn_file_is_exported_up_to_the_tear_and_says_so(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "csv"], "csv of several kinds needs --out PATH"),
-        (["--format", "parquet", "--kind", "log:tip"], "parquet of this needs --out PATH"),
+        (["--format", "csv"], "csv of several kinds needs --out FOLDER; or choose one --kind"),
+        (["--format", "parquet", "--kind", "log:tip"], "parquet of this needs --out FILE"),
         (["--format", "jsonl", "--kind", "log:tipp"], "unknown kind 'log:tipp'; did you mean 'log:tip'?"),
         (["--format", "jsonl", "--since", "noon"], "'noon' is neither an ISO 8601 time nor unix seconds"),
         (["--format", "jsonl", "--out", "/nowhere/at/all"], "no such file or directory"),
@@ -148,6 +151,19 @@ def test_mistakes_are_one_line_and_exit_code_2(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_folder_is_no_events_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tmp_path), "--format", "jsonl"]) == 2
+    assert f"watchdog record recording:{tmp_path} --out FILE" in capsys.readouterr().err
+
+
+def test_kinds_are_chosen_by_how_they_begin() -> None:
+    assert chosen_kinds(["p2p"]) == frozenset(kind for kind in KINDS if kind.startswith("p2p"))
+    assert chosen_kinds(["p2p:addr"]) == frozenset({"p2p:addr"})
+    assert chosen_kinds([]) is None
+    with pytest.raises(WatchdogError, match="unknown kind ''"):
+        chosen_kinds([""])
 
 
 def test_parquet_without_pyarrow_says_what_to_install(

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -148,6 +149,16 @@ def test_wrong_arguments_are_one_line(
     assert message.lower() in said.lower()
     assert len(said.splitlines()) == 1
     assert "hunter2" not in said
+
+
+def test_an_address_that_is_taken_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["receive", "--listen", f"127.0.0.1:{port}", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("watchdog: error while attempting to bind on address")
+    assert str(port) in said
+    assert "in use" in said
 
 
 def configured(tmp_path: Path, url: str) -> Path:

@@ -118,7 +118,7 @@ def test_an_interrupt_leaves_a_whole_file_to_go_on_with(tmp_path: Path, opened: 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path, opened: Opened) -> None:
     opened([slice_of(0)])
     record(["log:a"], tmp_path / "out", RecordOptions())
-    with pytest.raises(StateError, match="is there already; append to it or choose another name"):
+    with pytest.raises(StateError, match=r"is there already; go on with it \(--append\) or choose another name"):
         record(["log:a"], tmp_path / "out", RecordOptions())
 
 

@@ -42,7 +42,7 @@ def test_every_mistake_is_printed_and_exits_with_one(capsys: pytest.CaptureFixtu
 
 def test_a_file_that_cannot_be_read_exits_with_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "check", str(tmp_path / "none.yaml")]) == 2
-    assert capsys.readouterr().err == f"{tmp_path / 'none.yaml'}: cannot read: no such file or directory\n"
+    assert capsys.readouterr().err == f"watchdog: {tmp_path / 'none.yaml'}: cannot read: no such file or directory\n"
 
 
 def test_the_list_has_a_line_for_each_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

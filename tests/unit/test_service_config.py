@@ -281,3 +281,16 @@ def test_yaml_of_the_example_parses_with_places() -> None:
     report = Report()
     assert read_yaml(source_text("watchdog.yaml", WHOLE), report) is not None
     assert not report.problems
+
+
+def test_a_configuration_that_is_not_there_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for argv in (["check"], ["run"], ["reload"], ["receivers", "list"], ["incidents", "list", "--config", "x.yaml"]):
+        assert main(argv) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        name = argv[-1] if argv[-1].endswith(".yaml") else "watchdog.yaml"
+        assert line.startswith(f"watchdog: {name}: cannot read: no such file or directory; name another with --config")
+    assert main(["rules", "check", "none.yaml"]) == 2
+    assert capsys.readouterr().err == "watchdog: none.yaml: cannot read: no such file or directory\n"

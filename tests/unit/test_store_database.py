@@ -274,3 +274,11 @@ def test_a_second_service_on_a_server_says_so_also_after_the_server_came_back(po
     first.close()
     assert IncidentWriter(second).record([record(incident())], []).new == 1
     second.close()
+
+
+def test_a_server_that_is_not_there_is_named_as_it_was_typed() -> None:
+    typed = "postgresql://ana:hunter2@127.0.0.1:1/watchdog"
+    with pytest.raises(StateError) as fault:
+        Database.open(typed, create=False, pause=lambda _: None)
+    assert "postgresql://ana:***@127.0.0.1:1/watchdog" in str(fault.value)
+    assert "psycopg" not in str(fault.value)

@@ -164,7 +164,7 @@ class EventsWriter:
 
     def _unwritable(self, fault: OSError) -> StateError:
         if fault.errno == errno.EEXIST:
-            return StateError(f"'{self.path}' is there already; append to it or choose another name")
+            return StateError(f"'{self.path}' is there already; go on with it (--append) or choose another name")
         if fault.errno in {errno.EWOULDBLOCK, errno.EACCES} and isinstance(fault, BlockingIOError):
             return StateError(f"cannot write '{self.path}': another process writes it")
         return StateError(f"cannot write '{self.path}': {(fault.strerror or str(fault)).lower()}")

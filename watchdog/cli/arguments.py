@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 LONGEST_NODE = 64  # characters
 
@@ -14,3 +16,23 @@ def node_name(text: str) -> str:
     if len(text) > LONGEST_NODE or not text.isprintable():
         raise ArgumentTypeError(f"a node's name has at most {LONGEST_NODE} printable characters")
     return text
+
+
+def config_hint(path: object) -> str:
+    """What to do about a configuration that is not there; empty where it is, or where a command has none."""
+    if not isinstance(path, Path) or path.exists():
+        return ""
+    return "; name another with --config, or write one: README.md, 'Watch a node', has an example"
+
+
+def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads `a,b` as words of a list; ArgumentTypeError for the first that is none. For `action="extend"`."""
+
+    def read(text: str) -> list[str]:
+        words = [word.strip() for word in text.split(",")]
+        for word in words:
+            if word not in known:
+                raise ArgumentTypeError(f"invalid choice: {word!r} (choose from {', '.join(known)})")
+        return words
+
+    return read

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rules.problem import RuleSetError
+from watchdog.cli.arguments import config_hint
 from watchdog.cli.run import add_config_argument
 from watchdog.core.text import counted
 from watchdog.service.config import ConfigError, load_config
@@ -36,12 +37,16 @@ def run(args: argparse.Namespace) -> int:
         rules = load_rules(config)
     except (ConfigError, RuleSetError) as error:
         for problem in error.problems:
-            (sys.stderr if problem.unreadable else sys.stdout).write(f"{problem.render()}\n")
+            if problem.unreadable:
+                hint = config_hint(args.config) if isinstance(error, ConfigError) else ""
+                sys.stderr.write(f"watchdog: {problem.render()}{hint}\n")
+            else:
+                sys.stdout.write(f"{problem.render()}\n")
         return 2 if any(problem.unreadable for problem in error.problems) else 1
     for warning in (*config.warnings, *(problem.render() for problem in rules.warnings)):
         sys.stderr.write(f"warning: {warning}\n")
     if config.asmap is not None and not Path(config.asmap).is_file():
-        sys.stderr.write(f"{config.asmap}: no such file\n")
+        sys.stderr.write(f"watchdog: {config.asmap}: no such file\n")
         return 2
     print(
         f"no mistakes: {counted(len(config.sources), 'source')}, {counted(len(rules.plans), 'rule')} "

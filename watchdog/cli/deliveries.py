@@ -7,10 +7,14 @@ import json
 import sys
 import time
 
+from alerts.store.database import Database
+from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import STATUSES, Outbox
-from watchdog.cli.database import add_database_argument, opened
+from rules.near import did_you_mean
+from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.history_text import delivery_table
 from watchdog.cli.output import write_output
+from watchdog.core.text import printable
 
 SUMMARY = "List deliveries to receivers, and send some of them again."
 
@@ -22,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(work=_list)
     listing.add_argument("--status", choices=STATUSES, help="waiting, sent, or dead: given up after many tries")
     listing.add_argument("--receiver", metavar="NAME", help="to this receiver")
-    listing.add_argument("--incident", metavar="ID", help="of this incident")
+    listing.add_argument("--incident", metavar="ID", help="of this incident; its first digits do (at least 4)")
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50, most: 1000)")
     listing.add_argument("--cursor", help="go on where another page ended; each page says how")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -39,27 +43,34 @@ def run(args: argparse.Namespace) -> int:
     """Do what the verb says."""
     database = opened(args)
     try:
-        code: int = args.work(args, Outbox(database))
+        code: int = args.work(args, database)
     finally:
         database.close()
     return code
 
 
-def _list(args: argparse.Namespace, outbox: Outbox) -> int:
+def _list(args: argparse.Namespace, database: Database) -> int:
+    outbox = Outbox(database)
+    incident = args.incident and known_incident(IncidentQueries(database), args.incident)
     page = outbox.page(
-        receiver=args.receiver, status=args.status, incident=args.incident, limit=args.limit, cursor=args.cursor
+        receiver=args.receiver, status=args.status, incident=incident, limit=args.limit, cursor=args.cursor
     )
     rows = [row.as_object() for row in page.rows]
     if args.json:
         write_output("-", "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows))
     else:
         write_output("-", delivery_table(rows) if rows else "no deliveries\n")
+    known = {name for name, _ in outbox.counts()} if args.receiver is not None and not rows else {args.receiver}
+    if args.receiver not in known:
+        hint = did_you_mean(args.receiver, sorted(known)) or "is the name right?"
+        sys.stderr.write(f"watchdog: no delivery to a receiver '{printable(args.receiver)}' is kept; {hint}\n")
     if page.cursor is not None:
         sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
     return 0
 
 
-def _resend(args: argparse.Namespace, outbox: Outbox) -> int:
+def _resend(args: argparse.Namespace, database: Database) -> int:
+    outbox = Outbox(database)
     for id_ in args.ids:
         outbox.one(id_)  # a wrong id among them: none is sent
     for id_ in args.ids:

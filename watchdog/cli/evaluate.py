@@ -22,12 +22,17 @@ attack, or names somebody who took part. A label is found when any incident spea
 above that does not speak of a label in which it opened is unlabelled; one that opened in a benign label (node_start,
 aftermath) is listed apart.
 
+In the table a result of `class` means that incidents name the class at that time, but nobody who took part: they are
+perhaps about something else. Rules in (brackets) are of another class and name somebody who took part, those in
+[brackets] are of the class and name nobody. Delay is that of the best: of the class and naming somebody, else naming
+somebody, else of the class. The demo's table has the same delays.
+
 --json prints one object:
   recordings: list of
     name, seconds (event time), node_days, grace (seconds), incidents (number, of any severity)
     labels: list of
       attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
-      delay (seconds from start to the opening of the first incident, 0 if it was open; null if missed),
+      delay (seconds from start to the first of the best incidents, 0 if it was open; null if missed),
       entity_named (true, false; null for benign), incidents (those that name the class), secondary (others)
     unlabelled: list of incidents, unlabelled_per_node_day, benign: list of incidents
   summary: labels, found, entity_named, unlabelled, node_days, unlabelled_per_node_day, classes (class -> labels, found,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from watchdog.cli.record import add_kind_argument, chosen_kinds
+from watchdog.core.errors import WatchdogError
 from watchdog.service.export import ExportOptions, export
 
 SUMMARY = "Turn an events file into Parquet, CSV or JSON lines. Byte strings are hex in the order of the wire."
@@ -17,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", metavar="FILE", help="an events file, as `watchdog record` writes it")
     parser.add_argument("--format", required=True, choices=("parquet", "csv", "jsonl"), help="what to write")
-    add_kind_argument(parser, "export only this kind; may be given again (default: all)")
+    add_kind_argument(parser, "export only this kind, or those that begin so (p2p); may be given again (default: all)")
     parser.add_argument("--since", type=_time_ns, metavar="TIME", help="first time: ISO 8601 (UTC) or unix seconds")
     parser.add_argument("--until", type=_time_ns, metavar="TIME", help="end of time, not included")
     parser.add_argument(
@@ -30,6 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export; 2 when the file was torn, after everything before the tear was exported."""
+    if Path(args.file).is_dir():
+        raise WatchdogError(
+            f"'{args.file}' is a folder, not an events file; make one: watchdog record recording:{args.file} --out FILE"
+        )
     done = export(args.file, args.out, ExportOptions(args.format, chosen_kinds(args.kind), args.since, args.until))
     sys.stderr.write(f"{args.file}: {sum(done.rows.values()):,} events of {_kinds(len(done.rows))}\n")
     if done.torn_at is None:

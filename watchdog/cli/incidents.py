@@ -6,25 +6,26 @@ import argparse
 import getpass
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
-from alerts.incident import State
+from alerts.incident import RANK, State
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
 from alerts.store.redact import Redactor
 from alerts.store.retention import remove_resolved
-from watchdog.cli.database import add_database_argument, opened
+from watchdog.cli.arguments import some_of
+from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
 from watchdog.core.errors import StateError
-from watchdog.core.finding import ATTACKS, SEVERITIES, Attack, Severity
+from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
+from watchdog.core.text import printable
 
 SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the kept history."
 PORTION = 200  # incidents read at once by an export
@@ -92,9 +93,16 @@ def _add_id(page: argparse.ArgumentParser) -> None:
 
 
 def _add_filters(page: argparse.ArgumentParser, limit: int) -> None:
-    page.add_argument("--state", action="append", choices=STATES, default=[], help="may be given again")
-    page.add_argument("--severity", action="append", choices=SEVERITIES, default=[], help="may be given again")
-    page.add_argument("--attack", action="append", choices=ATTACKS, default=[], help="may be given again")
+    for name, known in (("state", STATES), ("attack", ATTACKS)):
+        page.add_argument(
+            f"--{name}",
+            action="extend",
+            type=some_of(known),
+            default=[],
+            metavar=f"{name.upper()},...",
+            help=f"some of {', '.join(known)}; with commas between, or given again",
+        )
+    page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
     page.add_argument("--node", metavar="NAME", help="of this node")
     page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
     page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most so many (default: {limit})")
@@ -107,7 +115,7 @@ def _filter(args: argparse.Namespace) -> IncidentFilter:
         since_ns = time.time_ns() - value if is_duration else value
     return IncidentFilter(
         states=tuple(State(name) for name in args.state),
-        severities=tuple(cast("list[Severity]", args.severity)),
+        severities=tuple(one for one in SEVERITIES if args.severity and RANK[one] >= RANK[args.severity]),
         attacks=tuple(cast("list[Attack]", args.attack)),
         node=args.node,
         since_ns=since_ns,
@@ -115,19 +123,28 @@ def _filter(args: argparse.Namespace) -> IncidentFilter:
 
 
 def _list(args: argparse.Namespace, database: Database) -> int:
-    page = IncidentQueries(database).page(_filter(args), args.limit, args.cursor)
+    queries = IncidentQueries(database)
+    page = queries.page(_filter(args), args.limit, args.cursor)
     if args.json:
         write_output("-", "".join(_line(row) for row in page.rows))
     else:
         write_output("-", incident_table(page.rows) if page.rows else "no incidents\n")
+    if not page.rows:
+        _hint_node(queries, args.node)
     if page.cursor is not None:
         sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
     return 0
 
 
+def _hint_node(queries: IncidentQueries, node: str | None) -> None:
+    """Say on standard error that a node is not known: an empty answer looks like peace."""
+    if node is not None and not queries.page(IncidentFilter(node=node), 1).rows:
+        sys.stderr.write(f"watchdog: no incident of a node '{printable(node)}' is kept; is the name right?\n")
+
+
 def _show(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
-    id_ = _known(queries, args.id)
+    id_ = known_incident(queries, args.id)
     one = queries.one(id_)
     if one is None:
         raise StateError(f"no incident {id_!r}")
@@ -137,7 +154,7 @@ def _show(args: argparse.Namespace, database: Database) -> int:
 
 def _act(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
-    id_ = _known(queries, args.id)
+    id_ = known_incident(queries, args.id)
     who = args.who if args.who is not None else _login()
     queries.act(id_, cast("Verb", args.verb), who, args.text, time.time_ns())
     told = {"ack": "acknowledged", "resolve": "resolved", "note": "noted"}[args.verb]
@@ -147,9 +164,11 @@ def _act(args: argparse.Namespace, database: Database) -> int:
 
 def _export(args: argparse.Namespace, database: Database) -> int:
     check_output(args.out)
-    redactor = Redactor.from_file(args.redact_key_file)
-    whole = _whole_incidents(IncidentQueries(database), _filter(args), args.limit)
-    write_output(args.out, "".join(_line(redactor.incident(one)) for one in whole))
+    redactor, queries = Redactor.from_file(args.redact_key_file), IncidentQueries(database)
+    text = "".join(_line(redactor.incident(one)) for one in _whole_incidents(queries, _filter(args), args.limit))
+    write_output(args.out, text)
+    if not text:
+        _hint_node(queries, args.node)
     return 0
 
 
@@ -170,18 +189,6 @@ def _remove(args: argparse.Namespace, database: Database) -> int:
     gone = remove_resolved(database, time.time_ns() - args.older_than)
     write_output("-", f"{gone.incidents} incident{'' if gone.incidents == 1 else 's'} removed\n")
     return 0
-
-
-def _known(queries: IncidentQueries, text: str) -> str:
-    """The id that starts with these digits; StateError when none or several do."""
-    if not re.fullmatch(r"[0-9a-f]{4,16}", text):
-        raise StateError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
-    found = queries.completed(text)
-    if not found:
-        raise StateError(f"no incident {text!r}")
-    if len(found) > 1:
-        raise StateError(f"incident {text!r}: several start so, for example {' and '.join(found)}")
-    return found[0]
 
 
 def _login() -> str:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol, cast
 
+from watchdog.cli.arguments import config_hint
 from watchdog.core.errors import WatchdogError
 from watchdog.core.release import VERSION
 
@@ -82,7 +83,10 @@ class OneLineParser(argparse.ArgumentParser):
         if unknown:
             options = re.findall(r"--[a-z-]+", self.format_usage())
             near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
-            self.error(f"unknown argument {unknown[0]!r}" + (f", did you mean {near[0]!r}" if near else ""))
+            hint = f", did you mean {near[0]!r}" if near else ""
+            if not unknown[0].startswith("-") and getattr(found, "text", None):
+                hint = "; a text of several words needs quotes around it"
+            self.error(f"unknown argument {unknown[0]!r}{hint}")
         return found, unknown
 
 
@@ -103,7 +107,9 @@ def main(argv: Sequence[str]) -> int:
         if sys.stdout is not None:  # it is None when the shell closed it
             sys.stdout.flush()
     except WatchdogError as error:
-        return _fail(error.in_one_line())
+        text = error.in_one_line()
+        config = getattr(args, "config", None)
+        return _fail(text + config_hint(config) if config is not None and text.startswith(f"{config}: ") else text)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -164,8 +170,13 @@ def _fail(message: str) -> int:
 
 
 def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
-    """What the system said and about which file: the error's own, else the output that was asked for."""
+    """What the system said and about which file: the error's own, else the output that was asked for.
+
+    A text that is not the system's own for that number says itself what it is about, such as an address that is taken.
+    """
     reason = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.filename is None and error.errno is not None and reason != os.strerror(error.errno).lower():
+        return reason
     place = error.filename if error.filename is not None else getattr(args, "out", None)
     if isinstance(place, bytes):
         place = os.fsdecode(place)

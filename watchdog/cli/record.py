@@ -10,6 +10,7 @@ from pathlib import Path
 from watchdog.cli.arguments import node_name
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.errors import WatchdogError
+from watchdog.core.kinds import KINDS
 from watchdog.service.event_docs import kind_named
 from watchdog.service.record import RecordOptions, RecordProgress, record
 
@@ -29,7 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--node", default="node", type=node_name, metavar="NAME", help="name that events carry")
     parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
-    add_kind_argument(parser, "record only this kind; may be given again (default: all but rpc:addrman_entry)")
+    add_kind_argument(
+        parser,
+        "record only this kind, or those that begin so (p2p); may be given again (default: all but rpc:addrman_entry)",
+    )
 
 
 def add_kind_argument(parser: argparse.ArgumentParser, line: str) -> None:
@@ -38,9 +42,16 @@ def add_kind_argument(parser: argparse.ArgumentParser, line: str) -> None:
 
 
 def chosen_kinds(names: list[str]) -> frozenset[str] | None:
-    """The kinds of `--kind`, None without any; WatchdogError, with a hint, for an unknown one."""
+    """The kinds of `--kind`, by name or by how several begin; None without any.
+
+    WatchdogError, with a hint, for one that is unknown.
+    """
+    chosen: set[str] = set()
     try:
-        return frozenset(kind_named(name).name for name in names) or None
+        for name in names:
+            begin = [kind for kind in KINDS if name and kind.startswith(name)] if name not in KINDS else []
+            chosen.update(begin or (kind_named(name).name,))
+        return frozenset(chosen) or None
     except KeyError as fault:
         raise WatchdogError(fault.args[0]) from None
 

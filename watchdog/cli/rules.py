@@ -64,8 +64,10 @@ def _check(paths: Sequence[Path], *, packs: bool) -> int:
         found = load(paths, packs=packs)
     except RuleSetError as error:
         for problem in error.problems:
-            stream = sys.stderr if problem.unreadable else sys.stdout
-            stream.write(f"{problem.render()}\n")
+            if problem.unreadable:
+                sys.stderr.write(f"watchdog: {problem.render()}\n")
+            else:
+                sys.stdout.write(f"{problem.render()}\n")
         unreadable = any(problem.unreadable for problem in error.problems)
         return EXIT_UNREADABLE if unreadable else EXIT_WRONG
     _warn(found.warnings)

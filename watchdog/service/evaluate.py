@@ -17,7 +17,7 @@ SCHEME = "recording:"
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """What was found of one label. delay_s: from its start to the opening of the first incident that speaks of it."""
+    """What was found of one label, and by which incidents: the one definition for all tables."""
 
     label: Label
     matches: tuple[Match, ...]
@@ -29,8 +29,17 @@ class LabelScore:
 
     @property
     def found(self) -> bool:
-        """Whether any incident speaks of it."""
+        """Whether any incident speaks of it, be it by its class only."""
         return bool(self.matches)
+
+    @property
+    def told(self) -> tuple[Match, ...]:
+        """Whom the finding rests on: incidents of its class that name somebody who took part, else others that do.
+
+        Else those of its class, which name nobody: they are perhaps about something else at the same time.
+        """
+        named = tuple(one for one in self.matches if one.named)
+        return tuple(one for one in named if one.primary) or named or self.matches
 
     @property
     def named(self) -> bool:
@@ -39,8 +48,8 @@ class LabelScore:
 
     @property
     def delay_s(self) -> float | None:
-        """Seconds, 0 when an incident was open already; None when missed."""
-        opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.matches]
+        """Seconds from its start to the first of `told`, 0 when that was open already; None when missed."""
+        opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.told]
         return max(min(opened), 0.0) if opened else None
 
 

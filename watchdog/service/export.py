@@ -73,7 +73,9 @@ def export(path: str, out: str, options: ExportOptions) -> Exported:
     make = _maker(options.format)
     single = options.format == "jsonl" or (options.kinds is not None and len(options.kinds) == 1)
     if out == "-" and (options.format == "parquet" or not single):
-        raise WatchdogError(f"{options.format} of {'this' if single else 'several kinds'} needs --out PATH")
+        if single:
+            raise WatchdogError(f"{options.format} of this needs --out FILE")
+        raise WatchdogError(f"{options.format} of several kinds needs --out FOLDER; or choose one --kind")
     rows: dict[str, int] = {}
     with EventsFile(path, options.kinds) as file:
         if options.since_ns is not None:

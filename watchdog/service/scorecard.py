@@ -42,7 +42,7 @@ def as_text(scores: Sequence[RecordingScore]) -> str:
     days = sum(score.seconds for score in scores) / DAY_S
     rate = unlabelled / days if days else 0.0
     lines.append(
-        f"{found} of {len(attacks)} labels found, a true entity named in {named}; "
+        f"{found} of {len(attacks)} labels found{_by_class(found - named)}, a true entity named in {named}; "
         f"{unlabelled} unlabelled incidents of warning and above in {days:.2f} node-days ({rate:.1f} a day)"
     )
     return "\n".join(lines) + "\n"
@@ -58,7 +58,7 @@ def _section(score: RecordingScore) -> list[str]:
         if one.benign:
             continue
         delay = "-" if one.delay_s is None else duration_text(int(one.delay_s * 1e9))
-        result, named = "found" if one.found else "MISSED", "yes" if one.named else "no"
+        result, named = _result(one), "yes" if one.named else "no"
         rules = _rules(one.matches)
         lines.append(
             f"  {printable(one.label.attack):<30}  {printable(one.label.class_):<15}  {result:<6}  {delay:<7}  "
@@ -74,11 +74,23 @@ def _section(score: RecordingScore) -> list[str]:
     return [*lines, ""]
 
 
+def _result(one: LabelScore) -> str:
+    """`class`: incidents name the attack's class at its time, and nobody who took part."""
+    return "found" if one.named else "class" if one.found else "MISSED"
+
+
+def _by_class(count: int) -> str:
+    return f" ({count} by class only)" if count else ""
+
+
 def _rules(matches: Sequence[Match]) -> str:
-    """Rules that speak of a label; those of another class, which only name somebody, in brackets."""
-    primary = dict.fromkeys(one.incident.rule for one in matches if one.primary)
-    others = dict.fromkeys(one.incident.rule for one in matches if not one.primary and one.incident.rule not in primary)
-    return ", ".join([*primary, *(f"({rule})" for rule in others)])
+    """Rules that speak of a label: (of another class), which name somebody, and [of its class], which name nobody."""
+    best: dict[str, str] = {}
+    for pattern, primary, named in (("{}", True, True), ("({})", False, True), ("[{}]", True, False)):
+        for one in matches:
+            if (one.primary, one.named) == (primary, named):
+                best.setdefault(one.incident.rule, pattern.format(one.incident.rule))
+    return ", ".join(best.values())
 
 
 def _incident_line(incident: Incident) -> str:

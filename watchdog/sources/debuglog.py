@@ -34,7 +34,7 @@ class DebugLogSource:
 
     `counters`: lines read, lines skipped as too long, half lines at the end of rotated files,
     lines with a known beginning and an unknown rest, connections dropped from a full registry, wanted
-    lines whose time cannot be true. SourceError at the end when no line of the log has a plausible time.
+    lines whose time cannot be true. SourceError at the end when there are lines and none has a plausible time.
     """
 
     def __init__(self, path: str, options: SourceOptions) -> None:
@@ -125,6 +125,11 @@ class DebugLogSource:
             raise SourceError(
                 f"log file '{file.path}': none of its {self._early:,} lines of interest has a time between "
                 "2009 and tomorrow; is the clock of this machine right?"
+            )
+        if self._lines and not self._before_ns:
+            raise SourceError(
+                f"log file '{file.path}' is no log of Bitcoin Core: "
+                "no line begins with a time such as 2026-01-31T12:00:00Z"
             )
         return Slice(self._name, (), END_OF_TIME_NS, position)
 
