@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.e2e.test_page import EDGES, LIVE, PICTURES, recent, visit
 from tests.support.chromium import NAMES, Tab, installed
+from tests.support.parts import lacking
 from tests.support.web_view import HOSTILE, RULE, SECOND, StoredView, flood
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
@@ -21,10 +21,7 @@ LONG = "Verylongwordwithoutanyspace" * 18
 @pytest.fixture
 def view(tmp_path: Path) -> StoredView:
     if installed() is None:
-        missing = f"none of {', '.join(NAMES)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        lacking(f"none of {', '.join(NAMES)} is installed")
     return StoredView(tmp_path)
 
 

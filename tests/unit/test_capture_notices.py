@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.parts import lacking
 from watchdog.sources import capture_notices
 from watchdog.sources.capture_notices import IN_Q_OVERFLOW, Notices
 
@@ -18,7 +19,7 @@ from watchdog.sources.capture_notices import IN_Q_OVERFLOW, Notices
 def notices(tmp_path: Path) -> Notices:
     found = Notices.start(str(tmp_path))
     if found is None:
-        pytest.skip("this system has no inotify, or no room for one more reader of it")
+        lacking("this system has no inotify, or no room for one more reader of it")
     return found
 
 

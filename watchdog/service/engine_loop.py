@@ -18,8 +18,8 @@ from watchdog.service.pace import Clock
 from watchdog.service.replay import wanted_kinds
 from watchdog.service.watch import Watch
 
-# Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little, and
-# each round has a price that hardly depends on how much is new: at four a second it was most of what an idle service used.
+# Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
+# and a round's price hardly depends on how much is new: at four a second it was most of what an idle service used.
 IDLE_S = 1.0
 PATIENCE_S = 5.0  # an action waits for its part's event time no longer than this while no source has anything
 FULL_S = 0.1  # between two looks at a queue that is full
