@@ -115,3 +115,10 @@ def test_a_link_to_itself_hides_no_other_folder(tmp_path: Path) -> None:
     handshake(tmp_path, PEER, START_US, inbound=True)
     (tmp_path / OTHER).symlink_to(OTHER)
     assert column(drained(follower(tmp_path)), "net:inbound_connection", "peer") == ["8.8.8.8:50000"]
+
+
+def test_what_is_no_file_hides_no_other_one(tmp_path: Path) -> None:
+    handshake(tmp_path, PEER, START_US, inbound=True)
+    (tmp_path / OTHER / "msgs_recv.dat").mkdir(parents=True)
+    (tmp_path / OTHER / "msgs_sent.dat").symlink_to("msgs_sent.dat")
+    assert column(drained(follower(tmp_path)), "net:inbound_connection", "peer") == ["8.8.8.8:50000"]

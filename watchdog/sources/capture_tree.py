@@ -6,10 +6,12 @@ as '_', in it `msgs_recv.dat` and `msgs_sent.dat`.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import lzma
 import os
+import stat
 import tarfile
 import zlib
 from pathlib import Path
@@ -79,13 +81,17 @@ class DiskTree:
         return Notices.start(self.root)
 
     def size(self, folder: str, received: bool) -> int:
-        """Size of one file in bytes; one that was removed counts as empty. SourceError when it cannot be asked."""
+        """Size of one file in bytes; what was removed or is no file counts as empty. SourceError if nobody can tell."""
         path = self._path(folder, received)
         try:
-            return os.stat(path).st_size  # noqa: PTH116 - as above
+            about = os.stat(path)  # noqa: PTH116 - as above
+            return about.st_size if stat.S_ISREG(about.st_mode) else 0
         except (FileNotFoundError, NotADirectoryError):
             return 0
-        except OSError as error:  # not "empty": that would read everything again once the disk answers
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link to itself
+                return 0
+            # not "empty": that would read everything again once the disk answers
             raise SourceError(f"cannot look at capture file {path!r}: {error.strerror}") from error
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
