@@ -30,7 +30,7 @@ from watchdog.service.watch import anew_text
 T = TypeVar("T")
 ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # together under the 5 s that an end may take
 LOOK_S = 0.5  # between two looks at the threads
-ACTIONS_S = 1.0  # between two looks at operators' actions that came past us (command line)
+ACTIONS_S = 2.0  # between two looks at actions that came past us (command line); our own API wakes the engine at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
 RETENTION_S = 600.0
 NOT_CONFIGURED = "its receiver is not in the configuration any more"
