@@ -44,12 +44,12 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
     evidence = keys.whole("evidence", EVIDENCE)
     over_ns, pane_ns = read_window(keys)
     kinds = read_kinds(keys)
-    if not kinds:
-        return None
-    by = read_fields(keys, "by", kinds, ()) or ()
     where = read_where(keys, kinds, lists)
     measures = read_measures(keys, kinds, lists, over_ns, pane_ns)
     verdicts = read_verdicts(keys, measures)
+    if not kinds:
+        return None
+    by = read_fields(keys, "by", kinds, ()) or ()
     incident, entities = read_incident(keys, kinds, by), read_entities(keys, kinds)
     summary = read_summary(keys, kinds, by, measures.names())
     if verdicts.fire is None:

@@ -41,7 +41,7 @@ def read_verdicts(keys: RuleKeys, measures: Measures) -> Verdicts:
 
 
 def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns: int, pane_ns: int) -> Measures:
-    """All measures in order."""
+    """All measures in order; without any kind their grammar is checked, and their names are known."""
     found = Measures(kinds, lists, over_ns, pane_ns)
     node = keys.node("measure")
     table = values.table(node, "measure", keys.report) if node else None
@@ -50,7 +50,7 @@ def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns:
         if not _usable_name(keys, entry.key, kinds):
             continue
         tree = parse_node(entry.value, name, keys.report)
-        if tree is not None:
+        if tree is not None and kinds:
             try:
                 found.add(name, tree)
                 continue
@@ -69,7 +69,7 @@ def _usable_name(keys: RuleKeys, key: Scalar, kinds: tuple[str, ...]) -> bool:
     if name in _RESERVED:
         keys.report.error(key.place, f"'{name}' is a word of the language", "choose another name")
         return False
-    if name in determined(kinds, ("conn", "peer_addr")):
+    if kinds and name in determined(kinds, ("conn", "peer_addr")):
         keys.report.error(key.place, f"'{name}' is a field of the key", "choose another name")
         return False
     return True

@@ -10,6 +10,12 @@ NEAREST = 5
 LONGEST_NAME = 64  # longer input is no typing mistake and not worth comparing
 
 
+def closest(name: str, choices: Iterable[str]) -> str:
+    """The choice that was probably meant; nothing when none is near."""
+    found = difflib.get_close_matches(name, sorted(set(choices)), n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
+    return found[0] if found else ""
+
+
 def did_you_mean(name: str, choices: Iterable[str], what: str = "", see: str = "") -> str:
     """`did you mean 'x'? <what>: a, b, c`; either half is left out when it is empty.
 
@@ -17,9 +23,9 @@ def did_you_mean(name: str, choices: Iterable[str], what: str = "", see: str = "
     """
     known = sorted(set(choices))
     parts = []
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
+    close = closest(name, known)
     if close:
-        parts.append(f"did you mean '{close[0]}'?")
+        parts.append(f"did you mean '{close}'?")
     if what and known:
         shown, more = known, ""
         if len(known) > ALL_NAMES:

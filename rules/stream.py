@@ -7,7 +7,7 @@ from rules.amounts import show_duration
 from rules.canonical import Lists
 from rules.catalogue import kind_names
 from rules.fragment import parse_node, report_flaws
-from rules.near import did_you_mean
+from rules.near import closest, did_you_mean
 from rules.reader import Series
 from rules.rows import RowFormula, check_row
 from rules.rule import RuleKeys
@@ -16,23 +16,29 @@ from rules.window import MOST_PANES, default_pane_ns
 
 
 def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
-    """The kinds of `on`; empty with problems when one is unknown."""
+    """The kinds of `on`. The kind that was probably meant stands in for an unknown one, which is a problem.
+
+    So the other mistakes of the rule are found in the same run.
+    """
     node = keys.node("on")
     if node is None:
         return ()
     items = values.scalars(node, "on", "an event kind or a list of kinds", keys.report)
     known = kind_names()
     found: list[str] = []
+    meant: set[str] = set()
     for item in items:
-        if item.text not in known:
-            keys.report.error(item.place, f"unknown kind '{item.text[:80]}'", _kind_hint(item.text, known))
-        elif item.text in found:
+        if item.text in found:
             keys.report.error(item.place, f"kind '{item.text}' is given twice")
-        else:
+        elif item.text in known:
             found.append(item.text)
+        else:
+            family = _family(item.text, known)
+            keys.report.error(item.place, f"unknown kind '{item.text[:80]}'", _kind_hint(item.text, known, family))
+            meant.add(closest(item.text, family or known))
     if isinstance(node, Series) and not items:
         keys.report.error(node.place, "'on' names no kind")
-    return tuple(sorted(found)) if len(found) == len(items) else ()
+    return tuple(sorted(meant.union(found) - {""}))
 
 
 def read_window(keys: RuleKeys) -> tuple[int, int]:
@@ -59,10 +65,10 @@ def read_window(keys: RuleKeys) -> tuple[int, int]:
 
 
 def read_where(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists) -> RowFormula | None:
-    """The stream's filter, checked for every kind."""
+    """The stream's filter, checked for every kind; without any, its grammar is."""
     node = keys.node("where")
     tree = parse_node(node, "where", keys.report) if node else None
-    if node is None or tree is None:
+    if node is None or tree is None or not kinds:
         return None
     try:
         check_row(tree, kinds, lists, "filter")
@@ -76,9 +82,13 @@ def read_where(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists) -> RowFormu
     return formula
 
 
-def _kind_hint(name: str, known: list[str]) -> str:
-    """A close kind, or the kinds of the same family."""
+def _family(name: str, known: list[str]) -> list[str]:
+    """The kinds of the same area, such as `p2p`."""
     area = name.split(":", maxsplit=1)[0]
-    family = [kind for kind in known if kind.startswith(f"{area}:")]
-    see = f"watchdog events {area}"
+    return [kind for kind in known if kind.startswith(f"{area}:")]
+
+
+def _kind_hint(name: str, known: list[str], family: list[str]) -> str:
+    """A close kind, or the kinds of the same family."""
+    see = f"watchdog events {name.split(':', maxsplit=1)[0]}"
     return did_you_mean(name, family or known, "kinds" if family else "", see) or "see: watchdog events"
