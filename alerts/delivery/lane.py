@@ -27,7 +27,7 @@ WINDOW = 256  # notices of one receiver in memory
 LOW = WINDOW // 4  # so many left: time to fetch more
 AT_ONCE = 16  # attempts under way to one receiver, and as many that are urgent
 URGENT_AT_ONCE = 32  # urgent notices fetched past a full window
-POLL_S = 2.0  # how soon a retry is noticed after it is due, and a resend by the command line; new notices wake the lane at once
+POLL_S = 2.0  # how soon a retry that is due, or a resend by the command line, is noticed; what is new wakes the lane
 _LOG = logging.getLogger("watchdog.delivery")
 
 Told = Callable[[Due, Outcome], None]

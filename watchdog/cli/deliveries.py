@@ -12,6 +12,7 @@ from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import STATUSES, Outbox
 from rules.near import did_you_mean
 from watchdog.cli.database import add_database_argument, known_incident, opened
+from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import delivery_table
 from watchdog.cli.output import write_output
 from watchdog.core.text import printable
@@ -59,7 +60,7 @@ def _list(args: argparse.Namespace, database: Database) -> int:
     if args.json:
         write_output("-", "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows))
     else:
-        write_output("-", delivery_table(rows) if rows else "no deliveries\n")
+        write_output("-", fitted(delivery_table(rows)) if rows else "no deliveries\n")
     known = {name for name, _ in outbox.counts()} if args.receiver is not None and not rows else {args.receiver}
     if args.receiver not in known:
         hint = did_you_mean(args.receiver, sorted(known)) or "is the name right?"

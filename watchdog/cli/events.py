@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from watchdog.cli.folding import fitted
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import KINDS
 from watchdog.service.event_docs import as_data, kind_named, listing, page_of
@@ -29,13 +30,13 @@ def run(args: argparse.Namespace) -> int:
     begin = args.kind or ""
     several = [kind for kind in KINDS.values() if kind.name.startswith(begin)]
     if begin not in KINDS and several:
-        text = _json([as_data(kind) for kind in several]) if args.json else listing(several)
+        text = _json([as_data(kind) for kind in several]) if args.json else fitted(listing(several))
     else:
         try:
             kind = kind_named(args.kind)
         except KeyError as fault:
             raise WatchdogError(fault.args[0]) from None
-        text = _json(as_data(kind)) if args.json else page_of(kind)
+        text = _json(as_data(kind)) if args.json else fitted(page_of(kind))
     sys.stdout.write(text)
     return 0
 

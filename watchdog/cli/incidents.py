@@ -20,6 +20,7 @@ from alerts.store.redact import Redactor
 from alerts.store.retention import remove_resolved
 from watchdog.cli.arguments import some_of
 from watchdog.cli.database import add_database_argument, known_incident, opened
+from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
@@ -128,7 +129,7 @@ def _list(args: argparse.Namespace, database: Database) -> int:
     if args.json:
         write_output("-", "".join(_line(row) for row in page.rows))
     else:
-        write_output("-", incident_table(page.rows) if page.rows else "no incidents\n")
+        write_output("-", fitted(incident_table(page.rows)) if page.rows else "no incidents\n")
     if not page.rows:
         _hint_node(queries, args.node)
     if page.cursor is not None:
@@ -148,7 +149,7 @@ def _show(args: argparse.Namespace, database: Database) -> int:
     one = queries.one(id_)
     if one is None:
         raise StateError(f"no incident {id_!r}")
-    write_output("-", _line(one) if args.json else incident_page(one))
+    write_output("-", _line(one) if args.json else fitted(incident_page(one)))
     return 0
 
 

@@ -14,6 +14,7 @@ from rules.load import RuleSet, load
 from rules.problem import Problem, RuleSetError, plain
 from rules.schema import json_schema
 from rules.show import show_rule
+from watchdog.cli.folding import fitted
 from watchdog.core.errors import RuleError
 from watchdog.core.plan import RulePlan
 
@@ -91,7 +92,7 @@ def _list(found: RuleSet, *, as_json: bool) -> None:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, plain(row[4])]))
+        sys.stdout.write(fitted("  ".join([*cells, plain(row[4])]) + "\n"))
 
 
 def _facts(plan: RulePlan) -> dict[str, object]:
