@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 LEAST_ROUNDS = 5
 
@@ -22,6 +22,9 @@ class Settings:
 
     rounds: int = LEAST_ROUNDS
     quick: bool = False
+
+
+PUBLIC = ("name", "ours", "rival", "unit", "ratio", "rival_name")  # of a row in results.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,8 @@ class Row:
         return self.gate is not None and (self.ratio is None or self.ratio < self.gate)
 
     def as_object(self) -> dict[str, object]:
-        """The row as JSON-able data, with four significant digits."""
-        plain = {name: _rounded(value) for name, value in asdict(self).items()}
-        return {**plain, "missed": self.missed}
+        """The row as others read it (`PUBLIC`), with four significant digits. Gates and notes are in the table."""
+        return {name: _rounded(getattr(self, name)) for name in PUBLIC}
 
 
 def by_rate(
