@@ -30,6 +30,7 @@ NOUNS = (  # what members are called, by the first of these fields that tells th
     ("conn", "connections"),
     ("address", "addresses"),
     ("subnet", "subnets"),
+    ("netblock", "netblocks"),
     ("netgroup", "netgroups"),
     ("asn", "ASNs"),
 )

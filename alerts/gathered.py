@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from watchdog.core.finding import Evidence
 
 FIRST_PLACE = 1_000_000  # weight of the first name in a finding; the n-th gets 1/n of it
-ENTITY_FIELDS = ("addr", "address", "asn", "netgroup", "subnet")  # also with a prefix: `source_netgroup`, ...
+ENTITY_FIELDS = (
+    "addr",
+    "address",
+    "asn",
+    "netblock",
+    "netgroup",
+    "subnet",
+)  # also with a prefix: `source_netgroup`, ...
 NOBODY = frozenset({"", "0", "AS0", "unknown"})
 
 

@@ -16,7 +16,7 @@ PSEUDO: Mapping[str, Type] = {
 }
 _TYPES: Mapping[str, Type] = {"bool": "bool", "str": "text", "bytes": "bytes", "prefix": "prefix", "f64": "float"}
 # what stays the same for all connections from one address; the rest needs the connection itself
-_OF_ADDRESS = ("peer_addr", "network", "netgroup", "subnet", "asn")
+_OF_ADDRESS = ("peer_addr", "network", "netgroup", "netblock", "subnet", "asn")
 
 
 def kind_names() -> list[str]:

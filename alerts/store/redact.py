@@ -23,7 +23,7 @@ MOST_KEY_BYTES = 64  # BLAKE2b takes no longer ones
 DIGEST_BYTES = 8
 LEFT_OUT = frozenset({"acknowledged_by", "actions", "deliveries", "notes", "url"})
 HASHED = frozenset({"fingerprint", "id"})
-NETGROUP_FIELD = re.compile(r"(?:^|_)(?:netgroup|subnet)$")
+NETGROUP_FIELD = re.compile(r"(?:^|_)(?:netblock|netgroup|subnet)$")
 ADDRESS_FIELD = re.compile(r"(?:^|_)(?:addr|address|peer|host)$")
 NUMBER_FIELD = re.compile(r"^(?:address_id|asn|(?:address|entry|source|old|lost|peer)_asn)$")
 NOTHING = frozenset({"", "0", "unknown", "unroutable", "local", "internal", "*"})
@@ -133,7 +133,7 @@ class Redactor:
 
 
 def _is_prefix(text: str) -> bool:
-    """Whether a text is a netgroup or a subnet."""
+    """Whether a text is a netgroup, a netblock or a subnet."""
     if "/" in text:
         return True
     try:

@@ -15,12 +15,16 @@ SECOND = 1_000_000_000
 
 
 def batch(kind: str, rows: Sequence[dict[str, Any]], *, source: str = "hand", node: str = "node") -> Batch:
-    """A batch of `rows`; `t` is the time in seconds, fields that are not given are zero or empty."""
+    """A batch of `rows`; `t` is the time in seconds, fields that are not given are zero or empty.
+
+    A netblock that is not given is the netgroup, as on a watchdog without an asmap.
+    """
     columns: dict[str, Column] = {"time_ns": np.array([int(row["t"] * SECOND) for row in rows], np.int64)}
     for name, field in KINDS[kind].fields.items():
         if name == "time_ns":
             continue
-        values = [row.get(name) for row in rows]
+        twin = name.replace("netblock", "netgroup")
+        values = [row.get(name, row.get(twin)) for row in rows]
         if field.type == "str":
             columns[name] = Strings.of([value or "" for value in values])
         elif field.type == "bytes":

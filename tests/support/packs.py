@@ -47,15 +47,17 @@ def alarms(found: Iterable[Incident]) -> list[str]:
     return [f"{one.rule}: {one.summary}" for one in found if one.severity != "info"]
 
 
-def peer(conn: int, address: str, direction: str = "in") -> dict[str, Any]:
-    """The columns of a peer with an IPv4 address."""
+def peer(conn: int, address: str, direction: str = "in", *, asn: int = 0) -> dict[str, Any]:
+    """The columns of a peer with an IPv4 address; with an AS, those of a watchdog that has an asmap."""
     first, second, *_ = address.split(".")
     return {
         "conn": conn,
         "peer": f"{address}:8333",
         "peer_addr": address,
         "network": "ipv4",
-        "netgroup": f"{first}.{second}.0.0/16",
+        "netgroup": f"AS{asn}" if asn else f"{first}.{second}.0.0/16",
+        "netblock": f"{first}.{second}.0.0/16",
+        "asn": asn,
         "direction": direction,
     }
 

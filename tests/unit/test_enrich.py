@@ -85,6 +85,7 @@ def test_many_addresses_at_once_give_what_one_gives() -> None:
     enricher = Enricher()
     alone = [enricher.peer(text) for text in texts]
     assert enricher.netgroups(networks, packed).tolist() == [facts.netgroup for facts in alone]
+    assert enricher.place(networks, packed).netblocks.tolist() == [facts.netblock for facts in alone]
     assert enricher.subnets(networks, packed).tolist() == [facts.subnet for facts in alone]
     assert enricher.asns(networks, packed).tolist() == [0] * len(texts)
 
@@ -104,9 +105,10 @@ def test_one_address_has_the_facts_that_many_have(raws: list[tuple[bool, bytes, 
     texts = [text for text in texts if parse_address(text)]
     networks, many = columns(*texts)
     enricher = Enricher()
-    groups, numbers, reachable = enricher.place(networks, many)
+    groups, blocks, numbers, reachable = enricher.place(networks, many)
     alone = [enricher.peer(text) for text in texts]
     assert groups.tolist() == [facts.netgroup for facts in alone]
+    assert blocks.tolist() == [facts.netblock for facts in alone] == groups.tolist()
     assert numbers.tolist() == [facts.asn for facts in alone]
     assert enricher.subnets(networks, many).tolist() == [facts.subnet for facts in alone]
     assert reachable.tolist() == [facts.network != "unroutable" for facts in alone]
@@ -196,9 +198,28 @@ def test_a_list_that_is_missing_or_holds_something_else_is_one_clear_error() -> 
 def test_with_an_asmap_the_group_is_the_as_of_routable_addresses_and_tunnels() -> None:
     enricher = Enricher(str(shared("data") / "asmap.dat"))
     facts = enricher.peer("1.1.1.1:8333")
-    assert facts == PeerFacts("1.1.1.1", "ipv4", facts.netgroup, facts.subnet, 13335)
-    assert prefix_texts([facts.netgroup, facts.subnet]) == ["AS13335", "1.1.1.0/24"]
+    assert facts == PeerFacts("1.1.1.1", "ipv4", facts.netgroup, facts.netblock, facts.subnet, 13335)
+    assert prefix_texts([facts.netgroup, facts.netblock, facts.subnet]) == ["AS13335", "1.1.0.0/16", "1.1.1.0/24"]
     assert enricher.peer("[2002:101:101::1]:8333").asn == 13335
     assert enricher.peer("10.0.0.1:8333").asn == 0
     assert prefix_texts([enricher.peer("10.0.0.1:8333").netgroup]) == ["unroutable"]
     assert prefix_texts([enricher.peer("[fc12:3456::1]:8333").netgroup]) == ["cjdns:1"]
+
+
+def test_a_netblock_is_the_netgroup_of_a_node_without_an_asmap_for_one_and_for_many() -> None:
+    plain, mapped = Enricher(), Enricher(str(shared("data") / "asmap.dat"))
+    texts = [
+        *(text for text in GROUPS if parse_address(text)),
+        "1.1.1.1",
+        "8.8.8.8",
+        "2a01:4f8:12:3::1",
+        "2002:101:101::1",
+    ]
+    networks, packed = columns(*texts)
+    want = [plain.peer(text).netgroup for text in texts]
+    assert [mapped.peer(text).netblock for text in texts] == want
+    places = mapped.place(networks, packed)
+    assert places.netblocks.tolist() == want
+    assert places.netgroups.tolist() == [mapped.peer(text).netgroup for text in texts]
+    assert (places.netgroups != places.netblocks).tolist() == (places.asns > 0).tolist()
+    assert np.count_nonzero(places.asns) >= 4

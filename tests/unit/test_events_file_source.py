@@ -208,6 +208,22 @@ def test_columns_of_another_version_are_dropped_or_filled(tmp_path: Path) -> Non
     assert batch.strings("peer").tolist() == [""] * 4
 
 
+@pytest.mark.parametrize(
+    ("kind", "before"), [("rpc:peer", ""), ("addrman:insert", "entry_"), ("addrman:insert", "source_")]
+)
+def test_a_file_from_before_netblocks_gives_netgroups_and_not_one_block_of_all(
+    tmp_path: Path, kind: str, before: str
+) -> None:
+    columns = dict(batch_of(kind, 4, 1, START_NS).columns)
+    del columns[f"{before}netblock"]
+    write_all(tmp_path / "a", [Slice("s", (Batch(kind, "n", "s", columns),), 9)])
+    (piece, _) = polled(EventsFileSource(str(tmp_path / "a"), SourceOptions()))
+    (batch,) = piece.batches
+    check_batch(batch)
+    assert batch.numbers(f"{before}netblock").tolist() == batch.numbers(f"{before}netgroup").tolist()
+    assert len(set(batch.numbers(f"{before}netblock").tolist())) > 1
+
+
 # ---- times that cannot be true ----
 
 

@@ -64,6 +64,7 @@ def test_an_incident_tells_nobody_but_keeps_its_patterns() -> None:
         "netgroup": "136.43.0.0/16",
         "subnet": "136.43.1.0/24",
         "source_netgroup": "onion:5",
+        "entry_netblock": "136.43.0.0/16",
         "asn": 24940,
         "source_asn": 0,
         "address": "00ff" * 8,
@@ -89,6 +90,7 @@ def test_an_incident_tells_nobody_but_keeps_its_patterns() -> None:
     assert shown["user_agent"] == f"/{shown['peer_addr']}/"
     assert redacted["entities"] == [shown["netgroup"], shown["peer_addr"]]
     assert redacted["key"] == {"netgroup": shown["netgroup"]}
+    assert shown["entry_netblock"] == shown["netgroup"]
     assert redacted["summary"] == f"{shown['peer_addr']} ({shown['asn']}) sent 150"
     assert (shown["entries"], shown["solicited"], shown["source_asn"]) == (1000, False, 0)
 

@@ -1,4 +1,4 @@
-"""What an address says of its place: network, netgroup, subnet, AS, and whether it can exist at all.
+"""What an address says of its place: network, netgroup, netblock, subnet, AS, and whether it can exist at all.
 
 Everything follows Bitcoin Core (src/netaddress.cpp, src/netgroup.cpp), for one peer or for
 many addresses at once. Arrays of addresses are the network codes of `watchdog.core.address` and
@@ -11,6 +11,7 @@ import ipaddress
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,15 +166,27 @@ class CidrSet:
 class PeerFacts:
     """What a peer's address says: `addr` without port and brackets, harmless; `asn` 0 when unknown.
 
+    netgroup: Core's GetGroup, the AS where the asmap knows it. netblock: GetGroup without an asmap.
+    subnet: /24 of IPv4, /48 of IPv6.
     packed: as in `watchdog.core.address`, b"" when it is no address.
     """
 
     addr: str
     network: str
     netgroup: int
+    netblock: int
     subnet: int
     asn: int
     packed: bytes = field(default=b"", compare=False)
+
+
+class Places(NamedTuple):
+    """What `Enricher.place` finds, one entry for each address; without a map `netblocks` is `netgroups` itself."""
+
+    netgroups: Words
+    netblocks: Words
+    asns: NDArray[np.uint32]
+    reachable: Flags
 
 
 class Enricher:
@@ -199,14 +212,14 @@ class Enricher:
 
     def asns(self, networks: Codes, packed: Packed) -> NDArray[np.uint32]:
         """GetMappedAS: the AS of each routable IPv4 or IPv6 address, 0 for others or without a map."""
-        return self.place(networks, packed)[1]
+        return self.place(networks, packed).asns
 
     def netgroups(self, networks: Codes, packed: Packed) -> Words:
         """GetGroup as packed prefixes. Loopback reads "local"; Core counts it among the unroutable."""
-        return self.place(networks, packed)[0]
+        return self.place(networks, packed).netgroups
 
-    def place(self, networks: Codes, packed: Packed) -> tuple[Words, NDArray[np.uint32], Flags]:
-        """Netgroup, AS and routable of each address: the work of all three in one pass."""
+    def place(self, networks: Codes, packed: Packed) -> Places:
+        """Netgroup, netblock, AS and routable of each address: the work of all four in one pass."""
         high, low = halves(packed)
         reachable = _routable(networks, high, low)
         has_four, four = _linked(networks, high, low)
@@ -219,13 +232,14 @@ class Enricher:
                 np.where(linked, np.uint64(0), high[ip]),
                 np.where(linked, four[ip] | np.uint64(_MAPPED_WORD << 32), low[ip]),
             )
-        groups = _address_groups(networks, high)
-        groups[has_four] = prefix.pack_prefixes(prefix.IPV4_16, four[has_four] >> np.uint64(16))
-        groups[~reachable] = prefix.UNROUTABLE_PREFIX
-        groups[_local(networks, high, low)] = prefix.LOCAL_PREFIX
-        mapped = numbers > 0
-        groups[mapped] = prefix.pack_prefixes(prefix.AS, numbers[mapped])
-        return groups, numbers, reachable
+        blocks = _address_groups(networks, high)
+        blocks[has_four] = prefix.pack_prefixes(prefix.IPV4_16, four[has_four] >> np.uint64(16))
+        blocks[~reachable] = prefix.UNROUTABLE_PREFIX
+        blocks[_local(networks, high, low)] = prefix.LOCAL_PREFIX
+        if self._asmap is None:
+            return Places(blocks, blocks, numbers, reachable)
+        groups = np.where(numbers > 0, prefix.pack_prefixes(prefix.AS, numbers), blocks)
+        return Places(groups, blocks, numbers, reachable)
 
     def subnets(self, networks: Codes, packed: Packed) -> Words:
         """/24 of routable IPv4, /48 of routable IPv6, else the netgroup."""
@@ -251,7 +265,7 @@ class Enricher:
         name = printable(split_port(text)[0])
         address = parse_address(text)
         if address is None:
-            return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], prefix.UNROUTABLE_PREFIX, prefix.UNROUTABLE_PREFIX, 0)
+            return _nowhere(name, prefix.UNROUTABLE_PREFIX)
         return replace(self._facts(name, address.network, *_one_halves(address.packed)), packed=address.packed)
 
     def _facts(self, name: str, network: int, high: int, low: int) -> PeerFacts:
@@ -259,24 +273,29 @@ class Enricher:
         tunnelled = None if network == IPV4 else _one_tunnelled(network, high, low)
         if not _one_routable(network, high, low):
             group = prefix.LOCAL_PREFIX if _one_local(network, high, low) else prefix.UNROUTABLE_PREFIX
-            return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], group, group, 0)
+            return _nowhere(name, group)
         four = low & 0xFFFFFFFF if network == IPV4 else tunnelled
         asn = self._one_asn(high, low, four) if network in (IPV4, IPV6) else 0
-        own = _one_group(network, high) if four is None else prefix.IPV4_16 << prefix.PAYLOAD_BITS | four >> 16
-        group = prefix.AS << prefix.PAYLOAD_BITS | asn if asn else own
+        block = _one_group(network, high) if four is None else prefix.IPV4_16 << prefix.PAYLOAD_BITS | four >> 16
+        group = prefix.AS << prefix.PAYLOAD_BITS | asn if asn else block
         subnet = group
         if network == IPV4:
             subnet = prefix.IPV4_24 << prefix.PAYLOAD_BITS | (low & 0xFFFFFFFF) >> 8
         elif network == IPV6:
             subnet = prefix.IPV6_48 << prefix.PAYLOAD_BITS | high >> 16
         # Core reports GetNetClass: tunnelled IPv4 is ipv4, what cannot be reached is unroutable
-        return PeerFacts(name, NETWORK_NAMES[network if tunnelled is None else IPV4], group, subnet, asn)
+        return PeerFacts(name, NETWORK_NAMES[network if tunnelled is None else IPV4], group, block, subnet, asn)
 
     def _one_asn(self, high: int, low: int, four: int | None) -> int:
         if self._asmap is None:
             return 0
         first, second = (high, low) if four is None else (0, four | _MAPPED_WORD << 32)
         return int(self._asmap.lookup(np.array([first], np.uint64), np.array([second], np.uint64))[0])
+
+
+def _nowhere(name: str, group: int) -> PeerFacts:
+    """The facts of an address that nobody can reach."""
+    return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], group, group, group, 0)
 
 
 def _one_halves(packed: bytes) -> tuple[int, int]:

@@ -13,6 +13,7 @@ PEER: tuple[FieldRow, ...] = (
     ("peer_addr", "str", "", "Address without port and brackets", True, ""),
     ("network", "str", "", "ipv4, ipv6, onion, i2p, cjdns or unroutable", True, "ipv4, ipv6, onion, i2p, cjdns, unroutable"),
     ("netgroup", "prefix", "", "Netgroup as Core buckets peers; the AS when an asmap is loaded", True, ""),
+    ("netblock", "prefix", "", "/16 for IPv4, /32 for IPv6, the netgroup for other networks: the netgroup of a node without an asmap", True, ""),
     ("subnet", "prefix", "", "/24 for IPv4, /48 for IPv6, the netgroup for other networks", True, ""),
     ("asn", "u32", "", "Autonomous system by the loaded asmap, 0 when none or unknown", True, ""),
     ("direction", "str", "", "in (they connected to us), out, or unknown", True, "in, out, unknown"),
@@ -28,12 +29,14 @@ WIRE: tuple[FieldRow, ...] = (
 ENTRY: tuple[FieldRow, ...] = (
     ("entry_network", "str", "", "Network of the address", False, "ipv4, ipv6, onion, i2p, cjdns, unroutable"),
     ("entry_netgroup", "prefix", "", "Netgroup of the address", False, ""),
+    ("entry_netblock", "prefix", "", "Its netblock: /16 or /32, with and without an asmap", False, ""),
     ("entry_asn", "u32", "", "Autonomous system of the address, 0 when unknown", False, ""),
 )
 
 FROM: tuple[FieldRow, ...] = (
     ("source_addr", "str", "", "Address of the peer that told the node of it", False, ""),
     ("source_netgroup", "prefix", "", "Netgroup of the peer that told the node of it", False, ""),
+    ("source_netblock", "prefix", "", "Its netblock: /16 or /32, with and without an asmap", False, ""),
     ("source_asn", "u32", "", "Autonomous system of the peer that told the node of it, 0 when unknown", False, ""),
 )
 
@@ -1030,6 +1033,7 @@ TABLE: tuple[KindRow, ...] = (
             ("peer", "str", "", "Address and port as Core prints them", True, ""),
             ("peer_addr", "str", "", "Address without port and brackets", True, ""),
             ("netgroup", "prefix", "", "Netgroup of the address", True, ""),
+            ("netblock", "prefix", "", "Its netblock: /16 or /32, with and without an asmap", True, ""),
             ("asn", "u32", "", "Autonomous system of the address, 0 when unknown", True, ""),
         ),
     ),

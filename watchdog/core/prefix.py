@@ -1,4 +1,4 @@
-"""Prefixes: a netgroup, a subnet or an AS number in one uint64.
+"""Prefixes: a netgroup, a netblock, a subnet or an AS number in one uint64.
 
 The top byte says what it is, the lower 56 bits hold the prefix, right-aligned. Two
 addresses are in one group exactly when their prefixes are equal, so keys stay numbers

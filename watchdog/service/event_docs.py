@@ -31,7 +31,8 @@ INTRODUCTION = """\
 Made from `watchdog/core/schema/events.capnp` by `make docs`. `watchdog events` prints the same.
 
 Rules name kinds with `on:` and use fields in `where`, `by` and `measure`. Numbers are integers unless the type says
-otherwise. `prefix` is a netgroup or subnet: a number inside, text such as `136.43.0.0/16` or `AS24940` for people.
+otherwise. `prefix` is a netgroup, netblock or subnet: a number inside, text such as `136.43.0.0/16` or `AS24940` for
+people.
 Fields marked *c* are constant for the life of a connection.
 
 **Sources.** `capture`, `snapshots` and `log` are read today, and `recording:` is these three together; `events:` gives

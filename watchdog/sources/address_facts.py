@@ -50,13 +50,14 @@ class AddressFacts:
     def _look_up_plain(self, plain: Sequence[tuple[str, Address]]) -> None:
         networks = np.array([address.network for _, address in plain], np.uint8)
         packed = np.frombuffer(b"".join(address.packed for _, address in plain), np.uint8).reshape(-1, 16)
-        groups, numbers, reachable = self._enricher.place(networks, packed)
-        codes = np.where(reachable, networks, UNROUTABLE).tolist()
+        places = self._enricher.place(networks, packed)
+        codes = np.where(places.reachable, networks, UNROUTABLE).tolist()
         subnets = self._enricher.subnets(networks, packed).tolist()
-        rows = zip(plain, codes, groups.tolist(), subnets, numbers.tolist(), strict=True)
-        for (text, _), code, group, subnet, number in rows:
+        groups, blocks, numbers = places.netgroups.tolist(), places.netblocks.tolist(), places.asns.tolist()
+        rows = zip(plain, codes, groups, blocks, subnets, numbers, strict=True)
+        for (text, _), code, *numbers_of_one in rows:
             name = printable(text[1:-1] if text.startswith("[") else text)
-            self._known[text] = PeerFacts(name, NETWORK_NAMES[code], group, subnet, number)
+            self._known[text] = PeerFacts(name, NETWORK_NAMES[code], *numbers_of_one)
 
 
 def _is_odd(address: Address) -> bool:

@@ -138,10 +138,12 @@ def slot_columns(slots: Sequence[tuple[Table, str, Entry]], time_ns: int, known:
         "address": [entry.address for entry in entries],
         "entry_network": [fact.network for fact in facts],
         "entry_netgroup": [fact.netgroup for fact in facts],
+        "entry_netblock": [fact.netblock for fact in facts],
         "entry_asn": [fact.asn or entry.mapped_as for fact, entry in zip(facts, entries, strict=True)],
         "port": [entry.port for entry in entries],
         "source_addr": [entry.source for entry in entries],
         "source_netgroup": [fact.netgroup for fact in sources],
+        "source_netblock": [fact.netblock for fact in sources],
         "source_asn": [fact.asn or entry.source_mapped_as for fact, entry in zip(sources, entries, strict=True)],
         "stamp_age_s": [now_s - entry.time for entry in entries],
     }

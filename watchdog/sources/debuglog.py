@@ -2,7 +2,7 @@
 
 What a log tells depends on its options: `-debug=net` and `-debug=addrman` for most kinds, `-logips`
 for the addresses of peers. Without `-logips` peers have an id only: `peer` and `peer_addr` are
-empty, `network` is "unroutable", netgroup, subnet and asn are 0, and the direction is known from
+empty, `network` is "unroutable", netgroup, netblock, subnet and asn are 0, and the direction is known from
 the end of the handshake on. A line without a time is the rest of the line before and tells nothing. A
 line whose time cannot be true is left out and told as lost, at the time of the line before it.
 """

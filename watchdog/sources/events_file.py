@@ -221,10 +221,16 @@ def _fits(column: Column, field: Field) -> bool:
 
 
 def _adapted(batch: Batch, fields: Mapping[str, Field]) -> Batch:
-    """A batch of another version: unknown columns left out, missing ones empty or zero."""
+    """A batch of another version: unknown columns left out, missing ones empty or zero.
+
+    A netblock that is missing is the netgroup: the same unless the file was made with an asmap, and then an AS; 0 would
+    put all peers into one netblock.
+    """
     columns: dict[str, Column] = {}
     for name, field in fields.items():
         column = batch.columns.get(name)
+        if column is None and name.endswith("netblock"):
+            column = batch.columns.get(name.removesuffix("netblock") + "netgroup")
         columns[name] = column if column is not None and _fits(column, field) else _blank(field.type, batch.rows)
     return Batch(batch.kind, batch.node, batch.source, columns, batch.boot_ns)
 

@@ -16,18 +16,18 @@ Value = int | str | bytes | bool
 _NANOSECONDS = 1_000_000_000
 _SLOT = {"bucket": "u32", "position": "u32"}
 
-# kinds about an address: the columns for its text, network, netgroup and AS, empty where there is none
-_ENTRY = ("address", "entry_network", "entry_netgroup", "entry_asn")
-_GROUPED = ("address", "", "entry_netgroup", "")
-ABOUT: Mapping[str, tuple[str, str, str, str]] = {
+# kinds about an address: the columns for its text, network, netgroup, netblock and AS, empty where there is none
+_ENTRY = ("address", "entry_network", "entry_netgroup", "entry_netblock", "entry_asn")
+_GROUPED = ("address", "", "entry_netgroup", "", "")
+ABOUT: Mapping[str, tuple[str, str, str, str, str]] = {
     "log:addrman_inserted": _ENTRY,
     "log:addrman_tried": _ENTRY,
-    "log:addrman_batch": ("source_addr", "", "source_netgroup", "source_asn"),
+    "log:addrman_batch": ("source_addr", "", "source_netgroup", "source_netblock", "source_asn"),
     "log:addrman_collision": _GROUPED,
     "log:addrman_replaced": _GROUPED,
     "log:addrman_evicted": _GROUPED,
     "log:addrman_removed": _GROUPED,
-    "log:feeler_attempt": ("peer_addr", "", "netgroup", "asn"),
+    "log:feeler_attempt": ("peer_addr", "", "netgroup", "netblock", "asn"),
 }
 
 # kind to (has the peer columns, its other columns by name and type), as the catalogue says; `mapped` is the AS that
@@ -90,10 +90,10 @@ def batch_of(kind: str, rows: Rows, addresses: Addresses, *, node: str, source: 
 
 
 def _address_columns(
-    names: tuple[str, str, str, str], facts: Sequence[PeerFacts], mapped: Column | None
+    names: tuple[str, str, str, str, str], facts: Sequence[PeerFacts], mapped: Column | None
 ) -> dict[str, Column]:
     """The columns that say what an address is; its AS is ours if known, else the one that the line names."""
-    address, network, netgroup, asn = names
+    address, network, netgroup, netblock, asn = names
     numbers = np.array([fact.asn for fact in facts], np.uint32)
     if isinstance(mapped, np.ndarray):
         numbers = np.where(numbers > 0, numbers, mapped).astype(np.uint32)
@@ -101,6 +101,7 @@ def _address_columns(
         address: Strings.of([fact.addr for fact in facts]),
         network: Strings.of([fact.network for fact in facts]),
         netgroup: np.array([fact.netgroup for fact in facts], np.uint64),
+        netblock: np.array([fact.netblock for fact in facts], np.uint64),
         asn: numbers,
     }
     columns.pop("", None)
@@ -143,6 +144,7 @@ def _peer_columns(peers: Sequence[Peer], times: NDArray[np.int64], addresses: Ad
         "peer_addr": text([fact.addr for fact in facts]),
         "network": text([fact.network for fact in facts]),
         "netgroup": numeric(np.uint64, [fact.netgroup for fact in facts]),
+        "netblock": numeric(np.uint64, [fact.netblock for fact in facts]),
         "subnet": numeric(np.uint64, [fact.subnet for fact in facts]),
         "asn": numeric(np.uint32, [fact.asn for fact in facts]),
         "direction": text([peer.direction for peer in distinct]),

@@ -17,7 +17,7 @@ ATTEMPTS = 256  # outbound attempts waiting for their connection
 _KNOWN_FACTS = 65_536
 _TUNNELS = ("2002:", "2001:0:", "2001::", "64:ff9b:", "::")  # IPv4 inside IPv6: Bitcoin Core HasLinkedIPv4
 
-UNKNOWN = PeerFacts(addr="", network="unroutable", netgroup=0, subnet=0, asn=0)
+UNKNOWN = PeerFacts(addr="", network="unroutable", netgroup=0, netblock=0, subnet=0, asn=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +63,12 @@ class Addresses:
         networks = np.array([address.network for _, address in parsed], np.uint8)
         raw = b"".join(address.packed[:16].ljust(16, b"\0") for _, address in parsed)
         packed = np.frombuffer(raw, np.uint8).reshape(-1, 16)
-        groups, numbers, reachable = self._enricher.place(networks, packed)
+        groups, blocks, numbers, reachable = self._enricher.place(networks, packed)
         subnets = self._enricher.subnets(networks, packed)
-        facts = zip(groups.tolist(), subnets.tolist(), numbers.tolist(), reachable.tolist(), strict=True)
-        for (text, address), (group, subnet, asn, routable) in zip(parsed, facts, strict=True):
+        facts = zip(groups.tolist(), blocks.tolist(), subnets.tolist(), numbers.tolist(), strict=True)
+        for (text, address), fact, routable in zip(parsed, facts, reachable.tolist(), strict=True):
             name = NETWORK_NAMES[address.network if routable else UNROUTABLE]
-            self._known[text] = PeerFacts(printable(split_port(text)[0]), name, group, subnet, asn)
+            self._known[text] = PeerFacts(printable(split_port(text)[0]), name, *fact)
 
 
 class OpenPeers:

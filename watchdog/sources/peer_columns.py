@@ -30,6 +30,7 @@ class PeerTable:
             {
                 "conn": np.array([one.number for one in connections], np.int64),
                 "netgroup": np.array([fact.netgroup for fact in facts], np.uint64),
+                "netblock": np.array([fact.netblock for fact in facts], np.uint64),
                 "subnet": np.array([fact.subnet for fact in facts], np.uint64),
                 "asn": np.array([fact.asn for fact in facts], np.uint32),
             },
@@ -54,6 +55,7 @@ class PeerTable:
             "peer_addr": _taken(texts["peer_addr"], at),
             "network": _taken(texts["network"], at),
             "netgroup": numbers["netgroup"].take(at),
+            "netblock": numbers["netblock"].take(at),
             "subnet": numbers["subnet"].take(at),
             "asn": numbers["asn"].take(at),
             "direction": _taken(texts["direction"], at),

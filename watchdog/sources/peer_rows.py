@@ -48,6 +48,7 @@ def connection_columns(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s:
         "peer_addr": [fact.addr for fact in facts],
         "network": [network_of(peer, fact) for peer, fact in pairs],
         "netgroup": [fact.netgroup for fact in facts],
+        "netblock": [fact.netblock for fact in facts],
         "subnet": [fact.subnet for fact in facts],
         "asn": [fact.asn or peer.mapped_as for peer, fact in pairs],
         "direction": ["in" if peer.inbound else "out" for peer in peers],

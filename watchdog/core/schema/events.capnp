@@ -10,7 +10,7 @@ annotation kind @0xb1c0d0a7e9f04210 (struct) :Text;         # the name that rule
 annotation doc @0xb1c0d0a7e9f04211 (struct, field) :Text;   # one line for people
 annotation unit @0xb1c0d0a7e9f04212 (field) :Text;          # of a number; text, flags and identifiers have none
 annotation identity @0xb1c0d0a7e9f04213 (field) :Void;      # constant for the life of a connection
-annotation prefix @0xb1c0d0a7e9f04214 (field) :Void;        # packed netgroup or subnet, see watchdog/core/prefix.py
+annotation prefix @0xb1c0d0a7e9f04214 (field) :Void;        # packed netgroup, netblock or subnet, see watchdog/core/prefix.py
 annotation oneOf @0xb1c0d0a7e9f04217 (field) :Text;         # all values that a text can have; none: any text
 annotation sources @0xb1c0d0a7e9f04215 (struct) :Text;      # which sources give this kind, comma-separated
 annotation sameFact @0xb1c0d0a7e9f04216 (struct) :Text;     # kinds that report the same fact from another source
@@ -24,6 +24,8 @@ struct Peer {
   network @3 :Text $identity $oneOf("ipv4, ipv6, onion, i2p, cjdns, unroutable")
       $doc("ipv4, ipv6, onion, i2p, cjdns or unroutable");
   netgroup @4 :UInt64 $prefix $identity $doc("Netgroup as Core buckets peers; the AS when an asmap is loaded");
+  netblock @10 :UInt64 $prefix $identity
+      $doc("/16 for IPv4, /32 for IPv6, the netgroup for other networks: the netgroup of a node without an asmap");
   subnet @5 :UInt64 $prefix $identity $doc("/24 for IPv4, /48 for IPv6, the netgroup for other networks");
   asn @6 :UInt32 $identity $doc("Autonomous system by the loaded asmap, 0 when none or unknown");
   direction @7 :Text $identity $oneOf("in, out, unknown")
@@ -43,12 +45,14 @@ struct Entry {
   entryNetwork @0 :Text $oneOf("ipv4, ipv6, onion, i2p, cjdns, unroutable")
       $doc("Network of the address");
   entryNetgroup @1 :UInt64 $prefix $doc("Netgroup of the address");
+  entryNetblock @3 :UInt64 $prefix $doc("Its netblock: /16 or /32, with and without an asmap");
   entryAsn @2 :UInt32 $doc("Autonomous system of the address, 0 when unknown");
 }
 
 struct From {
   sourceAddr @0 :Text $doc("Address of the peer that told the node of it");
   sourceNetgroup @1 :UInt64 $prefix $doc("Netgroup of the peer that told the node of it");
+  sourceNetblock @3 :UInt64 $prefix $doc("Its netblock: /16 or /32, with and without an asmap");
   sourceAsn @2 :UInt32 $doc("Autonomous system of the peer that told the node of it, 0 when unknown");
 }
 
@@ -709,6 +713,7 @@ struct LogFeelerAttempt $kind("log:feeler_attempt") $sources("log") $doc("Core t
   peer @0 :Text $identity $doc("Address and port as Core prints them");
   peerAddr @1 :Text $identity $doc("Address without port and brackets");
   netgroup @2 :UInt64 $prefix $identity $doc("Netgroup of the address");
+  netblock @4 :UInt64 $prefix $identity $doc("Its netblock: /16 or /32, with and without an asmap");
   asn @3 :UInt32 $identity $doc("Autonomous system of the address, 0 when unknown");
 }
 

@@ -27,7 +27,7 @@ def addr(part: Part, enricher: Enricher, wanted: Callable[[str], bool]) -> list[
     """p2p:addr, one a message, and if wanted p2p:addr_entry, one an address."""
     version = 2 if part.type == "addrv2" else 1
     entries = entries_v1(part) if version == 1 else entries_v2(part)
-    groups, asns, reachable = enricher.place(entries.networks, entries.packed)
+    groups, blocks, asns, reachable = enricher.place(entries.networks, entries.packed)
     age = part.time_s[entries.owner] - entries.stamp
     decoded = []
     if wanted("p2p:addr"):
@@ -43,6 +43,7 @@ def addr(part: Part, enricher: Enricher, wanted: Callable[[str], bool]) -> list[
             "address_id": _identities(part, entries),
             "entry_network": Strings(entries.networks.astype(np.int32), NETWORK_NAMES),
             "entry_netgroup": groups,
+            "entry_netblock": blocks,
             "entry_asn": asns,
             "port": entries.port,
             "services": entries.services,
