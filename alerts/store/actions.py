@@ -22,7 +22,7 @@ from alerts.store.schema import actions, incident_changes, incident_pictures, in
 
 Verb = Literal["ack", "resolve", "note"]
 VERBS: tuple[Verb, ...] = ("ack", "resolve", "note")
-WHO_LIMIT, TEXT_LIMIT = 200, 10_000  # characters
+WHO_LIMIT, TEXT_LIMIT = 100, 2_000  # characters, for API and command line
 ACTIONS_KEY = 0x616374696F6E73
 """The name of PostgreSQL's advisory lock: "actions" as a number."""
 
@@ -43,26 +43,39 @@ class Action:
         return {"id": self.id, "action": self.verb, "who": self.who, "text": self.text, "time": self.at_ns / 1e9}
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of an operator's request.
+
+    id: of the action; None when nothing was stored. already: what the incident was before, where the action changes
+    nothing: `acknowledged by anna` or `resolved`; else "".
+    """
+
+    id: int | None
+    already: str = ""
+
+
 class Actions:
     """Operators' actions in one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def act(self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int) -> int:
-        """Store an action and what it changes; its id. One that changes nothing is stored too.
+    def act(self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int) -> Done:
+        """Store an action and what it changes. One that changes nothing is stored for its text only.
 
         UnknownIncidentError: there is none. IncidentError: a resolved one cannot be acknowledged, a note has no text,
-        nobody's name was given.
+        nobody's name was given, name or text is too long.
         """
-        who, text = stored_text(who.strip())[:WHO_LIMIT], stored_text(text.strip())
+        who, text = who.strip(), text.strip()
         if not who:
             raise IncidentError("who does it? a name is needed")
-        if len(text) > TEXT_LIMIT:
-            raise IncidentError(f"text of {len(text)} characters: at most {TEXT_LIMIT}")
+        for what, value, most in (("name", who, WHO_LIMIT), ("text", text, TEXT_LIMIT)):
+            if len(value) > most:
+                raise IncidentError(f"{what} of {len(value)} characters: at most {most}")
         if verb == "note" and not text:
             raise IncidentError("a note needs a text")
-        action = Action(0, incident_id, verb, who, text, at_ns)
+        action = Action(0, stored_text(incident_id), verb, stored_text(who), stored_text(text), at_ns)
         return self._database.write(lambda connection: _act(connection, action), durable=True)
 
     def after(self, last_id: int, limit: int = 1_000) -> list[Action]:
@@ -127,7 +140,7 @@ def _action(row: Row[Any]) -> Action:
     return Action(row.id, row.incident_id, row.action, row.who, row.text, row.at_ns)
 
 
-def _act(connection: Connection, action: Action) -> int:
+def _act(connection: Connection, action: Action) -> Done:
     """Store an action that has no id yet, and what it changes.
 
     One at a time, on a server too: ids must be seen in their order, or a service that asks for what is new behind the
@@ -141,6 +154,10 @@ def _act(connection: Connection, action: Action) -> int:
         raise UnknownIncidentError(f"no incident {action.incident_id!r}")
     if action.verb == "ack" and head.state == State.RESOLVED:
         raise IncidentError(f"incident {head.id!r} is resolved: it cannot be acknowledged")
+    reason = effect(action.verb, action.who, State(head.state), head.acknowledged_by)
+    already = "" if reason or action.verb == "note" else _as_it_is(head)
+    if already and not action.text:
+        return Done(None, already)
     action = replace(action, at_ns=max(action.at_ns, head.opened_ns))
     row = {
         "incident_id": head.id,
@@ -151,13 +168,17 @@ def _act(connection: Connection, action: Action) -> int:
     }
     id_: int = connection.execute(actions.insert().values(**row).returning(actions.c.id)).scalar_one()
     action = replace(action, id=id_)
-    reason = effect(action.verb, action.who, State(head.state), head.acknowledged_by)
     if reason is Reason.ACKNOWLEDGED:
         fresh = {"state": State.ACKNOWLEDGED.value, "acknowledged_by": action.who}
         _change(connection, head, action, reason, fresh)
     elif reason is not None:
         _change(connection, head, action, reason, {"state": State.RESOLVED.value})
-    return id_
+    return Done(id_, already)
+
+
+def _as_it_is(head: Row[Any]) -> str:
+    """The state of an incident in words, as `Done.already` has it."""
+    return "resolved" if head.state == State.RESOLVED else f"acknowledged by {head.acknowledged_by}"
 
 
 def _change(connection: Connection, head: Row[Any], action: Action, reason: Reason, fresh: Mapping[str, str]) -> None:

@@ -8,17 +8,19 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from alerts.store.address import checked_address, database_file, shown_address
 from alerts.store.faults import StoreUnavailableError, as_state_error, is_locked
-from alerts.store.lock import ServiceLock, file_lock, server_lock
-from alerts.store.revision import bring_up_to_date
+from alerts.store.lock import AnotherServiceError, ServiceLock, file_lock, server_lock
+from alerts.store.revision import bring_up_to_date, refuse_older, revision_of
+from alerts.store.schema import HEAD
 from watchdog.core.errors import StateError
 
 Result = TypeVar("Result")
@@ -27,10 +29,10 @@ TRIES = 3
 BUSY_S = 2.0
 """How long one try waits for SQLite's write lock: three of them are 6 s, far beyond any transaction of ours."""
 PAUSE_S = 0.1
-CONNECT_S = 5
+LOCK_TRIES = 60
+"""How often the service's lock is asked for before a migration, `PAUSE_S` apart: 6 s, as for SQLite's write lock."""
 LATEST_NS = (1 << 63) - 1
 """The latest time that a column holds."""
-SQLITE_FORMS = "sqlite:///file.db or postgresql://user@host/name"
 
 
 class Database:
@@ -56,20 +58,22 @@ class Database:
         busy_s: float = BUSY_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> Database:
-        """Connect and bring an older database up to date, after a backup beside it where it is an SQLite file.
+        """Connect to a database.
 
-        create: make it when it is not there. exclusive: take the service's lock, which one process at a time can hold.
-        StateError in one line: a wrong URL, a newer version, another service, no such database.
+        create: make it when it is not there, and bring an older one up to date, under the service's lock: not while
+        another version works with it. Without, nothing is written here, and an older one is refused.
+        exclusive: take the service's lock, which one process at a time can hold, and keep it.
+        StateError in one line: a wrong URL, another version, another service, no such database.
         """
-        address = _address(url)
-        place = make_url(url).render_as_string(hide_password=True)  # as it was typed, without our driver's name
+        address = checked_address(url)
+        place = shown_address(url)  # as it was typed, without our driver's name
         if address.get_backend_name() == "sqlite":
             place = _checked_file(address, create=create)
         database = cls(_engine(address, busy_s), place, pause)
         try:
             if exclusive:
                 database._lock = database._taken_lock(address)
-            database._attempts(lambda: bring_up_to_date(database.engine, place, create=create))
+            database._settle_version(address, create=create)
         except StateError:
             database.close()
             raise
@@ -125,10 +129,47 @@ class Database:
                 self._pause(PAUSE_S)
         raise AssertionError("a last try either returns or raises")
 
+    def _settle_version(self, address: URL, *, create: bool) -> None:
+        """Leave with a database of our version, or with StateError."""
+        found = self._revision()
+        if not create:
+            refuse_older(found, self.place)
+            return
+        if self.on_sqlite:  # only now: a file that is not ours, or only read, keeps its kind of journal
+            event.listen(self.engine, "connect", _use_wal)
+            self.engine.dispose()
+        if found == "":  # whoever comes first makes it: nobody works with it yet
+            self._attempts(lambda: bring_up_to_date(self.engine, self.place))
+        elif found != HEAD:
+            self._migrate(address)
+
+    def _migrate(self, address: URL) -> None:
+        """Bring it up to date with the service's lock in hand."""
+        lock = None if self._lock is not None else self._awaited_lock(address)
+        try:
+            self._attempts(lambda: bring_up_to_date(self.engine, self.place))
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _awaited_lock(self, address: URL) -> ServiceLock | None:
+        """The service's lock, or None when the database has become current while another process held that."""
+        for _ in range(LOCK_TRIES):
+            try:
+                return self._taken_lock(address)
+            except AnotherServiceError:
+                self._pause(PAUSE_S)
+            if self._revision() == HEAD:
+                return None
+        return self._taken_lock(address)
+
+    def _revision(self) -> str:
+        return self._attempts(lambda: revision_of(self.engine, self.place))
+
     def _taken_lock(self, address: URL) -> ServiceLock:
         if self.on_sqlite:
             return file_lock(Path(self.place))
-        return server_lock(lambda: create_engine(address, pool_size=1, max_overflow=0), self.place)
+        return server_lock(lambda: _server_engine(address, pool_size=1, max_overflow=0), self.place)
 
 
 def stored_text(text: str) -> str:
@@ -139,34 +180,6 @@ def stored_text(text: str) -> str:
 def stored_json(value: object) -> str:
     """A document as one line of ASCII."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-
-
-def _address(url: str) -> URL:
-    """The URL with the driver that we use; StateError when it is none that we know."""
-    try:
-        address = make_url(url)
-    except ArgumentError:
-        raise StateError(f"database URL: not of the form {SQLITE_FORMS}") from None
-    backend = address.get_backend_name()
-    if backend == "sqlite":
-        if not address.database or address.database == ":memory:":
-            raise StateError(f"database URL: a file is needed, for example {SQLITE_FORMS}")
-        return address.set(drivername="sqlite+pysqlite")
-    if backend in ("postgresql", "postgres"):
-        return address.set(drivername="postgresql+psycopg")
-    raise StateError(f"database URL: {backend!r} is not supported; use {SQLITE_FORMS}")
-
-
-def _checked_file(address: URL, *, create: bool) -> str:
-    """The file of an SQLite URL; StateError when it is not there and must not be made."""
-    path = Path(address.database or "")
-    if not create and not path.exists():
-        raise StateError(f"database '{path}': no such file")
-    if not path.parent.is_dir():
-        raise StateError(f"database '{path}': no such folder '{path.parent}'")
-    if create and not path.exists():
-        make_private(path)
-    return str(path)
 
 
 def make_private(path: Path) -> None:
@@ -180,26 +193,40 @@ def make_private(path: Path) -> None:
         raise StateError(f"database '{path}': {(error.strerror or 'cannot be made').lower()}") from None
 
 
+def _checked_file(address: URL, *, create: bool) -> str:
+    """The file of an SQLite URL, made where it may be; StateError when it is not there and must not be made."""
+    path = database_file(address)
+    if not path.exists():
+        if not create:
+            raise StateError(f"database '{path}': no such file")
+        make_private(path)
+    return str(path)
+
+
 def _engine(address: URL, busy_s: float) -> Engine:
-    if address.get_backend_name() == "sqlite":
-        engine = create_engine(address, connect_args={"timeout": busy_s, "check_same_thread": False})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    try:
-        return create_engine(
-            address,
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": CONNECT_S, "application_name": "watchdog"},
-        )
-    except ModuleNotFoundError:
-        raise StateError("PostgreSQL needs the package psycopg: install bitcoin-watchdog[postgres]") from None
+    if address.get_backend_name() != "sqlite":
+        return _server_engine(address, pool_pre_ping=True)
+    engine = create_engine(address, connect_args={"timeout": busy_s, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _server_engine(address: URL, **pool: Any) -> Engine:  # Any: settings of SQLAlchemy's pool
+    from alerts.store.server import server_engine  # noqa: PLC0415 (psycopg is an extra)
+
+    return server_engine(address, **pool)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
-    for pragma in ("journal_mode = WAL", "foreign_keys = ON", "journal_size_limit = 67108864"):
+    for pragma in ("foreign_keys = ON", "journal_size_limit = 67108864"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    """Readers and a writer do not wait for each other. It is written into the file, so readers need not ask for it."""
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:

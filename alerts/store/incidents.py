@@ -17,9 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, TextClause, bindparam, select, text
 
 from alerts.incident import State
-from alerts.store.actions import Actions, Verb
+from alerts.store.actions import Actions, Done, Verb
 from alerts.store.cursor import decoded_place, encoded_place
-from alerts.store.database import LATEST_NS, Database
+from alerts.store.database import LATEST_NS, Database, stored_text
 from alerts.store.outbox import Outbox
 from alerts.store.schema import incident_pictures, incidents
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack, Severity
@@ -70,7 +70,7 @@ class IncidentQueries:
         statement = _places(wanted.states, wanted.severities, wanted.attacks, _shape(wanted, place))
         values: dict[str, object] = {"most": limit + 1}
         if wanted.node is not None:
-            values["node"] = wanted.node
+            values["node"] = stored_text(wanted.node)
         if wanted.since_ns is not None:
             values["since"] = max(min(wanted.since_ns, LATEST_NS), -LATEST_NS)
         if place is not None:
@@ -93,6 +93,7 @@ class IncidentQueries:
         actions: what operators did, notes among them. deliveries: the latest `MOST_DELIVERIES`. None when there is no
         such incident.
         """
+        id_ = stored_text(id_)
         wanted = select(incident_pictures).where(incident_pictures.c.incident_id == id_)
         row = self._database.read(lambda connection: connection.execute(wanted).first())
         if row is None:
@@ -109,12 +110,12 @@ class IncidentQueries:
 
     def completed(self, beginning: str) -> list[str]:
         """Ids with these first digits, at most two: so that people need not type all sixteen."""
-        known = incidents.c.id
+        known, beginning = incidents.c.id, stored_text(beginning)
         wanted = select(known).where(known >= beginning, known < f"{beginning}g").order_by(known).limit(2)
         return self._database.read(lambda connection: list(connection.execute(wanted).scalars()))
 
-    def act(self, id_: str, action: Verb, who: str, text: str, at_ns: int) -> int:
-        """Store an operator's action; its id. IncidentError when it cannot be done, see `Actions.act`."""
+    def act(self, id_: str, action: Verb, who: str, text: str, at_ns: int) -> Done:
+        """Store an operator's action. IncidentError when it cannot be done, see `Actions.act`."""
         return self._actions.act(id_, action, who, text, at_ns)
 
     def counts(self) -> dict[tuple[str, str], int]:

@@ -18,6 +18,10 @@ LOCK_KEY = 0x7761746368646F67
 """The name of PostgreSQL's advisory lock, within one database: "watchdog" as a number of 64 bits."""
 
 
+class AnotherServiceError(StateError):
+    """Another process holds the lock."""
+
+
 class ServiceLock(Protocol):
     """A lock that is held."""
 
@@ -45,8 +49,14 @@ class FileLock:
 
 
 def file_lock(path: Path) -> FileLock:
-    """Lock `<path>.lock`; StateError with the holder's process id when another service has it."""
-    place = path.with_name(f"{path.name}.lock")
+    """Lock `<path>.lock`; AnotherServiceError with the holder's process id when another service has it.
+
+    It lies beside the file itself, not beside a symbolic link to it, so that all who come by other names meet there.
+    The database's own file must not be locked, nor opened: closing it would drop the locks that SQLite holds on it
+    (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    real = path.resolve()
+    place = real.with_name(f"{real.name}.lock")
     try:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -56,7 +66,8 @@ def file_lock(path: Path) -> FileLock:
     except BlockingIOError:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
         os.close(descriptor)
-        raise StateError(_taken(str(path), f"process {holder}" if holder.isdigit() else "its lock is held")) from None
+        told = f"process {holder}" if holder.isdigit() else "its lock is held"
+        raise AnotherServiceError(_taken(str(path), told)) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
     return FileLock(descriptor)
@@ -74,7 +85,7 @@ class ServerLock:
         self._take()
 
     def check(self) -> None:
-        """StoreUnavailableError while the server is away, StateError when another service came first."""
+        """StoreUnavailableError while the server is away, AnotherServiceError when another service came first."""
         try:
             if self._session is not None:
                 self._session.execute(text("SELECT 1"))
@@ -97,7 +108,7 @@ class ServerLock:
         if not taken:
             session.close()
             self._engine.dispose()
-            raise StateError(_taken(self._place, "its lock is held"))
+            raise AnotherServiceError(_taken(self._place, "its lock is held"))
         self._session = session
 
     def _drop(self) -> None:
@@ -108,7 +119,7 @@ class ServerLock:
 
 
 def server_lock(make_engine: Callable[[], Engine], place: str) -> ServerLock:
-    """Take the lock on a server; StateError when another service has it."""
+    """Take the lock on a server; AnotherServiceError when another service has it."""
     return ServerLock(make_engine, place)
 
 

@@ -178,9 +178,9 @@ class Outbox:
         before = None if cursor is None else decoded_position(cursor)
         wanted: list[ColumnElement[bool]] = []
         if incident is not None:
-            wanted.append(columns.incident_id == incident)
+            wanted.append(columns.incident_id == stored_text(incident))
         if receiver is not None:
-            wanted.append(columns.receiver == receiver)
+            wanted.append(columns.receiver == stored_text(receiver))
         statuses: Sequence[Status] = (status,) if status else STATUSES if receiver and not incident else ()
 
         def look(connection: Connection) -> list[Delivery]:
@@ -239,7 +239,7 @@ def _newest(wanted: Sequence[ColumnElement[bool]], before: int | None, limit: in
 
 
 def _one(connection: Connection, id_: str) -> Delivery:
-    found = _rows(connection, select(outbox).where(columns.id == id_))
+    found = _rows(connection, select(outbox).where(columns.id == stored_text(id_)))
     if not found:
         raise UnknownDeliveryError(f"no delivery {id_!r}")
     return _with_openings(connection, found)[0]

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, exists, literal, select
 
 from alerts.incident import State
 from alerts.store.database import LATEST_NS, Database
+from alerts.store.patience import RETENTION_S, patience
 from alerts.store.schema import incidents, outbox
 
 BATCH = 200
@@ -77,6 +78,11 @@ def remove_settled(
 
 
 def _remove(connection: Connection, before_ns: int, size: int) -> int:
+    with patience(connection, RETENTION_S):
+        return _removed(connection, before_ns, size)
+
+
+def _removed(connection: Connection, before_ns: int, size: int) -> int:
     waits = exists().where(
         outbox.c.incident_id == incidents.c.id, outbox.c.status == literal("waiting", literal_execute=True)
     )
@@ -100,4 +106,5 @@ def _remove_settled(connection: Connection, before_ns: int) -> int:
         .order_by(columns.settled_ns, columns.position)
         .limit(DELIVERY_BATCH)
     )
-    return connection.execute(delete(outbox).where(columns.position.in_(old))).rowcount
+    with patience(connection, RETENTION_S):
+        return connection.execute(delete(outbox).where(columns.position.in_(old))).rowcount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
@@ -9,31 +10,52 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from alerts.store.patience import MIGRATION_S, patience
 from alerts.store.schema import HEAD, metadata
 from watchdog.core.errors import StateError
 
+_LOG = logging.getLogger("watchdog.store")
 SCRIPTS = Path(__file__).resolve().parent / "migrations"
 
 
-def bring_up_to_date(engine: Engine, place: str, *, create: bool) -> None:
+def revision_of(engine: Engine, place: str) -> str:
+    """The database's revision, "" when it is empty; StateError when it is not for us. Writes nothing."""
+    with engine.connect() as connection, connection.begin():
+        return _checked(connection, place)
+
+
+def refuse_older(found: str, place: str) -> None:
+    """StateError for a database that is not of our version, where it must not be changed."""
+    if not found:
+        raise StateError(f"database '{place}': is empty, no incidents were ever kept in it")
+    if found != HEAD:
+        raise StateError(
+            f"database '{place}': is of an older version (revision {found}, this one needs {HEAD}); "
+            "'watchdog run' of this version brings it up to date"
+        )
+
+
+def bring_up_to_date(engine: Engine, place: str) -> None:
     """Make the tables in an empty database, or take an older one to `HEAD`; nothing when it is there.
 
-    StateError: it was written by a newer version, it holds somebody else's tables, or it is empty and `create` is not
-    set. All steps are one transaction, on SQLite too: a kill leaves the old version.
+    StateError: it was written by a newer version, or it holds somebody else's tables. All steps are one transaction, on
+    SQLite too: a kill leaves the old version.
     """
-    with engine.connect() as connection, connection.begin():
-        if _checked(connection, place, create=create) == HEAD:
-            return
     with engine.connect() as connection:
         connection.execution_options(begin="BEGIN IMMEDIATE", synchronous="FULL")
-        with connection.begin():
-            if engine.dialect.name == "postgresql":
+        with connection.begin(), patience(connection, MIGRATION_S):
+            on_server = engine.dialect.name == "postgresql"
+            if on_server:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 0x6D696772})
-            found = _checked(connection, place, create=create)  # another process may have been faster
+            found = _checked(connection, place)  # another process may have been faster
             if found == HEAD:
                 return
-            if found and engine.dialect.name == "sqlite":
-                _back_up(Path(place), found)
+            if found:
+                target = None if on_server else _free_name(Path(place).resolve(), found)
+                kept = f"kept as it was in '{target}'" if target else "in one transaction, without a backup"
+                _LOG.warning("database '%s': from revision %s to %s, %s", place, found, HEAD, kept)
+                if target:
+                    _back_up(Path(place), target)
             upgrade(connection, HEAD)
 
 
@@ -48,15 +70,13 @@ def upgrade(connection: Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def _checked(connection: Connection, place: str, *, create: bool) -> str:
+def _checked(connection: Connection, place: str) -> str:
     """The database's revision, "" when it is empty; StateError when it is not for us."""
     names = set(inspect(connection).get_table_names())
     if "alembic_version" not in names:
         foreign = sorted(names & set(metadata.tables)) or sorted(names)
         if foreign:
             raise StateError(f"database '{place}': holds tables of something else ({foreign[0]!r}); give another one")
-        if not create:
-            raise StateError(f"database '{place}': is empty, no incidents were ever kept in it")
         return ""
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
     if not (found.isdigit() and len(found) == len(HEAD)):
@@ -69,13 +89,18 @@ def _checked(connection: Connection, place: str, *, create: bool) -> str:
     return found
 
 
-def _back_up(path: Path, revision: str) -> None:
-    """Copy an SQLite database to `<name>.backup-<revision>` beside it, with its rights; a number when that is taken."""
+def _free_name(path: Path, revision: str) -> Path:
+    """`<name>.backup-<revision>` beside the database's own file, with a number when that is taken."""
     target = path.with_name(f"{path.name}.backup-{revision}")
     count = 1
     while target.exists():
         count += 1
         target = path.with_name(f"{path.name}.backup-{revision}-{count}")
+    return target
+
+
+def _back_up(path: Path, target: Path) -> None:
+    """Copy an SQLite database, with its rights."""
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, stat.S_IMODE(path.stat().st_mode)))
     except OSError as error:

@@ -41,6 +41,13 @@ class Server:
         """End it at once, as at a crash of the machine's service."""
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the server and to all of its processes, such as SIGSTOP: then it stands still."""
+        first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        others = Path(f"/proc/{first}/task/{first}/children").read_text()
+        for process in (first, *(int(one) for one in others.split())):
+            os.kill(process, number)
+
     def url(self, name: str) -> str:
         """The URL of a new, empty database."""
         self._run("createdb", "-h", str(self.folder), "-U", "watchdog", name)

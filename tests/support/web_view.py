@@ -17,7 +17,7 @@ from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
 from alerts.routing import Receiver, notices
-from alerts.store.actions import Verb
+from alerts.store.actions import Done, Verb
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import NoReceiverError, Outbox
@@ -81,9 +81,14 @@ class StoredView:
     """A `ServiceView`. `tell` stores a finding's changes and announces them."""
 
     def __init__(
-        self, folder: Path, api: ApiSettings | None = None, *, titles: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        api: ApiSettings | None = None,
+        *,
+        titles: Mapping[str, str] | None = None,
+        database: str | None = None,
     ) -> None:
-        self.database = Database.open(f"sqlite:///{folder / 'history.db'}")
+        self.database = Database.open(database or f"sqlite:///{folder / 'history.db'}")
         self.queries, self.outbox = IncidentQueries(self.database), Outbox(self.database)
         self.api = api or ApiSettings(token=Secret("test", TOKEN))
         self.hub = Hub(100)
@@ -124,11 +129,10 @@ class StoredView:
         """In a thread, as the daemon does."""
         return await asyncio.to_thread(call)
 
-    async def act(self, incident_id: str, action: str, who: str, text: str) -> str:
+    async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
         """Store the action; nobody applies it to the book here."""
-        return str(
-            await self.ask(lambda: self.queries.act(incident_id, cast("Verb", action), who, text, self.now_ns + SECOND))
-        )
+        verb, at_ns = cast("Verb", action), self.now_ns + SECOND
+        return await self.ask(lambda: self.queries.act(incident_id, verb, who, text, at_ns))
 
     async def resend(self, delivery_id: str) -> None:
         """As the daemon does, for any receiver but `left`."""

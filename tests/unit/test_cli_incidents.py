@@ -10,8 +10,10 @@ import pytest
 from alerts.incident import State
 from alerts.store.database import Database
 from alerts.store.outbox import Outbox
+from alerts.store.schema import HEAD
 from alerts.store.writer import IncidentWriter
 from tests.support.history import START, incident, record, told
+from tests.unit.test_store_database import older_database
 from watchdog.cli.main import main
 
 ODD = "<script>\x1b[31m%s{0}\u202e"
@@ -100,11 +102,47 @@ def test_an_operator_acknowledges_notes_resolves_and_sees_it(place: Path, capfd:
     ]
 
 
+def test_doing_again_what_is_done_says_so(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    id_ = incident(2).id
+    lines(capfd, "incidents", "ack", id_, "--who", f"ana{ODD}")
+    before = lines(capfd, "incidents", "show", id_)
+    (line,) = lines(capfd, "incidents", "ack", id_, "--who", f"ana{ODD}")
+    assert line == f"{id_} is already acknowledged by ana<script>\\x1b[31m%s{{0}}\\u{{202e}}"
+    assert lines(capfd, "incidents", "show", id_) == before
+    lines(capfd, "incidents", "resolve", id_, "--who", "bob")
+    assert lines(capfd, "incidents", "resolve", id_, "--who", "bob") == [f"{id_} is already resolved"]
+    assert lines(capfd, "incidents", "resolve", id_, "our own", "--who", "eve") == [
+        f"{id_} is already resolved; the text was added"
+    ]
+    assert "resolve by eve: our own" in "\n".join(lines(capfd, "incidents", "show", id_))
+
+
+def test_an_older_database_is_left_to_the_service(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    older_database(place / "old.db")
+    said = f"is of an older version (revision 0001, this one needs {HEAD}); 'watchdog run' of this version brings it up"
+    before = (place / "old.db").read_bytes()
+    for argv in (
+        ("incidents", "list"),
+        ("incidents", "ack", "0123"),
+        ("incidents", "note", "0123", "text"),
+        ("incidents", "remove", "--older-than", "90d"),
+        ("deliveries", "list"),
+    ):
+        (line,) = lines(capfd, *argv, "--db", "old.db", code=2)
+        assert line == f"watchdog: database 'old.db': {said} to date"
+    assert (place / "old.db").read_bytes() == before
+    assert not list(place.glob("old.db?*"))
+
+
 def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for argv, said in (
         (("incidents", "show", "ffffffffffffffff"), "no incident 'ffffffffffffffff'"),
         (("incidents", "show", "x"), "the first 4 are needed"),
         (("incidents", "list", "--cursor", "x"), "not one that a page of incidents has given"),
+        (("incidents", "list", "--db", "postgresql://u@h:port/x"), "database URL: the port is not a number"),
+        (("replay", "events:none", "--db", "postgresql://u@h:port/x"), "database URL: the port is not a number"),
+        (("incidents", "note", incident(1).id, "x" * 2_001), "text of 2001 characters: at most 2000"),
+        (("incidents", "ack", incident(1).id, "--who", "x" * 101), "name of 101 characters: at most 100"),
         (("incidents", "list", "--db", "none.db"), "database 'none.db': no such file"),
         (("incidents", "list", "--db", "sqlite://demo/x.db"), "three slashes: 'sqlite:///demo/x.db'"),
         (("incidents", "list", "--db", "."), "database '.': that is a folder; name the file, such as 'watchdog.db'"),

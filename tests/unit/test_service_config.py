@@ -270,6 +270,61 @@ def test_check_prints_mistakes_and_answers_with_exit_codes(tmp_path: Path, capsy
     assert json.loads(capsys.readouterr().out) == config_schema()
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('database: "postgresql://u@h:port/x"', "2:11: database URL: the port is not a number"),
+        ('database: "postgresql://u@h:0/x"', "2:11: database URL: port 0 is not from 1 to 65535"),
+        ('database: "postgresql://u@h/x?sslmood=on"', '2:11: database URL: invalid connection option "sslmood"'),
+        ('database: "sqlite:///"', "2:11: database URL: a file is needed"),
+        ('database: "sqlite:///:memory:"', "2:11: database URL: a file is needed"),
+        ("database: sqlite:///nodir/x.db", "no such folder"),
+        ("database: sqlite:///messages", "that is a folder"),
+        ("database: sqlite:///two.db", "the file has 2 names"),
+        ('database: "mysql://u@h/x"', "'database' must begin with"),
+        ("# or twice\nsources: [log:a, capture:messages, log:./a]", "3:36: source 'log:./a' is given twice"),
+        ("# or\nsources: [capture:messages, capture:link/]", "3:29: source 'capture:link/' is given twice"),
+    ],
+)
+def test_check_refuses_what_a_start_would_and_leaves_everything_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    (tmp_path / "messages").mkdir()
+    (tmp_path / "link").symlink_to("messages")
+    (tmp_path / "one.db").touch()
+    (tmp_path / "two.db").hardlink_to(tmp_path / "one.db")
+    path = written(tmp_path, f"{'' if 'sources' in line else 'sources: log:a'}\n{line}\n")
+    before = {one: one.lstat().st_mtime_ns for one in tmp_path.iterdir()}
+    assert main(["check", "--config", str(path)]) == 1
+    told = capsys.readouterr()
+    assert said in told.out.replace("\n", " ")
+    assert told.out.startswith(f"{path}:{2 + line.count(chr(10))}:")
+    assert told.err == ""
+    assert main(["run", "--config", str(path)]) == 2
+    (one,) = capsys.readouterr().err.splitlines()
+    assert said.rsplit(": ", maxsplit=1)[-1] in one
+    assert {one: one.lstat().st_mtime_ns for one in tmp_path.iterdir()} == before
+
+
+def test_check_tells_the_mistakes_of_rules_beside_those_of_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text("rules:\n  x-y:\n    titel: a\n")
+    path = written(tmp_path, "sorces: log:a\nrules: mine.yaml\npacks: false\n")
+    assert main(["check", "--config", str(path)]) == 1
+    told = capsys.readouterr().out
+    for wanted in ("watchdog.yaml:1:1: unknown key 'sorces'", "lacks 'sources'", "mine.yaml:3:5: unknown key 'titel'"):
+        assert wanted in told
+    path.write_text("sorces: log:a\nrules: none.yaml\n")
+    assert main(["check", "--config", str(path)]) == 2
+    both = capsys.readouterr()
+    assert "unknown key 'sorces'" in both.out
+    assert "none.yaml: cannot read" in both.err
+    path.write_text("rules: {a: b}\n")  # which rules is just what is wrong
+    assert main(["check", "--config", str(path)]) == 1
+    assert "lacks 'sources'" in capsys.readouterr().out
+
+
 def test_a_reload_names_what_needs_a_restart(whole: ServiceConfig, tmp_path: Path) -> None:
     path = written(tmp_path, WHOLE.replace("alice", "bob").replace(":9000", ":9001"))
     other = load_config(path, ENVIRONMENT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -16,10 +18,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from alerts.store.database import TRIES, Database
+from alerts.store import server
+from alerts.store.database import LOCK_TRIES, TRIES, Database
 from alerts.store.faults import StoreUnavailableError
 from alerts.store.incidents import IncidentFilter, IncidentQueries
+from alerts.store.lock import AnotherServiceError, file_lock, server_lock
 from alerts.store.outbox import Outbox
+from alerts.store.patience import RETENTION_S, STATEMENT_S, patience
 from alerts.store.revision import SCRIPTS, upgrade
 from alerts.store.schema import HEAD, metadata
 from alerts.store.writer import IncidentWriter
@@ -70,12 +75,16 @@ def test_the_migrations_make_what_the_schema_says_on_a_server(postgres: Server) 
     database.close()
 
 
-def test_an_older_database_migrates_and_leaves_a_backup(tmp_path: Path) -> None:
+def test_an_older_database_migrates_and_leaves_a_backup(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "h.db"
     older_database(path)
     (tmp_path / "h.db.backup-0001").write_bytes(b"an earlier backup")
-    database = Database.open(url(path))
+    with caplog.at_level(logging.WARNING, "watchdog.store"):
+        database = Database.open(url(path))
     assert [row["id"] for row in IncidentQueries(database).page(IncidentFilter()).rows] == ["0123456789abcdef"]
+    assert caplog.messages == [
+        f"database '{path}': from revision 0001 to {HEAD}, kept as it was in '{path}.backup-0001-2'"
+    ]
     assert differences(database.engine) == []
     database.close()
     assert (tmp_path / "h.db.backup-0001").read_bytes() == b"an earlier backup"
@@ -89,6 +98,70 @@ def test_a_current_database_is_opened_without_a_backup(tmp_path: Path) -> None:
     for _ in range(2):
         Database.open(url(tmp_path / "h.db")).close()
     assert not list(tmp_path.glob("*backup*"))
+
+
+def test_who_only_works_with_a_database_does_not_change_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    older_database(path)
+    before = path.read_bytes()
+    with pytest.raises(
+        StateError, match=r"older version \(revision 0001, this one needs \d+\); 'watchdog run' of this"
+    ):
+        Database.open(url(path), create=False)
+    assert path.read_bytes() == before
+    assert {one.name for one in tmp_path.iterdir()} == {"h.db"}
+
+
+def test_nobody_migrates_under_a_service_of_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    older_database(path)
+    lock = file_lock(path)  # as a service of the older version holds it
+    pauses: list[float] = []
+    with pytest.raises(AnotherServiceError, match=f"another watchdog service uses it \\(process {os.getpid()}"):
+        Database.open(url(path), pause=pauses.append)
+    assert len(pauses) == LOCK_TRIES
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    raw.close()
+    lock.release()
+    Database.open(url(path)).close()
+    file_lock(path).release()  # it was given back
+
+
+def test_a_migration_on_a_server_is_told_and_waits_for_its_services_end(
+    postgres: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = postgres.url("older")
+    engine = create_engine(address.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+    service = server_lock(lambda: create_engine(engine.url), "older")
+    with pytest.raises(StateError, match=r"older version \(revision 0001"):
+        Database.open(address, create=False)
+    with pytest.raises(AnotherServiceError):
+        Database.open(address, pause=lambda _: None)
+    service.release()
+    engine.dispose()
+    with caplog.at_level(logging.WARNING, "watchdog.store"):
+        Database.open(address).close()
+    assert f"from revision 0001 to {HEAD}, in one transaction, without a backup" in caplog.text
+    Database.open(address, create=False).close()
+
+
+@pytest.mark.parametrize("made", ["empty", "foreign"])
+def test_looking_at_a_file_that_is_not_ours_does_not_write_to_it(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "some.db"
+    path.touch()
+    if made == "foreign":
+        with sqlite3.connect(path) as raw:
+            raw.execute("CREATE TABLE cookies (id INTEGER)")
+        raw.close()
+    before = path.read_bytes()
+    for create in (False, True) if made == "foreign" else (False,):
+        with pytest.raises(StateError):
+            Database.open(url(path), create=create)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["some.db"]
 
 
 def test_only_its_owner_can_read_a_new_database_and_its_journal(tmp_path: Path) -> None:
@@ -140,6 +213,13 @@ def test_what_is_no_database_of_ours_is_refused(tmp_path: Path) -> None:
         ("sqlite://", "a file is needed", True),
         ("mysql://root:secret@host/db", "'mysql' is not supported", True),
         ("nonsense", "not of the form", True),
+        ("postgresql://u@h:port/x", "the port is not a number", False),
+        ("postgresql://u@h:70000/x", "port 70000 is not from 1 to 65535", False),
+        ("postgresql://u@h/x?sslmood=on", 'invalid connection option "sslmood"', False),
+        ("sqlite:///", "a file is needed", True),
+        ("sqlite:///:memory:", "a file is needed", True),
+        (f"sqlite:///file:{tmp_path}/other.db?uri=true", "nothing may stand behind a '\\?'", True),
+        (url(tmp_path), "that is a folder", True),
     ):
         with pytest.raises(StateError, match=said) as caught:
             Database.open(given, create=create)
@@ -154,6 +234,38 @@ def test_a_second_service_says_that_there_is_one_and_takes_over_when_it_ends(tmp
     Database.open(url(tmp_path / "h.db")).close()  # the command line works beside the service
     first.close()
     Database.open(url(tmp_path / "h.db"), exclusive=True).close()
+
+
+def test_a_file_with_two_names_is_refused_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "h.db"
+    Database.open(url(path)).close()
+    (tmp_path / "other.db").hardlink_to(path)
+    for name in ("h.db", "other.db"):
+        for create in (True, False):
+            with pytest.raises(StateError, match=r"the file has 2 names \(hard links\); remove all but one$"):
+                Database.open(url(tmp_path / name), create=create)
+    (tmp_path / "other.db").unlink()
+    Database.open(url(path)).close()
+
+
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_a_process_that_comes_by_a_symbolic_link_meets_the_lock(tmp_path: Path, link: str) -> None:
+    real, other = tmp_path / "real" / "h.db", tmp_path / "other" / "h.db"
+    real.parent.mkdir()
+    if link == "file":
+        other.parent.mkdir()
+        other.symlink_to(real)
+    else:
+        other.parent.symlink_to(real.parent)
+    first = Database.open(url(real), exclusive=True)
+    code = f"from alerts.store.database import Database\nDatabase.open({url(other)!r}, exclusive=True)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=root, timeout=60, capture_output=True, text=True
+    )
+    assert f"another watchdog service uses it (process {os.getpid()})" in done.stderr
+    first.close()
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=60).returncode == 0
 
 
 def test_the_lock_of_a_killed_service_is_free(tmp_path: Path) -> None:
@@ -282,3 +394,56 @@ def test_a_server_that_is_not_there_is_named_as_it_was_typed() -> None:
         Database.open(typed, create=False, pause=lambda _: None)
     assert "postgresql://ana:***@127.0.0.1:1/watchdog" in str(fault.value)
     assert "psycopg" not in str(fault.value)
+
+
+def test_a_server_that_stands_still_is_given_up(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a bound of our own each of these calls would wait for as long as the server is stopped: for ever here."""
+    monkeypatch.setattr(server, "CONNECT_S", 2)
+    database = Database.open(postgres.url("stands_still"), exclusive=True, pause=lambda _: None)
+    writer = IncidentWriter(database)
+    writer.record([record(incident())], [])
+    monkeypatch.setattr(server.BoundedConnection, "patience_s", 0.3)
+    postgres.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailableError):
+            IncidentQueries(database).page(IncidentFilter())
+        with pytest.raises(StoreUnavailableError):
+            writer.record([record(incident(2))], [])
+    finally:
+        monkeypatch.undo()
+        postgres.signal(signal.SIGCONT)
+    assert writer.record([record(incident()), record(incident(2))], []).new == 1
+    database.close()
+
+
+def test_the_server_itself_ends_a_statement_that_takes_too_long(postgres: Server) -> None:
+    database = Database.open(postgres.url("limits"))
+
+    def limit(connection: Connection) -> str:
+        return str(connection.execute(text("SHOW statement_timeout")).scalar())
+
+    def raised(connection: Connection) -> tuple[str, float]:
+        with patience(connection, RETENTION_S):
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, server.BoundedConnection)
+            return limit(connection), raw.patience_s
+
+    def slow(connection: Connection) -> None:
+        connection.execute(text("SET LOCAL statement_timeout = 50"))
+        connection.execute(text("SELECT pg_sleep(60)"))
+
+    assert database.read(limit) == f"{STATEMENT_S}s"
+    assert database.read(raised) == ("2min", RETENTION_S + 5)
+    assert database.read(limit) == f"{STATEMENT_S}s"
+    with pytest.raises(StoreUnavailableError, match="canceling statement due to statement timeout"):
+        database.read(slow)
+    database.close()
+    own = Database.open(f"{database.place}&options=-c%20statement_timeout%3D7s", create=False)
+    assert own.read(limit) == "7s", "what the operator says in the URL holds"
+    own.close()
+
+
+def test_a_password_in_the_query_of_a_url_is_not_shown() -> None:
+    with pytest.raises(StateError) as fault:
+        Database.open("postgresql://ana@127.0.0.1:1/watchdog?password=hunter2", create=False, pause=lambda _: None)
+    assert "hunter2" not in str(fault.value)

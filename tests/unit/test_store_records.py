@@ -16,14 +16,14 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy import text as sql
 
-from alerts.book import IncidentError
+from alerts.book import IncidentError, UnknownIncidentError
 from alerts.incident import Reason, State
 from alerts.notice import ChangeRecord, event_type, notice_id
 from alerts.routing import Receiver, notices
-from alerts.store.actions import Action, Actions, Verb, _act
+from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT, Action, Actions, Done, Verb, _act
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
-from alerts.store.outbox import Outbox
+from alerts.store.outbox import Outbox, UnknownDeliveryError
 from alerts.store.retention import DELIVERY_BATCH, remove_resolved, remove_settled
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
 from alerts.store.writer import KEPT_STEPS, IncidentWriter
@@ -43,6 +43,14 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     opened = Database.open(url)
     yield opened
     opened.close()
+
+
+def acted(queries: IncidentQueries, id_: str, verb: Verb, who: str, text: str, at_ns: int) -> int:
+    """The id of an action that is stored."""
+    done = queries.act(id_, verb, who, text, at_ns)
+    assert done.id is not None
+    assert done.already == ""
+    return done.id
 
 
 def count(database: Database) -> dict[str, int]:
@@ -123,7 +131,7 @@ def test_an_incident_that_changes_for_weeks_does_not_fill_the_disk(database: Dat
 def test_an_acknowledgement_is_seen_at_once_and_the_service_adds_nothing_to_it(database: Database) -> None:
     writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
     writer.record([record(one)], [])
-    action = queries.act(one.id, "ack", "ana", "on it", one.opened_ns + SECOND)
+    action = acted(queries, one.id, "ack", "ana", "on it", one.opened_ns + SECOND)
     (row,) = queries.page(IncidentFilter(states=(State.ACKNOWLEDGED,))).rows
     assert row["acknowledged_by"] == "ana"
     applied = record(
@@ -151,7 +159,7 @@ def test_what_was_under_way_while_an_operator_acted_does_not_take_it_back(databa
         seen.append((row["state"], row["acknowledged_by"]))
 
     at_ns = one.opened_ns + 30 * SECOND
-    action = queries.act(one.id, "ack", "ana", "", at_ns)
+    action = acted(queries, one.id, "ack", "ana", "", at_ns)
     look()
     behind = replace(one, severity="high", updated_ns=one.opened_ns + 10 * SECOND)  # the book knows of no action yet
     written = writer.record([record(behind, 2, Reason.ESCALATED, taken=action - 1)], [])
@@ -228,11 +236,11 @@ def test_on_a_server_too_no_action_is_seen_before_one_with_a_lower_id(postgres: 
     IncidentWriter(database).record([record(incident(1)), record(incident(2))], [])
     queries, acting, go_on = IncidentQueries(database), threading.Event(), threading.Event()
 
-    def slow(connection: Connection) -> int:
-        id_ = _act(connection, Action(0, incident(1).id, "note", "ana", "first", START))
+    def slow(connection: Connection) -> Done:
+        done = _act(connection, Action(0, incident(1).id, "note", "ana", "first", START))
         acting.set()
         assert go_on.wait(60)
-        return id_
+        return done
 
     waits = sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     with ThreadPoolExecutor(2) as pool:
@@ -243,16 +251,17 @@ def test_on_a_server_too_no_action_is_seen_before_one_with_a_lower_id(postgres: 
             threading.Event().wait(0.01)
         early = Actions(database).after(0)
         go_on.set()
-        ids = [first.result(60), second.result(60)]
+        ids = [first.result(60).id, second.result(60).id]
     assert early == []
-    assert [action.id for action in Actions(database).after(0)] == ids == sorted(ids)
+    assert [action.id for action in Actions(database).after(0)] == ids
+    assert ids == [1, 2]
     database.close()
 
 
 def test_an_acknowledgement_that_came_too_late_for_the_book_stays_without_effect(database: Database) -> None:
     writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
     writer.record([record(one, taken=0)], [])
-    action = queries.act(one.id, "ack", "ana", "", one.opened_ns + 60 * SECOND)
+    action = acted(queries, one.id, "ack", "ana", "", one.opened_ns + 60 * SECOND)
     over = replace(one, state=State.RESOLVED, resolved_ns=one.opened_ns + 50 * SECOND)
     writer.record([record(over, 2, Reason.RESOLVED, taken=action - 1)], [])
     (row,) = queries.page(IncidentFilter()).rows
@@ -282,17 +291,56 @@ def test_actions_that_cannot_be_are_refused_and_leave_no_trace(database: Databas
         ("0" * 16, "ana", "x", "no incident"),
         (incident().id, " ", "x", "a name is needed"),
         (incident().id, "ana", "  ", "a note needs a text"),
-        (incident().id, "ana", "x" * 10_001, "at most 10000"),
+        (incident().id, "ana", "x" * (TEXT_LIMIT + 1), "text of 2001 characters: at most 2000"),
+        (incident().id, "a" * (WHO_LIMIT + 1), "x", "name of 101 characters: at most 100"),
     ):
         with pytest.raises(IncidentError, match=said):
             queries.act(id_, "note", who, text, START)
     assert Actions(database).last_id() == 0
 
 
+def test_what_is_already_so_is_said_and_stored_only_for_its_text(database: Database) -> None:
+    queries, actions, id_ = IncidentQueries(database), Actions(database), incident().id
+    IncidentWriter(database).record([record(incident())], [])
+    at_ns = incident().opened_ns + SECOND
+    acted(queries, id_, "ack", "ana", "", at_ns)
+    before, changes = queries.one(id_), count(database)
+    assert queries.act(id_, "ack", "ana", " ", at_ns + SECOND) == Done(None, "acknowledged by ana")
+    assert queries.one(id_) == before
+    assert queries.act(id_, "ack", "ana", "still on it", at_ns + SECOND) == Done(2, "acknowledged by ana")
+    acted(queries, id_, "ack", "bob", "", at_ns)  # takes over
+    acted(queries, id_, "resolve", "bob", "", at_ns)
+    before = queries.one(id_)
+    assert queries.act(id_, "resolve", "ana", "", at_ns + SECOND) == Done(None, "resolved")
+    assert queries.one(id_) == before
+    assert [(one.verb, one.who, one.text) for one in actions.of(id_)] == [
+        ("ack", "ana", ""),
+        ("ack", "ana", "still on it"),
+        ("ack", "bob", ""),
+        ("resolve", "bob", ""),
+    ]
+    assert count(database)["incident_changes"] == changes["incident_changes"] + 2
+
+
+@pytest.mark.parametrize("odd", ["\0", "a\0b", "\udcff"])
+def test_texts_that_no_database_holds_find_nothing(database: Database, odd: str) -> None:
+    queries, outbox_ = IncidentQueries(database), Outbox(database)
+    IncidentWriter(database).record([record(incident())], told([record(incident())]))
+    assert queries.page(IncidentFilter(node=odd)).rows == ()
+    assert outbox_.page(receiver=odd).rows == ()
+    assert outbox_.page(incident=odd).rows == ()
+    assert queries.one(odd) is None
+    assert queries.completed(odd) == []
+    with pytest.raises(UnknownDeliveryError):
+        outbox_.one(odd)
+    with pytest.raises(UnknownIncidentError):
+        queries.act(odd, "note", "ana", "text", START)
+
+
 def test_a_service_reads_the_actions_that_it_has_not_applied(database: Database) -> None:
     queries, actions = IncidentQueries(database), Actions(database)
     IncidentWriter(database).record([record(incident())], [])
-    ids = [queries.act(incident().id, "note", "ana", f"note {n}", START) for n in range(3)]
+    ids = [acted(queries, incident().id, "note", "ana", f"note {n}", START) for n in range(3)]
     assert [action.id for action in actions.after(ids[0])] == ids[1:]
     assert actions.last_id() == ids[-1]
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from alerts.store.faults import StoreUnavailableError
 from tests.support.web_view import AUTHORIZED, HOSTILE, SECOND, START_NS, Client, StoredView, flood, serving
@@ -82,15 +83,42 @@ def test_a_severity_lists_itself_and_those_above_and_states_may_be_several(view:
 
 def test_all_mistakes_of_a_query_come_in_one_problem_document(view: StoredView) -> None:
     async def conversation(client: Client) -> None:
-        answer = await client.get("/api/v1/incidents?sevrity=x&limit=0&since=noon&state=opne&attack=a&attack=b")
+        answer = await client.get(
+            "/api/v1/incidents?sevrity=x&limit=0&since=noon&state=opne&attack=a&attack=b&cursor=zz"
+        )
         assert (answer.status, answer.content_type) == (400, "application/problem+json")
         found = await answer.json()
         assert found["title"] == "Bad Request"
         assert found["instance"] == "/api/v1/incidents"
         wrong = {one["parameter"]: one["detail"] for one in found["errors"]}
-        assert set(wrong) == {"sevrity", "limit", "since", "state", "attack"}
+        assert set(wrong) == {"sevrity", "limit", "since", "state", "attack", "cursor"}
         assert "did you mean 'severity'?" in wrong["sevrity"]
-        assert found["detail"] == "6 parameters are wrong"
+        assert wrong["cursor"] == "cursor 'zz': not one that a page of incidents has given"
+        assert found["detail"] == "7 parameters are wrong"
+
+    talk(view, conversation)
+
+
+def test_all_mistakes_of_a_query_of_deliveries_come_together(view: StoredView) -> None:
+    async def conversation(client: Client) -> None:
+        answer = await client.get("/api/v1/deliveries?status=gone&cursor=zz&limit=0")
+        assert answer.status == 400
+        assert [one["parameter"] for one in (await answer.json())["errors"]] == ["status", "limit", "cursor"]
+
+    talk(view, conversation)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_a_text_that_no_database_holds_finds_nothing(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = None if kind == "sqlite" else request.getfixturevalue("postgres").url("api_odd_texts")
+    view = StoredView(tmp_path, database=url)
+    view.tell(flood())
+
+    async def conversation(client: Client) -> None:
+        for path in ("incidents?node=%00", "incidents?node=%ff", "deliveries?receiver=%00", "deliveries?incident=a%00"):
+            answer = await client.get(URL(f"/api/v1/{path}", encoded=True))
+            assert answer.status == 200, path
+            assert (await answer.json())[path.partition("?")[0]] == []
 
     talk(view, conversation)
 
@@ -183,6 +211,10 @@ def test_operators_act_through_the_api(view: StoredView) -> None:
         assert (answer.status, (await answer.json())["action"]) == (202, "ack")
         found = await (await client.get(base)).json()
         assert (found["state"], found["acknowledged_by"]) == ("acknowledged", "anna")
+        again = await client.post(f"{base}/ack", json={"who": "anna"}, headers=AUTHORIZED)
+        said = {"incident": id_, "action": "ack", "id": None, "already": "acknowledged by anna"}
+        assert (again.status, await again.json()) == (202, said)
+        assert await (await client.get(base)).json() == found
         empty = await client.post(
             f"{base}/resolve", data=b"", headers={**AUTHORIZED, "Content-Type": "application/json"}
         )

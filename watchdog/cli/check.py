@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from rules.problem import RuleSetError
+from rules.load import RuleSet, load
+from rules.problem import Problem, RuleSetError
 from watchdog.cli.arguments import config_hint
 from watchdog.cli.run import add_config_argument
 from watchdog.core.text import counted
-from watchdog.service.config import ConfigError, load_config
+from watchdog.service.config import ConfigError, NamedRules, load_config
 from watchdog.service.config_schema import config_schema
-from watchdog.service.parts import load_rules
+from watchdog.service.settings import ServiceConfig
 
 SUMMARY = (
     "Read the configuration, its rules and its secrets, and print every mistake. Touches neither node, database nor "
@@ -32,17 +34,15 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print(json.dumps(config_schema(), indent=2))
         return 0
-    try:
-        config = load_config(args.config)
-        rules = load_rules(config)
-    except (ConfigError, RuleSetError) as error:
-        for problem in error.problems:
+    config, rules, problems = _read(args.config)
+    if config is None or rules is None:
+        for problem in problems:
             if problem.unreadable:
-                hint = config_hint(args.config) if isinstance(error, ConfigError) else ""
+                hint = config_hint(args.config) if problem.place.source.name == str(args.config) else ""
                 sys.stderr.write(f"watchdog: {problem.render()}{hint}\n")
             else:
                 sys.stdout.write(f"{problem.render()}\n")
-        return 2 if any(problem.unreadable for problem in error.problems) else 1
+        return 2 if any(problem.unreadable for problem in problems) else 1
     for warning in (*config.warnings, *(problem.render() for problem in rules.warnings)):
         sys.stderr.write(f"warning: {warning}\n")
     if config.asmap is not None and not Path(config.asmap).is_file():
@@ -53,3 +53,22 @@ def run(args: argparse.Namespace) -> int:
         f"(hash {rules.hash}), {counted(len(config.receivers), 'receiver')}"
     )
     return 0
+
+
+def _read(path: Path) -> tuple[ServiceConfig | None, RuleSet | None, Sequence[Problem]]:
+    """Configuration and rules, None for what has mistakes, and all of these: the configuration's, then the rules'."""
+    config: ServiceConfig | None = None
+    rules: RuleSet | None = None
+    problems: list[Problem] = []
+    try:
+        config = load_config(path)
+        named: NamedRules | None = NamedRules(config.rules, config.packs)
+    except ConfigError as error:
+        problems += error.problems
+        named = error.rules
+    if named is not None:
+        try:
+            rules = load(named.paths, packs=named.packs)
+        except RuleSetError as error:
+            problems += error.problems
+    return config, rules, problems

@@ -157,8 +157,10 @@ def _act(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
     id_ = known_incident(queries, args.id)
     who = args.who if args.who is not None else _login()
-    queries.act(id_, cast("Verb", args.verb), who, args.text, time.time_ns())
+    done = queries.act(id_, cast("Verb", args.verb), who, args.text, time.time_ns())
     told = {"ack": "acknowledged", "resolve": "resolved", "note": "noted"}[args.verb]
+    if done.already:
+        told = f"is already {printable(done.already)}" + ("" if done.id is None else "; the text was added")
     write_output("-", f"{id_} {told}\n")
     return 0
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from alerts.delivery.signature import SecretError, secret_key
 from alerts.delivery.targets import url_fault
+from alerts.store.address import address_fault
 from rules import values
 from rules.near import did_you_mean
 from rules.problem import Place, Problem, Report, SourceText, plain
@@ -34,12 +35,23 @@ DEFAULT_PATH = Path("watchdog.yaml")
 T = TypeVar("T")
 
 
-class ConfigError(WatchdogError):
-    """A configuration cannot be used; `problems` has every mistake."""
+@dataclass(frozen=True, slots=True)
+class NamedRules:
+    """Which rules a configuration names: `rules` and `packs`."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    paths: tuple[Path, ...]
+    packs: bool
+
+
+class ConfigError(WatchdogError):
+    """A configuration cannot be used; `problems` has every mistake.
+
+    rules: those that it names all the same, so that their mistakes can be told too; None when it does not say.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], rules: NamedRules | None = None) -> None:
         super().__init__("\n".join(problem.render() for problem in problems))
-        self.problems = problems
+        self.problems, self.rules = problems, rules
 
     @property
     def unreadable(self) -> bool:
@@ -83,18 +95,22 @@ class _Found:
 def load_config(path: Path, environment: Mapping[str, str] | None = None) -> ServiceConfig:
     """Read and check a configuration; ConfigError with every mistake, file:line:column.
 
-    Reads the files of secrets that it names, and nothing else: no rules, no sources, no database.
+    Reads the files of secrets that it names, and nothing else: no rules, no sources, no database. Whether the folder of
+    the database is there is looked up.
     """
     report = Report()
     environment = os.environ if environment is None else environment
     source = read_file(path, report, str(path))
     reading = Reading(path.resolve().parent, environment, report)
     config: ServiceConfig | None = None
+    rules: NamedRules | None = None
     if source is not None:
         node = read_yaml(source, report)
-        config = _config(path, node, source, reading) if not report.problems else None
+        if not report.problems:
+            rules = _named_rules(node, reading.folder)
+            config = _config(path, node, source, reading)
     if report.problems or config is None:
-        raise ConfigError(tuple(_shown(problem, reading) for problem in report.ordered()))
+        raise ConfigError(tuple(_shown(problem, reading) for problem in report.ordered()), rules)
     return replace(config, warnings=tuple(_shown(problem, reading).render() for problem in report.warnings))
 
 
@@ -104,6 +120,18 @@ def _shown(problem: Problem, reading: Reading) -> Problem:
     if place.line not in reading.hidden:
         return problem
     return replace(problem, place=replace(place, source=SourceText(place.source.name)))
+
+
+def _named_rules(node: Node | None, folder: Path) -> NamedRules | None:
+    """Which rules a configuration names, whatever else is wrong with it; None when just that is wrong."""
+    keys = tuple(key for key in TOP.keys if key.name in ("rules", "packs"))
+    entries = node.entries if isinstance(node, Table) else ()
+    own = tuple(entry for entry in entries if entry.key.text in {key.name for key in keys})
+    reading = Reading(folder, {}, Report())
+    found = _read(replace(TOP, keys=keys), Table(own, Place(SourceText(""))), reading)
+    if reading.report.problems:
+        return None
+    return NamedRules(found.maybe("rules", tuple) or (), found.get("packs", bool))
 
 
 def _config(path: Path, node: Node | None, source: SourceText, reading: Reading) -> ServiceConfig | None:
@@ -188,10 +216,8 @@ def _check(top: _Found, sections: Mapping[str, _Found], receivers: Mapping[str, 
     if node is not None and not NODE.fullmatch(node):
         report.error(top.where("node"), f"bad name of a node '{node[:80]}'", "letters, digits, '.', '-' and '_'")
     database = top.maybe("database", Secret)
-    if database is not None and not database.reveal().startswith(
-        ("sqlite:///", "postgresql://", "postgresql+psycopg://")
-    ):
-        report.error(top.where("database"), "'database' must begin with sqlite:/// or postgresql://")
+    if database is not None:
+        _check_database(database, top.where("database"), reading)
     api = sections["api"]
     token, listen = api.maybe("token", Secret), api.maybe("listen", str)
     if token is not None:
@@ -206,6 +232,15 @@ def _check(top: _Found, sections: Mapping[str, _Found], receivers: Mapping[str, 
     beat = sections.get("heartbeat")
     if beat is not None and (name := beat.maybe("receiver", str)) is not None and name not in receivers:
         report.error(beat.where("receiver"), f"no receiver '{name[:80]}'", did_you_mean(name, receivers, "receivers"))
+
+
+def _check_database(database: Secret, place: Place, reading: Reading) -> None:
+    if not database.reveal().startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        reading.report.error(place, "'database' must begin with sqlite:/// or postgresql://")
+        return
+    message, _, hint = address_fault(_placed(database, reading.folder).reveal()).partition("; ")
+    if message:
+        reading.report.error(place, message, hint)
 
 
 def _check_receiver(found: _Found, report: Report) -> None:

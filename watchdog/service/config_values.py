@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -86,9 +87,32 @@ def _several(key: ConfigKey, node: Node, reading: Reading) -> Value | None:
     if key.shape == "sources":
         if not scalars and isinstance(node, Series) and not node.items:
             reading.report.error(node.place, f"'{key.name}' is empty", "name at least one source")
-        return tuple(text for one in scalars if (text := _source(one, reading)))
+        return _sources(scalars, reading)
     chosen = [values.choice(one, key.name, key.choices, reading.report) for one in scalars]
     return tuple(dict.fromkeys(one for one in chosen if one is not None))
+
+
+def _sources(nodes: Sequence[Scalar], reading: Reading) -> tuple[str, ...]:
+    """The sources; one that is given again, also by another way to the same place, is a mistake: it counts double."""
+    found: dict[tuple[str, str], str] = {}
+    for node in nodes:
+        text = _source(node, reading)
+        if text is None:
+            continue
+        scheme, _, path = text.partition(":")
+        same = (scheme, _real(path))
+        if same in found:
+            reading.report.error(node.place, f"source '{node.text[:80]}' is given twice", "leave one of them out")
+        found.setdefault(same, text)
+    return tuple(found.values())
+
+
+def _real(path: str) -> str:
+    """Without symbolic links; as it stands where no file can have this name."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return path
 
 
 def _source(node: Scalar, reading: Reading) -> str | None:

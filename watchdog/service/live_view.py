@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from alerts.book import IncidentError
-from alerts.store.actions import VERBS
+from alerts.store.actions import VERBS, Done
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import NoReceiverError, Outbox
 from watchdog.core.release import VERSION
@@ -50,15 +50,15 @@ class LiveView:
         """Run a database call in a thread of a small pool."""
         return await self._daemon.ask(call)
 
-    async def act(self, incident_id: str, action: str, who: str, text: str) -> str:
-        """Store an operator's action and wake the engine; its id. IncidentError when it cannot be done."""
+    async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
+        """Store an operator's action and wake the engine. IncidentError when it cannot be done."""
         verb = next((one for one in VERBS if one == action), None)
         if verb is None:
             raise IncidentError(f"no action {action!r}; there are {', '.join(VERBS)}")
         now_ns = self._daemon.wall_ns()
         done = await self._daemon.ask(lambda: self.queries.act(incident_id, verb, who, text, now_ns))
         self._daemon.look_for_actions()
-        return str(done)
+        return done
 
     async def resend(self, delivery_id: str) -> None:
         """Send a notice again, with its id. UnknownDeliveryError, or NoReceiverError: see there."""

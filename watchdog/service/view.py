@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from watchdog.service.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from alerts.store.actions import Done
     from alerts.store.incidents import IncidentQueries
     from alerts.store.outbox import Outbox
 
@@ -90,8 +91,8 @@ class ServiceView(Protocol):
         """Run a database call in a thread of a small pool; what it raises is raised here. Never blocks the loop."""
         ...
 
-    async def act(self, incident_id: str, action: str, who: str, text: str) -> str:
-        """Store an operator's `ack`, `resolve` or `note` and wake the engine; the action's id.
+    async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
+        """Store an operator's `ack`, `resolve` or `note` and wake the engine; what became of it.
 
         UnknownIncidentError when there is no such incident, IncidentError when it cannot change that way.
         """

@@ -14,7 +14,7 @@ from watchdog.web.problem import problems
 from watchdog.web.stream import HEARTBEAT_S, EventStream
 
 BODY_MOST = 64 * 1024
-"""Bytes of a request's body: a note of `TEXT_MOST` characters, each escaped in JSON, fits several times."""
+"""Bytes of a request's body: a note of `TEXT_LIMIT` characters, each escaped in JSON, fits several times."""
 
 
 def make_app(view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S) -> web.Application:

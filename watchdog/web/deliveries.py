@@ -7,6 +7,7 @@ from typing import cast
 
 from aiohttp import web
 
+from alerts.store.cursor import decoded_position
 from alerts.store.outbox import STATUSES, Status
 from watchdog.service.view import ServiceView
 from watchdog.web.answer import answer
@@ -34,7 +35,7 @@ class DeliveryRoutes:
         parameters = Parameters(request.query.items(), KNOWN)
         status = cast("Status | None", parameters.choice("status", STATUSES))
         receiver, incident = parameters.text("receiver"), parameters.text("incident")
-        limit, cursor = parameters.limit(), parameters.text("cursor")
+        limit, cursor = parameters.limit(), parameters.cursor(decoded_position)
         parameters.done()
         outbox = self._view.outbox
         page = await self._view.ask(

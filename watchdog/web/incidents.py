@@ -8,6 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from alerts.incident import RANK, State
+from alerts.store.cursor import decoded_place
 from alerts.store.incidents import STATES, IncidentFilter
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 from watchdog.service.view import ServiceView
@@ -69,7 +70,8 @@ class IncidentRoutes:
         id_ = request.match_info["id"]
         who, text = await action_body(request, text_needed=action == "note")
         done = await self._view.act(id_, action, who, text)
-        return answer({"incident": id_, "action": action, "id": done}, ACCEPTED)
+        number = None if done.id is None else str(done.id)
+        return answer({"incident": id_, "action": action, "id": number, "already": done.already or None}, ACCEPTED)
 
 
 def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[IncidentFilter, int, str | None]:
@@ -82,7 +84,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[IncidentFilter, int, 
     floor = parameters.choice("severity", SEVERITIES)
     attack = parameters.choice("attack", ATTACKS)
     node, since_ns = parameters.text("node"), parameters.time_ns("since")
-    limit, cursor = parameters.limit(), parameters.text("cursor")
+    limit, cursor = parameters.limit(), parameters.cursor(decoded_place)
     parameters.done()
     wanted = IncidentFilter(
         states=tuple(State(state) for state in STATES if state in states),

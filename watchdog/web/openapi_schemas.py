@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from alerts.incident import Reason
 from alerts.notice import EVENT_TYPES
-from alerts.store.actions import VERBS
+from alerts.store.actions import TEXT_LIMIT, VERBS, WHO_LIMIT
 from alerts.store.incidents import STATES
 from alerts.store.outbox import STATUSES
 from watchdog.core.finding import ATTACKS, SEVERITIES
-from watchdog.web.parameters import TEXT_MOST, WHO_MOST
 
 Json = dict[str, object]
 
@@ -70,8 +69,8 @@ _STEP = closed(
 )
 _DEED = closed({"id": COUNT, "action": {"enum": list(VERBS)}, "who": TEXT, "text": TEXT, "time": TIME})
 _BY_SEVERITY = closed(dict.fromkeys(SEVERITIES, COUNT))
-_WHO: Json = {"type": "string", "maxLength": WHO_MOST, "default": "api"}
-_REASON: Json = {"type": "string", "maxLength": TEXT_MOST}
+_WHO: Json = {"type": "string", "maxLength": WHO_LIMIT, "default": "api"}
+_REASON: Json = {"type": "string", "maxLength": TEXT_LIMIT}
 
 SCHEMAS: Mapping[str, Json] = {
     "IncidentPage": closed({"incidents": listed(named("IncidentHead")), "cursor": CURSOR}),
@@ -113,7 +112,17 @@ SCHEMAS: Mapping[str, Json] = {
     "Action": closed({"who": _WHO, "text": _REASON}, optional=("who", "text")),
     "Note": closed({"who": _WHO, "text": {**_REASON, "minLength": 1}}, optional=("who",)),
     "Nothing": closed({}),
-    "Accepted": closed({"incident": TEXT, "action": {"enum": list(VERBS)}, "id": TEXT}),
+    "Accepted": closed(
+        {
+            "incident": TEXT,
+            "action": {"enum": list(VERBS)},
+            "id": {**MAYBE_TEXT, "description": "Of the stored action; null when there was nothing to store"},
+            "already": {
+                **MAYBE_TEXT,
+                "description": "What it was before, such as `resolved`; null after a change",
+            },
+        }
+    ),
     "Resent": closed({"id": TEXT, "status": {"const": "waiting"}}),
     "Rules": closed({"rules": listed({"type": "object", "required": ["id", "title", "attack", "severity"]})}),
     "ServiceStatus": closed(

@@ -7,18 +7,18 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 from aiohttp import web
 
+from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT
+from alerts.store.cursor import CursorError
 from watchdog.web.problem import ProblemError
 
 LIMIT_DEFAULT = 50
 LIMIT_MOST = 200
-TEXT_MOST = 2_000  # characters of a note or a reason
-WHO_MOST = 100
 SHOWN = 60
 _NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999
@@ -73,6 +73,18 @@ class Parameters:
             return LIMIT_DEFAULT
         return int(value)
 
+    def cursor(self, decoded: Callable[[str], object]) -> str | None:
+        """`cursor` as it is, where `decoded` takes it; CursorError of that is a mistake like others."""
+        value = self.text("cursor")
+        if value is None:
+            return None
+        try:
+            decoded(value)
+        except CursorError as error:
+            self.wrong("cursor", str(error))
+            return None
+        return value
+
     def time_ns(self, name: str) -> int | None:
         """A time as unix seconds or RFC 3339, in ns."""
         value = self.text(name)
@@ -115,7 +127,7 @@ async def action_body(request: web.Request, *, text_needed: bool) -> tuple[str, 
     found = await json_object(request)
     mistakes = [(name[:SHOWN], "no such field; known are who, text") for name in found if name not in ("who", "text")]
     values = {"who": "api", "text": ""}
-    for name, most in (("who", WHO_MOST), ("text", TEXT_MOST)):
+    for name, most in (("who", WHO_LIMIT), ("text", TEXT_LIMIT)):
         value = found.get(name, values[name])
         if not isinstance(value, str) or len(value) > most:
             mistakes.append((name, f"no text of at most {most} characters"))

@@ -11,7 +11,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerts.book import IncidentError, UnknownIncidentError
-from alerts.store.cursor import CursorError
 from alerts.store.faults import StoreUnavailableError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import WatchdogError
@@ -72,9 +71,6 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             raise
         kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
         return _response(ProblemError(HTTPStatus(error.status), _said(error), headers=kept), request)
-    except CursorError as error:
-        mistake = ("cursor", str(error))
-        return _response(ProblemError(HTTPStatus.BAD_REQUEST, "1 parameter is wrong", parameters=[mistake]), request)
     except (UnknownIncidentError, UnknownDeliveryError) as error:
         return _response(ProblemError(HTTPStatus.NOT_FOUND, str(error)), request)
     except (IncidentError, NoReceiverError) as error:
