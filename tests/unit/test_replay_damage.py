@@ -158,8 +158,18 @@ def damage_log(folder: Path) -> str:
     return rf"debug\.log at byte {end}: torn line$"
 
 
+def damage_log_middle(folder: Path) -> str:
+    path = folder / "debug.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    at = len(lines) // 2
+    place = sum(map(len, lines[:at]))
+    lines[at] = bytes(len(lines[at]))
+    path.write_bytes(b"".join(lines))
+    return rf"debug\.log at byte {place}: zeros instead of a line$"
+
+
 Damage = Callable[[Path], str]
-DAMAGE = [damage_tail, damage_line, damage_record, damage_middle, damage_all, damage_log]
+DAMAGE = [damage_tail, damage_line, damage_record, damage_middle, damage_all, damage_log, damage_log_middle]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -211,6 +221,20 @@ def test_a_database_is_as_if_nothing_had_happened_once_a_cut_file_is_repaired(
     assert capfd.readouterr().out == whole
     assert len(history(tmp_path / "one.db")) > 5
     assert history(tmp_path / "two.db") == history(tmp_path / "one.db")
+
+
+def test_a_torn_events_file_that_was_repaired_goes_on(tmp_path: Path, capfd: Outputs) -> None:
+    path, state = tmp_path / "a.events", tmp_path / "state"
+    record([f"recording:{DEMO}"], path, RecordOptions(node="node"))
+    data, command = path.read_bytes(), ["replay", f"events:{path}"]
+    assert main(command) == 0
+    whole = capfd.readouterr().out
+    cut(path, 0.6)
+    assert main([*command, "--checkpoint", str(state)]) == 2
+    capfd.readouterr()
+    path.write_bytes(data)
+    assert main([*command, "--checkpoint", str(state)]) == 0
+    assert told(capfd) == (whole, [])
 
 
 def test_ten_damaged_files_are_named_and_more_are_counted(tmp_path: Path, capfd: Outputs) -> None:

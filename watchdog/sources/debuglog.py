@@ -107,6 +107,7 @@ class DebugLogSource:
             chunk = self._whole_lines(idle=not changed)
             if chunk:
                 self._patience = False
+                self._note_zeros(chunk)
                 return self._slice(chunk)
             if self._files.finished:
                 return self._finish()
@@ -146,6 +147,13 @@ class DebugLogSource:
         elif half:
             at = file.offset + len(file.pending) - half
             self.faults.note(str(file.path), f"{file.path} at byte {at}: torn line")
+
+    def _note_zeros(self, chunk: bytes) -> None:
+        """Tell of zeros, as a crash leaves them: Bitcoin Core (src/logging.cpp, LogEscapeMessage) writes none."""
+        at = -1 if self._options.follow else chunk.find(b"\0")
+        if at >= 0:
+            file = self._files.file
+            self.faults.note(str(file.path), f"{file.path} at byte {file.offset + at}: zeros instead of a line")
 
     def _torn_text(self) -> str:
         file = self._files.file

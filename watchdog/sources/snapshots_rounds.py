@@ -181,6 +181,7 @@ class RoundReader:
         if pending is None:
             raise error
         pending.until_ns = pending.time_ns
+        self._start = self._here(self._reader.offset)  # whoever tries again is not given it twice
         return pending
 
     def _next_line(self) -> Line | None:
