@@ -19,11 +19,14 @@ from tests.support.capture_files import (
     follower,
     handshake,
     ping,
+    read_all,
     record,
     slices_of,
 )
 from watchdog.core.errors import SourceError
 from watchdog.core.moments import EARLIEST_NS
+from watchdog.core.source import SourceOptions
+from watchdog.sources.capture import CaptureSource
 
 
 def test_a_torn_last_record_is_reported_as_a_gap_at_the_end(tmp_path: Path) -> None:
@@ -81,6 +84,32 @@ def test_a_file_of_times_that_cannot_be_true_ends_and_goes_on(tmp_path: Path, co
     assert sum(int(str(lost)) for lost in column(slices, "source:gap", "lost")) == count
     assert all(int(str(at)) >= EARLIEST_NS for at in column(slices, "source:gap", "time_ns"))
     assert len(column(slices, "net:inbound_message", "time_ns")) == 1 + follow
+
+
+def test_damage_before_any_known_time_waits_for_one(tmp_path: Path) -> None:
+    append(tmp_path, PEER, True, b"\xff" * 100)
+    source = follower(tmp_path)
+    assert column(drained(source), "source:gap", "time_ns") == []
+    append(tmp_path, OTHER, True, ping(START_US))
+    slices = drained(source)
+    append(tmp_path, OTHER, True, ping(START_US + SECOND_US))
+    slices += drained(source)
+    (time_ns,) = column(slices, "source:gap", "time_ns")
+    assert int(str(time_ns)) >= START_US * 1_000
+
+
+def test_a_resumed_read_tells_of_a_torn_record_at_the_same_time(tmp_path: Path) -> None:
+    append(tmp_path, PEER, True, ping(START_US) + ping(START_US)[:-1])
+    append(tmp_path, OTHER, True, ping(START_US) + ping(START_US + 3_600 * SECOND_US))
+    told = []
+    for stop in (1, 2, 3):
+        source = CaptureSource(str(tmp_path), SourceOptions())
+        slices = [slice_ for _ in range(stop) if (slice_ := source.poll()) is not None]
+        if not source.ended:
+            resumed = CaptureSource(str(tmp_path), SourceOptions(position=slices[-1].position))
+            slices += read_all(resumed)
+        told.append(column(slices, "source:gap", "time_ns"))
+    assert told == [[(START_US + 3_600 * SECOND_US) * 1_000]] * 3
 
 
 def test_the_largest_possible_message_is_read(tmp_path: Path) -> None:

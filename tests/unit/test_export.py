@@ -158,6 +158,11 @@ def test_a_folder_is_no_events_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"watchdog record recording:{tmp_path} --out FILE" in capsys.readouterr().err
 
 
+def test_a_missing_file_is_told_before_what_the_output_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "/nowhere/at/all", "--format", "csv"]) == 2
+    assert capsys.readouterr().err == "watchdog: cannot read '/nowhere/at/all': no such file or directory\n"
+
+
 def test_kinds_are_chosen_by_how_they_begin() -> None:
     assert chosen_kinds(["p2p"]) == frozenset(kind for kind in KINDS if kind.startswith("p2p"))
     assert chosen_kinds(["p2p:addr"]) == frozenset({"p2p:addr"})

@@ -55,7 +55,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     def give(pieces: list[Slice]) -> list[ListSource]:
         made: list[ListSource] = []
 
-        def open_sources(texts: list[str], options: SourceOptions) -> list[Source]:
+        def open_sources(texts: list[str], options: SourceOptions, **_: bool) -> list[Source]:
             made[:] = [ListSource(text, pieces, options) for text in texts]
             return list(made)
 

@@ -125,6 +125,27 @@ def test_packed_data_cut_off_is_one_clear_error(tmp_path: Path, open_source: Ope
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_what_is_before_a_cut_is_given_once_however_often_it_is_tried(
+    tmp_path: Path, open_source: OpenSource, pack: Any
+) -> None:
+    path = tmp_path / "s.jsonl.packed"
+    polls = [poll(START + 60 * step, "uptime", 60 * step + 5) for step in range(5_000)]
+    whole = pack(text_of(polls))
+    path.write_bytes(whole[: len(whole) // 2])
+    given: list[int] = []
+    position = None
+    for _ in range(3):
+        source = open_source(path, position=position)
+        with pytest.raises(SourceError, match="cut off or damaged"):
+            while (taken := source.poll()) is not None:
+                given += [time for batch in taken.batches for time in batch.time_ns.tolist()]
+                position = taken.position
+        assert source.faults.lines()
+    assert len(given) > 100
+    assert given == [(START + 60 * step) * 10**9 for step in range(len(given))]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
 def test_packed_files_give_the_same_events(tmp_path: Path, open_source: OpenSource, pack: Any) -> None:
     plain, packed = tmp_path / "a", tmp_path / "b"
     plain.write_bytes(text_of(restart_polls()))

@@ -6,14 +6,17 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from watchdog.cli.output import write_output
+from watchdog.cli.output import late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
 from watchdog.cli.replay import add_rule_arguments
 from watchdog.service.evaluate import evaluate
 from watchdog.service.replay import Progress, ReplayOptions
 from watchdog.service.scorecard import as_data, as_text
 
-SUMMARY = "Replay labelled recordings and compare the incidents with the labels. Exit code 0 whatever was found."
+SUMMARY = (
+    "Replay labelled recordings and compare the incidents with the labels. Exit code 0 whatever was found, 2 for bad "
+    "input; what can be read of damaged input is used all the same."
+)
 
 DETAILS = """\
 An incident speaks of a label when they overlap in time (an incident lasts until its last key cleared; a label lasts 10
@@ -30,6 +33,8 @@ somebody, else of the class. The demo's table has the same delays.
 --json prints one object:
   recordings: list of
     name, seconds (event time), node_days, grace (seconds), incidents (number, of any severity)
+    torn: list of texts, damaged files with the place; what comes behind a cut was not seen, its labels are missed
+    unseen: list of texts, parts that the recording lacks; late: kind -> events that came too late and were not judged
     labels: list of
       attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
       delay (seconds from start to the first of the best incidents, 0 if it was open; null if missed),
@@ -65,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     finally:
         bar.clear()
     write_output("-", f"{json.dumps(as_data(scores), indent=1)}\n" if args.json else as_text(scores))
-    return 0
+    warn(line for one in scores for line in one.unseen)
+    warn(f"{one.name}: {line}" for one in scores for line in late_text(one.late))
+    return tell_damage(line for one in scores for line in one.faults)
 
 
 def _distinct(recordings: Sequence[str]) -> list[str]:

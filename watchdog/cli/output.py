@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from watchdog.core.text import printable
+from watchdog.service.finite import shown
 from watchdog.service.whole_file import check_place, write_whole
 
 STDOUT = 1
+EXIT_DAMAGED = 2  # as for any other bad input
+LONGEST = 4_096  # characters of a line: a path on Linux has as many bytes at most
 
 
 def check_output(out: str) -> None:
     """OSError (naming the place) when nothing can be written there; asked before long work, not after it."""
     if out != "-" and (_is_ordinary(Path(out)) or Path(out).is_dir()):
         check_place(Path(out))
+
+
+def tell_damage(faults: Iterable[str]) -> int:
+    """A line on standard error for each damaged file, after what was made of the rest; the exit code, 0 without any."""
+    lines = shown(faults)
+    for line in lines:
+        sys.stderr.write(f"watchdog: {printable(line, LONGEST)}\n")
+    return EXIT_DAMAGED if lines else 0
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Lines on standard error that change no exit code."""
+    for line in lines:
+        sys.stderr.write(f"watchdog: warning: {printable(line, LONGEST)}\n")
+
+
+def late_text(late: Mapping[str, int]) -> list[str]:
+    """What to say of events that came too late, if there are any."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(late.items()))
+    return [f"events that came too late were not judged: {kinds}"] if late else []
 
 
 def write_output(out: str, text: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from watchdog.cli.arguments import node_name
+from watchdog.cli.output import tell_damage, warn
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import KINDS
@@ -78,5 +79,9 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, before)
         bar.clear()
     size = args.out.stat().st_size if args.out.exists() else last.size
-    sys.stderr.write(f"{args.out}: {last.events:,} events, {size / 1e6:.1f} MB{'' if code == 0 else ', interrupted'}\n")
-    return code
+    added, all_of_it = (" added", " in all") if args.append else ("", "")
+    end = "" if code == 0 else ", interrupted"
+    sys.stderr.write(f"{args.out}: {last.events:,} events{added}, {size / 1e6:.1f} MB{all_of_it}{end}\n")
+    warn(last.warnings)
+    damaged = tell_damage(last.faults)
+    return code or damaged

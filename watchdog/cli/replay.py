@@ -13,14 +13,13 @@ from types import FrameType
 
 from watchdog.cli.arguments import node_name
 from watchdog.cli.database import database_url
-from watchdog.cli.output import check_output, write_output
+from watchdog.cli.output import check_output, late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
-from watchdog.core.errors import SourceError
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
 
 SUMMARY = (
     "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "
-    "Exit code 0 whatever was found, 2 for bad input."
+    "Exit code 0 whatever was found, 2 for bad input; what can be read of damaged input is used all the same."
 )
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide enough for every rule's id
@@ -50,7 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="keep the state here, every 10 s and on an interrupt; the same command goes on from it",
+        help="keep the state here, every 10 s and on an interrupt, and from before the first damage of the input; the "
+        "same command goes on from it",
     )
     parser.add_argument(
         "--db",
@@ -102,18 +102,21 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write("watchdog: warning: no rules are in force; add --rules PATH or leave out --no-packs\n")
     elif not result.events:
         sys.stderr.write("watchdog: warning: no events in the input that these rules read\n")
+    warn(result.unseen)
     if not result.finished:
         sys.stderr.write(
             f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
         )
         return INTERRUPTED
     write_output(args.out, _text(result, table=args.table, out=args.out))
-    if result.late:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(result.late.items()))
-        sys.stderr.write(f"watchdog: warning: events that came too late were not judged: {kinds}\n")
-    if result.fault:  # after the incidents: what was found before the damage is not lost
-        raise SourceError(result.fault)
-    return 0
+    warn(late_text(result.late))
+    code = tell_damage(result.faults)
+    if result.held:
+        kept = (
+            f"state from before the damage kept in '{args.checkpoint}'{', and so is the database' if args.db else ''}"
+        )
+        sys.stderr.write(f"watchdog: {kept}; the same command goes on from it when the input is repaired\n")
+    return code
 
 
 def _text(result: ReplayResult, *, table: bool, out: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alerts.incident import Incident
@@ -55,7 +55,10 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class RecordingScore:
-    """One recording. unlabelled: alarms that no label explains; benign: alarms in the span of a benign label."""
+    """One recording. unlabelled: alarms that no label explains; benign: alarms in the span of a benign label.
+
+    faults, unseen, late: of the replay, see `ReplayResult`; with a fault labels may be missed for want of input.
+    """
 
     name: str
     seconds: float
@@ -64,6 +67,9 @@ class RecordingScore:
     labels: tuple[LabelScore, ...]
     unlabelled: tuple[Incident, ...]
     benign: tuple[Incident, ...]
+    faults: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    late: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def per_node_day(self) -> float:
@@ -114,7 +120,18 @@ def score(name: str, labels: Sequence[Label], result: ReplayResult) -> Recording
             continue
         within = any(label.covers(opened_s, grace_s) for label in benign_labels)
         (benign if within else unlabelled).append(incident)
-    return RecordingScore(name, seconds, grace_s, len(result.incidents), scores, tuple(unlabelled), tuple(benign))
+    return RecordingScore(
+        name,
+        seconds,
+        grace_s,
+        len(result.incidents),
+        scores,
+        tuple(unlabelled),
+        tuple(benign),
+        tuple(result.faults),
+        tuple(result.unseen),
+        result.late,
+    )
 
 
 def _label_score(label: Label, incidents: Sequence[Incident], end_s: float, grace_s: float) -> LabelScore:

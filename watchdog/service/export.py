@@ -70,6 +70,11 @@ def export(path: str, out: str, options: ExportOptions) -> Exported:
     kind was asked for, and a folder otherwise. Files appear under their name when they are complete. SourceError:
     the file cannot be read; WatchdogError: this cannot be exported there; OSError: it cannot be written.
     """
+    with EventsFile(path, options.kinds) as file:  # first: whoever mistyped its name is told so, and nothing else
+        return _exported(file, out, options)
+
+
+def _exported(file: EventsFile, out: str, options: ExportOptions) -> Exported:
     make = _maker(options.format)
     single = options.format == "jsonl" or (options.kinds is not None and len(options.kinds) == 1)
     if out == "-" and (options.format == "parquet" or not single):
@@ -77,19 +82,18 @@ def export(path: str, out: str, options: ExportOptions) -> Exported:
             raise WatchdogError(f"{options.format} of this needs --out FILE")
         raise WatchdogError(f"{options.format} of several kinds needs --out FOLDER; or choose one --kind")
     rows: dict[str, int] = {}
-    with EventsFile(path, options.kinds) as file:
-        if options.since_ns is not None:
-            file.seek(options.since_ns)
-        target = _Target(out, options.format, make, single=single)
-        try:
-            for batch in _chosen(file, options):
-                target.write(batch)
-                rows[batch.kind] = rows.get(batch.kind, 0) + batch.rows
-            target.finish()
-        except BaseException:
-            target.abandon()
-            raise
-        return Exported(rows, file.torn_at)
+    if options.since_ns is not None:
+        file.seek(options.since_ns)
+    target = _Target(out, options.format, make, single=single)
+    try:
+        for batch in _chosen(file, options):
+            target.write(batch)
+            rows[batch.kind] = rows.get(batch.kind, 0) + batch.rows
+        target.finish()
+    except BaseException:
+        target.abandon()
+        raise
+    return Exported(rows, file.torn_at)
 
 
 def plain_columns(batch: Batch) -> dict[str, list[Any]]:

@@ -23,9 +23,12 @@ class History:
         self._records: list[ChangeRecord] = []
         self._latest: dict[str, IncidentChange] = {}
         self.stored = 0  # changes that were new
+        self.held = False  # whether what comes now is left to a later run, which will have better input
 
     def take(self, changes: Sequence[IncidentChange], books: IncidentBooks) -> None:
         """Changes just made, and the books that made them. StateError when a batch cannot be stored."""
+        if self.held:
+            return
         for change in changes:
             self._latest[change.id] = change
             self._add(change, books)
@@ -34,6 +37,8 @@ class History:
 
     def settle(self, books: IncidentBooks) -> None:
         """Store what was taken, and each changed incident as it stands: numbers grow without a change, too."""
+        if self.held:
+            return
         for change in self._latest.values():
             self._add(change, books)
             if len(self._records) >= BATCH:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchdog.archive.reader import EventsFile
@@ -11,8 +11,9 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS
 from watchdog.core.source import Source, SourceOptions
+from watchdog.service.finite import faults_of, finite
 from watchdog.service.merge import merged
-from watchdog.sources.syntax import open_sources, split_source
+from watchdog.sources.syntax import open_sources, split_source, unseen_parts
 
 # A poll of the address tables has tens of thousands of rows: recorded only when named.
 LEFT_OUT = frozenset({"rpc:addrman_entry"})
@@ -36,12 +37,18 @@ class RecordOptions:
 
 @dataclass(frozen=True, slots=True)
 class RecordProgress:
-    """Where a recording stands. share: of the input, 0 to 1; time_ns: latest event time, None before any event."""
+    """Where a recording stands. share: of the input, 0 to 1; time_ns: latest event time, None before any event.
+
+    events: added by this call. faults: a line for each damaged file of a finite input, so far. warnings: what else the
+    caller should know: parts that a recording lacks, an events file that was torn.
+    """
 
     share: float
     time_ns: int | None
     events: int
     size: int
+    faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def record(
@@ -52,21 +59,25 @@ def record(
 ) -> RecordProgress:
     """Write what the sources give to `out` until they end; how much that was.
 
-    SourceError and StateError say what cannot be read or written. On an interrupt the file is closed whole.
+    SourceError and StateError say what cannot be read or written; without `follow` what can be read of damaged input is
+    recorded, and the damage told. On an interrupt the file is closed whole.
     """
     for text in sources:
         scheme, path = split_source(text)
         if scheme == "events" and Path(path).exists() and out.exists() and Path(path).samefile(out):
             raise SourceError(f"'{out}' cannot be recorded into itself")
-    positions = recorded_positions(out) if options.append and out.exists() else {}
+    positions, torn = _recorded(out) if options.append and out.exists() else ({}, ())
     wanted = frozenset(KINDS) - LEFT_OUT if options.kinds is None else options.kinds
-    inputs = open_sources(
+    opened = open_sources(
         sources,
         SourceOptions(options.node, wanted, options.follow, positions or None, options.asmap),
+        torn_later=not options.follow,
     )
+    inputs: Sequence[Source] = opened if options.follow else finite(opened, last_word=False)
     try:
         with EventsWriter(out, tuple(source.name for source in inputs), append=options.append) as file:
-            return _pump(inputs, file, progress)
+            done = _pump(inputs, file, progress)
+            return replace(done, warnings=(*torn, *unseen_parts(sources, wanted)))
     finally:
         for source in inputs:
             source.close()
@@ -74,11 +85,18 @@ def record(
 
 def recorded_positions(path: Path) -> Mapping[str, Mapping[str, object]]:
     """The last position of each source in an events file."""
+    return _recorded(path)[0]
+
+
+def _recorded(path: Path) -> tuple[dict[str, Mapping[str, object]], tuple[str, ...]]:
+    """The positions in an events file, and what to say when it was torn."""
     with EventsFile(path, ()) as file:
         positions = {}
         while (found := file.next_slice()) is not None:
             positions[found.source] = found.position
-        return positions
+        at = file.torn_at
+    told = f"'{path}' was torn at byte {at.offset if at else 0}; it goes on behind its last whole slice"
+    return positions, (told,) if at else ()
 
 
 def _pump(inputs: Sequence[Source], file: EventsWriter, progress: Callable[[RecordProgress], None]) -> RecordProgress:
@@ -88,6 +106,6 @@ def _pump(inputs: Sequence[Source], file: EventsWriter, progress: Callable[[Reco
         times = [int(batch.time_ns.max()) for batch in piece.batches if batch.rows]
         latest = max([*times, *([] if step.time_ns is None else [step.time_ns])], default=None)
         share = sum(source.progress for source in inputs) / max(1, len(inputs))
-        step = RecordProgress(share, latest, file.rows, file.size)
+        step = RecordProgress(share, latest, file.rows, file.size, faults_of(inputs))
         progress(step)
-    return step
+    return replace(step, faults=faults_of(inputs))

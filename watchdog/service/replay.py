@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alerts.books import IncidentBooks
@@ -15,13 +15,13 @@ from watchdog.core.plan import RulePlan
 from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.parted import PartedEngine
 from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from watchdog.service.finite import faults_of, finite, shown
 from watchdog.service.history import History, opened_history
 from watchdog.service.merge import merged
 from watchdog.service.pace import Clock, Pace, SystemClock
 from watchdog.service.run import Run
 from watchdog.service.whole_file import check_place
-from watchdog.sources.events_file import EventsFileSource
-from watchdog.sources.syntax import open_sources
+from watchdog.sources.syntax import open_sources, unseen_parts
 
 CHECKPOINT_EVERY_S = 10.0
 ALWAYS_WANTED = frozenset({"source:gap", "source:heartbeat", "node:started", "node:stopped"})
@@ -61,8 +61,9 @@ class Progress:
 class ReplayResult:
     """What came of it. finished: False when it was stopped before the end of the input.
 
-    late: events by kind that came behind their source's own word, and were not judged. fault: damage of the input
-    that ended it early, "" without; what was found before it is here.
+    late: events by kind that came behind their source's own word, and were not judged. faults: a line for each damaged
+    file of the input, with the place; everything that could be read was used. unseen: a line for each part that a
+    recording lacks. held: the checkpoint stands before the first damage, and a repaired input goes on from there.
     """
 
     incidents: Sequence[Incident]
@@ -72,7 +73,9 @@ class ReplayResult:
     last_event_ns: int | None
     finished: bool
     late: Mapping[str, int] = field(default_factory=dict)
-    fault: str = ""
+    faults: Sequence[str] = ()
+    unseen: Sequence[str] = ()
+    held: bool = False
 
     def lines(self) -> str:
         """One JSON object a line, by opening time."""
@@ -98,8 +101,10 @@ def replay(
     """Run the rules over the sources until they end or `stopped()` says so.
 
     With a checkpoint file that exists the replay goes on where that one stopped; the file is removed once the input has
-    ended. SourceError, RuleError and StateError say what is wrong with the input, the rules, the checkpoint or the
-    database.
+    ended. Damaged input is read as far as possible, and told in the result; the checkpoint then stays at the state
+    before the first damage, also the database's, so that the same command goes on from it once the input is repaired.
+    SourceError, RuleError and StateError say what is wrong with the input (so that nothing of it can be used), the
+    rules, the checkpoint or the database.
     """
     clock = clock or SystemClock()
     rules = load(options.rules, packs=options.packs)
@@ -122,35 +127,32 @@ def _replayed(
     progress, stopped, clock = call.progress, call.stopped, call.clock
     keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
-    inputs = _opened(sources, options, rules, saved.positions if saved else {})
-    run, pace, fault = _run(rules, options.node, inputs, saved, history), Pace(options.speed, clock), ""
+    inputs = finite(_opened(sources, options, rules, saved.positions if saved else {}))
+    run, pace = _run(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
     try:
         for slice_ in merged(inputs):
             pace.wait(slice_.until_ns, stopped)
+            if not keeper.held and faults_of(inputs):
+                keeper.hold(run)
             run.take(slice_)
             if progress is not None:
                 progress(_progress(run, inputs))
             keeper.keep(run, now=stopped())
             if stopped() and not all(source.ended for source in inputs):
                 keeper.store(run)
-                return _result(run, rules, finished=False)
-    except SourceError as error:  # what was found before the damage is not lost
-        if not run.events:
-            raise
-        fault = str(error)
+                return _result(run, rules, inputs, finished=False)
     finally:
         for source in inputs:
             source.close()
+    if not run.events and (faults := shown(faults_of(inputs))):  # nothing to go on from, nothing to show
+        keeper.remove()
+        raise SourceError("; ".join(faults))
     run.finish()
     keeper.store(run)
-    keeper.remove()
-    return _result(run, rules, finished=True, fault=fault or _torn(inputs))
-
-
-def _torn(inputs: Sequence[Source]) -> str:
-    """What to say of recordings that end in damage."""
-    torn = [(source.name, source.torn_at) for source in inputs if isinstance(source, EventsFileSource)]
-    return "; ".join(f"{name}: torn at byte {at.offset}: {at.reason}" for name, at in torn if at is not None)
+    if not keeper.held:
+        keeper.remove()
+    unseen = unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED)
+    return replace(_result(run, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
 
 
 def wanted_kinds(plans: Sequence[RulePlan]) -> frozenset[str]:
@@ -168,7 +170,7 @@ def _opened(
         asmap_path=options.asmap,
         lists=rules.lists,
     )
-    return open_sources(sources, source_options)
+    return open_sources(sources, source_options, torn_later=True)
 
 
 def _run(rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None) -> Run:
@@ -190,11 +192,12 @@ def _progress(run: Run, inputs: Sequence[Source]) -> Progress:
     return Progress(share, run.last_event_ns, run.events, run.opened)
 
 
-def _result(run: Run, rules: RuleSet, *, finished: bool, fault: str = "") -> ReplayResult:
+def _result(run: Run, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
     incidents, late = run.books.incidents(), dict(run.engine.statistics.late)
+    faults = faults_of(inputs)
     return ReplayResult(
-        incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished, late=late, fault=fault
+        incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished, late=late, faults=faults
     )
 
 
@@ -208,6 +211,12 @@ class _Keeper:
         self._path, self._sources, self._rules, self._clock = options.checkpoint, sources, rules, clock
         self._node, self._asmap = options.node, options.asmap or ""
         self._last_s = clock.monotonic()
+        self.held = False  # whether the state stays as it was before the first damage
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a file to keep it in."""
+        return self._path is not None
 
     def saved(self) -> Checkpoint | None:
         """The state to go on from; None without one. StateError when it belongs to another replay.
@@ -234,8 +243,8 @@ class _Keeper:
         return found
 
     def keep(self, run: Run, *, now: bool) -> None:
-        """Write the state when it is time, or at once."""
-        if self._path is None or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
+        """Write the state when it is time, or at once; not any more once it is held."""
+        if self._path is None or self.held or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
             return
         self.store(run)
         state = Checkpoint(
@@ -252,6 +261,13 @@ class _Keeper:
         )
         write_checkpoint(self._path, state)
         self._last_s = self._clock.monotonic()
+
+    def hold(self, run: Run) -> None:
+        """Write the state now, and leave file and history as they are then: what comes is made of damaged input."""
+        self.keep(run, now=True)
+        self.held = True
+        if self._history is not None and self._path is not None:
+            self._history.held = True
 
     def store(self, run: Run) -> None:
         """Write to the history what it does not have yet, and every changed incident as it stands now."""

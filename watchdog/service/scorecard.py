@@ -8,8 +8,10 @@ from alerts.incident import Incident, duration_text
 from alerts.render import time_text
 from watchdog.core.text import printable
 from watchdog.service.evaluate import DAY_S, LabelScore, RecordingScore
+from watchdog.service.finite import shown
 from watchdog.service.labels import Match
 
+LONGEST = 4_096  # characters of a line of damage, a path among them
 SHOWN_INCIDENTS = 20  # unlabelled ones of a recording, in the text
 
 
@@ -52,6 +54,7 @@ def _section(score: RecordingScore) -> list[str]:
     count = f"{score.incidents} incident{'' if score.incidents == 1 else 's'}"
     lines = [
         f"{printable(score.name)}: {duration_text(int(score.seconds * 1e9))}, {count}",
+        *(f"  input torn: {printable(line, LONGEST)}" for line in shown(score.faults)),
         f"  {'LABEL':<30}  {'CLASS':<15}  {'RESULT':<6}  {'DELAY':<7}  {'NAMED':<5}  RULES",
     ]
     for one in score.labels:
@@ -105,6 +108,9 @@ def _recording(score: RecordingScore) -> dict[str, object]:
         "node_days": round(score.seconds / DAY_S, 6),
         "grace": score.grace_s,
         "incidents": score.incidents,
+        "torn": shown(score.faults),
+        "unseen": list(score.unseen),
+        "late": dict(score.late),
         "labels": [_label(one) for one in score.labels],
         "unlabelled": [_incident(incident) for incident in score.unlabelled],
         "unlabelled_per_node_day": round(score.per_node_day, 3),

@@ -14,6 +14,7 @@ from watchdog.sources.capture_merge import CaptureMerge, Cut
 from watchdog.sources.capture_rows import message_rows
 from watchdog.sources.capture_tree import ArchiveTree, CaptureTree, DiskTree
 from watchdog.sources.connections import ConnectionTracker
+from watchdog.sources.faults import Faults
 
 ARCHIVE_ENDINGS: Final = (".tar", ".tar.xz", ".tar.gz")
 KINDS: Final[frozenset[str]] = frozenset(
@@ -74,7 +75,7 @@ class CaptureSource:
         self._follow = options.follow and not archive
         files = None if position is None else _part(position, "read")
         chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
-        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns)
+        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path)
         if not self._follow and not self._merge.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
         self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists))
@@ -85,6 +86,11 @@ class CaptureSource:
     def name(self) -> str:
         """As given on the command line."""
         return self._name
+
+    @property
+    def faults(self) -> Faults:
+        """Damaged files of a finite read."""
+        return self._merge.faults
 
     @property
     def kinds(self) -> frozenset[str] | None:
@@ -122,6 +128,9 @@ class CaptureSource:
         tails = self._merge.tails()
         if tails:
             batches.append(self._maker.damage(tails))
+        undated = self._merge.nothing_plausible()
+        if undated and not len(self.faults):
+            self.faults.note("", undated)
         return self._slice(batches, END_OF_TIME_NS)
 
     def _batches(self, cut: Cut, ended: bool = False) -> list[Batch]:

@@ -74,7 +74,8 @@ class CaptureFile:
     offset: the byte after the last record taken (the resume position). torn: an impossible record was
     found at the end of what is in memory; the file is not read beyond it. implausible: records left out
     since somebody set this to 0, because their time cannot be true (core/moments); implausible_us: merge time of the
-    record before the first of them, 0 for none.
+    record before the first of them, 0 for none. zeros_at: where the first of them begins when it is all zeros, as a
+    crash of the machine leaves them; -1 without.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class CaptureFile:
         "size",
         "skip_us",
         "torn",
+        "zeros_at",
     )
 
     def __init__(self, folder: str, received: bool, offset: int = 0, clock_us: int = 0, skip_us: int = 0) -> None:
@@ -103,6 +105,7 @@ class CaptureFile:
         self.size = 0
         self.torn = False
         self.implausible = self.implausible_us = 0
+        self.zeros_at = -1
         self.queued = False  # kept by the merge: whether it waits there
         self._chunks: list[Chunk] = []
         self._loaded = offset
@@ -131,10 +134,11 @@ class CaptureFile:
     @property
     def tail(self) -> int:
         """Bytes of the known size after the last whole record."""
-        return max(0, self.size - self._loaded_end)
+        return max(0, self.size - self.sound_end)
 
     @property
-    def _loaded_end(self) -> int:
+    def sound_end(self) -> int:
+        """The byte after the last whole record that was read."""
         last = self._chunks[-1] if self._chunks else None
         return last.base + last.end if last else self.offset
 
@@ -150,7 +154,7 @@ class CaptureFile:
         grown = size != self.size
         self.size = size
         if grown and not self.torn:
-            self._loaded = self._loaded_end  # the torn tail, if any, is read again with what came after
+            self._loaded = self.sound_end  # the torn tail, if any, is read again with what came after
         return grown and not self.torn
 
     def fill(self, tree: CaptureTree, until_us: int, step: int, latest_us: int = END_US) -> bool:
@@ -166,7 +170,7 @@ class CaptureFile:
         return True
 
     def _load(self, tree: CaptureTree, step: int, latest_us: int) -> None:
-        base = self._loaded_end
+        base = self.sound_end
         data = tree.read(self.folder, self.received, base, min(step, self.size - base))
         starts, end, impossible = walk(data)
         if not starts and not impossible and len(data) < self.size - base:
@@ -178,7 +182,7 @@ class CaptureFile:
         self.torn = impossible
         # a tail without a whole record stays unread until the file grows
         at_end = base + len(data) >= self.size or not data
-        self._loaded = self.size if at_end or not starts else self._loaded_end
+        self._loaded = self.size if at_end or not starts else self.sound_end
 
     def _keep(self, data: bytes, base: int, starts: NDArray[np.int64], end: int, latest_us: int) -> None:
         """Hold the whole records of a stretch, without those whose time cannot be true."""
@@ -192,7 +196,7 @@ class CaptureFile:
             kept, times = (starts, times) if true.all() else (starts[true], times[true])
             clock = np.maximum(np.maximum.accumulate(times.astype(np.int64)), self.known_us).tolist()
         if len(kept) < len(starts):
-            self._leave_out(starts, kept, clock)
+            self._leave_out(data, base, starts, kept, clock)
         if len(kept):
             self._chunks.append(Chunk(data, base, kept, end, clock))
             self._skip()
@@ -201,13 +205,17 @@ class CaptureFile:
         else:
             self.offset = base + end
 
-    def _leave_out(self, starts: NDArray[np.int64], kept: NDArray[np.int64], clock: list[int]) -> None:
+    def _leave_out(
+        self, data: bytes, base: int, starts: NDArray[np.int64], kept: NDArray[np.int64], clock: list[int]
+    ) -> None:
         """Count the records that are not kept, and note when the first of them was written."""
         if not self.implausible:
             common = min(len(starts), len(kept))
             odd = np.flatnonzero(starts[:common] != kept[:common])
             first = int(odd[0]) if len(odd) else common
             self.implausible_us = clock[first - 1] if first else self.known_us
+            at = int(starts[first])
+            self.zeros_at = -1 if any(data[at : at + HEADER_BYTES]) else base + at
         self.implausible += len(starts) - len(kept)
 
     def _few(self, data: bytes, starts: NDArray[np.int64], latest_us: int) -> tuple[list[int], list[int]]:

@@ -18,7 +18,8 @@ from watchdog.core.errors import StateError
 from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
 from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
-from watchdog.sources.capture_tree import CaptureTree
+from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
+from watchdog.sources.faults import Faults
 
 TARGET_MESSAGES: Final = 20_000  # of one cut
 SPAN_LIMIT_US: Final = 900_000_000  # event time of one cut; less than the silence that closes a connection
@@ -59,11 +60,14 @@ class CaptureMerge:
         follow: bool,
         position: Mapping[str, object] | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
+        path: str = "",
     ) -> None:
         """position: as `position` gave it, or None for the start. StateError when it is not one of ours.
 
-        wall_ns: the time now, which tells what times cannot be true.
+        wall_ns: the time now, which tells what times cannot be true. path: the tree's, for messages.
         """
+        self._path = path
+        self.faults = Faults()  # of a finite read
         self._tree = tree
         self._wall_ns = wall_ns
         self._follow = follow
@@ -78,6 +82,8 @@ class CaptureMerge:
         self._last_us = 0
         self._behind = True
         self._damage: list[Damage] = []
+        self._undated: dict[tuple[str, bool, str], Damage] = {}  # found before any time was known; by file and reason
+        self._left_out = 0
         self.caught_up = False  # whether the last cut of a followed tree left nothing that could be given yet
         self.bytes_total = 0
         self.bytes_taken = 0
@@ -115,12 +121,23 @@ class CaptureMerge:
     def tails(self) -> list[Damage]:
         """Files that end in a torn record; for the end of a finite read."""
         last = self._last_us
+        if not last:  # nothing has a time that could be told: the fault says it
+            return []
         return [
             Damage(file.folder, file.clock_us or last, last, 1, "torn-record")
             for pair in self._files.values()
             for file in pair
             if file.tail and not file.torn
         ]
+
+    def nothing_plausible(self) -> str:
+        """What to say at the end of a tree in which no record has a time that can be true; "" of any other."""
+        if self._last_us or not self._left_out:
+            return ""
+        return (
+            f"{self._path}: none of its {self._left_out:,} records has a time between 2009 and tomorrow; "
+            "is the clock of this machine right?"
+        )
 
     def position(self) -> dict[str, object]:
         """Where to go on, JSON-able: the bytes taken of each file, and the time before which all was taken."""
@@ -134,6 +151,7 @@ class CaptureMerge:
             if not isinstance(mark, list | tuple) or len(mark) != 4 or not all(isinstance(n, int) for n in mark):
                 raise StateError(f"position of a capture source is damaged at folder {str(folder)!r}")
             self._marks[str(folder)] = list(mark)
+            self._last_us = max(self._last_us, mark[1], mark[3])
         self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
         self._seen_us = taken
 
@@ -207,13 +225,55 @@ class CaptureMerge:
         was_torn = file.torn
         full = file.fill(self._tree, until_us, step, self._latest_us())
         if file.implausible:
-            at_us = file.implausible_us
-            self._damage.append(Damage(file.folder, at_us, at_us, file.implausible, IMPLAUSIBLE))
+            self._tell(file, file.implausible_us, file.implausible, IMPLAUSIBLE)
+            self._left_out += file.implausible
             file.implausible = 0
         if file.torn and not was_torn:
-            self._damage.append(Damage(file.folder, file.known_us, file.known_us, 0, "impossible-record"))
+            self._tell(file, file.known_us, 0, "impossible-record")
+        if not self._follow:
+            self._note(file)
         self._seen_us = max(self._seen_us, file.known_us)
         return full
+
+    def _tell(self, file: CaptureFile, at_us: int, lost: int, reason: str) -> None:
+        """Damage for the next cut. What has no time of its own waits until one is known, one entry for each file."""
+        damage = Damage(file.folder, at_us, at_us, lost, reason)
+        if at_us:
+            self._damage.append(damage)
+        else:
+            known = self._undated.setdefault((file.folder, file.received, reason), damage)
+            known.lost += lost if known is not damage else 0
+
+    def _note(self, file: CaptureFile) -> None:
+        """Tell of damage in a file that will not grow, as soon as it is read so far.
+
+        A resume position from before that makes a repaired file whole again. Bitcoin Core (src/net.cpp,
+        CaptureMessageToFile) opens, writes and closes for each message, so the files of a node that was stopped end in
+        whole records. A torn one means a crash, a full disk or a cut copy: damage, although it is one record only.
+        """
+        if file.zeros_at >= 0:
+            self._fault(file, file.zeros_at, "zeros instead of a record")
+            file.zeros_at = -1
+        if file.torn:
+            self._fault(file, file.sound_end, "impossible record")
+        elif file.exhausted and file.tail:
+            self._fault(file, file.sound_end, "torn record")
+
+    def _fault(self, file: CaptureFile, at: int, what: str) -> None:
+        name = f"{self._path}/{file.folder}/{RECEIVED_FILE if file.received else SENT_FILE}"
+        self.faults.note(name, f"{name} at byte {at}: {what}")
+
+    def _dated(self, start_us: int) -> list[Damage]:
+        """The damage found so far, not before the start of the cut that tells of it; none while no time is known."""
+        start = start_us or self._last_us  # a file whose first time cannot be true has none
+        if not start:
+            return []
+        damage = [*self._undated.values(), *self._damage]
+        self._undated, self._damage = {}, []
+        for one in damage:
+            one.from_us = one.from_us or start
+            one.time_us = max(one.time_us, start)
+        return damage
 
     def _cut(self, ceiling: int) -> Cut | None:
         heap, step = self._heap, self._step()
@@ -233,12 +293,7 @@ class CaptureMerge:
             if held > MEMORY_LIMIT:
                 end = max(start + (end - start) // 2, start + 1)
         end = self._fitting(chosen, start, end)
-        result = Cut({}, min(until, end), self._damage)
-        for damage in self._damage:
-            start = start or self._last_us or EARLIEST_US  # a file whose first time cannot be true has none
-            damage.from_us = damage.from_us or start
-            damage.time_us = max(damage.time_us, start)
-        self._damage = []
+        result = Cut({}, min(until, end), self._dated(start))
         for file in sorted(chosen, key=lambda one: one.folder):  # so that equal times have one order, always
             self._take(file, end, result)
         self._skip_us = max(self._skip_us, result.until_us)

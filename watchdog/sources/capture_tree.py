@@ -19,6 +19,7 @@ from typing import IO, Protocol
 
 from watchdog.core.errors import SourceError
 from watchdog.sources.capture_notices import Notices
+from watchdog.sources.faults import TornError
 
 RECEIVED_FILE = "msgs_recv.dat"
 SENT_FILE = "msgs_sent.dat"
@@ -123,7 +124,7 @@ class ArchiveTree:
             with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
                 self._index(archive, memoryview(data))
         except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
-            raise SourceError(f"archive {path!r} is not a readable tar file: {error}") from error
+            raise TornError(f"archive {path!r} is not a readable tar file: {error}") from error
         self._new = sorted({folder for folder, _ in self._files})
         if not self._new:
             raise SourceError(f"archive {path!r} holds no capture files; expected <address>_<port>/{RECEIVED_FILE}")
@@ -193,7 +194,7 @@ def _unpacked(path: str, limit: int) -> bytes:
                 parts.append(part)
     except (lzma.LZMAError, EOFError, zlib.error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise SourceError(f"cannot read archive {path!r}: torn or corrupt after {total} bytes: {reason}") from error
+        raise TornError(f"cannot read archive {path!r}: torn or corrupt: {reason}") from error
     return b"".join(parts)
 
 

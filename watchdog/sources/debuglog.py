@@ -17,6 +17,7 @@ from watchdog.core.errors import SourceError
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources import log_patterns
+from watchdog.sources.faults import Faults
 from watchdog.sources.log_facts import LogFacts
 from watchdog.sources.log_files import LogFiles
 from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, QUARANTINED, Lines, Prefixes, find_lines
@@ -54,6 +55,7 @@ class DebugLogSource:
         self._patience = False  # a start was held back once
         self._ended = False
         self._lines = self._long = 0
+        self.faults = Faults()  # damage of a log that is not followed
         self._files = LogFiles(path, follow=options.follow, position=options.position)
         if options.position is not None:
             self._restore(options.position)
@@ -100,9 +102,12 @@ class DebugLogSource:
             changed = self._files.fill(CHUNK)
             if self._files.file is not file:
                 self._skipping = False
+            if self._files.finished:
+                self._note_tear()
             chunk = self._whole_lines(idle=not changed)
             if chunk:
                 self._patience = False
+                self._note_zeros(chunk)
                 return self._slice(chunk)
             if self._files.finished:
                 return self._finish()
@@ -120,7 +125,7 @@ class DebugLogSource:
         self._files.torn_lines += bool(file.pending)
         self.close()
         if file.torn:
-            raise SourceError(f"log file '{file.path}' is torn after {file.offset} bytes: {file.torn.lower()}")
+            raise SourceError(self._torn_text())
         if self._early:
             raise SourceError(
                 f"log file '{file.path}': none of its {self._early:,} lines of interest has a time between "
@@ -132,6 +137,27 @@ class DebugLogSource:
                 "no line begins with a time such as 2026-01-31T12:00:00Z"
             )
         return Slice(self._name, (), END_OF_TIME_NS, position)
+
+    def _note_tear(self) -> None:
+        """Tell of a log that ends too early before its last lines are given: what was cut off may belong to them."""
+        file = self._files.file
+        half = len(file.pending) - (file.pending.rfind(b"\n") + 1)
+        if file.torn:
+            self.faults.note(str(file.path), self._torn_text())
+        elif half:
+            at = file.offset + len(file.pending) - half
+            self.faults.note(str(file.path), f"{file.path} at byte {at}: torn line")
+
+    def _note_zeros(self, chunk: bytes) -> None:
+        """Tell of zeros, as a crash leaves them: Bitcoin Core (src/logging.cpp, LogEscapeMessage) writes none."""
+        at = -1 if self._options.follow else chunk.find(b"\0")
+        if at >= 0:
+            file = self._files.file
+            self.faults.note(str(file.path), f"{file.path} at byte {file.offset + at}: zeros instead of a line")
+
+    def _torn_text(self) -> str:
+        file = self._files.file
+        return f"log file '{file.path}' is torn after {file.offset + len(file.pending)} bytes: {file.torn.lower()}"
 
     def _whole_lines(self, *, idle: bool) -> bytes:
         """The pending bytes up to the last newline, a start at their end held back until more is there."""

@@ -20,6 +20,7 @@ from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, latest_plausible, plausible
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.sources.faults import Faults
 
 MAX_UNKNOWN_KINDS = 64  # names that are counted apart; the rest share ""
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
@@ -38,6 +39,7 @@ class EventsFileSource:
         self.name = f"events:{path}"
         self.unknown_kinds: Counter[str] = Counter()
         self.torn_at: Torn | None = None
+        self.faults = Faults()  # where a file that is not followed was torn
         self._options = options
         self._start_ns = start_ns
         self._file = EventsFile(path, options.wanted)
@@ -93,6 +95,8 @@ class EventsFileSource:
     def _last(self) -> Slice:
         left = self._file.rest()
         self.torn_at = self._file.torn_at
+        if self.torn_at is not None:
+            self.faults.note(self.name, f"{self.name}: torn at byte {self.torn_at.offset}: {self.torn_at.reason}")
         batches = left.batches if left is not None else ()
         made = self._slice(batches).batches
         if self._early:

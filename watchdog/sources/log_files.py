@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from watchdog.core.errors import SourceError
+from watchdog.sources.faults import TornError
 
 MARK = 200  # bytes before the offset; a log line's time and text make it unique
 _SHRUNK = 16 << 20  # Bitcoin Core src/logging.cpp ShrinkDebugFile keeps the last 10 MB
@@ -122,11 +123,13 @@ class LogFiles:
         except OSError as error:
             hint = "" if error.strerror is None else error.strerror.lower()
             raise SourceError(f"cannot read log file '{path}': {hint}") from None
-        if file.packed and not file.offset:
+        if file.packed and not file.stat.st_size:
+            file.torn = "the file is empty"
+        elif file.packed and not file.offset:
             file.fill(1)
             if file.torn and not file.pending:
                 file.close()
-                raise SourceError(f"cannot read log file '{path}': not gzip data ({file.torn.lower()})")
+                raise TornError(f"cannot read log file '{path}': not gzip data ({file.torn.lower()})")
         return file
 
     def fill(self, size: int) -> bool:

@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import Source, SourceOptions
+from watchdog.sources.faults import TornError
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "capture": ("capture.tar.xz", "capture.tar.gz", "capture.tar", "capture"),
@@ -22,11 +24,29 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def open_recording(path: str, options: SourceOptions) -> list[Source]:
+class TornPart:
+    """In the place of a part that cannot be unpacked: it has nothing but the error, and the other parts can be read."""
+
+    ended, progress = False, 0.0
+
+    def __init__(self, name: str, kinds: frozenset[str], error: SourceError) -> None:
+        self.name, self._error = name, error
+        self.kinds: frozenset[str] | None = kinds
+
+    def poll(self) -> Slice | None:
+        """Raises the error."""
+        raise self._error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_recording(path: str, options: SourceOptions, *, torn_later: bool = False) -> list[Source]:
     """The sources of a recording that give wanted kinds, named `capture:PATH/FILE` and so on.
 
     options.position: of all parts, by the name of the source. Nothing is followed: a recording is finished.
-    SourceError when the folder holds no part at all.
+    SourceError when the folder holds no part at all, or a part is torn at its start; torn_later: the latter is said at
+    the first poll.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -43,8 +63,32 @@ def open_recording(path: str, options: SourceOptions) -> list[Source]:
         kinds = kinds_of_part(part)
         if own.wanted is None or own.wanted & kinds:
             where = str(folder / file)
-            sources.append(make(where, replace(own, position=position_of(options, f"{part}:{where}"))))
+            name = f"{part}:{where}"
+            try:
+                sources.append(make(where, replace(own, position=position_of(options, name))))
+            except TornError as error:
+                if not torn_later:
+                    raise
+                sources.append(TornPart(name, kinds, error))
     return sources
+
+
+def unseen(path: str, wanted: frozenset[str]) -> list[str]:
+    """A line for each part that a recording lacks, and what of the wanted kinds nothing is seen of for that."""
+    folder = Path(path)
+    parts = {part for part, names in PARTS.items() if any((folder / name).exists() for name in names)}
+    groups = {_group(kind) for part in parts for kind in kinds_of_part(part)}
+    lines = []
+    for part, names in PARTS.items():
+        lacking = {_group(kind) for kind in wanted & kinds_of_part(part)} - groups if part not in parts else set()
+        if lacking:
+            lines.append(f"no {names[0]} in '{folder}': nothing of {', '.join(sorted(lacking))} is seen")
+    return lines
+
+
+def _group(kind: str) -> str:
+    """`p2p:*` of `p2p:ping`."""
+    return f"{kind.partition(':')[0]}:*"
 
 
 def position_of(options: SourceOptions, name: str) -> Mapping[str, object] | None:

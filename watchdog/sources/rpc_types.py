@@ -157,6 +157,16 @@ _totals = msgspec.json.Decoder(Answer[NetTotals])
 _number = msgspec.json.Decoder(Answer[float])
 
 Loss = Callable[[str, int], None]  # (reason, how many): what was left out of an answer
+UNREADABLE = "answer that cannot be read"
+
+
+def is_json(line: bytes) -> bool:
+    """Whether a line is whole, whatever it says."""
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except BAD_INPUT:
+        return False
+    return True
 
 
 def peek(line: bytes) -> tuple[int, str] | None:
@@ -250,7 +260,7 @@ def uptime(line: bytes, loss: Loss) -> int | None:
         seconds = -1.0
     if 0 <= seconds < 1 << 31:
         return int(seconds)
-    loss("answer that cannot be read", 1)
+    loss(UNREADABLE, 1)
     return None
 
 
@@ -266,7 +276,7 @@ def _raw_result(line: bytes, loss: Loss) -> msgspec.Raw | None:
     try:
         return _raw.decode(line).result
     except BAD_INPUT:
-        loss("answer that cannot be read", 1)
+        loss(UNREADABLE, 1)
         return None
 
 
@@ -277,7 +287,7 @@ def _salvage_fields(line: bytes, loss: Loss) -> dict[str, msgspec.Raw] | None:
     try:
         return _fields.decode(result)
     except BAD_INPUT:
-        loss("answer that cannot be read", 1)
+        loss(UNREADABLE, 1)
         return None
 
 
@@ -288,7 +298,7 @@ def _salvage_list(line: bytes, loss: Loss) -> list[msgspec.Raw] | None:
     try:
         return _items.decode(result)
     except BAD_INPUT:
-        loss("answer that cannot be read", 1)
+        loss(UNREADABLE, 1)
         return None
 
 
@@ -297,7 +307,7 @@ def _salvage(record: type[S], part: msgspec.Raw, loss: Loss) -> S | None:
     try:
         fields = _fields.decode(part)
     except BAD_INPUT:
-        loss("answer that cannot be read", 1)
+        loss(UNREADABLE, 1)
         return None
     values: dict[str, object] = {}
     for field in msgspec.structs.fields(record):
@@ -315,7 +325,7 @@ def _salvage_table(part: msgspec.Raw | None, loss: Loss) -> dict[str, Entry]:
     try:
         slots = _fields.decode(part) if part is not None else {}
     except BAD_INPUT:
-        loss("answer that cannot be read", 1)
+        loss(UNREADABLE, 1)
         return {}
     limit = NEW_BUCKETS * BUCKET_SIZE
     salvaged = {key: _salvage(Entry, text, loss) for key, text in list(slots.items())[:limit]}

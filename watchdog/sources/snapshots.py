@@ -21,6 +21,8 @@ from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources import addrman_diff, node_state, peers_diff, rpc_types
 from watchdog.sources.address_facts import AddressFacts
+from watchdog.sources.faults import Faults
+from watchdog.sources.rpc_types import UNREADABLE
 from watchdog.sources.snapshots_columns import KINDS, Rows, Value, one_row
 from watchdog.sources.snapshots_rounds import Place, Poll, Round, RoundReader
 
@@ -85,6 +87,11 @@ class SnapshotsSource:
         return KINDS
 
     @property
+    def faults(self) -> Faults:
+        """Damage of a file that is not followed."""
+        return self._rounds.faults
+
+    @property
     def ended(self) -> bool:
         """Whether there is nothing more to come."""
         return self._rounds.ended and self._said_end
@@ -108,7 +115,12 @@ class SnapshotsSource:
         position = self._position
         taken = 0
         while taken < MAX_ROUNDS and self._rows.count < MAX_ROWS:
-            found = self._rounds.next()
+            try:
+                found = self._rounds.next()
+            except SourceError:
+                if not taken:
+                    raise
+                break  # it is raised again behind what was read before it
             if found is None:
                 break
             self._report(found)
@@ -159,6 +171,8 @@ class SnapshotsSource:
             node_state.report_network(network[1], network[0].time_ns, self._rows)
         self._report_state(polls, loss)
         self._report_addrman(polls, loss)
+        if UNREADABLE in polls.faults:
+            self._rounds.check(polls)
         for reason, count in sorted(polls.faults.items()):
             gap: dict[str, Value] = {"from_ns": polls.time_ns, "to_ns": polls.time_ns, "lost": count, "reason": reason}
             self._rows.add("source:gap", polls.time_ns, one_row(gap))

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 from watchdog.core.errors import SourceError
+from watchdog.sources.faults import TornError
 
 MAX_LINE = 64 << 20  # bytes; a getrawaddrman of full tables is about 18 MB
 READ_AHEAD = 1 << 18  # bytes asked from the file at once
 HEAD_BYTES = 256  # a file is known again by the start of its first line
+PACKED = (".gz", ".xz")
 _UNPACK_ERRORS = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError)
 
 
@@ -85,7 +87,7 @@ class LineReader:
         try:
             return self._text.readline(limit)
         except _UNPACK_ERRORS as error:
-            raise SourceError(
+            raise TornError(
                 f"{self.path}: packed data is cut off or damaged after byte {self.offset + len(self._torn)} of the text"
             ) from error
         except OSError as error:
@@ -137,6 +139,23 @@ class LineReader:
         self._dropping = False
         self._seek(offset)
         self.offset = offset
+
+    def line_number(self, offset: int) -> int:
+        """Which line begins at an offset that was read before, counted from 1. Reads up to there once more."""
+        other = LineReader(self.path)
+        try:
+            left, ends = offset, 0
+            while left > 0 and (piece := other._text.read(min(left, READ_AHEAD))):
+                left -= len(piece)
+                ends += piece.count(b"\n")
+            return ends + 1
+        finally:
+            other.close()
+
+    def check_packed(self) -> None:
+        """SourceError for a file that is packed by its name, and empty: whole ones have a head and an end."""
+        if not self.packed and self.path.endswith(PACKED) and not os.fstat(self._file.fileno()).st_size:
+            raise TornError(f"{self.path}: packed data is cut off: the file is empty")
 
     def reaches(self, offset: int) -> bool:
         """Whether a plain file has that many bytes; packed ones are taken at their word until they are read."""

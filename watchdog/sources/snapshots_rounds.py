@@ -11,7 +11,8 @@ import msgspec
 
 from watchdog.core.errors import SourceError
 from watchdog.core.moments import IMPLAUSIBLE, is_plausible
-from watchdog.sources.rpc_types import peek
+from watchdog.sources.faults import Faults
+from watchdog.sources.rpc_types import is_json, peek
 from watchdog.sources.snapshots_lines import Line, LineReader
 
 TOGETHER_NS = 2 * 10**9  # answers of one round lie within this; a node may take a second over a large one
@@ -67,7 +68,9 @@ class RoundReader:
     A round is complete when a later time (or an RPC for the second time) is seen, at the end of
     a file that is not followed, and when a followed file was quiet for QUIET_S.
     `clock` gives seconds and is only used to tell how long a followed file was quiet; `wall_ns` tells which
-    times of polls can be true, and answers of other times are left out and counted.
+    times of polls can be true, and answers of other times are left out and counted. `faults`: lines of a file that
+    is not followed that are no answers, and where packed data ends too early; what was read before that is given, and
+    the next call raises SourceError.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class RoundReader:
         self._good = self._resumed = False
         self._grown_at = clock()
         self._last_ns = 0
+        self._broken: SourceError | None = None
+        self.faults = Faults()
         self.ended = False
         self.unknown: Counter[str] = Counter()
 
@@ -156,7 +161,10 @@ class RoundReader:
     def next(self) -> Round | None:
         """The next complete round; None when there is none now (`ended`: ever)."""
         while not self.ended:
-            line = self._next_line()
+            try:
+                line = self._next_line()
+            except SourceError as error:
+                return self._break(error)
             if line is None:
                 return self._pause()
             self._grown_at = self._clock() if self._follow else 0.0
@@ -165,7 +173,22 @@ class RoundReader:
                 return done
         return None
 
+    def _break(self, error: SourceError) -> Round | None:
+        """The file cannot be read on: the round that was begun, and the error from then on."""
+        pending, self._pending, self._broken = self._pending, None, error
+        if not self._follow:
+            self.faults.note(str(error), str(error))
+        if pending is None:
+            raise error
+        pending.until_ns = pending.time_ns
+        self._start = self._here(self._reader.offset)  # whoever tries again is not given it twice
+        return pending
+
     def _next_line(self) -> Line | None:
+        if self._broken is not None:
+            raise self._broken
+        if not self._follow:
+            self._reader.check_packed()
         line = self._reader.read()
         growing = (self._follow and not self._reader.packed) or self._reader.path != self._path
         if line is not None or not growing:
@@ -198,11 +221,14 @@ class RoundReader:
         """Put a line where it belongs; gives the pending round if the line is of the next one."""
         if line.data is None:
             self._faults["line too long"] += 1
+            self._note(line.offset, "line too long")
             return None
-        known = peek(line.data)
+        torn = not line.data.endswith(b"\n") and not is_json(line.data)  # a head may be readable all the same
+        known = None if torn else peek(line.data)
         if known is None:
             if line.data.strip():
                 self._faults["line that is no answer"] += 1
+                self._note(line.offset, "torn line" if torn else "line that is no answer")
             return None
         time_ns, rpc = known
         if not is_plausible(time_ns, self._wall_ns()):
@@ -226,6 +252,20 @@ class RoundReader:
             pending.until_ns = time_ns
             self._start = poll.place
         return pending
+
+    def check(self, unread: Round) -> None:
+        """Tell of those answers of a round that are damaged; others may have fields of a type that we do not know."""
+        for poll in unread.polls.values():
+            if poll.line and not is_json(poll.line):
+                self._note(poll.place.offset, "line that is no answer")
+
+    def _note(self, offset: int, what: str) -> None:
+        """Tell of damage in a file that will not grow; only the first is looked up in it."""
+        if self._follow:
+            return
+        path = self._reader.path
+        number = 0 if len(self.faults) else self._reader.line_number(offset)
+        self.faults.note(path, f"{path}:{number}: {what}")
 
     def _pause(self) -> Round | None:
         """The last round, if the file's end completes it."""

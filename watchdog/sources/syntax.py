@@ -10,7 +10,7 @@ from typing import Final
 
 from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import Source, SourceOptions
-from watchdog.sources.recording_folder import PARTS, kinds_of_part, open_recording, position_of
+from watchdog.sources.recording_folder import PARTS, kinds_of_part, open_recording, position_of, unseen
 
 SYNTAX: Final = {
     "capture": "capture:DIR",
@@ -48,15 +48,16 @@ def open_source(text: str, options: SourceOptions) -> Source:
     return EventsFileSource(path, options)
 
 
-def open_sources(texts: Sequence[str], options: SourceOptions) -> list[Source]:
+def open_sources(texts: Sequence[str], options: SourceOptions, *, torn_later: bool = False) -> list[Source]:
     """All sources that the texts name; a recording gives one for each part that somebody reads.
 
     options.position: maps names of sources to their positions, or None. SourceError when two have one name.
+    torn_later: a part of a recording that cannot be unpacked says so at its first poll, so that the others can be read.
     """
     sources: list[Source] = []
     try:
         for text in texts:
-            for source in _opened(text, options):
+            for source in _opened(text, options, torn_later=torn_later):
                 twice = any(source.name == other.name for other in sources)
                 sources.append(source)
                 if twice:
@@ -68,11 +69,17 @@ def open_sources(texts: Sequence[str], options: SourceOptions) -> list[Source]:
     return sources
 
 
-def _opened(text: str, options: SourceOptions) -> list[Source]:
+def _opened(text: str, options: SourceOptions, *, torn_later: bool) -> list[Source]:
     scheme, path = split_source(text)
     if scheme == "recording":
-        return open_recording(path, options)
+        return open_recording(path, options, torn_later=torn_later)
     return [open_source(text, replace(options, position=position_of(options, text)))]
+
+
+def unseen_parts(texts: Sequence[str], wanted: frozenset[str]) -> list[str]:
+    """A line for each part that a recording among the texts lacks, if somebody wants what it could give."""
+    split = (split_source(text) for text in texts)
+    return [line for scheme, path in split if scheme == "recording" for line in unseen(path, wanted)]
 
 
 def kinds_of(name: str) -> frozenset[str] | None:

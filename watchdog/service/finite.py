@@ -1,0 +1,89 @@
+"""Sources that are read once, to their end: an error of one ends that one alone, and all damage is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from watchdog.core.batch import Slice
+from watchdog.core.errors import SourceError
+from watchdog.core.source import END_OF_TIME_NS, Source
+from watchdog.sources.faults import Damaged
+
+TOLD: Final = 10  # lines that people are shown; the rest is a number
+
+
+class FiniteSource:
+    """A source for a replay or a recording without --follow: what the others have is used although it fails.
+
+    faults: lines of damage, each with its place. last_word: say the end of time for a source that failed, so that
+    nobody waits for it; a recording leaves that out, since a repaired input goes on behind it.
+    """
+
+    def __init__(self, source: Source, *, last_word: bool = True) -> None:
+        self._source, self._last_word = source, last_word
+        self._position: Mapping[str, object] = {}
+        self._error = ""
+
+    @property
+    def name(self) -> str:
+        """As the source's own."""
+        return self._source.name
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """As the source's own."""
+        return self._source.kinds
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was read to its end, or to where it cannot be read."""
+        return bool(self._error) or self._source.ended
+
+    @property
+    def progress(self) -> float:
+        """Share of the input that was read, 0.0 to 1.0; all of it when no more can be."""
+        return 1.0 if self._error else self._source.progress
+
+    @property
+    def faults(self) -> list[str]:
+        """Lines of damage found so far, the same one perhaps twice."""
+        found = self._source.faults.lines() if isinstance(self._source, Damaged) else []
+        return [*found, self._error] if self._error else found
+
+    def poll(self) -> Slice | None:
+        """The next slice, None when there is none; an error of the source becomes a fault and its end."""
+        try:
+            found = self._source.poll()
+        except SourceError as error:
+            self._error = str(error)
+        except OSError as error:
+            self._error = f"{self.name}: cannot be read: {(error.strerror or str(error)).lower()}"
+        else:
+            self._position = self._position if found is None else found.position
+            return found
+        self._source.close()
+        return Slice(self.name, (), END_OF_TIME_NS, self._position) if self._last_word else None
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+def finite(sources: Iterable[Source], *, last_word: bool = True) -> list[FiniteSource]:
+    """All of them, to be read once."""
+    return [FiniteSource(source, last_word=last_word) for source in sources]
+
+
+def faults_of(sources: Sequence[Source]) -> tuple[str, ...]:
+    """All damage that was found, a line for each file; none of sources that are followed."""
+    return tuple(
+        dict.fromkeys(line for source in sources if isinstance(source, FiniteSource) for line in source.faults)
+    )
+
+
+def shown(lines: Iterable[str]) -> list[str]:
+    """At most TOLD different lines, and one that says how many more there are."""
+    every = list(dict.fromkeys(lines))
+    left = len(every) - TOLD
+    return [*every[:TOLD], f"and {left} more damaged {'file' if left == 1 else 'files'}"] if left > 0 else every
