@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alerts.delivery.inbox import Arrival
-from alerts.incident import duration_text
 from alerts.render import COLOURS
 from watchdog.core.text import printable
 from watchdog.service.evaluate import LabelScore, RecordingScore
@@ -52,7 +51,7 @@ def attack_rows(one: LabelScore, width: int) -> list[str]:
 
     As `watchdog evaluate` has it; where no rule names anybody, those of its class, in square brackets.
     """
-    when = "missed" if one.delay_s is None else f"in {duration_text(int(one.delay_s * 1e9))}"
+    when = "open" if one.open_before else f"in {one.delay_text}" if one.found else "missed"
     rules = ", ".join(dict.fromkeys(match.incident.rule for match in one.told)) or "-"
     rules = rules if one.named or not one.found else f"[{rules}]"
     indent = NAME_WIDTH + DELAY_WIDTH

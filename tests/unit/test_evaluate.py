@@ -83,8 +83,13 @@ def test_the_grace_after_a_label_counts_and_nothing_later() -> None:
 
 def test_an_incident_that_lasts_into_a_label_finds_it_at_once_but_was_false_before() -> None:
     result = scored(incident(0.5, resolved=1.5))
-    assert (result.labels[1].found, result.labels[1].delay_s) == (True, 0.0)
+    assert (result.labels[1].found, result.labels[1].delay_s, result.labels[1].delay_text) == (True, 0.0, "open")
     assert len(result.unlabelled) == 1
+
+
+def test_the_delay_is_that_of_the_first_incident_that_opened_in_the_label() -> None:
+    found = scored(incident(0.5, resolved=1.5), incident(1.25)).labels[1]
+    assert (found.delay_s, found.delay_text) == (900.0, "15m")
 
 
 def test_the_quiet_time_before_the_resolution_finds_nothing() -> None:
@@ -150,13 +155,13 @@ def test_who_only_shares_the_class_is_marked_and_sets_no_delay() -> None:
     open_before = incident(0.5, entities=("9.9.9.9",))
     by_class = scored(open_before)
     row = as_text([by_class]).splitlines()[2].split()
-    assert row == ["addr_flood", "addr-flooding", "class", "0s", "no", "[addr-flooding-rule]"]
+    assert row == ["addr_flood", "addr-flooding", "class", "open", "no", "[addr-flooding-rule]"]
     assert (
         as_text([by_class])
         .splitlines()[-1]
         .startswith("1 of 1 labels found (1 by class only), a true entity named in 0;")
     )
-    assert attack_rows(by_class.labels[1], 80) == [f"{'addr_flood':<24}{'in 0s':<9}[addr-flooding-rule]"]
+    assert attack_rows(by_class.labels[1], 80) == [f"{'addr_flood':<24}{'open':<9}[addr-flooding-rule]"]
     both = scored(open_before, incident(1.5, "eclipse", entities=("28.55.4.251",)))
     row = as_text([both]).splitlines()[2].split()
     assert row == ["addr_flood", "addr-flooding", "found", "30m", "yes", "(eclipse-rule),", "[addr-flooding-rule]"]

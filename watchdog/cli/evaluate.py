@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from watchdog.cli.folding import fitted
 from watchdog.cli.output import late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
 from watchdog.cli.replay import add_rule_arguments
@@ -28,7 +29,8 @@ aftermath) is listed apart.
 In the table a result of `class` means that incidents name the class at that time, but nobody who took part: they are
 perhaps about something else. Rules in (brackets) are of another class and name somebody who took part, those in
 [brackets] are of the class and name nobody. Delay is that of the best: of the class and naming somebody, else naming
-somebody, else of the class. The demo's table has the same delays.
+somebody, else of the class; of these the first that opened after the label began. `open`: all of them were open before,
+from an earlier attack. The demo's table has the same delays.
 
 --json prints one object:
   recordings: list of
@@ -37,7 +39,7 @@ somebody, else of the class. The demo's table has the same delays.
     unseen: list of texts, parts that the recording lacks; late: kind -> events that came too late and were not judged
     labels: list of
       attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
-      delay (seconds from start to the first of the best incidents, 0 if it was open; null if missed),
+      delay (seconds from start to the first of the best incidents that opened then, 0 if none did; null if missed),
       entity_named (true, false; null for benign), incidents (those that name the class), secondary (others)
     unlabelled: list of incidents, unlabelled_per_node_day, benign: list of incidents
   summary: labels, found, entity_named, unlabelled, node_days, unlabelled_per_node_day, classes (class -> labels, found,
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         scores = evaluate(_distinct(args.recordings), options, progress=show)
     finally:
         bar.clear()
-    write_output("-", f"{json.dumps(as_data(scores), indent=1)}\n" if args.json else as_text(scores))
+    write_output("-", f"{json.dumps(as_data(scores), indent=1)}\n" if args.json else fitted(as_text(scores)))
     warn(line for one in scores for line in one.unseen)
     warn(f"{one.name}: {line}" for one in scores for line in late_text(one.late))
     return tell_damage(line for one in scores for line in one.faults)

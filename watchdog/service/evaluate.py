@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alerts.incident import Incident
+from alerts.incident import Incident, duration_text
 from watchdog.core.errors import SourceError
 from watchdog.service.labels import Label, Match, grace_of, is_alarm, match, read_labels
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
@@ -48,9 +48,21 @@ class LabelScore:
 
     @property
     def delay_s(self) -> float | None:
-        """Seconds from its start to the first of `told`, 0 when that was open already; None when missed."""
+        """Seconds from its start to the first of `told` that opened then, 0 when none did; None when missed."""
         opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.told]
-        return max(min(opened), 0.0) if opened else None
+        return min((delay for delay in opened if delay >= 0), default=0.0) if opened else None
+
+    @property
+    def open_before(self) -> bool:
+        """Whether all of `told` were open before it began: an earlier attack's, which says nothing of how soon."""
+        return self.found and all(one.incident.opened_ns / 1e9 < self.label.start for one in self.told)
+
+    @property
+    def delay_text(self) -> str:
+        """`45s`, `open` when its incidents were open before it began, nothing when it was missed."""
+        if self.delay_s is None:
+            return ""
+        return "open" if self.open_before else duration_text(int(self.delay_s * 1e9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def _section(score: RecordingScore) -> list[str]:
     for one in score.labels:
         if one.benign:
             continue
-        delay = "-" if one.delay_s is None else duration_text(int(one.delay_s * 1e9))
+        delay = one.delay_text or "-"
         result, named = _result(one), "yes" if one.named else "no"
         rules = _rules(one.matches)
         lines.append(
