@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import select
 from collections.abc import Generator
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg.waiting import Ready
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
@@ -24,6 +25,8 @@ from alerts.store.patience import (
 )
 from watchdog.core.errors import StateError
 
+T = TypeVar("T")
+READABLE, WRITABLE = select.POLLIN, select.POLLOUT
 Parameters = dict[str, Any]  # Any: libpq's own types of values
 
 
@@ -36,24 +39,27 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     patience_s: float = STATEMENT_S + MARGIN_S
 
-    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:  # Any: psycopg's releases differ in what they take
-        """As psycopg's own, for so long."""
-        return super().wait(self._bounded(gen), *args, **options)
+    def wait(self, gen: Generator[Any, Any, T], *_args: Any, **_options: Any) -> T:  # Any: releases of psycopg differ
+        """Resume a generator of psycopg when its socket is ready for it, until it is done; its value.
 
-    def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """The generator is resumed by psycopg at least each tenth of a second, with nothing when nothing came."""
-        end_s = time.monotonic() + self.patience_s
+        A loop of our own: psycopg 3.2 knows no limit, and its compiled loop resumes nothing until something has come.
+        """
+        socket = self.pgconn.socket
         try:
             wanted = next(gen)
+            poll = select.poll()
             while True:
-                ready = yield wanted
-                if not ready and time.monotonic() > end_s:
+                poll.register(socket, READABLE * bool(wanted & Ready.R) | WRITABLE * bool(wanted & Ready.W))
+                found = poll.poll(self.patience_s * 1_000)
+                if not found:
                     gen.close()
                     self.close()
                     raise psycopg.OperationalError(f"the server did not answer within {self.patience_s:g} s")
-                wanted = gen.send(ready)
+                events = found[0][1]  # of a connection that has ended: neither, but the generator finds that out
+                ready = Ready.R * bool(events & ~WRITABLE) | Ready.W * bool(events & ~READABLE)
+                wanted = gen.send(Ready(ready))
         except StopIteration as done:
-            return done.value
+            return cast("T", done.value)
 
 
 def server_engine(address: URL, **pool: Any) -> Engine:  # Any: settings of SQLAlchemy's pool
