@@ -16,6 +16,7 @@ from alerts.store.faults import StoreUnavailableError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
+from watchdog.service.asking import BusyError
 
 LOG = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -79,6 +80,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _response(ProblemError(HTTPStatus.NOT_FOUND, str(error)), request)
     except (IncidentError, NoReceiverError) as error:
         return _response(ProblemError(HTTPStatus.CONFLICT, str(error)), request)
+    except BusyError as error:  # counted where it is raised; a line for each would be a flood on top of one
+        return _response(unavailable(str(error)), request)
     except StoreUnavailableError as error:
         LOG.warning("%s %s: %s", request.method, printable(request.path), error)
         return _response(unavailable("the database does not answer now"), request)
