@@ -63,6 +63,7 @@ class Daemon:
         self.stored = Stored({}, {})
         self.started_s = self.clock.monotonic()
         self.reloads = 0
+        self.malformed = 0  # requests that could not be read
         self._told_trouble = ""
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
@@ -149,6 +150,10 @@ class Daemon:
                 text += f"; needs a restart: {', '.join(waiting)}"
             _LOG.info("reload: %s", text)
             return self._answered(ok=True, text=text)
+
+    def note_malformed(self) -> None:
+        """Somebody has sent what is no request."""
+        self.malformed += 1
 
     def look_for_actions(self) -> None:
         """An operator has acted: do not wait for the next look."""

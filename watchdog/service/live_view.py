@@ -166,8 +166,16 @@ class LiveView:
     def metrics(self) -> str:
         """The Prometheus text."""
         daemon, core = self._daemon, self._daemon.core
-        now_s = daemon.clock.monotonic()
-        parts = Parts(core.engine, core.writer, daemon.sender, daemon.hub, daemon.stored, daemon.asked, now_s)
+        parts = Parts(
+            engine=core.engine,
+            writer=core.writer,
+            sender=daemon.sender,
+            hub=daemon.hub,
+            stored=daemon.stored,
+            asked=daemon.asked,
+            malformed=daemon.malformed,
+            now_s=daemon.clock.monotonic(),
+        )
         return exposition(parts, daemon.wall_ns())
 
 

@@ -55,6 +55,7 @@ class Parts:
     hub: Hub
     stored: Stored
     asked: Asking
+    malformed: int
     now_s: float  # by the service's clock, of which Stored has its moments
 
 
@@ -232,5 +233,7 @@ def _store(out: Exposition, parts: Parts) -> None:
     out.one("watchdog_store_waiting_seconds", "gauge", "How long changes have waited to be stored.", waits_s)
     up = parts.stored.up(parts.now_s)
     out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
+    about = "Requests that were no HTTP."
+    out.one("watchdog_requests_malformed_total", "counter", about, parts.malformed)
     about = "Requests that had no answer of the database in time."
     out.one("watchdog_requests_unanswered_total", "counter", about, parts.asked.unanswered)
