@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP_QUIET := --quiet --quiet --disable-pip-version-check
 
-.PHONY: setup demo run test check fix bench docs lock test-lowest clean
+.PHONY: setup demo run test kills check fix bench docs lock test-lowest clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,11 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+# kill -9 two hundred times, where the other tests do it a dozen times: service and delivery.
+kills: $(STAMP)
+	WATCHDOG_KILLS=200 $(BIN)/python -m pytest -o faulthandler_timeout=1800 tests/e2e/test_service_faults.py \
+	  tests/e2e/test_delivery_kill.py -k kill $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from aiohttp import web
-
 from alerts.delivery.inbox import Arrival, Inbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import new_secret, secret_key
@@ -26,6 +24,7 @@ from watchdog.service.config import load_config
 from watchdog.service.daemon import Daemon
 from watchdog.service.replay import ReplayResult
 from watchdog.service.settings import ServiceConfig
+from watchdog.web.serving import listen
 
 HOST = "127.0.0.1"
 NAME = "demo-service"
@@ -102,13 +101,11 @@ def logged(path: Path) -> Iterator[None]:
 async def receiver(secret: str, arrivals: list[Arrival]) -> AsyncIterator[int]:
     """A receiver that verifies signatures and adds what comes to `arrivals`; its port."""
     inbox = Inbox((secret_key(secret),), SystemDeliveryClock(), arrivals.append)
-    runner = web.AppRunner(inbox.app(), handle_signals=False, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
+    listening = await listen(inbox.app(), HOST, 0, end_s=0.5)
     try:
-        await web.TCPSite(runner, HOST, 0).start()
-        yield int(runner.addresses[0][1])
+        yield listening.addresses[0][1]
     finally:
-        await runner.cleanup()
+        await listening.close()
 
 
 class Running:

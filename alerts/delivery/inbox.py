@@ -86,6 +86,7 @@ class Inbox:
         """The application that answers."""
         made = web.Application(client_max_size=LARGEST_BODY)
         made.router.add_post("/{path:.*}", self._receive)
+        made.on_response_prepare.append(_without_version)
         return made
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
@@ -124,6 +125,11 @@ class Inbox:
         if len(self._seen) > REMEMBERED_IDS:
             self._seen.popitem(last=False)
         return attempt
+
+
+async def _without_version(_request: web.Request, response: web.StreamResponse) -> None:
+    """Strangers need not know which library in which version listens."""
+    response.headers["Server"] = "watchdog"
 
 
 def parsed(raw: bytes) -> Mapping[str, Any] | None:

@@ -38,12 +38,18 @@ class Ledger:
         self._news = asyncio.Event()
         self._failing = False
         self._closing = asyncio.Event()
+        self._since_s: float | None = None  # when the oldest outcome that waits came, or the last one was stored
         self.failures = 0
 
     @property
     def waiting(self) -> int:
         """Outcomes that are not stored yet."""
         return len(self._waiting)
+
+    @property
+    def waits_s(self) -> float:
+        """For how long outcomes have waited while none was stored; 0 when none waits."""
+        return 0.0 if self._since_s is None else self._clock.monotonic() - self._since_s
 
     async def due(self, receiver: str, limit: int, *, urgent: bool) -> Sequence[Due] | None:
         """What is due for a receiver, or the urgent of it; None while the database fails."""
@@ -53,6 +59,7 @@ class Ledger:
         """Store an outcome; the future is done when it is stored."""
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((outcome, stored))
+        self._since_s = self._clock.monotonic() if self._since_s is None else self._since_s
         self._news.set()
         return stored
 
@@ -86,6 +93,7 @@ class Ledger:
         if done is None:
             return False
         del self._waiting[: len(batch)]
+        self._since_s = self._clock.monotonic() if self._waiting else None
         for _, stored in batch:
             if not stored.done():
                 stored.set_result(None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from alerts.delivery.client import Answer, WebhookClient
 from alerts.delivery.formats import HEARTBEAT, TEST, signal_body
 from alerts.delivery.journal import line
-from alerts.delivery.lane import Lane, LaneCounts, Told
+from alerts.delivery.lane import HELD_MOST, Lane, LaneCounts, Told
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
 from alerts.routing import Receiver
@@ -114,6 +114,16 @@ class Sender:
     def unstored(self) -> int:
         """Outcomes that wait for the database."""
         return self._ledger.waiting if self._ledger else 0
+
+    @property
+    def unstored_most(self) -> int:
+        """How many may: a lane fetches no more while so many of its notices are not settled."""
+        return HELD_MOST * len(self._lanes)
+
+    @property
+    def unstored_s(self) -> float:
+        """For how long outcomes have waited for the database while it took none; 0 when none waits."""
+        return self._ledger.waits_s if self._ledger else 0.0
 
     def _poke(self) -> None:
         for lane in self._lanes.values():

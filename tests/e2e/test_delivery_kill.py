@@ -18,9 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.delivery import SECRET
-from tests.support.delivery_process import receiver_for, story, told
-
-KILLS = 12
+from tests.support.delivery_process import INCIDENTS, KILLS, receiver_for, story, told
 
 
 @contextmanager
@@ -73,13 +71,13 @@ def test_kill_9_at_any_moment_loses_nothing_and_gives_no_notice_two_ids(root: Pa
     with receive(root, out, "--delay", "0.01") as url:
         command = [sys.executable, "-m", "tests.support.delivery_process", f"sqlite:///{tmp_path}/watchdog.db", url]
         killed = 0
-        while killed < KILLS and killed_after(command, root, out, chance.randrange(1, 12)):
+        while killed < KILLS and killed_after(command, root, out, chance.randrange(1, 24)):
             killed += 1
-        subprocess.run(command, cwd=root, check=True, timeout=120)
+        subprocess.run(command, cwd=root, check=True, timeout=600)
     seen = arrivals(out)
     expected = told(story(), receiver_for(url), 0)
-    assert killed >= 8
-    assert len(expected) == len({one.id for one in expected}) >= 180
+    assert killed >= 2 * KILLS // 3, "most kills came when everything was done"
+    assert len(expected) == len({one.id for one in expected}) >= 3 * INCIDENTS
     assert all(one["verified"] for one in seen)
     assert {one["id"] for one in seen} == {one.id for one in expected}, "nothing lost, nothing invented"
     texts = defaultdict(set)

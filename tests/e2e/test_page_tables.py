@@ -118,6 +118,30 @@ def test_what_is_tried_for_the_first_time_comes_to_the_top_without_a_reload(view
     visit(view, look)
 
 
+def test_deliveries_about_another_time_fit_a_window_of_1280_pixels(view: StoredView) -> None:
+    """As in the demo: all incidents are of months ago, and most things happened to their notices."""
+    view.now_ns += recent(0) * SECOND
+    view.tell(*(flood(f"10.0.0.{n}", n) for n in range(4)))
+    sent, dead, again, _ = (one.notice.id for one in view.outbox.page().rows)
+    view.outbox.sent(sent, 204, view.now_ns)
+    view.outbox.dead(dead, "its receiver is not in the configuration any more", view.now_ns)
+    view.outbox.failed(again, "answered 503", view.now_ns + 300 * SECOND, 503)
+
+    async def look(tab: Tab, url: str) -> None:
+        for width in (1280, 1440):
+            await tab.size(width, 900)
+            await tab.open(f"{url}/deliveries")
+            await tab.until(f"{LIVE} && {SENT} === 4")
+            (PICTURES / f"deliveries-of-another-time-{width}.png").write_bytes(await tab.picture())
+            place = "document.querySelector('#deliveries .scroll')"
+            assert await tab.run(f"{place}.scrollWidth <= {place}.clientWidth"), "the last column is cut off"
+            errors = "[...document.querySelectorAll('#deliveries .error')]"
+            assert await tab.run(f"{errors}.length === 2 && {errors}.every((one) => one.getClientRects().length === 1)")
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    visit(view, look)
+
+
 def test_a_delivery_about_another_time_shows_both(view: StoredView) -> None:
     view.now_ns += recent(0) * SECOND
     view.tell(flood("10.0.0.1", 0), flood("10.0.0.2", recent(5)))

@@ -131,7 +131,7 @@ def survive(folder: Path, kills: int, seed: int) -> int:
 
 @pytest.mark.slow
 def test_kills_change_no_incident_and_lose_no_notice(tmp_path: Path, receiver: Receiver) -> None:
-    kills = int(os.environ.get("WATCHDOG_KILLS", "12"))  # 200 for the whole search
+    kills = int(os.environ.get("WATCHDOG_KILLS", "12"))  # `make kills` asks for 200
     whole = prepare(tmp_path / "whole", receiver, rounds=1_200)
     broken = prepare(tmp_path / "broken", receiver, rounds=1_200)
     as_finite(whole)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -29,9 +28,9 @@ from tests.support.service_process import (
     run_command,
     until_rows,
 )
+from tests.support.stepped_clock import step
 from watchdog.core.text import printable
-from watchdog.service.config import load_config
-from watchdog.service.daemon import Daemon
+from watchdog.service.parts import CHECKPOINT_FILE
 
 WAITS = "changes wait, and it is tried again"
 HOUR_NS = 3_600 * 10**9
@@ -175,38 +174,55 @@ def test_a_full_disk_is_said_in_one_line_and_waited_for(tmp_path: Path, receiver
     assert [rows(small_disk, f"SELECT count(*) FROM {name}") for name in tables] == [[(1,)]] * 4
 
 
+def until_true(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 40
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+FULL_AND_EMPTY = [600] * 3 + [10] * 12  # the mempool is full for half a minute, and an incident later resolved
+
+
+def outlive_a_step(folder: Path, receiver: Receiver, number: int, offset_ns: int) -> None:
+    """An incident opens, the clock is stepped while its notice waits for a second try, and the incident resolves."""
+    checkpoint, begin = folder / "state" / CHECKPOINT_FILE, number * len(FULL_AND_EMPTY)
+    receiver.faults.append(None)
+    grow(folder, begin, FULL_AND_EMPTY[:3])
+    until_true(lambda: len(receiver.refused) > number, "nothing was tried")
+    step(folder / "offset", offset_ns)
+    assert until_told(receiver, 2 * number + 1)[-1] == "incident.opened"
+    kept_ns = checkpoint.stat().st_mtime_ns
+    grow(folder, begin + 3, FULL_AND_EMPTY[3:])
+    assert until_told(receiver, 2 * number + 2)[-1] == "incident.resolved"
+    until_true(lambda: checkpoint.stat().st_mtime_ns > kept_ns, "no checkpoint was kept")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS])
-def test_a_clock_that_steps_by_an_hour_changes_no_incident_and_holds_no_notice(
-    tmp_path: Path, receiver: Receiver, step_ns: int
+def test_a_clock_that_steps_by_an_hour_holds_up_no_incident_no_notice_and_no_checkpoint(
+    tmp_path: Path, receiver: Receiver
 ) -> None:
     prepare(tmp_path, receiver, more=f'database: "sqlite:///{tmp_path}/watchdog.db"')
-    stepped = [0]
-
-    def wall_ns() -> int:
-        return time.time_ns() + stepped[0]
-
-    async def story() -> None:
-        daemon = Daemon(load_config(tmp_path / "watchdog.yaml"), wall_ns=wall_ns)
-        running = asyncio.create_task(daemon.run())
-        await daemon.ready.wait()
-        grow(tmp_path, 0, [10, 600, 600])
-        await asyncio.to_thread(until_told, receiver, 1)
-        stepped[0] = step_ns
-        grow(tmp_path, 3, [600] * 3 + [10] * 10)
-        await asyncio.to_thread(until_told, receiver, 2)
-        daemon.stop()
-        await running
-
-    asyncio.run(story())
-    ((state, opened_ns),) = rows(tmp_path, "SELECT state, opened_ns FROM incidents")
-    assert state == "resolved"
-    assert START + 10 <= int(str(opened_ns)) / 1e9 <= START + 20, "told by event time, not by the clock"
-    assert rows(tmp_path, "SELECT type, status, attempts FROM outbox ORDER BY position") == [
-        ("incident.opened", "sent", 1),
-        ("incident.resolved", "sent", 1),
-    ]
-    assert len({id_ for id_, _ in receiver.requests}) == len(receiver.requests) == 2
+    step(tmp_path / "offset", 0)
+    service = ServiceProcess(tmp_path, "--no-web", program=("tests.support.stepped_clock", str(tmp_path / "offset")))
+    service.wait_for(WATCHING)
+    offsets = (HOUR_NS, -HOUR_NS, 0)
+    for number, offset_ns in enumerate(offsets):
+        outlive_a_step(tmp_path, receiver, number, offset_ns)
+    service.end()
+    assert rows(tmp_path, "SELECT state FROM incidents") == [("resolved",)], "one, opened again twice"
+    opened = rows(
+        tmp_path, "SELECT time_ns FROM incident_changes WHERE reason IN ('opened', 'reopened') ORDER BY time_ns"
+    )
+    for number, (opened_ns,) in enumerate(opened):
+        second = int(str(opened_ns)) / 1e9 - START - 10 * number * len(FULL_AND_EMPTY)
+        assert 0 <= second <= 20, "told by event time, not by the clock"
+    notices = rows(tmp_path, "SELECT type, status, attempts FROM outbox ORDER BY position")
+    assert notices == [("incident.opened", "sent", 2), ("incident.resolved", "sent", 1)] * 3
+    assert len({id_ for id_, _ in receiver.requests}) == len(receiver.requests) == 6
+    settled = [int(str(row[0])) for row in rows(tmp_path, "SELECT settled_ns FROM outbox ORDER BY position")]
+    ahead = [round((settled_ns - time.time_ns()) / HOUR_NS) for settled_ns in settled]
+    assert ahead == [1, 1, -1, -1, 0, 0], "the clock of the service was not stepped"
 
 
 def agents_file(folder: Path) -> None:

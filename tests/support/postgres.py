@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ORDINARY_USERS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
@@ -41,12 +44,28 @@ class Server:
         """End it at once, as at a crash of the machine's service."""
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
 
+<<<<<<< HEAD
     def signal(self, number: int) -> None:
         """Send a signal to the server and to all of its processes, such as SIGSTOP: then it stands still."""
         first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         others = Path(f"/proc/{first}/task/{first}/children").read_text()
         for process in (first, *(int(one) for one in others.split())):
             os.kill(process, number)
+=======
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """A server that hangs: it keeps all connections, takes new ones, and answers nothing."""
+        main = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(main, signal.SIGSTOP)  # first, so that it starts nobody new
+        processes = [main, *_children(main)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+>>>>>>> vitals
 
     def url(self, name: str) -> str:
         """The URL of a new, empty database."""
@@ -70,6 +89,12 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+
+def _children(process: int) -> list[int]:
+    """Processes that a process has started and that still run."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+    return [int(one) for one in listed.split()]
 
 
 def _ordinary_user() -> str | None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,15 +28,24 @@ started: list[ServiceProcess] = []
 
 
 class ServiceProcess:
-    """One process of the command in a folder of its own; the log goes to `log` there, one run after the other."""
+    """One process of the command in a folder of its own; the log goes to `log` there, one run after the other.
 
-    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    program: the module that is run as the command, and arguments of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("watchdog",),
+    ) -> None:
         self.folder, self.log = folder, folder / "log"
         started.append(self)
         self._begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "watchdog", "run", "--config", str(folder / "watchdog.yaml"), *arguments],
+                [sys.executable, "-m", *program, "run", "--config", str(folder / "watchdog.yaml"), *arguments],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -113,10 +122,16 @@ def mempool_line(second: int, transactions: int) -> str:
 
 
 class Receiver:
-    """A receiver of webhooks on a port of its own; remembers (webhook-id, body) of each request in order."""
+    """A receiver of webhooks on a port of its own; remembers (webhook-id, body) of each request that it took, in order.
+
+    faults: an entry for each of the next requests that is to be answered with 503; `refused` has their webhook-ids.
+    """
 
     def __init__(self) -> None:
         requests: list[tuple[str, bytes]] = []
+        self.faults: list[None] = []
+        self.refused: list[str] = []
+        faults, refused = self.faults, self.refused
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -124,8 +139,13 @@ class Receiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                self.seen.append((self.headers["webhook-id"], body))
-                self.send_response(204)
+                faulty = bool(faults) and faults.pop() is None
+                if faulty:
+                    refused.append(self.headers["webhook-id"])
+                else:
+                    self.seen.append((self.headers["webhook-id"], body))
+                self.send_response(503 if faulty else 204)
+                self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from alerts.incident import State
+from alerts.store.actions import Verb
 from alerts.store.database import Database
+from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import Outbox
 from alerts.store.schema import HEAD
 from alerts.store.writer import IncidentWriter
@@ -240,3 +244,21 @@ def test_deliveries_are_listed_and_sent_again(place: Path, capfd: pytest.Capture
     assert table[2].strip() == "status 400 <script>\\x1b[31m%s{0}\\u{202e}"
     assert lines(capfd, "deliveries", "resend", id_) == [f"{id_} waits for team"]
     assert lines(capfd, "deliveries", "list", "--status", "dead") == ["no deliveries"]
+
+
+def test_what_operators_said_is_shown_whatever_they_did_with_it(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over the API an acknowledgement has a text too; a second one changes nothing, but was said."""
+    id_ = incident(2).id
+    done: Sequence[tuple[Verb, str, str]] = (
+        ("ack", "ana", "looking"),
+        ("ack", "ana", "still looking"),
+        ("note", "ben", "asked the peer"),
+        ("resolve", "ana", "our own crawler"),
+    )
+    with closing(Database.open("sqlite:///watchdog.db")) as database:
+        for number, (verb, who, text) in enumerate(done):
+            IncidentQueries(database).act(id_, verb, who, text, START + number)
+    shown = lines(capfd, "incidents", "show", id_)
+    begin = shown.index("said by operators:") + 1
+    said = [line.split("  ")[-1] for line in shown[begin : begin + len(done)]]
+    assert said == [f"{verb} by {who}: {text}" for verb, who, text in done]

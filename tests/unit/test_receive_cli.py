@@ -156,7 +156,7 @@ def test_an_address_that_is_taken_is_named(tmp_path: Path, capsys: pytest.Captur
         port = taken.getsockname()[1]
         assert main(["receive", "--listen", f"127.0.0.1:{port}", "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("watchdog: error while attempting to bind on address")
+    assert said == f"watchdog: '127.0.0.1:{port}': address already in use\n"
     assert str(port) in said
     assert "in use" in said
 

@@ -2,86 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from watchdog.service.config import load_config
+from tests.support.daemon import MovedClock, configure, hook, serve, until
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
 from watchdog.service.settings import DAY_NS
-
-CONFIG = """
-node: {node}
-sources: {sources}
-packs: false
-rules: rules.yaml
-retention: {{resolved: {resolved}}}
-receivers: {{{receivers}}}
-"""
-RULES = """
-rules:
-  mempool-full:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    fire: most > 100
-"""
-RECEIVER = '{name}: {{url: "https://chat.example/{path}", severity: {severity}}}'
-
-
-class MovedClock:
-    """The machine's monotonic clock, and what a test adds to it."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-def configure(folder: Path, *receivers: str, sources: str = "log:debug.log", **more: str) -> None:
-    facts = {"node": "alice", "resolved": "90d"} | more
-    (folder / "rules.yaml").write_text(RULES)
-    text = CONFIG.format(sources=sources, receivers=", ".join(receivers), **facts)
-    (folder / "watchdog.yaml").write_text(text)
-
-
-def hook(name: str, path: str = "hook", severity: str = "info") -> str:
-    return RECEIVER.format(name=name, path=path, severity=severity)
-
-
-def serve(folder: Path, story: Callable[[Daemon, MovedClock], Awaitable[None]]) -> None:
-    """Run a daemon while the story goes on."""
-
-    async def run() -> None:
-        clock = MovedClock()
-        daemon = Daemon(load_config(folder / "watchdog.yaml"), clock=clock)
-        running = asyncio.create_task(daemon.run())
-        ready = asyncio.create_task(daemon.ready.wait())
-        await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
-        assert daemon.ready.is_set(), "the service has ended at its start"
-        try:
-            await story(daemon, clock)
-        finally:
-            daemon.stop()
-            await running
-
-    asyncio.run(run())
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 (threads of the service change it, and set no event)
-            await asyncio.sleep(0.02)
 
 
 def test_the_heartbeat_stops_while_a_source_is_down_and_goes_on_when_it_works(tmp_path: Path) -> None:

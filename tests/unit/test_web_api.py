@@ -359,3 +359,27 @@ def test_a_failure_inside_is_logged_and_not_told(
 
     talk(view, conversation)
     assert "secret place" in caplog.text
+
+
+def test_a_browser_at_an_unknown_path_gets_a_page_with_the_way_back_and_programs_json(view: StoredView) -> None:
+    asked = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    async def conversation(client: Client) -> None:
+        shown = await client.get("/foo<b>", headers=asked)
+        assert (shown.status, shown.content_type, shown.headers["Vary"]) == (404, "text/html", "Accept")
+        text = await shown.text()
+        assert "<h1>Not Found</h1>" in text
+        assert '<a href="/">' in text
+        assert "<b>" not in text
+        assert "script" not in text
+        assert "Content-Security-Policy" in shown.headers
+        foreign = await client.get("/", headers=asked | {"Host": "<script>.example"})
+        assert foreign.status == 421
+        assert "host &#x27;&lt;script&gt;.example&#x27;" in await foreign.text()
+        for path, headers in (("/foo", {}), ("/foo", {"Accept": "*/*"}), ("/api/v1/foo", asked)):
+            found = await client.get(path, headers=headers)
+            assert (found.status, found.content_type) == (404, "application/problem+json"), path
+        posted = await client.post("/foo", headers=asked | AUTHORIZED)
+        assert posted.content_type == "application/problem+json"
+
+    talk(view, conversation)

@@ -12,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from aiohttp import web
-
 from alerts.delivery.formats import rfc3339
 from alerts.delivery.inbox import Arrival, Faults, Inbox
 from alerts.delivery.ports import SystemDeliveryClock
@@ -22,6 +20,7 @@ from alerts.render import COLOURS
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.text import printable
 from watchdog.service.config_values import split_listen
+from watchdog.web.serving import listen
 
 SUMMARY = "Receive webhooks, verify their signatures and print them readably: for demos and for debugging."
 DEFAULT_LISTEN = "127.0.0.1:8390"
@@ -79,17 +78,15 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Faults, 
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    runner = web.AppRunner(Inbox(keys, SystemDeliveryClock(), tell, faults).app(), shutdown_timeout=1.0)
-    await runner.setup()
+    listening = await listen(Inbox(keys, SystemDeliveryClock(), tell, faults).app(), host, port, end_s=1.0)
     try:
-        await web.TCPSite(runner, host, port).start()
         shown = f"[{host}]" if ":" in host else host
         checked = "signatures are verified" if keys else "no --secret-file: signatures are not verified"
-        sys.stderr.write(f"listening on http://{shown}:{runner.addresses[0][1]}/ ({checked})\n")
+        sys.stderr.write(f"listening on http://{shown}:{listening.addresses[0][1]}/ ({checked})\n")
         sys.stderr.flush()
         await stop.wait()
     finally:
-        await runner.cleanup()
+        await listening.close()
 
 
 def readable(arrival: Arrival, *, colour: bool = False) -> str:

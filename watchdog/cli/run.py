@@ -10,12 +10,11 @@ import sys
 import threading
 from pathlib import Path
 
-from aiohttp import web
-
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Close, Daemon
 from watchdog.service.live_view import LiveView
 from watchdog.web.app import make_app
+from watchdog.web.serving import listen
 
 SUMMARY = (
     "Watch: sources in, incidents kept, alerts delivered, a page to look at. SIGTERM or SIGINT drains and ends, "
@@ -58,18 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
 async def serve(daemon: Daemon) -> Close:
     """Page and API over a service; how to end them. OSError when the address is taken."""
-    runner = web.AppRunner(make_app(LiveView(daemon)), handle_signals=False, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    api = daemon.config.api
-    site = web.TCPSite(runner, api.host, api.port)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise OSError(error.errno, (error.strerror or str(error)), f"{api.host}:{api.port}") from None
-    for address in runner.addresses:
-        _LOG.info("page and API at http://%s:%s", *address[:2])
-    return runner.cleanup
+    api, app = daemon.config.api, make_app(LiveView(daemon))
+    listening = await listen(app, api.host, api.port, end_s=0.5, malformed=daemon.note_malformed)
+    for address in listening.addresses:
+        _LOG.info("page and API at http://%s:%s", *address)
+    return listening.close
 
 
 def _end_at_last() -> None:

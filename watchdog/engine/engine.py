@@ -230,19 +230,21 @@ class Engine:
 
         VALUES: what distinct counts, shares and entropies tell apart. Refused ones are missing from these measures.
         """
-        counts = {
-            ",".join(grouping.by) or "node": {
-                "live": len(grouping.table),
-                "refused": grouping.table.refused,
-                "evicted": grouping.evicted,
-            }
-            for grouping in self._groupings
-        }
+        counts = {grouping.name: grouping.counts() for grouping in self._groupings}
         measured: list[RuleLane | Measures] = [*self._lanes]
         measured += [rules.window.measures for rules in self._windows if isinstance(rules.window, StreamWindow)]
         live, refused = sum(one.pairs for one in measured), sum(one.refused for one in measured)
         values = {"live": live, "refused": refused, "evicted": 0}
         return {**counts, VALUES: values}
+
+    def rule_key_counts(self) -> dict[str, tuple[str, dict[str, int]]]:
+        """By rule, the fields of its key and the counts of that grouping. Rules with the same key share one."""
+        return {
+            rule: (grouping.name, grouping.counts())
+            for rules in self._windows
+            for grouping in (self._groupings[rules.group],)
+            for rule in rules.seconds
+        }
 
     def rule_seconds(self) -> dict[str, float]:
         """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""

@@ -37,6 +37,15 @@ class Grouping:
         self._dictionary: tuple[tuple[str, ...], Words] | None = None  # the last one
 
     @property
+    def name(self) -> str:
+        """Its fields with commas between; `node` without any."""
+        return ",".join(self.by) or "node"
+
+    def counts(self) -> dict[str, int]:
+        """Keys that are followed, for which there was no room, and that were let go to make room."""
+        return {"live": len(self.table), "refused": self.table.refused, "evicted": self.evicted}
+
+    @property
     def capacity(self) -> int:
         """Slots ever handed out."""
         return self.table.capacity

@@ -122,6 +122,10 @@ class PartedEngine:
                 total[key].update(counts)
         return {key: dict(counts) for key, counts in total.items()}
 
+    def rule_key_counts(self) -> dict[str, tuple[str, dict[str, int]]]:
+        """By rule, the fields of its key and the counts of what its part follows by it."""
+        return {rule: found for engine in self._engines for rule, found in engine.rule_key_counts().items()}
+
     def rule_seconds(self) -> dict[str, float]:
         """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""
         return {rule: spent for engine in self._engines for rule, spent in engine.rule_seconds().items()}

@@ -7,7 +7,6 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
@@ -19,6 +18,7 @@ from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.text import counted, printable
+from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.metrics import Stored
@@ -32,6 +32,7 @@ ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # toge
 LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 2.0  # between two looks at actions that came past us (command line); our own API wakes the engine at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
+LOST_S = 30.0  # `trouble`: as long as a source may be away (`feed`), and beyond all tries of a locked database
 RETENTION_S = 600.0
 NOT_CONFIGURED = "its receiver is not in the configuration any more"
 _LOG = logging.getLogger("watchdog.service")
@@ -62,13 +63,17 @@ class Daemon:
         self.stored = Stored({}, {})
         self.started_s = self.clock.monotonic()
         self.reloads = 0
+        self.malformed = 0  # requests that could not be read
+        self._told_trouble = ""
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
         self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
         self._news = asyncio.Event()
         self._background: set[asyncio.Future[tuple[bool, str]]] = set()
         self._reloading = asyncio.Lock()
-        self._pool = ThreadPoolExecutor(4, "database")
+        # Two pools: what strangers ask for can never hold up what the service itself looks after, nor the other way.
+        self.asked: Final = Asking("database", waiting_most=WAITING_MOST, answer_s=ANSWER_S)
+        self._own: Final = Asking("chores")
         self._loop: asyncio.AbstractEventLoop | None = None
         self.core: Core = build(config, self.clock, wall_ns, self._on_stored)
         self.sender: Final = Sender(
@@ -99,7 +104,8 @@ class Daemon:
             await self._end(sending, close_web, tasks)
         finally:
             await self._let_go_of_threads()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self.asked.close()
+            self._own.close()
             self.core.close()
 
     def stop(self) -> None:
@@ -107,16 +113,19 @@ class Daemon:
         self._stop.set()
 
     async def ask(self, call: Callable[[], T], /) -> T:
-        """Run a call that may wait for the database in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        """Run a database call in a thread, for people and programs outside.
+
+        BusyError when as many wait as may, StoreUnavailableError when the database does not answer in time.
+        """
+        return await self.asked.ask(call)
 
     async def reload(self) -> tuple[bool, str]:
         """Read configuration and rules again: all of it comes into force or nothing, and why or what."""
         async with self._reloading:
             self.reloads += 1
             try:
-                config = await self.ask(lambda: load_config(self.config.path))
-                rules = await self.ask(lambda: load_rules(config))
+                config = await self._own.ask(lambda: load_config(self.config.path))
+                rules = await self._own.ask(lambda: load_rules(config))
             except WatchdogError as error:
                 _LOG.error("reload: nothing was changed: %s", error.in_one_line())
                 return self._answered(ok=False, text=f"nothing was changed:\n{error}")
@@ -124,7 +133,10 @@ class Daemon:
                 return self._answered(ok=False, text=f"nothing was changed: {error.strerror}")
             waiting = needs_restart(self._begun, config)
             config = in_force(self._begun, config)
-            changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
+            try:
+                changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
+            except StateError as error:
+                return self._answered(ok=False, text=f"nothing was changed: {error}")
             self.core.rules = rules
             self.core.writer.routes = routes(config)
             self.sender.configure(self.core.writer.routes.receivers, heartbeat(config))
@@ -139,16 +151,43 @@ class Daemon:
             _LOG.info("reload: %s", text)
             return self._answered(ok=True, text=text)
 
+    def note_malformed(self) -> None:
+        """Somebody has sent what is no request."""
+        self.malformed += 1
+
     def look_for_actions(self) -> None:
         """An operator has acted: do not wait for the next look."""
         self._news.set()
 
     def vitals(self) -> dict[str, object] | None:
-        """What a heartbeat says; None when a thread has ended or a source is down: who is blind must not say "well"."""
-        core, now_s = self.core, self.clock.monotonic()
-        if not (core.engine.alive and core.writer.alive) or core.engine.feed.down:
+        """What a heartbeat says; None while `trouble` knows of any, which goes to the log when it is another one."""
+        trouble = self.trouble()
+        if trouble and trouble != self._told_trouble:
+            _LOG.error("the service is not well, so no heartbeat is sent: %s", trouble)
+        elif self._told_trouble and not trouble:
+            _LOG.info("the service is well again")
+        self._told_trouble = trouble
+        if trouble:
             return None
-        return {"node": self.config.node, "uptime_s": round(now_s - self.started_s), "events": core.engine.watch.events}
+        up_s = round(self.clock.monotonic() - self.started_s)
+        return {"node": self.config.node, "uptime_s": up_s, "events": self.core.engine.watch.events}
+
+    def trouble(self) -> str:
+        """Why nobody may believe that all is watched and told, in a line; empty when all is well.
+
+        Who is blind must not say "well", nor who cannot store or tell what he sees. What passes within `LOST_S`
+        (a server that restarts, a file that is rotated) is no trouble: a heartbeat that stays away wakes people.
+        """
+        engine, writer, now_s = self.core.engine, self.core.writer, self.clock.monotonic()
+        found = (
+            ("a thread has ended", not (engine.alive and writer.alive)),
+            ("the engine stands still", now_s - engine.counts.beat_s > LOST_S),
+            ("a source cannot be read", bool(engine.feed.down)),
+            ("changes of incidents cannot be stored", writer.waits_s > LOST_S),
+            ("the database does not answer", self.stored.waits_s(now_s) > LOST_S),
+            ("what became of deliveries cannot be stored", self.sender.unstored_s > LOST_S),
+        )
+        return ", ".join(text for text, true in found if true)
 
     def _answered(self, *, ok: bool, text: str) -> tuple[bool, str]:
         self.hub.announce("reload", {"ok": ok, "text": text})
@@ -243,13 +282,12 @@ class Daemon:
         last = self.core.engine.watch.last_action
         while True:
             try:
-                found = await self.ask(lambda after=last: self.core.store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default
+                found = await self._own.ask(lambda after=last: self.core.store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default
             except StateError as error:
                 _LOG.warning("actions: %s", error)
                 found = []
-            if found:
+            if found and self.core.engine.act(found):  # else the engine is behind: they are fetched again
                 last = found[-1].id
-                self.core.engine.act(found)
             self._news.clear()
             try:
                 async with asyncio.timeout(ACTIONS_S):
@@ -259,16 +297,19 @@ class Daemon:
 
     async def _count(self) -> None:
         while True:
+            self.stored.begin(self.clock.monotonic())
             try:
-                incidents = await self.ask(self.core.store.queries.counts)
-                waiting = await self.ask(self.core.store.outbox.counts)
+                incidents = await self._own.ask(self.core.store.queries.counts)
+                waiting = await self._own.ask(self.core.store.outbox.counts)
                 self.stored.incidents = {(state, severity): many for (state, severity), many in incidents.items()}
                 self.stored.outbox = {(name, status): many for (name, status), many in waiting.items()}
-                self.stored.reachable = True
+                self.stored.answered()
                 async with self._reloading:
+                    self.stored.begin(self.clock.monotonic())
                     await self._give_up_strays()
-            except StateError:
-                self.stored.reachable = False
+                    self.stored.answered()
+            except StateError as error:
+                self.stored.error = str(error)
             await asyncio.sleep(COUNTS_S)
 
     async def _give_up_strays(self) -> int:
@@ -277,13 +318,13 @@ class Daemon:
         Looked for at the start and at a reload, and now and then: a change that was routed just before a reload, or a
         `deliveries resend`, may bring another one. StateError when the database does not answer.
         """
-        counts = await self.ask(self.core.store.outbox.counts)
+        counts = await self._own.ask(self.core.store.outbox.counts)
         named = {one.name for one in self.config.receivers}
         strays = sorted({name for name, status in counts if status == "waiting"} - named)
         if not strays:
             return 0
         now_ns = self.wall_ns()
-        many = await self.ask(lambda: self.core.store.outbox.give_up(strays, NOT_CONFIGURED, now_ns))
+        many = await self._own.ask(lambda: self.core.store.outbox.give_up(strays, NOT_CONFIGURED, now_ns))
         shown = ", ".join(printable(name) for name in strays[:10])
         told = counted(many, "notice")
         _LOG.warning("made dead letters, as nobody is configured to get them: %s to %s", told, shown)
@@ -304,7 +345,7 @@ class Daemon:
         while True:
             await asyncio.sleep(RETENTION_S)
             try:
-                incidents, deliveries = await self.ask(self._remove_old)
+                incidents, deliveries = await self._own.ask(self._remove_old)
             except StateError as error:
                 _LOG.warning("retention: %s", error)
             else:

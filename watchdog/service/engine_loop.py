@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
 from rules.load import RuleSet
+from watchdog.core.errors import StateError
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.feed import Feed
 from watchdog.service.pace import Clock
@@ -22,6 +23,7 @@ from watchdog.service.watch import Watch
 # and a round's price hardly depends on how much is new: at four a second it was most of what an idle service used.
 IDLE_S = 1.0
 PATIENCE_S = 5.0  # an action waits for its part's event time no longer than this while no source has anything
+COMMANDS_MOST = 16  # that wait for the engine: each brings up to a thousand actions, and all are kept in the database
 FULL_S = 0.1  # between two looks at a queue that is full
 _LOG = logging.getLogger("watchdog.engine")
 
@@ -44,6 +46,7 @@ class EngineCounts:
     busy_s: float = 0.0
     full: int = 0
     full_s: float = 0.0
+    refused: int = 0  # commands for which there was no room; written by those who command
     checkpoints: int = 0
     checkpoint_s: float = 0.0
     idle_s: float | None = None  # when all sources were last found to have nothing new
@@ -65,7 +68,7 @@ class EngineLoop:
     ) -> None:
         self.watch, self.feed, self.counts = watch, feed, EngineCounts()
         self.out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._commands: queue.Queue[Command] = queue.Queue(COMMANDS_MOST)
         self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
         self._kept: tuple[int, int] | None = None
         self._kept_s = clock.monotonic()
@@ -103,19 +106,33 @@ class EngineLoop:
         """Whether all sources have ended and everything that follows from them was told."""
         return self._finished
 
-    def act(self, actions: Sequence[Action]) -> None:
-        """Apply operators' actions."""
-        self._order(lambda: self._act(actions))
+    @property
+    def commands(self) -> int:
+        """How many commands wait for the end of a slice."""
+        return self._commands.qsize()
+
+    def act(self, actions: Sequence[Action]) -> bool:
+        """Apply operators' actions; False when as many commands wait as may: tell of them again later."""
+        return self._order(lambda: self._act(actions))
 
     def change_rules(self, rules: RuleSet) -> Future[bool]:
-        """Go on with these rules; the future says whether they are others than before. From any thread."""
+        """Go on with these rules; the future says whether they are others than before. From any thread.
+
+        StateError when as many commands wait as may.
+        """
         done: Future[bool] = Future()
-        self._order(lambda: done.set_result(self._change_rules(rules)))
+        if not self._order(lambda: done.set_result(self._change_rules(rules))):
+            raise StateError("the engine is far behind and takes no more commands; try again later")
         return done
 
-    def _order(self, command: Command) -> None:
-        self._commands.put(command)
+    def _order(self, command: Command) -> bool:
+        try:
+            self._commands.put_nowait(command)
+        except queue.Full:
+            self.counts.refused += 1
+            return False
         self._wake.set()
+        return True
 
     def _run(self) -> None:
         try:
@@ -130,7 +147,7 @@ class EngineLoop:
         """One slice, or a short wait."""
         self.counts.beat_s = self._clock.monotonic()
         while not self._commands.empty():
-            self._commands.get()()
+            self._commands.get_nowait()()
         slice_ = self.feed.next()
         if slice_ is not None:
             begun = self._clock.monotonic()

@@ -36,6 +36,11 @@ class Watcher:
         """Whether it gets nothing any more."""
         return self._dropped
 
+    @property
+    def waiting(self) -> int:
+        """Announcements that it has not fetched yet."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Give the place back."""
         self._hub.leave(self)
@@ -60,7 +65,7 @@ class Hub:
     """All watchers; belongs to the event loop."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit  # announcements that wait for one watcher
         self._watchers: set[Watcher] = set()
         self.announced = 0
         self.dropped = 0
@@ -70,11 +75,16 @@ class Hub:
         """How many watch."""
         return len(self._watchers)
 
+    @property
+    def deepest(self) -> int:
+        """The announcements that wait for the slowest watcher."""
+        return max((one.waiting for one in self._watchers), default=0)
+
     def join(self) -> Watcher | None:
         """Watch from now on; None when as many watch as may."""
         if len(self._watchers) >= MOST_WATCHERS:
             return None
-        watcher = Watcher(self, self._limit)
+        watcher = Watcher(self, self.limit)
         self._watchers.add(watcher)
         return watcher
 

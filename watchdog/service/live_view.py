@@ -15,7 +15,7 @@ from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.service.daemon import Daemon
 from watchdog.service.feed import Channel
-from watchdog.service.metrics import Parts, exposition
+from watchdog.service.metrics import SILENT_S, Parts, exposition
 from watchdog.service.parts import rule_facts
 from watchdog.service.settings import ApiSettings
 from watchdog.service.view import Check, Health, Subscription
@@ -119,16 +119,21 @@ class LiveView:
         }
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat."""
+        """Whether the service is alive: its loops beat.
+
+        Whoever probes this starts the service anew when it fails. That would not help a database which hangs: a
+        writer that waits for one is alive, and `readiness` says what is the matter.
+        """
         core, now_s = self._daemon.core, self._daemon.clock.monotonic()
+        engine, writer = core.engine.counts, core.writer.counts
         beats = (
-            ("engine", core.engine.alive, now_s - core.engine.counts.beat_s),
-            ("writer", core.writer.alive, now_s - core.writer.counts.beat_s),
+            ("engine", core.engine.alive, now_s - engine.beat_s, False),
+            ("writer", core.writer.alive, now_s - writer.beat_s, writer.storing),
         )
         return Health(
             tuple(
-                Check(name, alive and silent_s < BEAT_S, f"last moved {silent_s:.1f} s ago")
-                for name, alive, silent_s in beats
+                Check(name, alive and (waits or silent_s < BEAT_S), _moved_text(silent_s, alive=alive, waits=waits))
+                for name, alive, silent_s, waits in beats
             )
         )
 
@@ -137,7 +142,7 @@ class LiveView:
         daemon, core = self._daemon, self._daemon.core
         failing = [one for one in list(core.engine.feed.channels) if one.error]
         sources = "; ".join(f"{printable(one.name)}: {one.error}" for one in failing)
-        error = core.writer.counts.error or ("" if daemon.stored.reachable else "the database does not answer")
+        error = self._database_error()
         idle_s = core.engine.counts.idle_s
         behind = idle_s is None or daemon.clock.monotonic() - idle_s > IDLE_S
         return Health(
@@ -148,13 +153,36 @@ class LiveView:
             )
         )
 
+    def _database_error(self) -> str:
+        """Why nothing is stored or read now; empty when both works."""
+        daemon, writer = self._daemon, self._daemon.core.writer
+        if error := writer.counts.error or daemon.stored.error:
+            return error
+        waits_s, silent_s = writer.waits_s, daemon.stored.waits_s(daemon.clock.monotonic())
+        if waits_s > SILENT_S:
+            return f"changes have waited for {waits_s:.0f} s to be stored"
+        return f"no answer for {silent_s:.0f} s" if silent_s > SILENT_S else ""
+
     def metrics(self) -> str:
         """The Prometheus text."""
         daemon, core = self._daemon, self._daemon.core
-        limit = daemon.config.queues.changes
-        stored, queued = daemon.stored, core.bundles.qsize()
-        parts = Parts(core.engine, core.writer, daemon.sender, daemon.hub, stored, queued, limit)
+        parts = Parts(
+            engine=core.engine,
+            writer=core.writer,
+            sender=daemon.sender,
+            hub=daemon.hub,
+            stored=daemon.stored,
+            asked=daemon.asked,
+            malformed=daemon.malformed,
+            now_s=daemon.clock.monotonic(),
+        )
         return exposition(parts, daemon.wall_ns())
+
+
+def _moved_text(silent_s: float, *, alive: bool, waits: bool) -> str:
+    if not alive:
+        return "has ended"
+    return f"waits for the database, for {silent_s:.1f} s" if waits else f"last moved {silent_s:.1f} s ago"
 
 
 def _open_text(channels: Sequence[Channel]) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
-from watchdog.service.engine_loop import EngineLoop
-from watchdog.service.exposition import Exposition
-from watchdog.service.hub import Hub
+from watchdog.service.asking import Asking
+from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
+from watchdog.service.exposition import Exposition, Labels
+from watchdog.service.hub import MOST_WATCHERS, Hub
 from watchdog.service.writer_loop import WriterLoop
+
+SILENT_S = 10.0
+"""A database that has not answered for so long is not reachable; three tries at a locked one take six."""
 
 
 @dataclass(slots=True)
@@ -21,7 +25,24 @@ class Stored:
 
     incidents: Mapping[tuple[str, str], int]
     outbox: Mapping[tuple[str, str], int]
-    reachable: bool = True
+    error: str = ""  # what the database said last, empty after an answer
+    asked_s: float | None = None  # since when an answer is waited for, by the service's clock
+
+    def begin(self, now_s: float) -> None:
+        """The database is asked; a question that failed, or hangs, is the same one."""
+        self.asked_s = now_s if self.asked_s is None else self.asked_s
+
+    def answered(self) -> None:
+        """It has answered."""
+        self.error, self.asked_s = "", None
+
+    def up(self, now_s: float) -> bool:
+        """Whether it answers; a question that is young is no doubt yet."""
+        return not self.error and self.waits_s(now_s) <= SILENT_S
+
+    def waits_s(self, now_s: float) -> float:
+        """How long it has not answered; 0 when nothing is asked."""
+        return 0.0 if self.asked_s is None else now_s - self.asked_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +54,9 @@ class Parts:
     sender: Sender
     hub: Hub
     stored: Stored
-    queued: int
-    queue_limit: int
+    asked: Asking
+    malformed: int
+    now_s: float  # by the service's clock, of which Stored has its moments
 
 
 def exposition(parts: Parts, now_ns: int) -> str:
@@ -47,6 +69,7 @@ def exposition(parts: Parts, now_ns: int) -> str:
     _incidents(out, parts)
     _deliveries(out, parts)
     _queues(out, parts)
+    _store(out, parts)
     return out.text()
 
 
@@ -102,15 +125,10 @@ def _sources(out: Exposition, parts: Parts) -> None:
 
 def _rules(out: Exposition, parts: Parts) -> None:
     engine = parts.engine.watch.engine
-    rows = [({"key": key}, counts) for key, counts in engine.key_counts().items()]
-    names = (
-        ("watchdog_keys", "live", "gauge", "Keys followed."),
-        ("watchdog_key_evictions_total", "evicted", "counter", "Keys let go to make room."),
-        ("watchdog_key_refusals_total", "refused", "counter", "Keys for which there was no room."),
-    )
-    for name, count, type_, about in names:
-        samples = [(labels, float(counts[count])) for labels, counts in rows]
-        out.add(name, "gauge" if type_ == "gauge" else "counter", about, samples)
+    _keys(out, "watchdog", "", [({"key": key}, counts) for key, counts in engine.key_counts().items()])
+    by_rule = sorted(engine.rule_key_counts().items())
+    shared = " Rules of one key share them: add up those without '_rule' instead."
+    _keys(out, "watchdog_rule", shared, [({"rule": rule, "key": key}, counts) for rule, (key, counts) in by_rule])
     spent = sorted(engine.rule_seconds().items())
     out.add(
         "watchdog_rule_seconds_total",
@@ -119,6 +137,15 @@ def _rules(out: Exposition, parts: Parts) -> None:
         [({"rule": rule}, seconds) for rule, seconds in spent],
     )
     out.one("watchdog_findings_total", "counter", "Findings of all rules.", engine.statistics.findings)
+
+
+def _keys(out: Exposition, prefix: str, shared: str, rows: Sequence[tuple[Labels, Mapping[str, int]]]) -> None:
+    live, evicted, refused = (
+        [(labels, float(counts[name])) for labels, counts in rows] for name in ("live", "evicted", "refused")
+    )
+    out.add(f"{prefix}_keys", "gauge", f"Keys followed.{shared}", live)
+    out.add(f"{prefix}_key_evictions_total", "counter", f"Keys let go to make room.{shared}", evicted)
+    out.add(f"{prefix}_key_refusals_total", "counter", f"Keys for which there was no room.{shared}", refused)
 
 
 def _incidents(out: Exposition, parts: Parts) -> None:
@@ -158,18 +185,55 @@ def _deliveries(out: Exposition, parts: Parts) -> None:
 
 
 def _queues(out: Exposition, parts: Parts) -> None:
+    engine = parts.engine.counts
+    lengths = {
+        "changes": parts.engine.out.qsize(),
+        "commands": parts.engine.commands,
+        "requests": parts.asked.waiting,
+        "outcomes": parts.sender.unstored,
+        "stream": parts.hub.deepest,
+    }
+    limits = {
+        "changes": parts.engine.out.maxsize,
+        "commands": COMMANDS_MOST,
+        "requests": parts.asked.waiting_most or 0,
+        "outcomes": parts.sender.unstored_most,
+        "stream": parts.hub.limit,
+    }
+    full = {
+        "changes": engine.full,
+        "commands": engine.refused,
+        "requests": parts.asked.refused,
+        "stream": parts.hub.dropped,
+    }
+    out.add("watchdog_queue_length", "gauge", "What waits.", _by_queue(lengths))
+    out.add("watchdog_queue_limit", "gauge", "How much may wait.", _by_queue(limits))
+    out.add("watchdog_queue_full_total", "counter", "Times there was no room.", _by_queue(full))
+    about = "Time the engine waited for room for changes."
+    out.one("watchdog_queue_full_seconds_total", "counter", about, engine.full_s)
+    out.one("watchdog_watchers", "gauge", "Live pages.", parts.hub.watchers)
+    out.one("watchdog_watchers_limit", "gauge", "How many live pages there may be.", MOST_WATCHERS)
+    out.one("watchdog_watchers_dropped_total", "counter", "Live pages let go for being slow.", parts.hub.dropped)
+
+
+def _by_queue(numbers: Mapping[str, int]) -> list[tuple[Labels, float]]:
+    return [({"queue": name}, number) for name, number in numbers.items()]
+
+
+def _store(out: Exposition, parts: Parts) -> None:
     engine, writer = parts.engine.counts, parts.writer.counts
-    depths = (("changes", parts.queued), ("outcomes", parts.sender.unstored), ("watchers", parts.hub.watchers))
-    out.add("watchdog_queue_length", "gauge", "What waits.", [({"queue": name}, depth) for name, depth in depths])
-    out.one("watchdog_queue_limit", "gauge", "Room of the queue of changes.", parts.queue_limit)
-    out.one("watchdog_queue_full_total", "counter", "Times the engine met a full queue of changes.", engine.full)
-    out.one("watchdog_queue_full_seconds_total", "counter", "Time the engine waited for room.", engine.full_s)
     out.one("watchdog_engine_busy_seconds_total", "counter", "Time the engine worked.", engine.busy_s)
     out.one("watchdog_checkpoints_total", "counter", "Checkpoints made.", engine.checkpoints)
     out.one("watchdog_checkpoint_failures_total", "counter", "Checkpoints not written.", writer.checkpoint_failures)
     out.one("watchdog_changes_stored_total", "counter", "Changes stored.", writer.records)
-    out.one(
-        "watchdog_store_failures_total", "counter", "Transactions that failed and were tried again.", writer.failures
-    )
+    about = "Transactions that failed and were tried again."
+    out.one("watchdog_store_failures_total", "counter", about, writer.failures)
     out.one("watchdog_store_seconds_total", "counter", "Time spent on storing.", writer.busy_s)
-    out.one("watchdog_watchers_dropped_total", "counter", "Live pages let go for being slow.", parts.hub.dropped)
+    waits_s = parts.writer.waits_s
+    out.one("watchdog_store_waiting_seconds", "gauge", "How long changes have waited to be stored.", waits_s)
+    up = parts.stored.up(parts.now_s)
+    out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
+    about = "Requests that were no HTTP."
+    out.one("watchdog_requests_malformed_total", "counter", about, parts.malformed)
+    about = "Requests that had no answer of the database in time."
+    out.one("watchdog_requests_unanswered_total", "counter", about, parts.asked.unanswered)

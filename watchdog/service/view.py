@@ -88,7 +88,10 @@ class ServiceView(Protocol):
         ...
 
     async def ask(self, call: Callable[[], T], /) -> T:
-        """Run a database call in a thread of a small pool; what it raises is raised here. Never blocks the loop."""
+        """Run a database call in a thread of a small pool; what it raises is raised here. Never blocks the loop.
+
+        BusyError when as many wait for a thread as may, StoreUnavailableError when no answer comes in time.
+        """
         ...
 
     async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
@@ -122,7 +125,7 @@ class ServiceView(Protocol):
         ...
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat."""
+        """Whether the service is alive: its loops beat. False where a start anew would help."""
         ...
 
     def readiness(self) -> Health:

@@ -46,9 +46,15 @@ class Routes:
 
 @dataclass(slots=True)
 class WriterCounts:
-    """What the writer's thread counts of itself; written there, read anywhere. error: why it waits, empty when not."""
+    """What the writer's thread counts of itself; written there, read anywhere. error: why it waits, empty when not.
+
+    since_s: when it took what it has in hand and has not stored yet; None when its hands are empty. storing: whether
+    it waits for the database with that, be it for an answer or for the next try.
+    """
 
     beat_s: float = 0.0
+    since_s: float | None = None
+    storing: bool = False
     records: int = 0
     fresh: int = 0
     notices: int = 0
@@ -101,6 +107,12 @@ class WriterLoop:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def waits_s(self) -> float:
+        """How long something has waited to be stored, in a call that hangs or over many tries; 0 when nothing does."""
+        since_s = self.counts.since_s
+        return 0.0 if since_s is None else max(0.0, self._clock.monotonic() - since_s)
+
     def _run(self) -> None:
         last = False
         while not last and not self._giving_up.is_set():
@@ -109,6 +121,7 @@ class WriterLoop:
                 bundle = self._bundles.get(timeout=IDLE_S)
             except queue.Empty:
                 continue
+            self.counts.since_s = self._clock.monotonic()
             records = list(bundle.records)
             while bundle.checkpoint is None and not bundle.last and len(records) < MOST_RECORDS:
                 try:
@@ -118,6 +131,7 @@ class WriterLoop:
                 records += bundle.records
             if self._store(records) and bundle.checkpoint is not None:
                 self._keep(bundle.checkpoint)
+            self.counts.since_s = None
             last = bundle.last
 
     def _store(self, records: Sequence[ChangeRecord]) -> bool:
@@ -128,6 +142,14 @@ class WriterLoop:
         told = [
             notice for record in records for notice in notices(record, routes.receivers, routes.url_of, self._wall_ns())
         ]
+        self.counts.storing = True
+        try:
+            return self._tried(records, told)
+        finally:
+            self.counts.storing = False
+
+    def _tried(self, records: Sequence[ChangeRecord], told: Sequence[Notice]) -> bool:
+        """Again and again, with growing waits."""
         wait_s = FIRST_RETRY_S
         while not self._giving_up.is_set():
             begun = self.counts.beat_s = self._clock.monotonic()

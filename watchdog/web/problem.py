@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,28 @@ from alerts.store.faults import StoreUnavailableError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
+from watchdog.service.asking import BusyError
 
 LOG = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} - watchdog</title>
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main class="empty">
+<h1>{title}</h1>
+<p>{status}: {detail}</p>
+<p><a href="/">All incidents</a></p>
+</main>
+</body>
+</html>
+"""
 RETRY_S = 5
 """What a client is told to wait when database or stream has no room: about all tries of one transaction."""
 
@@ -75,6 +95,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _response(ProblemError(HTTPStatus.NOT_FOUND, str(error)), request)
     except (IncidentError, NoReceiverError) as error:
         return _response(ProblemError(HTTPStatus.CONFLICT, str(error)), request)
+    except BusyError as error:  # counted where it is raised; a line for each would be a flood on top of one
+        return _response(unavailable(str(error)), request)
     except StoreUnavailableError as error:
         LOG.warning("%s %s: %s", request.method, printable(request.path), error)
         return _response(unavailable("the database does not answer now"), request)
@@ -101,10 +123,22 @@ def _said(error: web.HTTPException) -> str:
 
 
 def _response(problem: ProblemError, request: web.Request) -> web.Response:
-    body = json.dumps(document(problem, request.path), ensure_ascii=True)
+    found = document(problem, request.path)
+    as_page = _for_a_browser(request)
     return web.Response(
-        text=body,
+        text=_page(found) if as_page else json.dumps(found, ensure_ascii=True),
         status=problem.status,
-        content_type=CONTENT_TYPE,
-        headers={"Cache-Control": "no-store", **problem.headers},
+        content_type="text/html" if as_page else CONTENT_TYPE,
+        headers={"Cache-Control": "no-store", "Vary": "Accept", **problem.headers},
     )
+
+
+def _for_a_browser(request: web.Request) -> bool:
+    """Whether somebody looks at it who has followed a link or typed an address; the API answers in JSON always."""
+    asks = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "").lower()
+    return asks and not request.path.startswith("/api/")
+
+
+def _page(found: Mapping[str, object]) -> str:
+    """The problem for people, with the way back."""
+    return PAGE.format(**{name: html.escape(str(found[name])) for name in ("status", "title", "detail")})

@@ -111,7 +111,7 @@ export class DeliveryList {
 /** When its incident was opened, where event time is not our time: a recording, or a service that is far behind. */
 function openedElsewhen({ created, incident_opened: opened }) {
   const apart = opened !== null && Math.abs(created - opened) > APART_S;
-  return apart ? el("span", { class: "quiet line" }, " of ", exact(opened)) : null;
+  return apart ? el("span", { class: "quiet line below" }, " of ", exact(opened)) : null;
 }
 
 function cells(one) {

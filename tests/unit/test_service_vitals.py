@@ -1,0 +1,302 @@
+"""What the service says of itself while it cannot do its work: heartbeat, probes, numbers; on a clock that is moved."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from alerts.delivery.ports import Outcome
+from tests.support.daemon import MovedClock, configure, serve, until
+from tests.support.postgres import Server
+from tests.support.service_process import mempool_line
+from watchdog.service.asking import WAITING_MOST, Asking, BusyError
+from watchdog.service.daemon import Daemon
+from watchdog.service.live_view import LiveView
+from watchdog.service.view import Check
+from watchdog.web.app import make_app
+
+POLLS = "snapshots:polls.jsonl"
+RULE = """
+  {id}:
+    title: Peers come often
+    attack: eclipse
+    severity: warning
+    on: rpc:peer
+    by: [{by}]
+    measure: {{times: count()}}
+    over: 10s
+    fire: times > 100
+"""
+
+
+def attack(folder: Path) -> None:
+    """The mempool is full from the second poll on."""
+    with (folder / "polls.jsonl").open("a") as file:
+        file.write("".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])))
+
+
+def database(daemon: Daemon) -> Check:
+    return next(one for one in LiveView(daemon).readiness().checks if one.name == "database")
+
+
+async def unanswered(daemon: Daemon) -> None:
+    """Until the daemon has asked a server that is frozen: what that has answered before is taken first."""
+    await asyncio.sleep(0.2)
+    await until(lambda: daemon.stored.asked_s is not None)
+
+
+def value(daemon: Daemon, name: str) -> float:
+    """One number of `/metrics`, with its labels as they are written there."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", LiveView(daemon).metrics(), re.MULTILINE)
+    assert found, f"no {name}"
+    return float(found[1])
+
+
+def test_no_heartbeat_while_changes_wait_for_a_locked_database(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(tmp_path, sources=POLLS)
+    (tmp_path / "polls.jsonl").write_text("")
+
+    async def story(daemon: Daemon, clock: MovedClock) -> None:
+        with closing(sqlite3.connect(tmp_path / "watchdog.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            clock.ahead += 60
+            await until(lambda: not daemon.trouble())  # nothing is to be stored
+            attack(tmp_path)
+            await until(lambda: daemon.core.writer.counts.storing)
+            assert daemon.vitals() is not None, "a database may be locked for a moment"
+            clock.ahead += 31
+            await until(lambda: daemon.trouble() == "changes of incidents cannot be stored")
+            assert daemon.vitals() is None
+            assert not database(daemon).ok
+            assert value(daemon, "watchdog_store_waiting_seconds") > 30
+            assert LiveView(daemon).health().ok, "a start anew would meet the same lock"
+            other.execute("ROLLBACK")
+        await until(lambda: daemon.vitals() is not None)
+        assert database(daemon) == Check("database", ok=True, text="reachable")
+        await until(lambda: value(daemon, "watchdog_store_waiting_seconds") == 0)
+
+    with caplog.at_level(logging.INFO, "watchdog.service"):
+        serve(tmp_path, story)
+    told = [one.getMessage() for one in caplog.records if "well" in one.getMessage()]
+    assert told == [
+        "the service is not well, so no heartbeat is sent: changes of incidents cannot be stored",
+        "the service is well again",
+    ]
+
+
+def test_a_server_that_hangs_is_not_reachable_and_the_service_not_well_but_alive(
+    tmp_path: Path, postgres: Server
+) -> None:
+    configure(tmp_path, sources=POLLS, database=postgres.url("hanging"))
+    (tmp_path / "polls.jsonl").write_text("")
+
+    async def story(daemon: Daemon, clock: MovedClock) -> None:
+        await until(lambda: daemon.stored.asked_s is None)
+        assert database(daemon).ok
+        with postgres.frozen():
+            attack(tmp_path)
+            await unanswered(daemon)
+            await until(lambda: daemon.core.writer.counts.storing)
+            clock.ahead += 11
+            assert re.fullmatch(r"changes have waited for 1\d s to be stored", database(daemon).text)
+            assert value(daemon, "watchdog_database_up") == 0
+            assert daemon.vitals() is not None
+            clock.ahead += 20
+            await until(lambda: "the engine" not in daemon.trouble())
+            assert daemon.trouble() == "changes of incidents cannot be stored, the database does not answer"
+            assert daemon.vitals() is None
+            checks = LiveView(daemon).health().checks
+            assert [one.ok for one in checks] == [True, True]
+            assert checks[1].text.startswith("waits for the database, for 3")
+        await until(lambda: database(daemon).ok and not daemon.trouble())
+        assert value(daemon, "watchdog_database_up") == 1
+
+    serve(tmp_path, story)
+
+
+def test_a_server_that_hangs_is_missed_though_nothing_is_to_be_stored(tmp_path: Path, postgres: Server) -> None:
+    configure(tmp_path, sources="log:debug.log", database=postgres.url("silent"))
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, clock: MovedClock) -> None:
+        with postgres.frozen():
+            await unanswered(daemon)
+            clock.ahead += 11
+            assert database(daemon).text.startswith("no answer for 1")
+            clock.ahead += 20
+            await until(lambda: daemon.trouble() == "the database does not answer")
+        await until(lambda: not daemon.trouble())
+
+    serve(tmp_path, story)
+
+
+def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        await until(lambda: daemon.sender._ledger is not None)
+        ledger = daemon.sender._ledger
+        assert ledger is not None
+        free, moved = threading.Event(), MovedClock()
+
+        class Hanging:
+            def settle(self, _outcomes: Sequence[Outcome]) -> None:
+                free.wait(20)
+
+        ledger._outbox = Hanging()  # type: ignore[assignment] # what it is asked for
+        ledger._clock.monotonic = moved.monotonic  # type: ignore[method-assign]
+        ledger.note(Outcome.__new__(Outcome))
+        assert daemon.vitals() is not None
+        moved.ahead += 31
+        assert daemon.trouble() == "what became of deliveries cannot be stored"
+        free.set()
+        await until(lambda: not daemon.trouble())
+
+    serve(tmp_path, story)
+
+
+def asking(story: Callable[[Asking, threading.Event], Awaitable[None]], answer_s: float | None = None) -> None:
+    """One thread and room for two; the event lets the calls of the story end."""
+
+    async def run() -> None:
+        calls, free = Asking("test", threads=1, waiting_most=2, answer_s=answer_s), threading.Event()
+        try:
+            await story(calls, free)
+        finally:
+            free.set()
+            calls.close()
+
+    asyncio.run(run())
+
+
+def test_as_many_wait_for_the_database_as_may_and_the_next_one_is_told_so() -> None:
+    async def story(calls: Asking, free: threading.Event) -> None:
+        asked = [asyncio.create_task(calls.ask(lambda: free.wait(20))) for _ in range(3)]
+        await until(lambda: calls.waiting == 2)
+        with pytest.raises(BusyError):
+            await calls.ask(lambda: 1)
+        assert (calls.waiting, calls.refused) == (2, 1)
+        free.set()
+        assert await asyncio.gather(*asked) == [True] * 3
+        assert (await calls.ask(lambda: 1), calls.waiting) == (1, 0)
+
+    asking(story)
+
+
+def test_who_gives_up_waiting_takes_no_room_and_a_call_that_hangs_keeps_its_thread() -> None:
+    async def story(calls: Asking, free: threading.Event) -> None:
+        ran: list[int] = []
+
+        def stand(number: int) -> None:
+            ran.append(number)
+            free.wait(20)
+
+        for number in range(7):  # more than there is room for
+            with pytest.raises(Exception, match=r"has not answered within 0\.05 s"):
+                await calls.ask(partial(stand, number))
+        assert ran == [0], "the others never had a thread"
+        assert (calls.waiting, calls.unanswered, calls.refused) == (0, 7, 0)
+        free.set()
+        await until(lambda: not calls._free.locked())
+        assert await calls.ask(lambda: 1) == 1
+
+    asking(story, answer_s=0.05)
+
+
+def test_an_error_of_the_call_comes_through_though_it_is_one_of_time() -> None:
+    def late() -> None:
+        raise TimeoutError("mine")
+
+    async def story(calls: Asking, _free: threading.Event) -> None:
+        with pytest.raises(TimeoutError, match="mine"):
+            await calls.ask(late)
+
+    asking(story, answer_s=20)
+
+
+def test_a_flood_of_requests_is_answered_with_503_and_the_service_looks_after_itself(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        free = threading.Event()
+        holding = [asyncio.create_task(daemon.ask(lambda: free.wait(20))) for _ in range(WAITING_MOST + 4)]
+        await until(lambda: daemon.asked.waiting == WAITING_MOST)
+        async with TestClient(TestServer(make_app(LiveView(daemon)))) as client:
+            answer = await client.get("/api/v1/incidents")
+            assert (answer.status, answer.content_type) == (503, "application/problem+json")
+            assert answer.headers["Retry-After"] == "5"
+            assert (await client.get("/readyz")).status in {200, 503}, "the probes ask nobody"
+        assert value(daemon, 'watchdog_queue_length{queue="requests"}') == WAITING_MOST
+        assert value(daemon, 'watchdog_queue_limit{queue="requests"}') == WAITING_MOST
+        assert value(daemon, 'watchdog_queue_full_total{queue="requests"}') == 1
+        assert (await daemon.reload())[0], "our own calls have threads of their own"
+        free.set()
+        await asyncio.gather(*holding)
+
+    serve(tmp_path, story)
+
+
+def test_commands_for_an_engine_that_stands_still_are_bounded_and_not_lost(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        engine, free, standing = daemon.core.engine, threading.Event(), threading.Event()
+
+        def stand() -> None:
+            standing.set()
+            free.wait(20)
+
+        engine._order(stand)
+        await until(standing.is_set)
+        limit = value(daemon, 'watchdog_queue_limit{queue="commands"}')
+        taken = [engine.act([]) for _ in range(int(limit) + 2)]
+        assert taken == [True] * int(limit) + [False] * 2
+        assert value(daemon, 'watchdog_queue_length{queue="commands"}') == limit
+        assert value(daemon, 'watchdog_queue_full_total{queue="commands"}') == 2
+        ok, text = await daemon.reload()
+        assert (ok, "takes no more commands" in text) == (False, True)
+        free.set()
+        await until(lambda: engine.commands == 0)
+        assert (await daemon.reload())[0]
+
+    serve(tmp_path, story)
+
+
+def test_keys_and_what_became_of_them_are_told_by_rule_and_by_table(tmp_path: Path) -> None:
+    configure(tmp_path, sources=POLLS)
+    twins = [
+        RULE.format(id=id_, by=by) for id_, by in (("first", "user_agent"), ("second", "user_agent"), ("whole", ""))
+    ]
+    (tmp_path / "rules.yaml").write_text("rules:" + "".join(twins))
+    (tmp_path / "polls.jsonl").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        engines = daemon.core.engine.watch.engine._engines
+        (grouping,) = [one for engine in engines for one in engine._groupings if one.name == "user_agent"]
+        grouping.evicted, grouping.table.refused = 7, 3
+        for rule in ("first", "second"):
+            labels = f'{{key="user_agent",rule="{rule}"}}'
+            assert value(daemon, f"watchdog_rule_key_evictions_total{labels}") == 7
+            assert value(daemon, f"watchdog_rule_key_refusals_total{labels}") == 3
+        assert value(daemon, 'watchdog_rule_key_evictions_total{key="node",rule="whole"}') == 0
+        assert value(daemon, 'watchdog_rule_keys{key="node",rule="whole"}') == value(
+            daemon, 'watchdog_keys{key="node"}'
+        )
+        assert value(daemon, 'watchdog_key_evictions_total{key="user_agent"}') == 7, "the table counts once"
+
+    serve(tmp_path, story)
