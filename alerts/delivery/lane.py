@@ -28,11 +28,7 @@ LOW = WINDOW // 4  # so many left: time to fetch more
 HELD_MOST = WINDOW + LOW  # a window is fetched when no more than that are left
 AT_ONCE = 16  # attempts under way to one receiver, and as many that are urgent
 URGENT_AT_ONCE = 32  # urgent notices fetched past a full window
-<<<<<<< HEAD
-POLL_S = 2.0  # how soon a retry that is due, or a resend by the command line, is noticed; what is new wakes the lane
-=======
 POLL_S = 2.0  # a retry is noticed so soon after it is due, and a resend by the command line; new notices wake the lane
->>>>>>> vitals
 _LOG = logging.getLogger("watchdog.delivery")
 
 Told = Callable[[Due, Outcome], None]

@@ -44,14 +44,6 @@ class Server:
         """End it at once, as at a crash of the machine's service."""
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
 
-<<<<<<< HEAD
-    def signal(self, number: int) -> None:
-        """Send a signal to the server and to all of its processes, such as SIGSTOP: then it stands still."""
-        first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
-        others = Path(f"/proc/{first}/task/{first}/children").read_text()
-        for process in (first, *(int(one) for one in others.split())):
-            os.kill(process, number)
-=======
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """A server that hangs: it keeps all connections, takes new ones, and answers nothing."""
@@ -65,7 +57,6 @@ class Server:
         finally:
             for process in processes:
                 os.kill(process, signal.SIGCONT)
->>>>>>> vitals
 
     def url(self, name: str) -> str:
         """The URL of a new, empty database."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sqlite3
 import stat
 import subprocess
@@ -403,15 +402,12 @@ def test_a_server_that_stands_still_is_given_up(postgres: Server, monkeypatch: p
     writer = IncidentWriter(database)
     writer.record([record(incident())], [])
     monkeypatch.setattr(server.BoundedConnection, "patience_s", 0.3)
-    postgres.signal(signal.SIGSTOP)
-    try:
+    with postgres.frozen():
         with pytest.raises(StoreUnavailableError):
             IncidentQueries(database).page(IncidentFilter())
         with pytest.raises(StoreUnavailableError):
             writer.record([record(incident(2))], [])
-    finally:
-        monkeypatch.undo()
-        postgres.signal(signal.SIGCONT)
+    monkeypatch.undo()
     assert writer.record([record(incident()), record(incident(2))], []).new == 1
     database.close()
 
