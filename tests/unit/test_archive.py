@@ -150,14 +150,19 @@ def check_prefix(path: Path) -> None:
 
 
 def test_a_torn_file_says_where_and_strict_reading_raises(written: Path) -> None:
-    os.truncate(written, written.stat().st_size // 2)
     with EventsFile(written) as file:
-        read = list(file.slices())
-        assert 3 < len(read) < 9
-        assert file.torn_at is not None
-        torn = file.torn_at
-    with pytest.raises(SourceError, match=f"torn at byte {torn.offset}: the file ends inside of a frame"):
-        read_all(written, strict=True)
+        ends = [file.offset for _ in file.slices()]
+    kept = written.read_bytes()
+    for more, reason in ((5, "the frame header is cut off"), (100, "the file ends inside of a frame")):
+        os.truncate(written, ends[5] + more)
+        with EventsFile(written) as file:
+            assert len(list(file.slices())) == 6
+            assert file.torn_at is not None
+            assert file.torn_at.offset == ends[5]
+        with pytest.raises(SourceError, match=f"torn at byte {ends[5]}: {reason}"):
+            read_all(written, strict=True)
+        with written.open("ab") as whole:
+            whole.write(kept[whole.tell() :])
 
 
 def test_a_whole_file_is_not_torn(written: Path) -> None:
