@@ -49,12 +49,6 @@ def database(daemon: Daemon) -> Check:
     return next(one for one in LiveView(daemon).readiness().checks if one.name == "database")
 
 
-async def unanswered(daemon: Daemon) -> None:
-    """Until the daemon has asked a server that is frozen: what that has answered before is taken first."""
-    await asyncio.sleep(0.2)
-    await until(lambda: daemon.stored.asked_s is not None)
-
-
 def value(daemon: Daemon, name: str) -> float:
     """One number of `/metrics`, with its labels as they are written there."""
     found = re.search(rf"^{re.escape(name)} (\S+)$", LiveView(daemon).metrics(), re.MULTILINE)
@@ -107,7 +101,7 @@ def test_a_server_that_hangs_is_not_reachable_and_the_service_not_well_but_alive
         assert database(daemon).ok
         with postgres.frozen():
             attack(tmp_path)
-            await unanswered(daemon)
+            await until(lambda: daemon.stored.asked_s is not None)  # since it is frozen
             await until(lambda: daemon.core.writer.counts.storing)
             clock.ahead += 11
             assert re.fullmatch(r"changes have waited for 1\d s to be stored", database(daemon).text)
@@ -131,8 +125,9 @@ def test_a_server_that_hangs_is_missed_though_nothing_is_to_be_stored(tmp_path: 
     (tmp_path / "debug.log").write_text("")
 
     async def story(daemon: Daemon, clock: MovedClock) -> None:
+        await until(lambda: daemon.stored.asked_s is None)  # so that no answer is on its way
         with postgres.frozen():
-            await unanswered(daemon)
+            await until(lambda: daemon.stored.asked_s is not None)  # since it is frozen
             clock.ahead += 11
             assert database(daemon).text.startswith("no answer for 1")
             clock.ahead += 20
