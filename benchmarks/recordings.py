@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.rounds import SkippedError
+from tests.support.capture_files import unpack_tree
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
 
@@ -24,6 +24,6 @@ def recording(name: str) -> Path:
 @contextmanager
 def capture_tree(name: str) -> Iterator[Path]:
     """The capture tree of a recording, unpacked for as long as the context lasts."""
-    with tempfile.TemporaryDirectory() as target, tarfile.open(recording(name) / "capture.tar.xz") as archive:
-        archive.extractall(target, filter="data")
+    with tempfile.TemporaryDirectory() as target:
+        unpack_tree(recording(name) / "capture.tar.xz", Path(target))
         yield Path(target) / "capture"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from watchdog.core.batch import Batch
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
 from watchdog.sources.debuglog import LATENESS_NS, DebugLogSource
+from watchdog.sources.packed import FORMATS
 
 START_NS = 1_769_000_000_000_000_000  # 2026-01-21T12:53:20Z
 
@@ -208,16 +211,20 @@ def test_a_log_that_cannot_be_opened_is_one_clear_error(tmp_path: Path, name: st
         DebugLogSource(str(tmp_path / name), SourceOptions())
 
 
-def test_a_file_that_is_not_gzip_is_one_clear_error(tmp_path: Path) -> None:
-    path = tmp_path / "debug.log.gz"
+@pytest.mark.parametrize(("ending", "format_name"), FORMATS.items())
+def test_a_file_that_is_not_packed_as_it_says_is_one_clear_error(tmp_path: Path, ending: str, format_name: str) -> None:
+    path = tmp_path / f"debug.log{ending}"
     path.write_text(lines(1, 3))
-    with pytest.raises(SourceError, match="not gzip data"):
+    with pytest.raises(SourceError, match=f"not {format_name} data"):
         DebugLogSource(str(path), SourceOptions())
 
 
-def test_a_torn_gzip_gives_what_is_there_and_then_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "debug.log.gz"
-    path.write_bytes(gzip.compress(lines(1, 300).encode())[:-20])
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
+def test_a_torn_packed_log_gives_what_is_there_and_then_says_so(
+    tmp_path: Path, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"debug.log{ending}"
+    path.write_bytes(pack(lines(1, 300).encode())[:-20])
     source = DebugLogSource(str(path), SourceOptions())
     slice_ = source.poll()
     assert slice_ is not None

@@ -7,19 +7,17 @@ as '_', in it `msgs_recv.dat` and `msgs_sent.dat`.
 from __future__ import annotations
 
 import errno
-import gzip
 import io
-import lzma
 import os
 import stat
 import tarfile
-import zlib
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from watchdog.core.errors import SourceError
 from watchdog.sources.capture_notices import Notices
 from watchdog.sources.faults import TornError
+from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
 
 RECEIVED_FILE = "msgs_recv.dat"
 SENT_FILE = "msgs_sent.dat"
@@ -185,22 +183,16 @@ def _unpacked(path: str, limit: int) -> bytes:
     parts: list[bytes] = []
     total = 0
     try:
-        with _opened(path) as stream:
+        with Path(path).open("rb") as file:
+            ending = Path(path).suffix
+            stream = unpacked(file, ending) if ending in FORMATS else file
             while part := stream.read(_READ_STEP):
                 total += len(part)
                 if total > limit:
                     wanted = f"{limit >> 20} MiB; unpack it and use capture:DIR"
                     raise SourceError(f"archive {path!r} unpacks to more than {wanted}")
                 parts.append(part)
-    except (lzma.LZMAError, EOFError, zlib.error, OSError) as error:
+    except (*UNPACK_ERRORS, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise TornError(f"cannot read archive {path!r}: torn or corrupt: {reason}") from error
     return b"".join(parts)
-
-
-def _opened(path: str) -> IO[bytes]:
-    if path.endswith(".xz"):
-        return lzma.open(path)
-    if path.endswith(".gz"):
-        return gzip.open(path)  # type: ignore[return-value]  # GzipFile is an IO[bytes] in all but its declared base
-    return Path(path).open("rb")

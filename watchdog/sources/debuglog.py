@@ -31,7 +31,7 @@ by up to one; the other second is for steps of the node's clock. Rules that no l
 
 
 class DebugLogSource:
-    """Bitcoin Core's debug.log as events; plain or .gz, followed through rotation if asked to.
+    """Bitcoin Core's debug.log as events; plain, .gz or .xz, followed through rotation if asked to.
 
     `counters`: lines read, lines skipped as too long, half lines at the end of rotated files,
     lines with a known beginning and an unknown rest, connections dropped from a full registry, wanted

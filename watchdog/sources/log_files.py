@@ -6,22 +6,21 @@ the mark ends at the offset is the file that was being read, whatever its name i
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from watchdog.core.errors import SourceError
 from watchdog.sources.faults import TornError
+from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
 
 MARK = 200  # bytes before the offset; a log line's time and text make it unique
 _SHRUNK = 16 << 20  # Bitcoin Core src/logging.cpp ShrinkDebugFile keeps the last 10 MB
 
 
 class LogFile:
-    """One open file, plain or .gz, with bytes that were read and not yet consumed.
+    """One open file, plain, .gz or .xz, with bytes that were read and not yet consumed.
 
     `offset` counts consumed bytes (of the uncompressed text), `pending` is what follows.
     """
@@ -33,8 +32,8 @@ class LogFile:
         self.pending = b""
         self.torn = ""
         self._raw = path.open("rb", buffering=0)
-        self.packed = path.suffix == ".gz"
-        self._gzip = gzip.GzipFile(fileobj=self._raw) if self.packed else None
+        self.packed = path.suffix in FORMATS
+        self._read = unpacked(self._raw, path.suffix).read1 if self.packed else self._raw.read
         self._seek(offset)
 
     def _seek(self, offset: int) -> None:
@@ -52,8 +51,8 @@ class LogFile:
         pieces, left = [], size
         while left > 0:
             try:
-                piece = self._raw.read(left) if self._gzip is None else self._gzip.read1(left)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                piece = self._read(left)
+            except UNPACK_ERRORS as error:
                 self.torn = str(error)
                 break
             if not piece:
@@ -129,7 +128,7 @@ class LogFiles:
             file.fill(1)
             if file.torn and not file.pending:
                 file.close()
-                raise TornError(f"cannot read log file '{path}': not gzip data ({file.torn.lower()})")
+                raise TornError(f"cannot read log file '{path}': not {FORMATS[path.suffix]} data ({file.torn.lower()})")
         return file
 
     def fill(self, size: int) -> bool:
@@ -199,7 +198,7 @@ class LogFiles:
 
     def _rotated(self, after_ns: int = -1, but: int = 0) -> list[Path]:
         """Rotated files of this log (debug.log.1, debug.log-20260121.gz), oldest first."""
-        name = re.compile(re.escape(self.path.name) + r"[.-]\d{1,14}(?:\.gz)?")
+        name = re.compile(re.escape(self.path.name) + r"[.-]\d{1,14}(?:\.[gx]z)?")
         found = []
         for entry in os.scandir(self.path.parent):
             if name.fullmatch(entry.name) and entry.is_file():

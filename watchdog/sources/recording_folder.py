@@ -1,8 +1,8 @@
 """`recording:DIR`: a labelled recording of a node, read as it lies.
 
-A folder with capture.tar.xz (or capture/), snapshots.jsonl.xz, debug.log.gz (or either of them plain), and
-labels.json and meta.json (which no source reads). Each part is a source of its own; only those are opened whose
-events somebody reads.
+A folder with capture.tar.xz, snapshots.jsonl.xz and debug.log.gz (or under another of PARTS' names: plain, .gz,
+.xz), and labels.json and meta.json (which no source reads). Each part is a source of its own; only those are opened
+whose events somebody reads.
 """
 
 from __future__ import annotations

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Literal
 
 from watchdog.core.errors import SourceError
 from watchdog.sources.faults import TornError
+from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, Unpacked, unpacked
 
 MAX_LINE = 64 << 20  # bytes; a getrawaddrman of full tables is about 18 MB
 READ_AHEAD = 1 << 18  # bytes asked from the file at once
 HEAD_BYTES = 256  # a file is known again by the start of its first line
-PACKED = (".gz", ".xz")
-_UNPACK_ERRORS = (lzma.LZMAError, zlib.error, gzip.BadGzipFile, EOFError)
+MAGIC = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz"}  # a packed file is known by its first bytes, whatever its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +52,14 @@ class LineReader:
             magic = self._file.peek(6)[:6] if hasattr(self._file, "peek") else b""
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-        self.packed = magic[:2] == b"\x1f\x8b" or magic == b"\xfd7zXZ\x00"
-        self._text = self._unpacker(magic)
+        ending = next((ending for start, ending in MAGIC.items() if magic.startswith(start)), "")
+        self.packed = bool(ending)
+        self._text: IO[bytes] | Unpacked = unpacked(self._file, ending) if ending else self._file
         try:
             self._head = self._read_head()
         except SourceError:
             self.close()
             raise
-
-    def _unpacker(self, magic: bytes) -> IO[bytes]:
-        if magic[:2] == b"\x1f\x8b":
-            return cast(IO[bytes], gzip.GzipFile(fileobj=self._file, mode="rb"))
-        if magic == b"\xfd7zXZ\x00":
-            return cast(IO[bytes], lzma.LZMAFile(self._file, "rb"))
-        return self._file
 
     def _read_head(self) -> Head:
         start = self._readline(HEAD_BYTES)
@@ -86,7 +78,7 @@ class LineReader:
     def _readline(self, limit: int) -> bytes:
         try:
             return self._text.readline(limit)
-        except _UNPACK_ERRORS as error:
+        except UNPACK_ERRORS as error:
             raise TornError(
                 f"{self.path}: packed data is cut off or damaged after byte {self.offset + len(self._torn)} of the text"
             ) from error
@@ -96,7 +88,7 @@ class LineReader:
     def _seek(self, offset: int) -> None:
         try:
             self._text.seek(offset)
-        except (*_UNPACK_ERRORS, OSError) as error:
+        except (*UNPACK_ERRORS, OSError) as error:
             raise SourceError(f"{self.path}: has no byte {offset}: cut off or damaged") from error
 
     def read(self) -> Line | None:
@@ -154,7 +146,7 @@ class LineReader:
 
     def check_packed(self) -> None:
         """SourceError for a file that is packed by its name, and empty: whole ones have a head and an end."""
-        if not self.packed and self.path.endswith(PACKED) and not os.fstat(self._file.fileno()).st_size:
+        if not self.packed and self.path.endswith(tuple(FORMATS)) and not os.fstat(self._file.fileno()).st_size:
             raise TornError(f"{self.path}: packed data is cut off: the file is empty")
 
     def reaches(self, offset: int) -> bool:
