@@ -7,17 +7,17 @@ import json
 import lzma
 import re
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.capture_files import PEER, START_US, append, ping
+from tests.support.capture_files import PEER, START_US, append, ping, unpack_tree
 from watchdog.cli.main import main
 from watchdog.core.errors import SourceError
 from watchdog.service.record import RecordOptions, record
 from watchdog.service.replay import ReplayOptions, replay
+from watchdog.sources.recording_folder import PARTS
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "recording"
 Outputs = pytest.CaptureFixture[str]
@@ -42,9 +42,27 @@ def plain(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "snapshots.jsonl").write_bytes(lzma.decompress((DEMO / "snapshots.jsonl.xz").read_bytes()))
     (folder / "debug.log").write_bytes(gzip.decompress((DEMO / "debug.log.gz").read_bytes()))
-    with tarfile.open(DEMO / "capture.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+    unpack_tree(DEMO / "capture.tar.xz", folder)
     return folder
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma.compress}
+ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".tar.xz": "xztar"}
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in PARTS.items() for name in names])
+def test_each_part_of_a_recording_is_read_under_each_of_its_names(plain: Path, part: str, name: str) -> None:
+    folder = plain.parent / "as"
+    folder.mkdir()
+    made = plain / PARTS[part][-1]
+    if name == made.name:
+        shutil.move(made, folder / name)
+    elif part == "capture":
+        shutil.make_archive(str(folder / "capture"), ARCHIVES[name.removeprefix("capture")], plain, "capture")
+    else:
+        (folder / name).write_bytes(PACKED[Path(name).suffix](made.read_bytes()))
+    out = folder / "events"
+    assert record([f"recording:{folder}"], out, RecordOptions()).events > 100
 
 
 def cut(path: Path, share: float) -> None:
