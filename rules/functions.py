@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rules.syntax import Call
+from rules.syntax import LARGEST, Call
 from rules.typed import Scope, Type, Typed, compile_tree, fail, folded, gather, number, truth
 
 E = TypeVar("E")
@@ -32,7 +32,7 @@ def numeric_call(node: Call, scope: Scope[E]) -> Typed[E]:
     if node.name == "log2":
         return folded(Typed("float", lambda env: log2(run(env))), (inner,), node)
     kind: Type = "float" if inner.type == "float" else "int"
-    return folded(Typed(kind, lambda env: np.abs(widened(run(env), kind))), (inner,), node)
+    return folded(Typed(kind, lambda env: magnitude(widened(run(env), kind))), (inner,), node)
 
 
 def count_arguments(node: Call, wanted: int) -> None:
@@ -46,6 +46,12 @@ def log2(values: Any) -> Any:
     """Base-2 logarithm, and 0 for what is not positive."""
     positive = np.greater(values, 0)
     return np.where(positive, np.log2(np.where(positive, values, 1)), 0.0)
+
+
+def magnitude(values: Any) -> Any:
+    """Without the sign; the least of 64 bits, which has no counterpart, becomes the largest."""
+    size = np.abs(values)
+    return np.where(size < 0, LARGEST, size)
 
 
 def widened(values: Any, kind: Type) -> Any:

@@ -113,7 +113,7 @@ class Measures:
         count_arguments(call, 1)
         self._check_fields(call)
         where = self._filter(call.where) if call.where else None
-        use: Use = "identity" if op in _IDENTITY else "number"
+        use: Use = "identity" if op in _IDENTITY else "amount" if op == "sum" else "number"
         check_row(call.args[0], self.kinds, self.lists, use, where)
         return MeasurePlan(name, op, RowFormula(call.args[0], self.kinds, self.lists, use), where)
 

@@ -20,7 +20,8 @@ from watchdog.core.batch import Batch, Strings
 from watchdog.core.prefix import parse_prefix
 
 Row = Typed[Batch]
-Use = Literal["filter", "number", "identity"]
+Use = Literal["filter", "number", "amount", "identity"]
+MOST = 1 << 42  # of one event in a sum: two million events of it stay within 64 bits, and 48 days in microseconds
 
 TEXT_FUNCTIONS = ("contains", "endswith", "has", "matches", "startswith")
 PREFIX_FORMS = 'as in "136.43.0.0/16", "AS24940", "onion:5"'
@@ -266,10 +267,10 @@ def _prefix(node: Expr, value: object = None) -> int:
 class RowFormula:
     """A checked row expression of a rule: `watchdog.core.plan.RowExpression`.
 
-    use: `filter` gives bool; `number` gives int64; `identity` gives int64 that are equal exactly
-    when the values are (text by a 64-bit hash). Works on a batch of any kind: it is compiled for
-    a kind when first called. Where a filter that goes with it is false for the whole kind, columns
-    that the kind lacks count as 0.
+    use: `filter` gives bool; `number` gives int64, `amount` such of at most MOST; `identity` gives
+    int64 that are equal exactly when the values are (text by a 64-bit hash). Works on a batch of any
+    kind: it is compiled for a kind when first called. Where a filter that goes with it is false for the
+    whole kind, columns that the kind lacks count as 0.
     """
 
     __slots__ = ("_divides", "_dtype", "_kinds", "_lists", "_runs", "_tree", "equals", "text", "use")
@@ -346,7 +347,9 @@ def compile_row(tree: Expr, scope: RowScope, use: Use) -> Row:
     if typed.type == "float":
         hint = "sums are exact; compare it instead, as in count(x > 0.5)"
         raise fail(tree, "expected a whole number, found a number with a fraction", hint)
-    return typed
+    if use == "number" or typed.type == "bool" or _is_narrow(scope, typed):
+        return typed
+    return Typed("int", lambda batch: np.clip(typed.run(batch), -MOST, MOST))
 
 
 def _identity(tree: Expr, scope: RowScope) -> Row:
@@ -364,6 +367,12 @@ def _identity(tree: Expr, scope: RowScope) -> Row:
 
 def _is_u64(scope: RowScope, name: str) -> bool:
     return name not in PSEUDO and storage_type(scope.kind, name) == "u64"
+
+
+def _is_narrow(scope: RowScope, typed: Row) -> bool:
+    """Whether it is a field that cannot hold more than MOST."""
+    name = typed.field
+    return bool(name) and name not in PSEUDO and storage_type(scope.kind, name) not in ("u64", "i64")
 
 
 def _equals(tree: Expr, kinds: Sequence[str]) -> tuple[tuple[str, str], ...]:

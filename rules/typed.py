@@ -181,6 +181,7 @@ def divide(above: Any, below: Any) -> Any:
     return np.where(zero, 0.0, np.divide(above, np.where(zero, 1.0, below)))
 
 
+_NEARLY_LARGEST = 9.2e18  # below 2^63 by more than float64 rounds there
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": np.add,
     "-": np.subtract,
@@ -189,16 +190,30 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+def whole(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The operation on whole numbers; a result beyond 64 bits is the largest or least number, and never wraps.
+
+    A peer who chooses both numbers could else make a large one negative, and a rule silent.
+    """
+
+    def exact(left: Any, right: Any) -> Any:
+        with np.errstate(over="ignore"):
+            result = apply(left, right)
+        near = apply(np.asarray(left, np.float64), np.asarray(right, np.float64))
+        return np.where(np.abs(near) < _NEARLY_LARGEST, result, np.where(near > 0, LARGEST, -LARGEST))
+
+    return exact
+
+
 def arithmetic(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
     """`+ - *` keep whole numbers whole; `/` gives a number with a fraction."""
     for part, side in ((left, node.left), (right, node.right)):
         if part.type not in ("bool", "int", "float"):
             raise fail(side, f"cannot calculate with {WORDS[part.type]}")
-    whole = node.op != "/" and "float" not in (left.type, right.type)
-    kind: Type = "int" if whole else "float"
+    kind: Type = "int" if node.op != "/" and "float" not in (left.type, right.type) else "float"
     a, b = _as(left, kind), _as(right, kind)
-    apply = _ARITHMETIC[node.op]
-    if whole and left.constant is not None and right.constant is not None:
+    apply = whole(_ARITHMETIC[node.op]) if kind == "int" else _ARITHMETIC[node.op]
+    if kind == "int" and left.constant is not None and right.constant is not None:
         return constant(_exact(node, int(left.constant), int(right.constant)))
     return folded(Typed(kind, lambda env: apply(a(env), b(env))), (left, right), node)
 

@@ -124,6 +124,22 @@ def test_sums_of_unsigned_columns_are_int64_and_wide_ones_saturate() -> None:
     assert top.text != apart.text
 
 
+def test_no_number_that_a_peer_declares_makes_a_sum_or_a_product_negative() -> None:
+    plan = compiled(
+        "sent: sum(entries); twice: sum(entries * 2); far: max(entries + size); near: min(0 - entries - entries)",
+        "sent > 100",
+        kinds="p2p:malformed",
+    )
+    entries, size = np.array([2**64 - 1, 2**62, 2], np.uint64), np.array([9, 9, 9], np.uint32)
+    batch = Batch("p2p:malformed", "n", "s", {"time_ns": np.arange(3), "entries": entries, "size": size})
+    values = [measure.value for measure in plan.measures if measure.value is not None]
+    sent, twice, far, near = (value(batch).tolist() for value in values)
+    assert sent == [2**42, 2**42, 2]
+    assert twice == [2**42, 2**42, 4]
+    assert far == [2**63 - 1, 2**62 + 9, 11]
+    assert near == [1 - 2**63, 1 - 2**63, -4]
+
+
 def test_equal_filters_have_equal_text_however_they_are_written() -> None:
     first = compiled(more='where: flow == "received" and (entries > 3) and solicited == true')
     second = compiled(more='where: solicited and 3 < entries and "received" == flow')
