@@ -96,6 +96,17 @@ def test_a_tip_ages_from_when_it_was_seen_or_made(tmp_path: Path) -> None:
     assert (tip["height"], tip["interval_s"]) == (12, 620)
 
 
+def test_a_block_of_the_future_is_no_younger_than_our_sight_of_it(tmp_path: Path) -> None:
+    def at(time: int, height: int, made: int) -> Poll:
+        return poll(time, "getblockchaininfo", {"blocks": height, "headers": height, "time": made})
+
+    stamps = [(10, START - 500), (11, START + 7200), (11, START + 7200), (11, START + 7200), (11, START + 900)]
+    polls = [at(START + 3600 * hour, height, made) for hour, (height, made) in enumerate(stamps)]
+    rows = read(tmp_path, polls, "rpc:chain")
+    assert [row["tip_age_s"] for row in rows] == [500, 0, 3600, 7200, 0], "the last replaced one of its height"
+    assert [row["tip_seen_s"] for row in rows] == [500, 0, 3600, 7200, 10800]
+
+
 # ---- peers come and gone ----
 
 

@@ -753,7 +753,7 @@ TABLE: tuple[KindRow, ...] = (
             ("chain", "str", "", "main, test, testnet4, signet or regtest", False, ""),
             ("blocks", "i32", "blocks", "Height of the active chain", False, ""),
             ("headers", "i32", "blocks", "Height of the best header", False, ""),
-            ("tip_age_s", "i64", "s", "Age of the tip: since its block time or since it was first seen, the later; never negative", False, ""),
+            ("tip_age_s", "i64", "s", "Seconds since this tip was first seen, or since its block time if it was there at the first poll", False, ""),
             ("tip_seen_s", "i64", "s", "Seconds since this height was first seen", False, ""),
             ("ibd", "bool", "", "Initial block download is running", False, ""),
             ("size_on_disk", "u64", "bytes", "Size of block and undo files", False, ""),

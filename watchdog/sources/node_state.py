@@ -26,10 +26,15 @@ class ProcessMemory(msgspec.Struct):
 
 
 class ChainMemory(msgspec.Struct):
-    """The last height (-1: none yet) and the time it was first seen, unix seconds."""
+    """The last height (-1: none yet), the time it was first seen, and the block time of the tip with when that was new.
+
+    All times in unix seconds; tip_s is 0 in positions from before there was one.
+    """
 
     height: int = -1
     seen_s: int = 0
+    block_s: int = 0
+    tip_s: int = 0
 
 
 class TotalsMemory(msgspec.Struct):
@@ -88,21 +93,25 @@ def follow_process(
 def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: Rows) -> None:
     """Add rpc:chain, and chain:tip when the height is another one than at the last poll.
 
-    A tip that was there at the first poll counts as seen at the block's own time.
+    A tip that was there at the first poll counts as seen at the block's own time. Later its age counts from when we
+    first saw it, since who found a block may stamp it two hours ahead (MAX_FUTURE_BLOCK_TIME, src/chain.h).
     """
     now_s = time_ns // 10**9
     if memory.height < 0:
         memory.seen_s = info.time if 0 < info.time < now_s else now_s
-        memory.height = info.blocks
+        memory.height, memory.tip_s = info.blocks, memory.seen_s
     elif info.blocks != memory.height:
         interval_s = max(0, now_s - memory.seen_s)
         rows.add("chain:tip", time_ns, one_row({"height": info.blocks, "interval_s": interval_s}))
-        memory.height, memory.seen_s = info.blocks, now_s
+        memory.height, memory.seen_s, memory.tip_s = info.blocks, now_s, now_s
+    elif memory.block_s and info.time != memory.block_s:  # another block of the same height took its place
+        memory.tip_s = now_s
+    memory.block_s, memory.tip_s = info.time, memory.tip_s or memory.seen_s
     values: dict[str, Value] = {
         "chain": info.chain,
         "blocks": info.blocks,
         "headers": info.headers,
-        "tip_age_s": max(0, now_s - max(info.time, memory.seen_s)),
+        "tip_age_s": max(0, now_s - memory.tip_s),
         "tip_seen_s": max(0, now_s - memory.seen_s),
         "ibd": info.initialblockdownload,
         "size_on_disk": info.size_on_disk,

@@ -536,7 +536,7 @@ struct RpcChain $kind("rpc:chain") $sources("snapshots") $doc("The chain at one 
   chain @0 :Text $doc("main, test, testnet4, signet or regtest");
   blocks @1 :Int32 $unit("blocks") $doc("Height of the active chain");
   headers @2 :Int32 $unit("blocks") $doc("Height of the best header");
-  tipAgeS @3 :Int64 $unit("s") $doc("Age of the tip: since its block time or since it was first seen, the later; never negative");
+  tipAgeS @3 :Int64 $unit("s") $doc("Seconds since this tip was first seen, or since its block time if it was there at the first poll");
   tipSeenS @4 :Int64 $unit("s") $doc("Seconds since this height was first seen");
   ibd @5 :Bool $doc("Initial block download is running");
   sizeOnDisk @6 :UInt64 $unit("bytes") $doc("Size of block and undo files");
