@@ -41,6 +41,7 @@ RULE = """
     summary: "{{most}} transactions wait"
     evidence: 4
 """
+LIMIT_S = 60.0 + 3 * KILLS  # for the whole story, which grows with the kills, on a busy machine
 HISTORY = {
     "incidents": "SELECT id, state, severity, findings, sequence, acted, updated_ns, summary FROM incidents "
     "ORDER BY id",
@@ -123,8 +124,8 @@ def survive(folder: Path, kills: int, seed: int) -> int:
         useful += ALL_ENDED not in service.text()
         service.kill()
     service = ServiceProcess(folder, "--no-web")
-    service.wait_for(ALL_ENDED)
-    until_rows(folder, "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE status = 'waiting')", 1, 120)
+    service.wait_for(ALL_ENDED, LIMIT_S)
+    until_rows(folder, "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE status = 'waiting')", 1, LIMIT_S)
     service.end()
     return useful
 
