@@ -14,7 +14,7 @@ from alerts.notice import Notice
 from alerts.store.cursor import decoded_position, encoded_position
 from alerts.store.database import Database, stored_text
 from alerts.store.schema import incidents, outbox
-from watchdog.core.errors import StateError
+from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import Severity
 
 Status = Literal["waiting", "sent", "dead"]
@@ -28,11 +28,11 @@ _waiting = columns.status == literal("waiting", literal_execute=True)
 """Spelled out in the SQL, not bound: only then may the planner use the indexes of waiting rows."""
 
 
-class UnknownDeliveryError(StateError):
+class UnknownDeliveryError(WatchdogError):
     """No delivery has this id."""
 
 
-class NoReceiverError(StateError):
+class NoReceiverError(WatchdogError):
     """A delivery's receiver is not in the configuration: nothing would be sent."""
 
 

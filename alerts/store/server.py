@@ -23,7 +23,7 @@ from alerts.store.patience import (
     MARGIN_S,
     STATEMENT_S,
 )
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 
 T = TypeVar("T")
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
@@ -92,13 +92,13 @@ def limits(address: URL) -> Parameters:
 
 
 def check_parameters(address: URL) -> None:
-    """StateError when libpq knows a parameter of the URL not; asks nobody."""
+    """StoreError when libpq knows a parameter of the URL not; asks nobody."""
     try:
         arguments, parameters = _dialect(address).create_connect_args(address)
         make_conninfo(*arguments, **parameters)
     except (psycopg.Error, ArgumentError, ValueError) as error:
         said = (str(error).strip().splitlines() or ["not understood"])[0]
-        raise StateError(f"database URL: {said}") from None
+        raise StoreError(f"database URL: {said}") from None
 
 
 def _dialect(address: URL) -> Dialect:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from alerts.store.faults import StoreUnavailableError
+from watchdog.core.errors import StoreUnavailableError
 
 T = TypeVar("T")
 THREADS = 4

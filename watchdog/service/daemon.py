@@ -16,7 +16,7 @@ from alerts.notice import ChangeRecord
 from alerts.render import as_object
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
-from watchdog.core.errors import StateError, WatchdogError
+from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.config import load_config
@@ -41,7 +41,9 @@ Close = Callable[[], Awaitable[None]]
 
 
 class Daemon:
-    """One service. `run` returns when it was told to stop; StateError when a part of it failed.
+    """One service. `run` returns when it was told to stop.
+
+    ServiceError when a part of it failed; StoreError when its database is one that no waiting can heal.
 
     serve: starts the web over this service and returns how to end it; None for none. on_end: told when the end
     begins. clock and wall_ns:
@@ -135,7 +137,7 @@ class Daemon:
             config = in_force(self._begun, config)
             try:
                 changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
-            except StateError as error:
+            except ServiceError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error}")
             self.core.rules = rules
             self.core.writer.routes = routes(config)
@@ -211,7 +213,7 @@ class Daemon:
         return (self._fetch_actions(), self._count(), self._let_go())
 
     async def _until_stopped(self, sending: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Until told to stop; StateError when a thread or task ends by itself."""
+        """Until told to stop. When a thread or task ends by itself: its StoreError, or ServiceError."""
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while not stopped.done():
@@ -219,9 +221,9 @@ class Daemon:
                 for task in (sending, *tasks):
                     if task.done():
                         task.result()
-                        raise StateError("a part of the service has ended by itself; see the log")
+                        raise ServiceError("a part of the service has ended by itself; see the log")
                 if not (self.core.engine.alive and self.core.writer.alive):
-                    raise StateError("a thread of the service has failed; see the log")
+                    raise self.core.writer.failure or ServiceError("a thread of the service has failed; see the log")
         finally:
             stopped.cancel()
 
@@ -240,6 +242,8 @@ class Daemon:
         if close_web is not None:
             ends.append(asyncio.wait((asyncio.ensure_future(close_web()),), timeout=WEB_END_S))
         await asyncio.gather(*ends)
+        if self.core.writer.failure is not None:
+            raise self.core.writer.failure
         _LOG.info("ended")
 
     async def _let_go_of_threads(self) -> None:
@@ -283,7 +287,7 @@ class Daemon:
         while True:
             try:
                 found = await self._own.ask(lambda after=last: self.core.store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default
-            except StateError as error:
+            except StoreUnavailableError as error:
                 _LOG.warning("actions: %s", error)
                 found = []
             if found and self.core.engine.act(found):  # else the engine is behind: they are fetched again
@@ -308,7 +312,7 @@ class Daemon:
                     self.stored.begin(self.clock.monotonic())
                     await self._give_up_strays()
                     self.stored.answered()
-            except StateError as error:
+            except StoreUnavailableError as error:
                 self.stored.error = str(error)
             await asyncio.sleep(COUNTS_S)
 
@@ -316,7 +320,7 @@ class Daemon:
         """Notices of receivers that the configuration does not name become dead letters; how many.
 
         Looked for at the start and at a reload, and now and then: a change that was routed just before a reload, or a
-        `deliveries resend`, may bring another one. StateError when the database does not answer.
+        `deliveries resend`, may bring another one. StoreUnavailableError when the database does not answer.
         """
         counts = await self._own.ask(self.core.store.outbox.counts)
         named = {one.name for one in self.config.receivers}
@@ -332,10 +336,10 @@ class Daemon:
         return many
 
     async def _give_up_in_words(self) -> str:
-        """The same for the answer to a reload; a database that does not answer is asked again later."""
+        """The same for the answer to a reload; a database that does not answer is asked again later (`_count`)."""
         try:
             many = await self._give_up_strays()
-        except StateError as error:
+        except StoreError as error:
             _LOG.warning("dead letters: %s", error)
             return ""
         return f"; made dead letters: {counted(many, 'notice')} to receivers that are gone" if many else ""
@@ -346,7 +350,7 @@ class Daemon:
             await asyncio.sleep(RETENTION_S)
             try:
                 incidents, deliveries = await self._own.ask(self._remove_old)
-            except StateError as error:
+            except StoreUnavailableError as error:
                 _LOG.warning("retention: %s", error)
             else:
                 if incidents or deliveries:

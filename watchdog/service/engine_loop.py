@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
 from rules.load import RuleSet
-from watchdog.core.errors import StateError
+from watchdog.core.errors import ServiceError
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.feed import Feed
 from watchdog.service.pace import Clock
@@ -118,11 +118,11 @@ class EngineLoop:
     def change_rules(self, rules: RuleSet) -> Future[bool]:
         """Go on with these rules; the future says whether they are others than before. From any thread.
 
-        StateError when as many commands wait as may.
+        ServiceError when as many commands wait as may.
         """
         done: Future[bool] = Future()
         if not self._order(lambda: done.set_result(self._change_rules(rules))):
-            raise StateError("the engine is far behind and takes no more commands; try again later")
+            raise ServiceError("the engine is far behind and takes no more commands; try again later")
         return done
 
     def _order(self, command: Command) -> bool:

@@ -12,9 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerts.book import IncidentError, UnknownIncidentError
-from alerts.store.faults import StoreUnavailableError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
-from watchdog.core.errors import WatchdogError
+from watchdog.core.errors import StoreUnavailableError, WatchdogError
 from watchdog.core.text import printable
 from watchdog.service.asking import BusyError
 
