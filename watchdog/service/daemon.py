@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 
 from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
 from alerts.delivery.sender import Sender
-from alerts.delivery.stored import StoredOutbox
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
+from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
