@@ -21,10 +21,10 @@ from watchdog.core.text import counted, printable
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
-from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
 from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, receivers_text, routes
 from watchdog.service.settings import ServiceConfig
+from watchdog.service.vitals import Stored, Vitals
 from watchdog.service.watch import anew_text
 
 T = TypeVar("T")
@@ -32,7 +32,6 @@ ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # toge
 LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 2.0  # between two looks at actions that came past us (command line); our own API wakes the engine at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
-LOST_S = 30.0  # `trouble`: as long as a source may be away (`feed`), and beyond all tries of a locked database
 RETENTION_S = 600.0
 NOT_CONFIGURED = "its receiver is not in the configuration any more"
 _LOG = logging.getLogger("watchdog.service")
@@ -62,7 +61,7 @@ class Daemon:
         self.config, self.clock, self.wall_ns = config, clock or SystemClock(), wall_ns
         self._begun: Final = config  # what only a start reads stays as it is here
         self.hub: Final = Hub(config.queues.events)
-        self.stored = Stored({}, {})
+        self.stored: Final = Stored({}, {})
         self.started_s = self.clock.monotonic()
         self.reloads = 0
         self.malformed = 0  # requests that could not be read
@@ -83,8 +82,11 @@ class Daemon:
             routes(config).receivers,
             SystemDeliveryClock(wall_ns),
             heartbeat=heartbeat(config),
-            vitals=self.vitals,
+            vitals=self.sign_of_life,
             told=self._on_attempt,
+        )
+        self.vitals: Final = Vitals(
+            self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
         )
 
     async def run(self) -> None:
@@ -161,9 +163,9 @@ class Daemon:
         """An operator has acted: do not wait for the next look."""
         self._news.set()
 
-    def vitals(self) -> dict[str, object] | None:
-        """What a heartbeat says; None while `trouble` knows of any, which goes to the log when it is another one."""
-        trouble = self.trouble()
+    def sign_of_life(self) -> dict[str, object] | None:
+        """What a heartbeat says; None while `vitals` knows of trouble, which goes to the log when it is another one."""
+        trouble = self.vitals.trouble()
         if trouble and trouble != self._told_trouble:
             _LOG.error("the service is not well, so no heartbeat is sent: %s", trouble)
         elif self._told_trouble and not trouble:
@@ -173,23 +175,6 @@ class Daemon:
             return None
         up_s = round(self.clock.monotonic() - self.started_s)
         return {"node": self.config.node, "uptime_s": up_s, "events": self.core.engine.watch.events}
-
-    def trouble(self) -> str:
-        """Why nobody may believe that all is watched and told, in a line; empty when all is well.
-
-        Who is blind must not say "well", nor who cannot store or tell what he sees. What passes within `LOST_S`
-        (a server that restarts, a file that is rotated) is no trouble: a heartbeat that stays away wakes people.
-        """
-        engine, writer, now_s = self.core.engine, self.core.writer, self.clock.monotonic()
-        found = (
-            ("a thread has ended", not (engine.alive and writer.alive)),
-            ("the engine stands still", now_s - engine.counts.beat_s > LOST_S),
-            ("a source cannot be read", bool(engine.feed.down)),
-            ("changes of incidents cannot be stored", writer.waits_s > LOST_S),
-            ("the database does not answer", self.stored.waits_s(now_s) > LOST_S),
-            ("what became of deliveries cannot be stored", self.sender.unstored_s > LOST_S),
-        )
-        return ", ".join(text for text, true in found if true)
 
     def _answered(self, *, ok: bool, text: str) -> tuple[bool, str]:
         self.hub.announce("reload", {"ok": ok, "text": text})
