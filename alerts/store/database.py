@@ -19,18 +19,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from alerts.store.address import checked_address, database_file, shown_address
 from alerts.store.faults import as_store_error, is_locked
 from alerts.store.lock import AnotherServiceError, ServiceLock, file_lock, server_lock
+from alerts.store.patience import BUSY_S, LOCK_TRIES, PAUSE_S, TRIES
 from alerts.store.revision import bring_up_to_date, refuse_older, revision_of
 from alerts.store.schema import HEAD
 from watchdog.core.errors import StoreError, StoreUnavailableError
 
 Result = TypeVar("Result")
 
-TRIES = 3
-BUSY_S = 2.0
-"""How long one try waits for SQLite's write lock: three of them are 6 s, far beyond any transaction of ours."""
-PAUSE_S = 0.1
-LOCK_TRIES = 60
-"""How often the service's lock is asked for before a migration, `PAUSE_S` apart: 6 s, as for SQLite's write lock."""
 LATEST_NS = (1 << 63) - 1
 """The latest time that a column holds."""
 

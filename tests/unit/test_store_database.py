@@ -18,11 +18,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from alerts.store import server
-from alerts.store.database import LOCK_TRIES, TRIES, Database
+from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.lock import AnotherServiceError, file_lock, server_lock
 from alerts.store.outbox import Outbox
-from alerts.store.patience import RETENTION_S, STATEMENT_S, patience
+from alerts.store.patience import LOCK_TRIES, RETENTION_S, STATEMENT_S, TRIES, patience
 from alerts.store.revision import SCRIPTS, upgrade
 from alerts.store.schema import HEAD, metadata
 from alerts.store.writer import IncidentWriter

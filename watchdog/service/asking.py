@@ -13,7 +13,8 @@ T = TypeVar("T")
 THREADS = 4
 WAITING_MOST = 64  # as many as may watch the live stream: a page asks for little more than one thing at a time
 ANSWER_S = 15.0
-"""How long one who asks over HTTP waits: more than all tries of a transaction (`alerts.store.database`: 3 of 2 s)."""
+"""How long one who asks over HTTP waits. A locked file or a statement that takes too long tells of itself before; a
+server that says nothing may be waited for longer (`alerts.store.patience`: `LOCKED_MOST_S`, `SERVER_MOST_S`)."""
 
 
 class BusyError(Exception):

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from watchdog.core.text import printable
 from watchdog.service.engine_loop import EngineLoop
-from watchdog.service.feed import Channel
+from watchdog.service.feed import DOWN_S, Channel
 from watchdog.service.pace import Clock
 from watchdog.service.view import Check, Health
 from watchdog.service.writer_loop import WriterLoop
 
-LOST_S = 30.0
-"""No heartbeat: as long as a source may be away (`feed`), and beyond all tries of a locked database."""
+LOST_S = DOWN_S
+"""No heartbeat: as long as a source may be away, and beyond all tries of a locked database."""
 BEAT_S = 30.0
 """A thread that has not moved for so long stands still: a slice takes a second, and who stores is asked otherwise."""
 SILENT_S = 10.0
-"""A database that has not answered for so long is not reachable; three tries at a locked one take six."""
+"""A database that has not answered for so long is not reachable; one that is locked has said so by then."""
 IDLE_S = 15.0
 """An engine that met the end of its files within this time has caught up."""
 

@@ -38,7 +38,7 @@ PAGE = """<!doctype html>
 </html>
 """
 RETRY_S = 5
-"""What a client is told to wait when database or stream has no room: about all tries of one transaction."""
+"""What a client is told to wait when database or stream has no room: longer than one try at a locked file."""
 
 
 class ProblemError(Exception):
