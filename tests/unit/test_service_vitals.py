@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import Due, Fate, Outcome
 from alerts.delivery.sender import Sender
-from tests.support.daemon import MovedClock, configure, serve, until
+from tests.support.daemon import MovedClock, configure, hook, serve, until
 from tests.support.delivery import START_NS, VirtualClock
 from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
@@ -262,6 +262,45 @@ def test_a_flood_of_requests_is_answered_with_503_and_the_service_looks_after_it
         assert (await daemon.reload())[0], "our own calls have threads of their own"
         free.set()
         await asyncio.gather(*holding)
+
+    serve(tmp_path, story)
+
+
+def test_every_queue_has_its_length_its_limit_its_full_moments_and_a_line_of_the_page(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / "debug.log").write_text("")
+    page = (Path(__file__).parents[2] / "docs" / "API.md").read_text(encoding="utf-8")
+    table = page.split("The queues, all bounded:")[1].split("\n## ")[0]
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        text = LiveView(daemon).metrics()
+        names = {
+            what: set(re.findall(rf'^watchdog_queue_{what}{{queue="(\w+)"}} ', text, re.MULTILINE))
+            for what in ("length", "limit", "full_total")
+        }
+        assert (
+            names["length"]
+            == names["limit"]
+            == names["full_total"]
+            == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+        )
+        assert len(names["length"]) == 5
+        assert "watchers_dropped" not in text, "that is the full moments of 'stream'"
+
+    serve(tmp_path, story)
+
+
+def test_waits_and_outages_of_receivers_are_told_by_receiver(tmp_path: Path) -> None:
+    configure(tmp_path, hook("ops"), hook("team", "other"))
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        await until(lambda: len(daemon.sender.status()) == 2)
+        counts = daemon.sender.status()[1].counts
+        counts.rate_waits, counts.outages = 7, 2
+        for receiver, waits, outages in (("ops", 0, 0), ("team", 7, 2)):
+            assert value(daemon, f'watchdog_delivery_rate_waits_total{{receiver="{receiver}"}}') == waits
+            assert value(daemon, f'watchdog_delivery_outages_total{{receiver="{receiver}"}}') == outages
 
     serve(tmp_path, story)
 

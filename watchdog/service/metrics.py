@@ -144,6 +144,11 @@ def _deliveries(out: Exposition, parts: Parts) -> None:
         for outcome, count in (("sent", one.counts.sent), ("failed", one.counts.failed), ("dead", one.counts.dead))
     ]
     out.add("watchdog_deliveries_total", "counter", "Attempts to deliver, by what became of them.", samples)
+    lanes = [({"receiver": one.receiver}, one.counts) for one in parts.sender.status()]
+    about = "Waits for the rate that a receiver may get."
+    out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
+    about = "Times a receiver was found to be failing, and then left alone for a while."
+    out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
     waiting = sorted(parts.stored.outbox.items())
     out.add(
         "watchdog_outbox",
@@ -176,6 +181,7 @@ def _queues(out: Exposition, parts: Parts) -> None:
         "changes": engine.full,
         "commands": engine.refused,
         "requests": parts.asked.refused,
+        "outcomes": parts.sender.unstored_full,
         "stream": parts.hub.dropped,
     }
     out.add("watchdog_queue_length", "gauge", "What waits.", _by_queue(lengths))
@@ -185,7 +191,6 @@ def _queues(out: Exposition, parts: Parts) -> None:
     out.one("watchdog_queue_full_seconds_total", "counter", about, engine.full_s)
     out.one("watchdog_watchers", "gauge", "Live pages.", parts.hub.watchers)
     out.one("watchdog_watchers_limit", "gauge", "How many live pages there may be.", MOST_WATCHERS)
-    out.one("watchdog_watchers_dropped_total", "counter", "Live pages let go for being slow.", parts.hub.dropped)
 
 
 def _by_queue(numbers: Mapping[str, int]) -> list[tuple[Labels, float]]:
