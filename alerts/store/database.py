@@ -87,7 +87,7 @@ class Database:
         """The function's answer once all that it did is stored, or none of it.
 
         durable: it must survive a loss of power, so SQLite waits for the disk at the commit; without, only the end of
-        this process. StoreError when the lock of an exclusive database is gone and another service has it.
+        this process. AnotherServiceError when the lock of an exclusive database is gone and another service has it.
         """
         if self._lock is not None:
             self._lock.check()

@@ -8,10 +8,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from watchdog.core.errors import StoreError, StoreUnavailableError
 
-PASSING_STATES = ("08", "53", "57", "58", "40", "55P03", "25006")
+PASSING_STATES = ("08", "53", "57", "40", "55P03", "58000", "58030", "25006")
 """SQLSTATE classes after which another try may succeed (PostgreSQL, appendix A: connection exception, insufficient
-resources, operator intervention, system error, transaction rollback, lock not available, and the transaction that may
-only read: a standby is one until it is promoted)."""
+resources, operator intervention, transaction rollback, lock not available, errors of system and disk, and a transaction
+that may only read: a standby has no others until it is promoted)."""
 PASSING_CODES = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
 """SQLite's own of that kind beside those with words of ours: no file could be opened (too many are), and a race of
 openings (https://www.sqlite.org/rescode.html)."""

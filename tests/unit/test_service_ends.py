@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
 from alerts.store.faults import as_store_error
 from tests.support.daemon import configure, serve, until
-from tests.support.service_process import mempool_line
+from tests.support.service_process import WATCHING, ServiceProcess, mempool_line
 from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.service.daemon import Daemon
 
@@ -35,7 +36,10 @@ def overwritten(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [(tables_removed, "no such table: incident"), (overwritten, r"damaged \(.*\); restore a backup")],
+    [
+        (tables_removed, "no such table: incident"),
+        (overwritten, "damaged |not an SQLite database"),
+    ],
 )
 def test_a_service_whose_database_is_damaged_ends_with_its_line(
     tmp_path: Path, damage: Callable[[Path], None], said: str
@@ -54,6 +58,23 @@ def test_a_service_whose_database_is_damaged_ends_with_its_line(
         serve(tmp_path, story)
     assert not isinstance(caught.value, StoreUnavailableError)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_of_such_a_service_ends_with_exit_code_2(tmp_path: Path) -> None:
+    configure(tmp_path, sources="snapshots:polls.jsonl")
+    polls = tmp_path / "polls.jsonl"
+    polls.write_text("")
+    service = ServiceProcess(tmp_path, "--no-web")
+    try:
+        service.wait_for(WATCHING)
+        overwritten(tmp_path / "watchdog.db")
+        polls.write_text("".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])))
+        assert service.process.wait(30) == 2
+    finally:
+        service.kill()
+    last = service.text().splitlines()[-1]
+    assert re.match(rf"watchdog: database '{tmp_path}/watchdog\.db': (damaged \(|not an SQLite database)", last)
+    assert "Traceback" not in service.text()
 
 
 class Told:
@@ -110,7 +131,7 @@ class Said(Exception):
     ("sqlstate", "heals"),
     [
         *((state, True) for state in ("57P03", "58030", "25006", "40001", "55P03", "08006")),
-        *((state, False) for state in ("42501", "42P01", "23503", "XX001", "55000", "25001")),
+        *((state, False) for state in ("58P01", "42501", "42P01", "23503", "XX001", "55000", "25001")),
     ],
 )
 def test_what_a_server_says_heals_by_waiting_or_does_not(sqlstate: str, heals: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import sqlite3
@@ -22,6 +23,7 @@ from tests.support.daemon import MovedClock, configure, hook, serve, until
 from tests.support.delivery import START_NS, VirtualClock
 from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
+from watchdog.core.errors import StoreUnavailableError
 from watchdog.service.asking import WAITING_MOST, Asking, BusyError
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
@@ -225,6 +227,22 @@ def test_who_gives_up_waiting_takes_no_room_and_a_call_that_hangs_keeps_its_thre
         assert await calls.ask(lambda: 1) == 1
 
     asking(story, answer_s=0.05)
+
+
+def test_a_call_that_fails_when_nobody_waits_any_more_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(free: threading.Event) -> None:
+        free.wait(20)
+        raise StoreUnavailableError("database 'x': locked")
+
+    async def story(calls: Asking, free: threading.Event) -> None:
+        with pytest.raises(StoreUnavailableError, match="has not answered within"):
+            await calls.ask(lambda: fail(free))
+        free.set()
+        await until(lambda: not calls._free.locked())
+        gc.collect()
+
+    asking(story, answer_s=0.05)
+    assert not [one for one in caplog.records if "never retrieved" in one.getMessage()]
 
 
 def test_an_error_of_the_call_comes_through_though_it_is_one_of_time() -> None:

@@ -379,7 +379,7 @@ def test_a_second_service_on_a_server_says_so_also_after_the_server_came_back(po
     postgres.stop()
     postgres.start()
     second = Database.open(address, exclusive=True)
-    with pytest.raises(StoreError, match="another watchdog service uses it"):
+    with pytest.raises(StoreUnavailableError, match="another watchdog service uses it"):
         IncidentWriter(first).record([record(incident())], [])
     first.close()
     assert IncidentWriter(second).record([record(incident())], []).new == 1

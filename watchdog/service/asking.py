@@ -72,5 +72,10 @@ class Asking:
     def _started(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """The call in its thread, which is free again when the call ends, whoever still waits for it."""
         answer = asyncio.get_running_loop().run_in_executor(self._pool, call)
-        answer.add_done_callback(lambda _: self._free.release())
+        answer.add_done_callback(self._ended)
         return answer
+
+    def _ended(self, answer: asyncio.Future[T]) -> None:
+        self._free.release()
+        if not answer.cancelled():
+            answer.exception()  # looked at: who asked may have gone, and asyncio would log it as an error of ours

@@ -100,14 +100,18 @@ class Daemon:
             self.core.engine.start()
             self.core.writer.start()
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
-            tasks = [asyncio.create_task(work) for work in self._chores()]
+            chores = [asyncio.create_task(work) for work in self._chores()]
+            tasks = [sending, *chores]
             watched = counted(len(self.core.engine.feed.channels), "source")
             _LOG.info("watching %s of node %s", watched, self.config.node)
             self.ready.set()
-            await self._until_stopped(sending, tasks)
-            await self._end(sending, close_web, tasks)
+            await self._until_stopped(tasks)
+            await self._end(sending, close_web, chores)
         finally:
             await self._let_go_of_threads()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # a failure is one line, whoever else has met it
             self.asked.close()
             self._own.close()
             self.core.close()
@@ -197,13 +201,13 @@ class Daemon:
     def _chores(self) -> Sequence[Coroutine[None, None, None]]:
         return (self._fetch_actions(), self._count(), self._let_go())
 
-    async def _until_stopped(self, sending: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]]) -> None:
+    async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Until told to stop. When a thread or task ends by itself: its StoreError, or ServiceError."""
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while not stopped.done():
-                await asyncio.wait((stopped, sending, *tasks), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-                for task in (sending, *tasks):
+                await asyncio.wait((stopped, *tasks), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
                     if task.done():
                         task.result()
                         raise ServiceError("a part of the service has ended by itself; see the log")
