@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import median
 
 from alerts.delivery.sender import Sender
-from alerts.delivery.stored import StoredOutbox
 from alerts.incident import Reason
 from alerts.notice import Notice
 from alerts.store.database import Database
+from alerts.store.due import StoredOutbox
 from alerts.store.writer import IncidentWriter
 from benchmarks.rounds import Row, Settings
 from tests.support.delivery import Seen, running, target, until

@@ -15,7 +15,7 @@ from demo.service import Running, claimed, logged, running
 from demo.texts import alert_line, attacks_table, coloured, near
 from rules.load import load
 from watchdog.cli.progress import ProgressBar
-from watchdog.core.errors import StateError, WatchdogError
+from watchdog.core.errors import ServiceError, WatchdogError
 from watchdog.service.evaluate import score
 from watchdog.service.labels import read_labels
 from watchdog.service.replay import ReplayResult
@@ -113,7 +113,7 @@ async def watched(service: Running) -> bool:
             if await service.pause(LOOK_S):
                 return False
             if clock() > end_s:
-                raise StateError(f"not everything was delivered within {PATIENCE_S:.0f} s; see the service's log")
+                raise ServiceError(f"not everything was delivered within {PATIENCE_S:.0f} s; see the service's log")
     finally:
         bar.clear()
 

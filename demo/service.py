@@ -19,7 +19,7 @@ from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import new_secret, secret_key
 from alerts.incident import Reason
 from watchdog.cli.run import serve
-from watchdog.core.errors import StateError
+from watchdog.core.errors import ServiceError
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Daemon
 from watchdog.service.replay import ReplayResult
@@ -47,14 +47,14 @@ receivers:
 
 @contextmanager
 def claimed(parent: Path) -> Iterator[Path]:
-    """A fresh folder for the service in `parent`, for one demo at a time. StateError when another one runs there."""
+    """A fresh folder for the service in `parent`, for one demo at a time. ServiceError when another one runs there."""
     parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(parent, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StateError(f"'{parent}': another demo runs there; end it, or give --out another folder") from None
+            raise ServiceError(f"'{parent}': another demo runs there; end it, or give --out another folder") from None
         folder = parent / NAME
         if folder.exists():
             shutil.rmtree(folder)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
+from alerts.delivery.headers import request_headers
 from alerts.delivery.signature import secret_key, signed_headers
 from alerts.delivery.targets import TargetRefusedError, socket_guard, url_fault
 from alerts.routing import Receiver
-from watchdog.core.release import VERSION
 from watchdog.core.text import printable
 
 ANSWER_BYTES = 4_096  # of a response body are read, the rest is left and the connection closed
 SHOWN_CHARACTERS = 120  # of a response body in an error
 KEEP_ALIVE_S = 30.0
 LONGEST_TIMEOUT_S = 30.0  # Standard Webhooks: 15 to 30 s
-OWN_HEADERS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +88,6 @@ class WebhookClient:
         if status is not None and 200 <= status < 300:
             error = ""
         return Answer(status, after, error, time.monotonic() - began)
-
-
-def request_headers(extra: Mapping[str, str], signed: Mapping[str, str]) -> dict[str, str]:
-    """A receiver's own headers below ours: they cannot replace a signature or how the body is framed."""
-    kept = {
-        name: value
-        for name, value in extra.items()
-        if name.lower() not in OWN_HEADERS and not name.lower().startswith("webhook-")
-    }
-    ours = {"Content-Type": "application/json", "User-Agent": f"bitcoin-watchdog/{VERSION}"}
-    return {**kept, **ours, **signed}
 
 
 def error_text(error: BaseException) -> str:

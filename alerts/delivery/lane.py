@@ -37,7 +37,11 @@ Told = Callable[[Due, Outcome], None]
 
 @dataclass(slots=True)
 class LaneCounts:
-    """What a lane did since the service began."""
+    """What a lane did since the service began.
+
+    rate_waits: waits for the receiver's rate. outages: times the breaker opened. full: times it was found with nothing
+    left to send and no room to fetch more, as the database did not take what became of the last ones.
+    """
 
     attempts: int = 0
     sent: int = 0
@@ -45,7 +49,7 @@ class LaneCounts:
     dead: int = 0
     rate_waits: int = 0
     outages: int = 0
-    last_accepted_ns: int | None = None
+    full: int = 0
     last_error: str = ""
 
 
@@ -76,6 +80,8 @@ class Lane:
         self._slots = {urgent: asyncio.Semaphore(AT_ONCE) for urgent in (False, True)}
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._under_way = 0
+        self._unstored = 0  # outcomes of ours that the database does not have yet
+        self._full = False
         self._limited = False
         self._more = False  # the last fetch was full
 
@@ -121,6 +127,7 @@ class Lane:
         if pause > 0:
             return pause
         probing, crowded = self._breaker.is_open, len(self._held) > LOW
+        self._note_full()
         if self.gone or not self.receiver.enabled or len(self._held) > WINDOW or (probing and self._held):
             return POLL_S
         self._ended.clear()
@@ -137,6 +144,12 @@ class Lane:
                     self._chains[incident] = deque((due,))
                     chains.create_task(self._send_chain(incident))
         return POLL_S
+
+    def _note_full(self) -> None:
+        """Count the times that all we hold waits to be stored, and is too much to fetch a window beside it."""
+        full = self._unstored == len(self._held) > LOW
+        self.counts.full += full and not self._full
+        self._full = full
 
     async def _send_chain(self, incident: str) -> None:
         """Send the notices of an incident one after the other, until one fails or none is left."""
@@ -183,6 +196,7 @@ class Lane:
         self._log_attempt(due, outcome)
         chain.popleft()
         stored = self._ledger.note(outcome)
+        self._unstored += 1
         stored.add_done_callback(self._release(due, outcome))
         if outcome.fate is Fate.RETRY:
             await stored  # before that the rest of the chain would count as due
@@ -190,6 +204,7 @@ class Lane:
 
     def _release(self, due: Due, outcome: Outcome) -> Callable[[asyncio.Future[None]], None]:
         def stored(future: asyncio.Future[None]) -> None:
+            self._unstored -= 1
             self._held.discard(due.notice.id)
             self._wake_when_low()
             if not future.cancelled():
@@ -208,7 +223,7 @@ class Lane:
         took_ms = round(answer.took_s * 1000)
         self.counts.attempts += 1
         if meaning is Verdict.ACCEPTED:
-            self._accept(due.notice.id, now_ns)
+            self._accept(due.notice.id)
             return Outcome(due.notice.id, Fate.SENT, answer.status, now_ns, took_ms=took_ms)
         self.counts.failed += 1
         self.counts.last_error = answer.error
@@ -224,9 +239,8 @@ class Lane:
         retry_at_ns = now_ns + int(retry_delay(attempts, asked, self._chance) * 1e9)
         return Outcome(due.notice.id, Fate.RETRY, answer.status, now_ns, answer.error, retry_at_ns, took_ms)
 
-    def _accept(self, notice_id: str, now_ns: int) -> None:
+    def _accept(self, notice_id: str) -> None:
         self.counts.sent += 1
-        self.counts.last_accepted_ns = now_ns
         self._failed_at.pop(notice_id, None)
         if self._breaker.accepted():
             self._tell("receiver-works-again")

@@ -2,7 +2,7 @@
 
 While one transaction is under way the next outcomes gather, so the batches grow by themselves with the load and a
 single outcome waits for nobody. When the database fails, outcomes stay here and are tried again; a process that
-dies meanwhile sends them again under the same id.
+dies meanwhile sends them again under the same id. A database that no waiting can heal ends `run`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from alerts.delivery.journal import line
 from alerts.delivery.ports import DeliveryClock, Due, OutboxLike, Outcome
-from watchdog.core.errors import WatchdogError
+from watchdog.core.errors import StoreError, StoreUnavailableError
 
-STORAGE_ERRORS = (SQLAlchemyError, OSError, WatchdogError)
 RETRY_S = 1.0
 LARGEST_BATCH = 500  # outcomes in one transaction
 LAST_S = 1.5  # for what is left at the end of the service
@@ -37,6 +34,7 @@ class Ledger:
         self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
         self._news = asyncio.Event()
         self._failing = False
+        self._failure: StoreError | None = None
         self._closing = asyncio.Event()
         self._since_s: float | None = None  # when the oldest outcome that waits came, or the last one was stored
         self.failures = 0
@@ -64,16 +62,21 @@ class Ledger:
         return stored
 
     async def run(self) -> None:
-        """Store outcomes as they come, until `close`; then what is left, if the database lets us."""
+        """Store outcomes as they come, until `close`; then what is left, if the database lets us.
+
+        StoreError, also of a read, when another try cannot help.
+        """
         while not self._closing.is_set():
             await self._news.wait()
             self._news.clear()
-            while self._waiting:
+            while self._waiting and self._failure is None:
                 stored = await self._store()
                 if not stored and self._closing.is_set():
                     break
                 if not stored:
                     await self._clock.wait(self._closing, RETRY_S)
+            if self._failure is not None:
+                raise self._failure
 
     async def close(self, running: asyncio.Task[None]) -> None:
         """End `run`, whose task is given, and the thread."""
@@ -107,7 +110,10 @@ class Ledger:
         """Run in the thread; None, counted, and told once an episode, when the database fails."""
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except STORAGE_ERRORS as error:
+        except StoreError as error:
+            if not isinstance(error, StoreUnavailableError):
+                self._failure = error
+                self._news.set()
             self.failures += 1
             if not self._failing:
                 _LOG.error(line("outbox-failing", error=f"{type(error).__name__}: {error}".splitlines()[0]))

@@ -52,7 +52,10 @@ class Outcome:
 
 
 class OutboxLike(Protocol):
-    """The stored notices; called from one thread that may wait for the database."""
+    """The stored notices; called from one thread that may wait for the database.
+
+    Both raise StoreUnavailableError when another try may help, StoreError when none can.
+    """
 
     def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[Due]:
         """Undelivered notices of a receiver in the order of their making, at most `limit`.

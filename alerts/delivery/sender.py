@@ -67,6 +67,7 @@ class Sender:
         self._changed, self._beat_changed = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ledger: Ledger | None = None
+        self._full_before = 0  # of lanes that have ended
         self.heartbeats = 0
         self.heartbeat_failures = 0
 
@@ -121,6 +122,11 @@ class Sender:
         return HELD_MOST * len(self._lanes)
 
     @property
+    def unstored_full(self) -> int:
+        """How often a receiver got nothing more, as there was no room for what became of it (`LaneCounts.full`)."""
+        return self._full_before + sum(lane.counts.full for lane in self._lanes.values())
+
+    @property
     def unstored_s(self) -> float:
         """For how long outcomes have waited for the database while it took none; 0 when none waits."""
         return self._ledger.waits_s if self._ledger else 0.0
@@ -150,7 +156,9 @@ class Sender:
 
     async def _fit_lanes(self, client: WebhookClient, ledger: Ledger) -> None:
         for name in [name for name in self._lanes if name not in self._receivers]:
-            self._lanes.pop(name).stop()
+            lane = self._lanes.pop(name)
+            self._full_before += lane.counts.full
+            lane.stop()
             await asyncio.wait((self._running[name],), timeout=GRACE_S)
             await _cancel(self._running.pop(name))
         for name, receiver in self._receivers.items():

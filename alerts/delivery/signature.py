@@ -14,7 +14,7 @@ import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 
-from watchdog.core.errors import WatchdogError
+from watchdog.core.errors import SecretError, WatchdogError
 
 ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
@@ -24,10 +24,6 @@ KEY_BYTES = (24, 64)  # least and most, from the specification
 TOLERANCE_S = 300  # how far a timestamp may be from now, as the specification's libraries have it
 MAX_SIGNATURES = 16  # looked at in one header; ours sends one for each secret
 _DIGITS = 12  # of a timestamp: beyond the year 30000
-
-
-class SecretError(WatchdogError):
-    """A secret is not one of Standard Webhooks; the message never shows it."""
 
 
 class SignatureError(WatchdogError):

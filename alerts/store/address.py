@@ -7,30 +7,30 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 
 FORMS = "sqlite:///file.db or postgresql://user@host/name"
 LAST_PORT = 65_535
 
 
 def checked_address(url: str) -> URL:
-    """The URL with the driver that we use; StateError when no database of ours can be behind it."""
+    """The URL with the driver that we use; StoreError when no database of ours can be behind it."""
     try:
         address = make_url(url)
     except ArgumentError:
-        raise StateError(f"database URL: not of the form {FORMS}") from None
+        raise StoreError(f"database URL: not of the form {FORMS}") from None
     except ValueError:  # what SQLAlchemy makes of `host:port` with another word than a number
-        raise StateError(f"database URL: the port is not a number; use {FORMS}") from None
+        raise StoreError(f"database URL: the port is not a number; use {FORMS}") from None
     backend = address.get_backend_name()
     if backend == "sqlite":
         return _sqlite_address(address)
     if backend in ("postgresql", "postgres"):
         return _server_address(address)
-    raise StateError(f"database URL: {backend!r} is not supported; use {FORMS}")
+    raise StoreError(f"database URL: {backend!r} is not supported; use {FORMS}")
 
 
 def database_file(address: URL) -> Path:
-    """The file of an SQLite URL, whether it is there or not; StateError when it cannot be a database of ours.
+    """The file of an SQLite URL, whether it is there or not; StoreError when it cannot be a database of ours.
 
     A file with two names is refused: SQLite names its journal, and we our lock, after the name that was given, so two
     services, or a service and a command, would damage it (https://www.sqlite.org/howtocorrupt.html, 2.5). A symbolic
@@ -38,15 +38,15 @@ def database_file(address: URL) -> Path:
     """
     path = Path(address.database or "")
     if path.is_dir():
-        raise StateError(f"database '{path}': that is a folder; name the file in it")
+        raise StoreError(f"database '{path}': that is a folder; name the file in it")
     if path.exists():
         if not path.is_file():
-            raise StateError(f"database '{path}': not an ordinary file")
+            raise StoreError(f"database '{path}': not an ordinary file")
         links = path.stat().st_nlink
         if links > 1:
-            raise StateError(f"database '{path}': the file has {links} names (hard links); remove all but one")
+            raise StoreError(f"database '{path}': the file has {links} names (hard links); remove all but one")
     elif not path.parent.is_dir():
-        raise StateError(f"database '{path}': no such folder '{path.parent}'")
+        raise StoreError(f"database '{path}': no such folder '{path.parent}'")
     return path
 
 
@@ -59,7 +59,7 @@ def address_fault(url: str) -> str:
         address = checked_address(url)
         if address.get_backend_name() == "sqlite":
             database_file(address)
-    except StateError as error:
+    except StoreError as error:
         return str(error)
     return ""
 
@@ -74,21 +74,21 @@ def shown_address(url: str) -> str:
 
 def _sqlite_address(address: URL) -> URL:
     if not address.database or address.database == ":memory:":
-        raise StateError(f"database URL: a file is needed, for example {FORMS}")
+        raise StoreError(f"database URL: a file is needed, for example {FORMS}")
     if "\0" in address.database:
-        raise StateError("database URL: no file can have a NUL in its name")
+        raise StoreError("database URL: no file can have a NUL in its name")
     if address.query:  # 'uri=true' would give the file another name than the one that we lock
-        raise StateError("database URL: nothing may stand behind a '?' of an SQLite file")
+        raise StoreError("database URL: nothing may stand behind a '?' of an SQLite file")
     return address.set(drivername="sqlite+pysqlite")
 
 
 def _server_address(address: URL) -> URL:
     if address.port is not None and not 1 <= address.port <= LAST_PORT:
-        raise StateError(f"database URL: port {address.port} is not from 1 to {LAST_PORT}")
+        raise StoreError(f"database URL: port {address.port} is not from 1 to {LAST_PORT}")
     address = address.set(drivername="postgresql+psycopg")
     try:
         from alerts.store.server import check_parameters  # noqa: PLC0415 (psycopg is an extra)
     except ImportError:
-        raise StateError("PostgreSQL needs the package psycopg: install bitcoin-watchdog[postgres]") from None
+        raise StoreError("PostgreSQL needs the package psycopg: install bitcoin-watchdog[postgres]") from None
     check_parameters(address)
     return address

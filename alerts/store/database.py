@@ -17,20 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from alerts.store.address import checked_address, database_file, shown_address
-from alerts.store.faults import StoreUnavailableError, as_state_error, is_locked
+from alerts.store.faults import as_store_error, is_locked
 from alerts.store.lock import AnotherServiceError, ServiceLock, file_lock, server_lock
+from alerts.store.patience import BUSY_S, LOCK_TRIES, PAUSE_S, TRIES
 from alerts.store.revision import bring_up_to_date, refuse_older, revision_of
 from alerts.store.schema import HEAD
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError, StoreUnavailableError
 
 Result = TypeVar("Result")
 
-TRIES = 3
-BUSY_S = 2.0
-"""How long one try waits for SQLite's write lock: three of them are 6 s, far beyond any transaction of ours."""
-PAUSE_S = 0.1
-LOCK_TRIES = 60
-"""How often the service's lock is asked for before a migration, `PAUSE_S` apart: 6 s, as for SQLite's write lock."""
 LATEST_NS = (1 << 63) - 1
 """The latest time that a column holds."""
 
@@ -40,7 +35,7 @@ class Database:
 
     `read` and `write` take a function of a connection and run it in one transaction, again when the database was
     locked or the connection lost, at most `TRIES` times: the function must change nothing but the database.
-    StoreUnavailableError when that did not help, StateError for what waiting cannot heal.
+    StoreUnavailableError when that did not help, StoreError for what waiting cannot heal.
     """
 
     def __init__(self, engine: Engine, place: str, pause: Callable[[float], None] = time.sleep) -> None:
@@ -63,7 +58,7 @@ class Database:
         create: make it when it is not there, and bring an older one up to date, under the service's lock: not while
         another version works with it. Without, nothing is written here, and an older one is refused.
         exclusive: take the service's lock, which one process at a time can hold, and keep it.
-        StateError in one line: a wrong URL, another version, another service, no such database.
+        StoreError in one line: a wrong URL, another version, another service, no such database.
         """
         address = checked_address(url)
         place = shown_address(url)  # as it was typed, without our driver's name
@@ -74,7 +69,7 @@ class Database:
             if exclusive:
                 database._lock = database._taken_lock(address)
             database._settle_version(address, create=create)
-        except StateError:
+        except StoreError:
             database.close()
             raise
         return database
@@ -92,7 +87,7 @@ class Database:
         """The function's answer once all that it did is stored, or none of it.
 
         durable: it must survive a loss of power, so SQLite waits for the disk at the commit; without, only the end of
-        this process. StateError when the lock of an exclusive database is gone and another service has it.
+        this process. AnotherServiceError when the lock of an exclusive database is gone and another service has it.
         """
         if self._lock is not None:
             self._lock.check()
@@ -122,7 +117,7 @@ class Database:
             try:
                 return attempt()
             except DBAPIError as error:
-                failure = as_state_error(error, self.place)
+                failure = as_store_error(error, self.place)
                 again = is_locked(error) or error.connection_invalidated
                 if not left or not again or not isinstance(failure, StoreUnavailableError):
                     raise failure from None
@@ -130,7 +125,7 @@ class Database:
         raise AssertionError("a last try either returns or raises")
 
     def _settle_version(self, address: URL, *, create: bool) -> None:
-        """Leave with a database of our version, or with StateError."""
+        """Leave with a database of our version, or with StoreError."""
         found = self._revision()
         if not create:
             refuse_older(found, self.place)
@@ -190,15 +185,15 @@ def make_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StateError(f"database '{path}': {(error.strerror or 'cannot be made').lower()}") from None
+        raise StoreError(f"database '{path}': {(error.strerror or 'cannot be made').lower()}") from None
 
 
 def _checked_file(address: URL, *, create: bool) -> str:
-    """The file of an SQLite URL, made where it may be; StateError when it is not there and must not be made."""
+    """The file of an SQLite URL, made where it may be; StoreError when it is not there and must not be made."""
     path = database_file(address)
     if not path.exists():
         if not create:
-            raise StateError(f"database '{path}': no such file")
+            raise StoreError(f"database '{path}': no such file")
         make_private(path)
     return str(path)
 

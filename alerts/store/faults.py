@@ -6,15 +6,15 @@ import sqlite3
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError, StoreUnavailableError
 
-PASSING_STATES = ("08", "53", "57", "40", "55P03")
+PASSING_STATES = ("08", "53", "57", "40", "55P03", "58000", "58030", "25006")
 """SQLSTATE classes after which another try may succeed (PostgreSQL, appendix A: connection exception, insufficient
-resources, operator intervention, transaction rollback, lock not available)."""
-
-
-class StoreUnavailableError(StateError):
-    """The database does not take it now (locked, full, gone); nothing was written, another try may succeed."""
+resources, operator intervention, transaction rollback, lock not available, errors of system and disk, and a transaction
+that may only read: a standby has no others until it is promoted)."""
+PASSING_CODES = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
+"""SQLite's own of that kind beside those with words of ours: no file could be opened (too many are), and a race of
+openings (https://www.sqlite.org/rescode.html)."""
 
 
 def is_locked(error: DBAPIError) -> bool:
@@ -23,7 +23,7 @@ def is_locked(error: DBAPIError) -> bool:
     return isinstance(cause, sqlite3.OperationalError) and _code(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def as_state_error(error: DBAPIError, place: str) -> StateError:
+def as_store_error(error: DBAPIError, place: str) -> StoreError:
     """One line for people. The statement and its values stay out: they hold what peers sent."""
     cause = error.orig
     said = (str(cause).strip().splitlines() or ["no reason given"])[0]
@@ -33,7 +33,7 @@ def as_state_error(error: DBAPIError, place: str) -> StateError:
     passing = state.startswith(PASSING_STATES) or (not state and isinstance(error, OperationalError | InterfaceError))
     if passing or error.connection_invalidated:
         return StoreUnavailableError(f"database '{place}': {said}")
-    return StateError(f"database '{place}': {said}")
+    return StoreError(f"database '{place}': {said}")
 
 
 def _code(cause: BaseException) -> int:
@@ -41,7 +41,7 @@ def _code(cause: BaseException) -> int:
     return int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _sqlite_error(code: int, said: str, place: str) -> StateError:
+def _sqlite_error(code: int, said: str, place: str) -> StoreError:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailableError(f"database '{place}': locked by another process; nothing was written")
     if code == sqlite3.SQLITE_FULL:
@@ -49,7 +49,8 @@ def _sqlite_error(code: int, said: str, place: str) -> StateError:
     if code == sqlite3.SQLITE_IOERR:
         return StoreUnavailableError(f"database '{place}': {said}; nothing was written")
     if code == sqlite3.SQLITE_NOTADB:
-        return StateError(f"database '{place}': not an SQLite database")
+        return StoreError(f"database '{place}': not an SQLite database")
     if code == sqlite3.SQLITE_CORRUPT:
-        return StateError(f"database '{place}': damaged ({said}); restore a backup or remove it to start anew")
-    return StateError(f"database '{place}': {said}")
+        return StoreError(f"database '{place}': damaged ({said}); restore a backup or remove it to start anew")
+    kind = StoreUnavailableError if code in PASSING_CODES else StoreError
+    return kind(f"database '{place}': {said}")

@@ -11,22 +11,22 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from alerts.store.faults import as_state_error
-from watchdog.core.errors import StateError
+from alerts.store.faults import as_store_error
+from watchdog.core.errors import StoreError, StoreUnavailableError
 
 LOCK_KEY = 0x7761746368646F67
 """The name of PostgreSQL's advisory lock, within one database: "watchdog" as a number of 64 bits."""
 
 
-class AnotherServiceError(StateError):
-    """Another process holds the lock."""
+class AnotherServiceError(StoreUnavailableError):
+    """Another process holds the lock. On a server it may be our own session of before, which that has yet to miss."""
 
 
 class ServiceLock(Protocol):
     """A lock that is held."""
 
     def check(self) -> None:
-        """StateError when it is held no more and cannot be taken again."""
+        """StoreError when it is held no more and cannot be taken again."""
         ...
 
     def release(self) -> None:
@@ -60,7 +60,7 @@ def file_lock(path: Path) -> FileLock:
     try:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StateError(f"lock '{place}': {(error.strerror or 'cannot be opened').lower()}") from None
+        raise StoreError(f"lock '{place}': {(error.strerror or 'cannot be opened').lower()}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -104,7 +104,7 @@ class ServerLock:
             session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             taken = session.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}).scalar_one()
         except DBAPIError as error:
-            raise as_state_error(error, self._place) from None
+            raise as_store_error(error, self._place) from None
         if not taken:
             session.close()
             self._engine.dispose()

@@ -14,7 +14,7 @@ from alerts.notice import Notice
 from alerts.store.cursor import decoded_position, encoded_position
 from alerts.store.database import Database, stored_text
 from alerts.store.schema import incidents, outbox
-from watchdog.core.errors import StateError
+from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import Severity
 
 Status = Literal["waiting", "sent", "dead"]
@@ -24,15 +24,15 @@ MOST_ROWS = 1_000
 PORTION = 1_000  # rows given up in one transaction: the write lock is held for hundredths of a second
 
 columns = outbox.c
-_waiting = columns.status == literal("waiting", literal_execute=True)
+WAITING = columns.status == literal("waiting", literal_execute=True)
 """Spelled out in the SQL, not bound: only then may the planner use the indexes of waiting rows."""
 
 
-class UnknownDeliveryError(StateError):
+class UnknownDeliveryError(WatchdogError):
     """No delivery has this id."""
 
 
-class NoReceiverError(StateError):
+class NoReceiverError(WatchdogError):
     """A delivery's receiver is not in the configuration: nothing would be sent."""
 
 
@@ -111,9 +111,9 @@ class Outbox:
             found = _one(connection, id_)
             tried = {"attempts": columns.attempts + 1, "last_status": status, "last_error": _error_text(error)}
             own = columns.position == found.position
-            connection.execute(update(outbox).where(own, _waiting).values(next_ns=retry_at_ns, **tried))
+            connection.execute(update(outbox).where(own, WAITING).values(next_ns=retry_at_ns, **tried))
             later = (
-                _waiting,
+                WAITING,
                 columns.receiver == found.notice.receiver,
                 columns.incident_id == found.notice.incident_id,
                 columns.position > found.position,
@@ -133,7 +133,7 @@ class Outbox:
         Tries are not counted: none was made. `resend` works as for any other dead letter.
         """
         fresh = {"status": "dead", "last_error": _error_text(error), "settled_ns": at_ns}
-        some = select(columns.position).where(_waiting, columns.receiver.in_(sorted(receivers))).limit(PORTION)
+        some = select(columns.position).where(WAITING, columns.receiver.in_(sorted(receivers))).limit(PORTION)
         statement = update(outbox).where(columns.position.in_(some)).values(**fresh)
         total = 0
         while gone := self._database.write(lambda connection: connection.execute(statement).rowcount):
@@ -195,7 +195,7 @@ class Outbox:
         return DeliveryPage(tuple(rows[:limit]), following)
 
     def _mark(self, id_: str, **values: object) -> None:
-        statement = update(outbox).where(columns.id == id_, _waiting).values(attempts=columns.attempts + 1, **values)
+        statement = update(outbox).where(columns.id == id_, WAITING).values(attempts=columns.attempts + 1, **values)
         self._database.write(lambda connection: connection.execute(statement))
 
 
@@ -215,7 +215,7 @@ def _due(connection: Connection, now_ns: int, receiver: str, limit: int) -> list
     ahead = select(func.count()).select_from(earlier).where(*same).correlate(outbox).scalar_subquery().label("ahead")
     found = (
         select(columns.position)
-        .where(_waiting, columns.receiver == receiver, columns.next_ns <= now_ns)
+        .where(WAITING, columns.receiver == receiver, columns.next_ns <= now_ns)
         .where(~exists().where(*same, earlier.c.next_ns > columns.next_ns))
         .order_by(columns.next_ns, columns.position)
         .limit(limit)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from watchdog.core.address import parse_address, split_port
-from watchdog.core.errors import StateError
+from watchdog.core.errors import SecretError
 from watchdog.core.prefix import parse_prefix
 
 LEAST_KEY_BYTES = 16
@@ -48,18 +48,18 @@ class Redactor:
 
     def __init__(self, key: bytes) -> None:
         if not LEAST_KEY_BYTES <= len(key) <= MOST_KEY_BYTES:
-            raise StateError(f"redaction key: {len(key)} bytes; {LEAST_KEY_BYTES} to {MOST_KEY_BYTES} are needed")
+            raise SecretError(f"redaction key: {len(key)} bytes; {LEAST_KEY_BYTES} to {MOST_KEY_BYTES} are needed")
         self._key = key
 
     @classmethod
     def from_file(cls, path: Path) -> Redactor:
-        """The key is all of the file but white space at its ends; StateError when that is too short or too long."""
+        """The key is all of the file but white space at its ends; SecretError when that is too short or too long."""
         try:
             key = path.read_bytes().strip()
         except OSError as error:
-            raise StateError(f"redaction key '{path}': {(error.strerror or 'cannot be read').lower()}") from None
+            raise SecretError(f"redaction key '{path}': {(error.strerror or 'cannot be read').lower()}") from None
         if not LEAST_KEY_BYTES <= len(key) <= MOST_KEY_BYTES:
-            raise StateError(
+            raise SecretError(
                 f"redaction key '{path}': {len(key)} bytes; {LEAST_KEY_BYTES} to {MOST_KEY_BYTES} are needed, "
                 f"for example from: openssl rand -hex 32 > '{path}'"
             )

@@ -12,24 +12,24 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from alerts.store.patience import MIGRATION_S, patience
 from alerts.store.schema import HEAD, metadata
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 
 _LOG = logging.getLogger("watchdog.store")
 SCRIPTS = Path(__file__).resolve().parent / "migrations"
 
 
 def revision_of(engine: Engine, place: str) -> str:
-    """The database's revision, "" when it is empty; StateError when it is not for us. Writes nothing."""
+    """The database's revision, "" when it is empty; StoreError when it is not for us. Writes nothing."""
     with engine.connect() as connection, connection.begin():
         return _checked(connection, place)
 
 
 def refuse_older(found: str, place: str) -> None:
-    """StateError for a database that is not of our version, where it must not be changed."""
+    """StoreError for a database that is not of our version, where it must not be changed."""
     if not found:
-        raise StateError(f"database '{place}': is empty, no incidents were ever kept in it")
+        raise StoreError(f"database '{place}': is empty, no incidents were ever kept in it")
     if found != HEAD:
-        raise StateError(
+        raise StoreError(
             f"database '{place}': is of an older version (revision {found}, this one needs {HEAD}); "
             "'watchdog run' of this version brings it up to date"
         )
@@ -38,7 +38,7 @@ def refuse_older(found: str, place: str) -> None:
 def bring_up_to_date(engine: Engine, place: str) -> None:
     """Make the tables in an empty database, or take an older one to `HEAD`; nothing when it is there.
 
-    StateError: it was written by a newer version, or it holds somebody else's tables. All steps are one transaction, on
+    StoreError: it was written by a newer version, or it holds somebody else's tables. All steps are one transaction, on
     SQLite too: a kill leaves the old version.
     """
     with engine.connect() as connection:
@@ -71,18 +71,18 @@ def upgrade(connection: Connection, revision: str) -> None:
 
 
 def _checked(connection: Connection, place: str) -> str:
-    """The database's revision, "" when it is empty; StateError when it is not for us."""
+    """The database's revision, "" when it is empty; StoreError when it is not for us."""
     names = set(inspect(connection).get_table_names())
     if "alembic_version" not in names:
         foreign = sorted(names & set(metadata.tables)) or sorted(names)
         if foreign:
-            raise StateError(f"database '{place}': holds tables of something else ({foreign[0]!r}); give another one")
+            raise StoreError(f"database '{place}': holds tables of something else ({foreign[0]!r}); give another one")
         return ""
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
     if not (found.isdigit() and len(found) == len(HEAD)):
-        raise StateError(f"database '{place}': holds tables of something else (version {found!r}); give another one")
+        raise StoreError(f"database '{place}': holds tables of something else (version {found!r}); give another one")
     if found > HEAD:
-        raise StateError(
+        raise StoreError(
             f"database '{place}': was written by a newer version of the watchdog (revision {found}, this one knows "
             f"{HEAD}); upgrade the watchdog"
         )
@@ -104,14 +104,14 @@ def _back_up(path: Path, target: Path) -> None:
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, stat.S_IMODE(path.stat().st_mode)))
     except OSError as error:
-        raise StateError(f"backup '{target}': {(error.strerror or 'cannot be made').lower()}") from None
+        raise StoreError(f"backup '{target}': {(error.strerror or 'cannot be made').lower()}") from None
     source, copy = sqlite3.connect(path), sqlite3.connect(target)
     try:
         source.backup(copy)
     except sqlite3.Error as error:
         copy.close()
         target.unlink(missing_ok=True)
-        raise StateError(f"backup '{target}': {error}; the database was left as it is") from None
+        raise StoreError(f"backup '{target}': {error}; the database was left as it is") from None
     finally:
         source.close()
         copy.close()

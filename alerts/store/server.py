@@ -20,10 +20,10 @@ from alerts.store.patience import (
     KEEPALIVE_EVERY_S,
     KEEPALIVE_IDLE_S,
     KEEPALIVE_PROBES,
-    MARGIN_S,
+    SILENCE_S,
     STATEMENT_S,
 )
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 
 T = TypeVar("T")
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
@@ -37,7 +37,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     TCP's own limits: the kernel of a stopped server goes on acknowledging what we send.
     """
 
-    patience_s: float = STATEMENT_S + MARGIN_S
+    patience_s: float = SILENCE_S
 
     def wait(self, gen: Generator[Any, Any, T], *_args: Any, **_options: Any) -> T:  # Any: releases of psycopg differ
         """Resume a generator of psycopg when its socket is ready for it, until it is done; its value.
@@ -83,7 +83,7 @@ def limits(address: URL) -> Parameters:
         "keepalives_idle": KEEPALIVE_IDLE_S,
         "keepalives_interval": KEEPALIVE_EVERY_S,
         "keepalives_count": KEEPALIVE_PROBES,
-        "tcp_user_timeout": (STATEMENT_S + MARGIN_S) * 1_000,
+        "tcp_user_timeout": SILENCE_S * 1_000,
     }
     given = {name: value for name, value in own.items() if name not in address.query}
     theirs = address.query.get("options", "")
@@ -92,13 +92,13 @@ def limits(address: URL) -> Parameters:
 
 
 def check_parameters(address: URL) -> None:
-    """StateError when libpq knows a parameter of the URL not; asks nobody."""
+    """StoreError when libpq knows a parameter of the URL not; asks nobody."""
     try:
         arguments, parameters = _dialect(address).create_connect_args(address)
         make_conninfo(*arguments, **parameters)
     except (psycopg.Error, ArgumentError, ValueError) as error:
         said = (str(error).strip().splitlines() or ["not understood"])[0]
-        raise StateError(f"database URL: {said}") from None
+        raise StoreError(f"database URL: {said}") from None
 
 
 def _dialect(address: URL) -> Dialect:

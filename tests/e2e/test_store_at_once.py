@@ -21,13 +21,13 @@ PROCESSES, ROUNDS = 4, 2
 OPEN = """
 import pathlib, sys, time
 from alerts.store.database import Database
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 import alembic.command  # so that all of them come to the migration at once
 print("ready", flush=True)
 sys.stdin.readline()
 try:
     Database.open(sys.argv[1]).close()
-except StateError as error:
+except StoreError as error:
     print(error)
 else:
     print("open")

@@ -19,6 +19,7 @@ from alerts.delivery.schedule import HORIZON_NS, URGENT
 from alerts.delivery.sender import Sender
 from alerts.notice import Notice
 from alerts.routing import Receiver
+from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.finding import Severity
 
 START_NS = 1_780_000_000_000_000_000
@@ -153,7 +154,7 @@ class MemoryOutbox:
 
     def _check(self) -> None:
         if self.broken:
-            raise OSError(28, "No space left on device")
+            raise StoreUnavailableError("database 'memory': the disk is full; nothing was written")
 
 
 class VirtualClock:

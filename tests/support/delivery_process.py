@@ -13,11 +13,11 @@ import time
 
 from alerts.book import IncidentBook
 from alerts.delivery.sender import Sender
-from alerts.delivery.stored import StoredOutbox
 from alerts.incident import IncidentChange
 from alerts.notice import EVENT_TYPES, ChangeRecord, Notice
 from alerts.routing import Receiver, notices
 from alerts.store.database import Database
+from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Outbox
 from alerts.store.writer import IncidentWriter
 from tests.support.delivery import SECRET

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alerts.delivery.client import ANSWER_BYTES, Answer, WebhookClient, request_headers
+from alerts.delivery.client import ANSWER_BYTES, Answer, WebhookClient
+from alerts.delivery.headers import request_headers
 from tests.support.delivery import Reply, Seen, receiver_at, target
 from tests.support.parts import program
 

@@ -11,6 +11,7 @@ import time
 import pytest
 from aiohttp import web
 
+from alerts.delivery.lane import WINDOW
 from alerts.delivery.sender import HeartbeatPlan, Sender
 from alerts.delivery.signature import secret_key, verify
 from tests.support.delivery import (
@@ -90,6 +91,31 @@ def test_the_rate_limit_makes_notices_wait_and_says_so_once(caplog: pytest.LogCa
     assert told == ["rate-limit receiver=ops rate_per_minute=30 waiting=90"]
 
 
+def test_what_cannot_be_stored_stops_a_receiver_once_an_episode_and_is_counted() -> None:
+    async def story() -> None:
+        clock, outbox = VirtualClock(), MemoryOutbox(*(notice(number, f"i{number}") for number in range(WINDOW + 20)))
+
+        async def reply(_: web.Request, __: Seen) -> web.Response:
+            outbox.broken = True
+            return web.Response()
+
+        async with (
+            target(reply=reply) as there,
+            running(sender := Sender(outbox, [receiver_at(there.url)], clock), clock),
+        ):
+            await clock.advance(30)
+            assert (len(there.seen), sender.unstored) == (WINDOW, WINDOW)
+            assert (sender.unstored_full, sender.status()[0].counts.full) == (1, 1)
+            there.reply, outbox.broken = None, False
+            await clock.advance(10)
+            assert (len(there.seen), sender.unstored) == (WINDOW + 20, 0)
+            sender.configure([])
+            await until(lambda: not sender.status())
+            assert sender.unstored_full == 1, "a counter goes back with the process only"
+
+    asyncio.run(story())
+
+
 def test_a_failing_database_holds_outcomes_back_and_sends_nothing_twice() -> None:
     async def story() -> None:
         clock, outbox = VirtualClock(), MemoryOutbox(*(notice(number, f"i{number}") for number in range(20)))
@@ -107,6 +133,7 @@ def test_a_failing_database_holds_outcomes_back_and_sends_nothing_twice() -> Non
             assert sender.unstored > 0
             outbox.broken = False
             await clock.advance(5)
+            assert sender.unstored_full == 0, "there was room for a window"
         assert sorted(there.ids()) == sorted(outbox.rows)
         assert outbox.fates() == ["sent"] * 20
 

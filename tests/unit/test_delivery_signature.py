@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.delivery.signature import (
-    SecretError,
     SignatureError,
     new_secret,
     secret_key,
@@ -17,6 +16,7 @@ from alerts.delivery.signature import (
     signed_headers,
     verify,
 )
+from watchdog.core.errors import SecretError
 
 # The example that the Standard Webhooks libraries test themselves with
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from alerts.delivery.headers import request_headers
 from rules.problem import Report
 from rules.reader import read_yaml, source_text
 from watchdog.cli.main import main
@@ -173,6 +174,41 @@ receivers:
         "other mistakes of that line are told without the line"
     )
     assert "    3 | nonsense: 1" in found, "lines without secrets are shown"
+
+
+HEADERS = "sources: log:a\nreceivers:\n  ops: {url: 'https://example.org/', headers: {%s}}\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection",
+        "transfer-encoding",
+        "content-length",
+        "Content-Type",
+        "HOST",
+        "user-agent",
+        "webhook-id",
+        "Webhook-Extra",
+    ],
+)
+def test_a_header_that_would_not_be_sent_is_a_mistake(tmp_path: Path, name: str) -> None:
+    assert "unsent" not in request_headers({name: "unsent"}, {"webhook-id": "msg"}).values()
+    found = faults(tmp_path, HEADERS % f"x-team: blue, {name}: x")
+    assert f"watchdog.yaml:3:62: header '{name.lower()}' is set by the watchdog itself" in found
+
+
+def test_every_header_that_loads_is_sent(tmp_path: Path) -> None:
+    names = ("x-team", "te", "accept", "webhooks", "x-webhook-id", "content-language", "Authorization", "X-Api-Key")
+    given = ", ".join(f"{name}: {{env: VALUE}}" for name in names)
+    [ops] = load_config(written(tmp_path, HEADERS % given), {"VALUE": "hunter2"}).receivers
+    loaded = receiver(ops).headers
+    assert loaded == {name.lower(): "hunter2" for name in names}
+    assert loaded.items() <= request_headers(loaded, {"webhook-id": "msg"}).items()
+
+
+def test_a_header_in_two_spellings_is_a_mistake(tmp_path: Path) -> None:
+    assert ":3:62: header 'x-team' is given twice" in faults(tmp_path, HEADERS % "x-team: blue, X-Team: red")
 
 
 @pytest.mark.parametrize(

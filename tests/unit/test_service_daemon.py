@@ -15,12 +15,12 @@ def test_the_heartbeat_stops_while_a_source_is_down_and_goes_on_when_it_works(tm
     (tmp_path / "here.log").write_text("")
 
     async def story(daemon: Daemon, clock: MovedClock) -> None:
-        assert daemon.vitals() is not None, "a source that is away for a moment is no alarm"
+        assert daemon.sign_of_life() is not None, "a source that is away for a moment is no alarm"
         clock.ahead += 31
-        await until(lambda: daemon.vitals() is None)
+        await until(lambda: daemon.sign_of_life() is None)
         (tmp_path / "debug.log").write_text("")
         clock.ahead += 61
-        await until(lambda: daemon.vitals() is not None)
+        await until(lambda: daemon.sign_of_life() is not None)
 
     serve(tmp_path, story)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import sqlite3
@@ -15,14 +16,19 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from alerts.delivery.ports import Outcome
-from tests.support.daemon import MovedClock, configure, serve, until
+from alerts.delivery.ledger import Ledger
+from alerts.delivery.ports import Due, Fate, Outcome
+from alerts.delivery.sender import Sender
+from tests.support.daemon import MovedClock, configure, hook, serve, until
+from tests.support.delivery import START_NS, VirtualClock
 from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
+from watchdog.core.errors import StoreUnavailableError
 from watchdog.service.asking import WAITING_MOST, Asking, BusyError
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
 from watchdog.service.view import Check
+from watchdog.service.vitals import Vitals
 from watchdog.web.app import make_app
 
 POLLS = "snapshots:polls.jsonl"
@@ -66,18 +72,18 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
         with closing(sqlite3.connect(tmp_path / "watchdog.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             clock.ahead += 60
-            await until(lambda: not daemon.trouble())  # nothing is to be stored
+            await until(lambda: not daemon.vitals.trouble())  # nothing is to be stored
             attack(tmp_path)
             await until(lambda: daemon.core.writer.counts.storing)
-            assert daemon.vitals() is not None, "a database may be locked for a moment"
+            assert daemon.sign_of_life() is not None, "a database may be locked for a moment"
             clock.ahead += 31
-            await until(lambda: daemon.trouble() == "changes of incidents cannot be stored")
-            assert daemon.vitals() is None
+            await until(lambda: daemon.vitals.trouble() == "changes of incidents cannot be stored")
+            assert daemon.sign_of_life() is None
             assert not database(daemon).ok
             assert value(daemon, "watchdog_store_waiting_seconds") > 30
             assert LiveView(daemon).health().ok, "a start anew would meet the same lock"
             other.execute("ROLLBACK")
-        await until(lambda: daemon.vitals() is not None)
+        await until(lambda: daemon.sign_of_life() is not None)
         assert database(daemon) == Check("database", ok=True, text="reachable")
         await until(lambda: value(daemon, "watchdog_store_waiting_seconds") == 0)
 
@@ -106,15 +112,15 @@ def test_a_server_that_hangs_is_not_reachable_and_the_service_not_well_but_alive
             clock.ahead += 11
             assert re.fullmatch(r"changes have waited for 1\d s to be stored", database(daemon).text)
             assert value(daemon, "watchdog_database_up") == 0
-            assert daemon.vitals() is not None
+            assert daemon.sign_of_life() is not None
             clock.ahead += 20
-            await until(lambda: "the engine" not in daemon.trouble())
-            assert daemon.trouble() == "changes of incidents cannot be stored, the database does not answer"
-            assert daemon.vitals() is None
+            await until(lambda: "the engine" not in daemon.vitals.trouble())
+            assert daemon.vitals.trouble() == "changes of incidents cannot be stored, the database does not answer"
+            assert daemon.sign_of_life() is None
             checks = LiveView(daemon).health().checks
             assert [one.ok for one in checks] == [True, True]
             assert checks[1].text.startswith("waits for the database, for 3")
-        await until(lambda: database(daemon).ok and not daemon.trouble())
+        await until(lambda: database(daemon).ok and not daemon.vitals.trouble())
         assert value(daemon, "watchdog_database_up") == 1
 
     serve(tmp_path, story)
@@ -131,36 +137,48 @@ def test_a_server_that_hangs_is_missed_though_nothing_is_to_be_stored(tmp_path: 
             clock.ahead += 11
             assert database(daemon).text.startswith("no answer for 1")
             clock.ahead += 20
-            await until(lambda: daemon.trouble() == "the database does not answer")
-        await until(lambda: not daemon.trouble())
+            await until(lambda: daemon.vitals.trouble() == "the database does not answer")
+        await until(lambda: not daemon.vitals.trouble())
 
     serve(tmp_path, story)
 
 
-def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path) -> None:
+def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(tmp_path)
     (tmp_path / "debug.log").write_text("")
 
     async def story(daemon: Daemon, _clock: MovedClock) -> None:
-        await until(lambda: daemon.sender._ledger is not None)
-        ledger = daemon.sender._ledger
-        assert ledger is not None
-        free, moved = threading.Event(), MovedClock()
-
-        class Hanging:
-            def settle(self, _outcomes: Sequence[Outcome]) -> None:
-                free.wait(20)
-
-        ledger._outbox = Hanging()  # type: ignore[assignment] # what it is asked for
-        ledger._clock.monotonic = moved.monotonic  # type: ignore[method-assign]
-        ledger.note(Outcome.__new__(Outcome))
-        assert daemon.vitals() is not None
-        moved.ahead += 31
-        assert daemon.trouble() == "what became of deliveries cannot be stored"
+        free, clock = threading.Event(), VirtualClock()
+        ledger = Ledger(Hanging(free), clock)
+        running = asyncio.create_task(ledger.run())
+        core = daemon.core
+        vitals = Vitals(core.engine, core.writer, daemon.stored, daemon.clock, unstored_s=lambda: ledger.waits_s)
+        ledger.note(Outcome("msg", Fate.SENT, 204, START_NS))
+        await clock.advance(30)
+        assert not vitals.trouble()
+        await clock.advance(1)
+        assert vitals.trouble() == "what became of deliveries cannot be stored"
         free.set()
-        await until(lambda: not daemon.trouble())
+        await until(lambda: not vitals.trouble())
+        await ledger.close(running)
+        assert daemon.sign_of_life() is not None
+        monkeypatch.setattr(Sender, "unstored_s", 31.0)
+        assert daemon.sign_of_life() is None
 
     serve(tmp_path, story)
+
+
+class Hanging:
+    """An outbox whose database takes no outcome before it is free."""
+
+    def __init__(self, free: threading.Event) -> None:
+        self.free = free
+
+    def due(self, _now_ns: int, _receiver: str, _limit: int, *, urgent: bool = False) -> Sequence[Due]:
+        raise AssertionError(f"nobody asked, urgent {urgent}")
+
+    def settle(self, _outcomes: Sequence[Outcome]) -> None:
+        assert self.free.wait(20)
 
 
 def asking(story: Callable[[Asking, threading.Event], Awaitable[None]], answer_s: float | None = None) -> None:
@@ -211,6 +229,22 @@ def test_who_gives_up_waiting_takes_no_room_and_a_call_that_hangs_keeps_its_thre
     asking(story, answer_s=0.05)
 
 
+def test_a_call_that_fails_when_nobody_waits_any_more_is_no_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(free: threading.Event) -> None:
+        free.wait(20)
+        raise StoreUnavailableError("database 'x': locked")
+
+    async def story(calls: Asking, free: threading.Event) -> None:
+        with pytest.raises(StoreUnavailableError, match="has not answered within"):
+            await calls.ask(lambda: fail(free))
+        free.set()
+        await until(lambda: not calls._free.locked())
+        gc.collect()
+
+    asking(story, answer_s=0.05)
+    assert not [one for one in caplog.records if "never retrieved" in one.getMessage()]
+
+
 def test_an_error_of_the_call_comes_through_though_it_is_one_of_time() -> None:
     def late() -> None:
         raise TimeoutError("mine")
@@ -228,19 +262,63 @@ def test_a_flood_of_requests_is_answered_with_503_and_the_service_looks_after_it
 
     async def story(daemon: Daemon, _clock: MovedClock) -> None:
         free = threading.Event()
+        await until(lambda: LiveView(daemon).readiness().ok)
         holding = [asyncio.create_task(daemon.ask(lambda: free.wait(20))) for _ in range(WAITING_MOST + 4)]
         await until(lambda: daemon.asked.waiting == WAITING_MOST)
         async with TestClient(TestServer(make_app(LiveView(daemon)))) as client:
             answer = await client.get("/api/v1/incidents")
             assert (answer.status, answer.content_type) == (503, "application/problem+json")
             assert answer.headers["Retry-After"] == "5"
-            assert (await client.get("/readyz")).status in {200, 503}, "the probes ask nobody"
+            before = (daemon.asked.waiting, daemon.asked.refused)
+            assert before == (WAITING_MOST, 1)
+            for probe in ("/readyz", "/healthz", "/metrics"):
+                assert (await client.get(probe)).status == 200, probe
+            assert (daemon.asked.waiting, daemon.asked.refused) == before, "the probes ask nobody"
         assert value(daemon, 'watchdog_queue_length{queue="requests"}') == WAITING_MOST
         assert value(daemon, 'watchdog_queue_limit{queue="requests"}') == WAITING_MOST
         assert value(daemon, 'watchdog_queue_full_total{queue="requests"}') == 1
         assert (await daemon.reload())[0], "our own calls have threads of their own"
         free.set()
         await asyncio.gather(*holding)
+
+    serve(tmp_path, story)
+
+
+def test_every_queue_has_its_length_its_limit_its_full_moments_and_a_line_of_the_page(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / "debug.log").write_text("")
+    page = (Path(__file__).parents[2] / "docs" / "API.md").read_text(encoding="utf-8")
+    table = page.split("The queues, all bounded:")[1].split("\n## ")[0]
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        text = LiveView(daemon).metrics()
+        names = {
+            what: set(re.findall(rf'^watchdog_queue_{what}{{queue="(\w+)"}} ', text, re.MULTILINE))
+            for what in ("length", "limit", "full_total")
+        }
+        assert (
+            names["length"]
+            == names["limit"]
+            == names["full_total"]
+            == set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+        )
+        assert len(names["length"]) == 5
+        assert "watchers_dropped" not in text, "that is the full moments of 'stream'"
+
+    serve(tmp_path, story)
+
+
+def test_waits_and_outages_of_receivers_are_told_by_receiver(tmp_path: Path) -> None:
+    configure(tmp_path, hook("ops"), hook("team", "other"))
+    (tmp_path / "debug.log").write_text("")
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        await until(lambda: len(daemon.sender.status()) == 2)
+        counts = daemon.sender.status()[1].counts
+        counts.rate_waits, counts.outages = 7, 2
+        for receiver, waits, outages in (("ops", 0, 0), ("team", 7, 2)):
+            assert value(daemon, f'watchdog_delivery_rate_waits_total{{receiver="{receiver}"}}') == waits
+            assert value(daemon, f'watchdog_delivery_outages_total{{receiver="{receiver}"}}') == outages
 
     serve(tmp_path, story)
 

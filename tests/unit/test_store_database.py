@@ -18,18 +18,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from alerts.store import server
-from alerts.store.database import LOCK_TRIES, TRIES, Database
-from alerts.store.faults import StoreUnavailableError
+from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.lock import AnotherServiceError, file_lock, server_lock
 from alerts.store.outbox import Outbox
-from alerts.store.patience import RETENTION_S, STATEMENT_S, patience
+from alerts.store.patience import LOCK_TRIES, RETENTION_S, STATEMENT_S, TRIES, patience
 from alerts.store.revision import SCRIPTS, upgrade
 from alerts.store.schema import HEAD, metadata
 from alerts.store.writer import IncidentWriter
 from tests.support.history import START, incident, record, told
 from tests.support.postgres import Server
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError, StoreUnavailableError
 
 FIRST_VERSION_INCIDENT = (
     "INSERT INTO incidents VALUES ('0123456789abcdef', 5, 'open', 'high', 'eclipse', 'node', 'rule', 'title', 'f', 6, "
@@ -104,7 +103,7 @@ def test_who_only_works_with_a_database_does_not_change_its_version(tmp_path: Pa
     older_database(path)
     before = path.read_bytes()
     with pytest.raises(
-        StateError, match=r"older version \(revision 0001, this one needs \d+\); 'watchdog run' of this"
+        StoreError, match=r"older version \(revision 0001, this one needs \d+\); 'watchdog run' of this"
     ):
         Database.open(url(path), create=False)
     assert path.read_bytes() == before
@@ -135,7 +134,7 @@ def test_a_migration_on_a_server_is_told_and_waits_for_its_services_end(
     with engine.begin() as connection:
         upgrade(connection, "0001")
     service = server_lock(lambda: create_engine(engine.url), "older")
-    with pytest.raises(StateError, match=r"older version \(revision 0001"):
+    with pytest.raises(StoreError, match=r"older version \(revision 0001"):
         Database.open(address, create=False)
     with pytest.raises(AnotherServiceError):
         Database.open(address, pause=lambda _: None)
@@ -157,7 +156,7 @@ def test_looking_at_a_file_that_is_not_ours_does_not_write_to_it(tmp_path: Path,
         raw.close()
     before = path.read_bytes()
     for create in (False, True) if made == "foreign" else (False,):
-        with pytest.raises(StateError):
+        with pytest.raises(StoreError):
             Database.open(url(path), create=create)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["some.db"]
@@ -191,7 +190,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     with sqlite3.connect(path) as raw:
         raw.execute("UPDATE alembic_version SET version_num = '0099'")
     raw.close()
-    with pytest.raises(StateError, match=r"written by a newer version of the watchdog \(revision 0099") as caught:
+    with pytest.raises(StoreError, match=r"written by a newer version of the watchdog \(revision 0099") as caught:
         Database.open(url(path))
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*backup*"))
@@ -220,7 +219,7 @@ def test_what_is_no_database_of_ours_is_refused(tmp_path: Path) -> None:
         (f"sqlite:///file:{tmp_path}/other.db?uri=true", "nothing may stand behind a '\\?'", True),
         (url(tmp_path), "that is a folder", True),
     ):
-        with pytest.raises(StateError, match=said) as caught:
+        with pytest.raises(StoreError, match=said) as caught:
             Database.open(given, create=create)
         assert "secret" not in str(caught.value)
     assert not (tmp_path / "none.db").exists()
@@ -228,7 +227,7 @@ def test_what_is_no_database_of_ours_is_refused(tmp_path: Path) -> None:
 
 def test_a_second_service_says_that_there_is_one_and_takes_over_when_it_ends(tmp_path: Path) -> None:
     first = Database.open(url(tmp_path / "h.db"), exclusive=True)
-    with pytest.raises(StateError, match=r"another watchdog service uses it \(process \d+\)"):
+    with pytest.raises(StoreError, match=r"another watchdog service uses it \(process \d+\)"):
         Database.open(url(tmp_path / "h.db"), exclusive=True)
     Database.open(url(tmp_path / "h.db")).close()  # the command line works beside the service
     first.close()
@@ -241,7 +240,7 @@ def test_a_file_with_two_names_is_refused_by_all(tmp_path: Path) -> None:
     (tmp_path / "other.db").hardlink_to(path)
     for name in ("h.db", "other.db"):
         for create in (True, False):
-            with pytest.raises(StateError, match=r"the file has 2 names \(hard links\); remove all but one$"):
+            with pytest.raises(StoreError, match=r"the file has 2 names \(hard links\); remove all but one$"):
                 Database.open(url(tmp_path / name), create=create)
     (tmp_path / "other.db").unlink()
     Database.open(url(path)).close()
@@ -323,7 +322,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 def test_the_text_of_an_error_holds_no_statement_and_no_value(tmp_path: Path) -> None:
     database = Database.open(url(tmp_path / "h.db"))
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StoreError) as caught:
         database.write(
             lambda connection: connection.execute(text("INSERT INTO nothing VALUES (:x)"), {"x": "a peer's text"})
         )
@@ -375,12 +374,12 @@ def test_a_server_that_stops_and_comes_back_is_found_again(postgres: Server) -> 
 def test_a_second_service_on_a_server_says_so_also_after_the_server_came_back(postgres: Server) -> None:
     address = postgres.url("two_services")
     first = Database.open(address, exclusive=True, pause=lambda _: None)
-    with pytest.raises(StateError, match="another watchdog service uses it"):
+    with pytest.raises(StoreError, match="another watchdog service uses it"):
         Database.open(address, exclusive=True)
     postgres.stop()
     postgres.start()
     second = Database.open(address, exclusive=True)
-    with pytest.raises(StateError, match="another watchdog service uses it"):
+    with pytest.raises(StoreUnavailableError, match="another watchdog service uses it"):
         IncidentWriter(first).record([record(incident())], [])
     first.close()
     assert IncidentWriter(second).record([record(incident())], []).new == 1
@@ -389,7 +388,7 @@ def test_a_second_service_on_a_server_says_so_also_after_the_server_came_back(po
 
 def test_a_server_that_is_not_there_is_named_as_it_was_typed() -> None:
     typed = "postgresql://ana:hunter2@127.0.0.1:1/watchdog"
-    with pytest.raises(StateError) as fault:
+    with pytest.raises(StoreError) as fault:
         Database.open(typed, create=False, pause=lambda _: None)
     assert "postgresql://ana:***@127.0.0.1:1/watchdog" in str(fault.value)
     assert "psycopg" not in str(fault.value)
@@ -440,6 +439,6 @@ def test_the_server_itself_ends_a_statement_that_takes_too_long(postgres: Server
 
 
 def test_a_password_in_the_query_of_a_url_is_not_shown() -> None:
-    with pytest.raises(StateError) as fault:
+    with pytest.raises(StoreError) as fault:
         Database.open("postgresql://ana@127.0.0.1:1/watchdog?password=hunter2", create=False, pause=lambda _: None)
     assert "hunter2" not in str(fault.value)

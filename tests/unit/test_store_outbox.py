@@ -15,10 +15,9 @@ from alerts.notice import Notice
 from alerts.routing import Receiver
 from alerts.store.cursor import CursorError
 from alerts.store.database import Database
-from alerts.store.outbox import Outbox
+from alerts.store.outbox import Outbox, UnknownDeliveryError
 from alerts.store.writer import IncidentWriter
 from tests.support.history import RECEIVER, SECOND, START, incident, record, told
-from watchdog.core.errors import StateError
 
 OTHER = Receiver("other", "https://example.org/other")
 
@@ -152,7 +151,7 @@ def test_a_dead_letter_is_sent_again_under_its_id(database: Database) -> None:
     again = outbox.resend(notices[0].id, START)
     assert (again.notice.id, again.status, again.attempts) == (notices[0].id, "waiting", 0)
     assert due(outbox) == [notices[0].id, notices[1].id]
-    with pytest.raises(StateError, match="no delivery 'msg_none'"):
+    with pytest.raises(UnknownDeliveryError, match="no delivery 'msg_none'"):
         outbox.resend("msg_none", START)
 
 

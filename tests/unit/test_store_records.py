@@ -29,7 +29,7 @@ from alerts.store.schema import incident_changes, incident_pictures, incidents, 
 from alerts.store.writer import KEPT_STEPS, IncidentWriter
 from tests.support.history import RECEIVER, SECOND, START, incident, record, told
 from tests.support.postgres import Server
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 
 names = (f"records_{number}" for number in itertools.count())
 
@@ -99,7 +99,7 @@ def test_a_run_that_goes_on_from_before_never_puts_an_old_picture_over_a_newer_o
 
 def test_nothing_is_stored_when_a_part_of_it_cannot_be(database: Database) -> None:
     stranger = told([record(incident(99))])
-    with pytest.raises(StateError):
+    with pytest.raises(StoreError):
         IncidentWriter(database).record([record(incident())], stranger)
     assert set(count(database).values()) == {0}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alerts.render import as_object
 from alerts.store.redact import Redactor
 from tests.support.history import incident
-from watchdog.core.errors import StateError
+from watchdog.core.errors import SecretError
 from watchdog.core.finding import Evidence
 
 KEY = b"a key of sixteen"
@@ -96,9 +96,9 @@ def test_an_incident_tells_nobody_but_keeps_its_patterns() -> None:
 
 
 def test_a_key_that_is_missing_or_too_short_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="no such file"):
+    with pytest.raises(SecretError, match="no such file"):
         Redactor.from_file(tmp_path / "none")
     (tmp_path / "short").write_bytes(b"  secret \n")
-    with pytest.raises(StateError, match="6 bytes; 16 to 64 are needed") as caught:
+    with pytest.raises(SecretError, match="6 bytes; 16 to 64 are needed") as caught:
         Redactor.from_file(tmp_path / "short")
     assert "secret" not in str(caught.value).replace(str(tmp_path), "")

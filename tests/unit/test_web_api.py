@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from alerts.store.faults import StoreUnavailableError
 from tests.support.web_view import AUTHORIZED, HOSTILE, SECOND, START_NS, Client, StoredView, flood, serving
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.service.view import Check
 from watchdog.web.answer import shown
 from watchdog.web.incidents import read_filter
@@ -338,7 +337,7 @@ def failing(error: Exception) -> Callable[[], object]:
     ("error", "status"),
     [
         (StoreUnavailableError("database 'secret place': locked"), 503),
-        (StateError("database 'secret place': damaged"), 500),
+        (StoreError("database 'secret place': damaged"), 500),
         (RuntimeError("secret place"), 500),
     ],
 )

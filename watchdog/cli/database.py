@@ -7,9 +7,10 @@ import os
 import re
 from pathlib import Path
 
+from alerts.book import IncidentError, UnknownIncidentError
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError
 from watchdog.service.config import DEFAULT_PATH, ConfigError, load_config
 
 VARIABLE = "WATCHDOG_DB"
@@ -35,18 +36,18 @@ def add_database_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def database_url(given: str) -> str:
-    """The URL of what people type: a plain path is an SQLite file. StateError for what is neither."""
+    """The URL of what people type: a plain path is an SQLite file. StoreError for what is neither."""
     scheme, found, rest = given.partition("://")
     if scheme == "sqlite" and found and not rest.startswith("/"):
-        raise StateError(f"database {given!r}: a file comes after three slashes: 'sqlite:///{rest}'")
+        raise StoreError(f"database {given!r}: a file comes after three slashes: 'sqlite:///{rest}'")
     path = Path(rest.removeprefix("/") if found else given)
     if (scheme == "sqlite" or not found) and path.is_dir():
-        raise StateError(f"database '{path}': that is a folder; name the file, such as '{path / 'watchdog.db'}'")
+        raise StoreError(f"database '{path}': that is a folder; name the file, such as '{path / 'watchdog.db'}'")
     return given if found else f"sqlite:///{given}"
 
 
 def opened(args: argparse.Namespace) -> Database:
-    """The database of a command, which must exist. StateError when it or its configuration cannot be used."""
+    """The database of a command, which must exist. StoreError when it or its configuration cannot be used."""
     return Database.open(_chosen(args.db, args.config), create=False)
 
 
@@ -62,16 +63,16 @@ def _chosen(given: str | None, config: Path | None) -> str:
     except ConfigError as error:
         if error.unreadable:
             raise
-        raise StateError(f"{error.in_one_line()}; --db URL names the database without it") from None
+        raise StoreError(f"{error.in_one_line()}; --db URL names the database without it") from None
 
 
 def known_incident(queries: IncidentQueries, text: str) -> str:
-    """The id that starts with these digits; StateError when none or several do."""
+    """The id that starts with these digits; UnknownIncidentError when none does, IncidentError for several."""
     if not re.fullmatch(r"[0-9a-f]{4,16}", text):
-        raise StateError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
+        raise IncidentError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
     found = queries.completed(text)
     if not found:
-        raise StateError(f"no incident {text!r}")
+        raise UnknownIncidentError(f"no incident {text!r}")
     if len(found) > 1:
-        raise StateError(f"incident {text!r}: several start so, for example {' and '.join(found)}")
+        raise IncidentError(f"incident {text!r}: several start so, for example {' and '.join(found)}")
     return found[0]

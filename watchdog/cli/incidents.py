@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
+from alerts.book import UnknownIncidentError
 from alerts.incident import RANK, State
 from alerts.store.actions import Verb
 from alerts.store.database import Database
@@ -24,7 +25,6 @@ from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
-from watchdog.core.errors import StateError
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 from watchdog.core.text import printable
 
@@ -148,7 +148,7 @@ def _show(args: argparse.Namespace, database: Database) -> int:
     id_ = known_incident(queries, args.id)
     one = queries.one(id_)
     if one is None:
-        raise StateError(f"no incident {id_!r}")
+        raise UnknownIncidentError(f"no incident {id_!r}")
     write_output("-", _line(one) if args.json else fitted(incident_page(one)))
     return 0
 

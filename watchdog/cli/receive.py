@@ -17,7 +17,7 @@ from alerts.delivery.inbox import Arrival, Faults, Inbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import secret_key
 from alerts.render import COLOURS
-from watchdog.core.errors import StateError, WatchdogError
+from watchdog.core.errors import SecretError, WatchdogError
 from watchdog.core.text import printable
 from watchdog.service.config_values import split_listen
 from watchdog.web.serving import listen
@@ -153,8 +153,8 @@ def _key(path: Path) -> bytes:
     raw = path.read_bytes()[:LARGEST_SECRET_FILE]
     try:
         return secret_key(raw.decode("ascii", "replace"))
-    except WatchdogError as error:
-        raise StateError(f"{path}: {error}") from None
+    except SecretError as error:
+        raise SecretError(f"{path}: {error}") from None
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -18,4 +18,20 @@ class RuleError(WatchdogError):
 
 
 class StateError(WatchdogError):
-    """A checkpoint or a recording does not fit, or fails its checksum."""
+    """A checkpoint, a position in a source or a recording: does not fit, fails its checksum, or cannot be written."""
+
+
+class StoreError(WatchdogError):
+    """A database cannot be used, and waiting will not change that: damaged, of another version, not one of ours."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database does not take it now (locked, full, gone); nothing was written, another try may succeed."""
+
+
+class ServiceError(WatchdogError):
+    """A service cannot do it: a part of it has failed, it is far behind, another one runs here, or none does."""
+
+
+class SecretError(WatchdogError):
+    """A secret or a key cannot be used; the message never shows it."""

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from alerts.store.faults import StoreUnavailableError
+from watchdog.core.errors import StoreUnavailableError
 
 T = TypeVar("T")
 THREADS = 4
 WAITING_MOST = 64  # as many as may watch the live stream: a page asks for little more than one thing at a time
 ANSWER_S = 15.0
-"""How long one who asks over HTTP waits: more than all tries of a transaction (`alerts.store.database`: 3 of 2 s)."""
+"""How long one who asks over HTTP waits. A locked file or a statement that takes too long tells of itself before; a
+server that says nothing may be waited for longer (`alerts.store.patience`: `LOCKED_MOST_S`, `SERVER_MOST_S`)."""
 
 
 class BusyError(Exception):
@@ -71,5 +72,10 @@ class Asking:
     def _started(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """The call in its thread, which is free again when the call ends, whoever still waits for it."""
         answer = asyncio.get_running_loop().run_in_executor(self._pool, call)
-        answer.add_done_callback(lambda _: self._free.release())
+        answer.add_done_callback(self._ended)
         return answer
+
+    def _ended(self, answer: asyncio.Future[T]) -> None:
+        self._free.release()
+        if not answer.cancelled():
+            answer.exception()  # looked at: who asked may have gone, and asyncio would log it as an error of ours

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from alerts.delivery.signature import SecretError, secret_key
+from alerts.delivery.signature import secret_key
 from alerts.delivery.targets import url_fault
 from alerts.store.address import address_fault
 from rules import values
 from rules.near import did_you_mean
 from rules.problem import Place, Problem, Report, SourceText, plain
 from rules.reader import Node, Scalar, Table, read_file, read_yaml
-from watchdog.core.errors import WatchdogError
+from watchdog.core.errors import SecretError, WatchdogError
 from watchdog.service.config_keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
 from watchdog.service.config_values import Reading, Value, check_token, read_value, split_listen
 from watchdog.service.secret import Secret

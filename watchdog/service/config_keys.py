@@ -216,9 +216,6 @@ QUEUES = Section(
 )  # fmt: skip
 SECTIONS = (CHECKPOINT, API, RECEIVERS, HEARTBEAT, RETENTION, QUEUES)
 SEALED_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"})
-OWN_HEADERS = frozenset(
-    {"content-type", "content-length", "host", "webhook-id", "webhook-timestamp", "webhook-signature", "user-agent"}
-)
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, token
 LEAST_TOKEN = 16  # characters of the API's token
 LARGEST_SECRET = 4_096  # characters

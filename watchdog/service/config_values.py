@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from alerts.delivery.headers import is_ours
 from rules import values
 from rules.amounts import parse_integer
 from rules.near import did_you_mean
@@ -20,7 +21,6 @@ from watchdog.service.config_keys import (
     HEADER,
     LARGEST_SECRET,
     LEAST_TOKEN,
-    OWN_HEADERS,
     SEALED_HEADERS,
     VARIABLE,
     ConfigKey,
@@ -261,8 +261,10 @@ def _headers(node: Node, name: str, reading: Reading) -> Mapping[str, Secret] | 
         header = entry.key.text.lower()
         if not HEADER.fullmatch(header):
             reading.report.error(entry.key.place, "not the name of a header")
-        elif header in OWN_HEADERS:
+        elif is_ours(header):
             reading.report.error(entry.key.place, f"header '{header}' is set by the watchdog itself")
+        elif header in found:
+            reading.report.error(entry.key.place, f"header '{header}' is given twice", "upper and lower case are one")
         elif isinstance(entry.value, Table):
             secret = _secret(entry.value, header, reading)
             found |= {header: secret} if secret else {}

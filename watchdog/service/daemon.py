@@ -11,20 +11,20 @@ from typing import Final, TypeVar
 
 from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
 from alerts.delivery.sender import Sender
-from alerts.delivery.stored import StoredOutbox
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
+from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
-from watchdog.core.errors import StateError, WatchdogError
+from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
-from watchdog.service.metrics import Stored
 from watchdog.service.pace import Clock, SystemClock
 from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, receivers_text, routes
 from watchdog.service.settings import ServiceConfig
+from watchdog.service.vitals import Stored, Vitals
 from watchdog.service.watch import anew_text
 
 T = TypeVar("T")
@@ -32,7 +32,6 @@ ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # toge
 LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 2.0  # between two looks at actions that came past us (command line); our own API wakes the engine at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
-LOST_S = 30.0  # `trouble`: as long as a source may be away (`feed`), and beyond all tries of a locked database
 RETENTION_S = 600.0
 NOT_CONFIGURED = "its receiver is not in the configuration any more"
 _LOG = logging.getLogger("watchdog.service")
@@ -41,7 +40,9 @@ Close = Callable[[], Awaitable[None]]
 
 
 class Daemon:
-    """One service. `run` returns when it was told to stop; StateError when a part of it failed.
+    """One service. `run` returns when it was told to stop.
+
+    ServiceError when a part of it failed; StoreError when its database is one that no waiting can heal.
 
     serve: starts the web over this service and returns how to end it; None for none. on_end: told when the end
     begins. clock and wall_ns:
@@ -60,7 +61,7 @@ class Daemon:
         self.config, self.clock, self.wall_ns = config, clock or SystemClock(), wall_ns
         self._begun: Final = config  # what only a start reads stays as it is here
         self.hub: Final = Hub(config.queues.events)
-        self.stored = Stored({}, {})
+        self.stored: Final = Stored({}, {})
         self.started_s = self.clock.monotonic()
         self.reloads = 0
         self.malformed = 0  # requests that could not be read
@@ -81,8 +82,11 @@ class Daemon:
             routes(config).receivers,
             SystemDeliveryClock(wall_ns),
             heartbeat=heartbeat(config),
-            vitals=self.vitals,
+            vitals=self.sign_of_life,
             told=self._on_attempt,
+        )
+        self.vitals: Final = Vitals(
+            self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
         )
 
     async def run(self) -> None:
@@ -96,14 +100,18 @@ class Daemon:
             self.core.engine.start()
             self.core.writer.start()
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
-            tasks = [asyncio.create_task(work) for work in self._chores()]
+            chores = [asyncio.create_task(work) for work in self._chores()]
+            tasks = [sending, *chores]
             watched = counted(len(self.core.engine.feed.channels), "source")
             _LOG.info("watching %s of node %s", watched, self.config.node)
             self.ready.set()
-            await self._until_stopped(sending, tasks)
-            await self._end(sending, close_web, tasks)
+            await self._until_stopped(tasks)
+            await self._end(sending, close_web, chores)
         finally:
             await self._let_go_of_threads()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # a failure is one line, whoever else has met it
             self.asked.close()
             self._own.close()
             self.core.close()
@@ -135,7 +143,7 @@ class Daemon:
             config = in_force(self._begun, config)
             try:
                 changed = await asyncio.wrap_future(self.core.engine.change_rules(rules))
-            except StateError as error:
+            except ServiceError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error}")
             self.core.rules = rules
             self.core.writer.routes = routes(config)
@@ -159,9 +167,9 @@ class Daemon:
         """An operator has acted: do not wait for the next look."""
         self._news.set()
 
-    def vitals(self) -> dict[str, object] | None:
-        """What a heartbeat says; None while `trouble` knows of any, which goes to the log when it is another one."""
-        trouble = self.trouble()
+    def sign_of_life(self) -> dict[str, object] | None:
+        """What a heartbeat says; None while `vitals` knows of trouble, which goes to the log when it is another one."""
+        trouble = self.vitals.trouble()
         if trouble and trouble != self._told_trouble:
             _LOG.error("the service is not well, so no heartbeat is sent: %s", trouble)
         elif self._told_trouble and not trouble:
@@ -171,23 +179,6 @@ class Daemon:
             return None
         up_s = round(self.clock.monotonic() - self.started_s)
         return {"node": self.config.node, "uptime_s": up_s, "events": self.core.engine.watch.events}
-
-    def trouble(self) -> str:
-        """Why nobody may believe that all is watched and told, in a line; empty when all is well.
-
-        Who is blind must not say "well", nor who cannot store or tell what he sees. What passes within `LOST_S`
-        (a server that restarts, a file that is rotated) is no trouble: a heartbeat that stays away wakes people.
-        """
-        engine, writer, now_s = self.core.engine, self.core.writer, self.clock.monotonic()
-        found = (
-            ("a thread has ended", not (engine.alive and writer.alive)),
-            ("the engine stands still", now_s - engine.counts.beat_s > LOST_S),
-            ("a source cannot be read", bool(engine.feed.down)),
-            ("changes of incidents cannot be stored", writer.waits_s > LOST_S),
-            ("the database does not answer", self.stored.waits_s(now_s) > LOST_S),
-            ("what became of deliveries cannot be stored", self.sender.unstored_s > LOST_S),
-        )
-        return ", ".join(text for text, true in found if true)
 
     def _answered(self, *, ok: bool, text: str) -> tuple[bool, str]:
         self.hub.announce("reload", {"ok": ok, "text": text})
@@ -210,18 +201,18 @@ class Daemon:
     def _chores(self) -> Sequence[Coroutine[None, None, None]]:
         return (self._fetch_actions(), self._count(), self._let_go())
 
-    async def _until_stopped(self, sending: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Until told to stop; StateError when a thread or task ends by itself."""
+    async def _until_stopped(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Until told to stop. When a thread or task ends by itself: its StoreError, or ServiceError."""
         stopped = asyncio.create_task(self._stop.wait())
         try:
             while not stopped.done():
-                await asyncio.wait((stopped, sending, *tasks), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-                for task in (sending, *tasks):
+                await asyncio.wait((stopped, *tasks), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
                     if task.done():
                         task.result()
-                        raise StateError("a part of the service has ended by itself; see the log")
+                        raise ServiceError("a part of the service has ended by itself; see the log")
                 if not (self.core.engine.alive and self.core.writer.alive):
-                    raise StateError("a thread of the service has failed; see the log")
+                    raise self.core.writer.failure or ServiceError("a thread of the service has failed; see the log")
         finally:
             stopped.cancel()
 
@@ -240,6 +231,8 @@ class Daemon:
         if close_web is not None:
             ends.append(asyncio.wait((asyncio.ensure_future(close_web()),), timeout=WEB_END_S))
         await asyncio.gather(*ends)
+        if self.core.writer.failure is not None:
+            raise self.core.writer.failure
         _LOG.info("ended")
 
     async def _let_go_of_threads(self) -> None:
@@ -283,7 +276,7 @@ class Daemon:
         while True:
             try:
                 found = await self._own.ask(lambda after=last: self.core.store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default
-            except StateError as error:
+            except StoreUnavailableError as error:
                 _LOG.warning("actions: %s", error)
                 found = []
             if found and self.core.engine.act(found):  # else the engine is behind: they are fetched again
@@ -308,7 +301,7 @@ class Daemon:
                     self.stored.begin(self.clock.monotonic())
                     await self._give_up_strays()
                     self.stored.answered()
-            except StateError as error:
+            except StoreUnavailableError as error:
                 self.stored.error = str(error)
             await asyncio.sleep(COUNTS_S)
 
@@ -316,7 +309,7 @@ class Daemon:
         """Notices of receivers that the configuration does not name become dead letters; how many.
 
         Looked for at the start and at a reload, and now and then: a change that was routed just before a reload, or a
-        `deliveries resend`, may bring another one. StateError when the database does not answer.
+        `deliveries resend`, may bring another one. StoreUnavailableError when the database does not answer.
         """
         counts = await self._own.ask(self.core.store.outbox.counts)
         named = {one.name for one in self.config.receivers}
@@ -332,10 +325,10 @@ class Daemon:
         return many
 
     async def _give_up_in_words(self) -> str:
-        """The same for the answer to a reload; a database that does not answer is asked again later."""
+        """The same for the answer to a reload; a database that does not answer is asked again later (`_count`)."""
         try:
             many = await self._give_up_strays()
-        except StateError as error:
+        except StoreError as error:
             _LOG.warning("dead letters: %s", error)
             return ""
         return f"; made dead letters: {counted(many, 'notice')} to receivers that are gone" if many else ""
@@ -346,7 +339,7 @@ class Daemon:
             await asyncio.sleep(RETENTION_S)
             try:
                 incidents, deliveries = await self._own.ask(self._remove_old)
-            except StateError as error:
+            except StoreUnavailableError as error:
                 _LOG.warning("retention: %s", error)
             else:
                 if incidents or deliveries:

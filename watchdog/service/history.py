@@ -26,7 +26,7 @@ class History:
         self.held = False  # whether what comes now is left to a later run, which will have better input
 
     def take(self, changes: Sequence[IncidentChange], books: IncidentBooks) -> None:
-        """Changes just made, and the books that made them. StateError when a batch cannot be stored."""
+        """Changes just made, and the books that made them. StoreError when a batch cannot be stored."""
         if self.held:
             return
         for change in changes:

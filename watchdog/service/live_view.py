@@ -14,15 +14,12 @@ from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.service.daemon import Daemon
-from watchdog.service.feed import Channel
-from watchdog.service.metrics import SILENT_S, Parts, exposition
+from watchdog.service.metrics import Parts, exposition
 from watchdog.service.parts import rule_facts
 from watchdog.service.settings import ApiSettings
-from watchdog.service.view import Check, Health, Subscription
+from watchdog.service.view import Health, Subscription
 
 T = TypeVar("T")
-BEAT_S = 30.0  # a thread that has not moved for so long stands still; a slice takes a second, a locked database six
-IDLE_S = 15.0  # an engine that met the end of its files within this time has caught up
 
 
 class LiveView:
@@ -119,49 +116,12 @@ class LiveView:
         }
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat.
-
-        Whoever probes this starts the service anew when it fails. That would not help a database which hangs: a
-        writer that waits for one is alive, and `readiness` says what is the matter.
-        """
-        core, now_s = self._daemon.core, self._daemon.clock.monotonic()
-        engine, writer = core.engine.counts, core.writer.counts
-        beats = (
-            ("engine", core.engine.alive, now_s - engine.beat_s, False),
-            ("writer", core.writer.alive, now_s - writer.beat_s, writer.storing),
-        )
-        return Health(
-            tuple(
-                Check(name, alive and (waits or silent_s < BEAT_S), _moved_text(silent_s, alive=alive, waits=waits))
-                for name, alive, silent_s, waits in beats
-            )
-        )
+        """Whether the service is alive: its loops beat."""
+        return self._daemon.vitals.health()
 
     def readiness(self) -> Health:
         """Whether it does its work: sources open, database reachable, engine caught up."""
-        daemon, core = self._daemon, self._daemon.core
-        failing = [one for one in list(core.engine.feed.channels) if one.error]
-        sources = "; ".join(f"{printable(one.name)}: {one.error}" for one in failing)
-        error = self._database_error()
-        idle_s = core.engine.counts.idle_s
-        behind = idle_s is None or daemon.clock.monotonic() - idle_s > IDLE_S
-        return Health(
-            (
-                Check("sources", not failing, sources or _open_text(list(core.engine.feed.channels))),
-                Check("database", not error, error or "reachable"),
-                Check("engine", not behind, "reading what is there" if behind else "caught up"),
-            )
-        )
-
-    def _database_error(self) -> str:
-        """Why nothing is stored or read now; empty when both works."""
-        daemon, writer = self._daemon, self._daemon.core.writer
-        if error := writer.counts.error or daemon.stored.error:
-            return error
-        waits_s, silent_s = writer.waits_s, daemon.stored.waits_s(daemon.clock.monotonic())
-        if waits_s > SILENT_S:
-            return f"changes have waited for {waits_s:.0f} s to be stored"
-        return f"no answer for {silent_s:.0f} s" if silent_s > SILENT_S else ""
+        return self._daemon.vitals.readiness()
 
     def metrics(self) -> str:
         """The Prometheus text."""
@@ -174,18 +134,6 @@ class LiveView:
             stored=daemon.stored,
             asked=daemon.asked,
             malformed=daemon.malformed,
-            now_s=daemon.clock.monotonic(),
+            vitals=daemon.vitals,
         )
         return exposition(parts, daemon.wall_ns())
-
-
-def _moved_text(silent_s: float, *, alive: bool, waits: bool) -> str:
-    if not alive:
-        return "has ended"
-    return f"waits for the database, for {silent_s:.1f} s" if waits else f"last moved {silent_s:.1f} s ago"
-
-
-def _open_text(channels: Sequence[Channel]) -> str:
-    """How many sources are read and how many have ended: `2 open, 1 ended`."""
-    ended = sum(one.ended for one in channels)
-    return f"{len(channels) - ended} open" + (f", {ended} ended" if ended else "")

@@ -13,36 +13,8 @@ from watchdog.service.asking import Asking
 from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
 from watchdog.service.exposition import Exposition, Labels
 from watchdog.service.hub import MOST_WATCHERS, Hub
+from watchdog.service.vitals import Stored, Vitals
 from watchdog.service.writer_loop import WriterLoop
-
-SILENT_S = 10.0
-"""A database that has not answered for so long is not reachable; three tries at a locked one take six."""
-
-
-@dataclass(slots=True)
-class Stored:
-    """Counts that only the database knows, looked up now and then by the service."""
-
-    incidents: Mapping[tuple[str, str], int]
-    outbox: Mapping[tuple[str, str], int]
-    error: str = ""  # what the database said last, empty after an answer
-    asked_s: float | None = None  # since when an answer is waited for, by the service's clock
-
-    def begin(self, now_s: float) -> None:
-        """The database is asked; a question that failed, or hangs, is the same one."""
-        self.asked_s = now_s if self.asked_s is None else self.asked_s
-
-    def answered(self) -> None:
-        """It has answered."""
-        self.error, self.asked_s = "", None
-
-    def up(self, now_s: float) -> bool:
-        """Whether it answers; a question that is young is no doubt yet."""
-        return not self.error and self.waits_s(now_s) <= SILENT_S
-
-    def waits_s(self, now_s: float) -> float:
-        """How long it has not answered; 0 when nothing is asked."""
-        return 0.0 if self.asked_s is None else now_s - self.asked_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +28,7 @@ class Parts:
     stored: Stored
     asked: Asking
     malformed: int
-    now_s: float  # by the service's clock, of which Stored has its moments
+    vitals: Vitals
 
 
 def exposition(parts: Parts, now_ns: int) -> str:
@@ -172,6 +144,11 @@ def _deliveries(out: Exposition, parts: Parts) -> None:
         for outcome, count in (("sent", one.counts.sent), ("failed", one.counts.failed), ("dead", one.counts.dead))
     ]
     out.add("watchdog_deliveries_total", "counter", "Attempts to deliver, by what became of them.", samples)
+    lanes = [({"receiver": one.receiver}, one.counts) for one in parts.sender.status()]
+    about = "Waits for the rate that a receiver may get."
+    out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
+    about = "Times a receiver was found to be failing, and then left alone for a while."
+    out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
     waiting = sorted(parts.stored.outbox.items())
     out.add(
         "watchdog_outbox",
@@ -204,6 +181,7 @@ def _queues(out: Exposition, parts: Parts) -> None:
         "changes": engine.full,
         "commands": engine.refused,
         "requests": parts.asked.refused,
+        "outcomes": parts.sender.unstored_full,
         "stream": parts.hub.dropped,
     }
     out.add("watchdog_queue_length", "gauge", "What waits.", _by_queue(lengths))
@@ -213,7 +191,6 @@ def _queues(out: Exposition, parts: Parts) -> None:
     out.one("watchdog_queue_full_seconds_total", "counter", about, engine.full_s)
     out.one("watchdog_watchers", "gauge", "Live pages.", parts.hub.watchers)
     out.one("watchdog_watchers_limit", "gauge", "How many live pages there may be.", MOST_WATCHERS)
-    out.one("watchdog_watchers_dropped_total", "counter", "Live pages let go for being slow.", parts.hub.dropped)
 
 
 def _by_queue(numbers: Mapping[str, int]) -> list[tuple[Labels, float]]:
@@ -231,7 +208,7 @@ def _store(out: Exposition, parts: Parts) -> None:
     out.one("watchdog_store_seconds_total", "counter", "Time spent on storing.", writer.busy_s)
     waits_s = parts.writer.waits_s
     out.one("watchdog_store_waiting_seconds", "gauge", "How long changes have waited to be stored.", waits_s)
-    up = parts.stored.up(parts.now_s)
+    up = parts.vitals.database_up
     out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
     about = "Requests that were no HTTP."
     out.one("watchdog_requests_malformed_total", "counter", about, parts.malformed)

@@ -49,7 +49,7 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """StateError when it cannot be opened, or another service has it."""
+        """StoreError when it cannot be opened, or another service has it."""
         database = Database.open(url, exclusive=True)
         return cls(database, IncidentQueries(database), Outbox(database), Actions(database))
 
@@ -84,7 +84,7 @@ def build(
 ) -> Core:
     """Rules, database, checkpoint and sources of a service that is about to run.
 
-    RuleError, StateError, SourceError and OSError say in one line why it cannot.
+    RuleError, StoreError, StateError, ServiceError, SourceError and OSError say in one line why it cannot.
     """
     rules = load_rules(config)
     config.checkpoint.folder.mkdir(parents=True, exist_ok=True)

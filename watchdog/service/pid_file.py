@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from watchdog.core.errors import StateError
+from watchdog.core.errors import ServiceError
 from watchdog.service.whole_file import write_whole
 
 PID_FILE, ANSWER_FILE = "watchdog.pid", "watchdog.reload"
@@ -32,14 +32,14 @@ class PidFile:
     """A file with our process id and a lock on it; the system gives the lock back however we end."""
 
     def __init__(self, folder: Path) -> None:
-        """StateError when another service holds it, or it cannot be made."""
+        """ServiceError when another service holds it, or it cannot be made."""
         self.path = folder / PID_FILE
         self._descriptor = _opened(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
-            raise StateError(f"'{self.path}': another watchdog service runs with this checkpoint folder") from None
+            raise ServiceError(f"'{self.path}': another watchdog service runs with this checkpoint folder") from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
@@ -61,7 +61,7 @@ def running(folder: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StateError(f"'{folder / PID_FILE}': {(error.strerror or 'cannot be read').lower()}") from None
+        raise ServiceError(f"'{folder / PID_FILE}': {(error.strerror or 'cannot be read').lower()}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -74,21 +74,21 @@ def running(folder: Path) -> int | None:
 
 
 def ask_reload(folder: Path, *, wait_s: float = ANSWER_S, pause: Callable[[float], None] = time.sleep) -> ReloadAnswer:
-    """Ask the running service to reload and wait for its answer. StateError: none runs, or none answers."""
+    """Ask the running service to reload and wait for its answer. ServiceError: none runs, or none answers."""
     pid = running(folder)
     if pid is None:
-        raise StateError(f"no watchdog service runs with '{folder}'")
+        raise ServiceError(f"no watchdog service runs with '{folder}'")
     before = _last_answer(folder)
     try:
         os.kill(pid, signal.SIGHUP)
     except (ProcessLookupError, PermissionError) as error:
-        raise StateError(f"service {pid}: {(error.strerror or 'cannot be asked').lower()}") from None
+        raise ServiceError(f"service {pid}: {(error.strerror or 'cannot be asked').lower()}") from None
     for _ in range(max(1, int(wait_s / LOOK_S))):
         pause(LOOK_S)
         answer = _last_answer(folder)
         if answer is not None and answer != before and answer.pid == pid:
             return answer
-    raise StateError(f"service {pid} has not answered within {wait_s:g} s; see its log")
+    raise ServiceError(f"service {pid} has not answered within {wait_s:g} s; see its log")
 
 
 def _last_answer(folder: Path) -> ReloadAnswer | None:
@@ -102,4 +102,4 @@ def _opened(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags, 0o600)
     except OSError as error:
-        raise StateError(f"'{path}': {(error.strerror or 'cannot be opened').lower()}") from None
+        raise ServiceError(f"'{path}': {(error.strerror or 'cannot be opened').lower()}") from None

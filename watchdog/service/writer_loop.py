@@ -1,7 +1,8 @@
 """The writer's thread: changes and their notices into the database, checkpoints behind them, nothing ever skipped.
 
-A database that does not take it is tried again for as long as the service runs: changes wait here, then in the queue,
-then as events in the files. A checkpoint is written only when every change before it is stored.
+A database that does not take it now is tried again for as long as the service runs: changes wait here, then in the
+queue, then as events in the files. One that no waiting can heal (`StoreError`) ends this thread, and so the service.
+A checkpoint is written only when every change before it is stored.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Protocol
 from alerts.notice import ChangeRecord, Notice
 from alerts.routing import Receiver, notices
 from alerts.store.writer import Written
-from watchdog.core.errors import StateError
+from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.service.checkpoint import Checkpoint, write_checkpoint
 from watchdog.service.engine_loop import Bundle
 from watchdog.service.pace import Clock
@@ -83,6 +84,7 @@ class WriterLoop:
         stored: Callable[[Sequence[ChangeRecord]], None],
     ) -> None:
         self.routes, self.counts = routes, WriterCounts()
+        self.failure: StoreError | None = None  # why the thread has ended before its time
         self._recorder, self._bundles, self._checkpoint = recorder, bundles, checkpoint
         self._clock, self._wall_ns, self._stored = clock, wall_ns, stored
         self._giving_up = threading.Event()
@@ -114,6 +116,13 @@ class WriterLoop:
         return 0.0 if since_s is None else max(0.0, self._clock.monotonic() - since_s)
 
     def _run(self) -> None:
+        try:
+            self._take_all()
+        except StoreError as error:
+            _LOG.error("%s; what is not stored is made again after a restart", error)
+            self.failure = error
+
+    def _take_all(self) -> None:
         last = False
         while not last and not self._giving_up.is_set():
             self.counts.beat_s = self._clock.monotonic()
@@ -135,7 +144,7 @@ class WriterLoop:
             last = bundle.last
 
     def _store(self, records: Sequence[ChangeRecord]) -> bool:
-        """Store until it works; False when given up."""
+        """Store until it works; False when given up. StoreError when it never will."""
         if not records:
             return not self._giving_up.is_set()
         routes = self.routes
@@ -155,7 +164,7 @@ class WriterLoop:
             begun = self.counts.beat_s = self._clock.monotonic()
             try:
                 written = self._recorder.record(records, told)
-            except StateError as error:
+            except StoreUnavailableError as error:
                 self._failed(str(error))
                 self._giving_up.wait(wait_s)
                 wait_s = min(wait_s * 2, LAST_RETRY_S)

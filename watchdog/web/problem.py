@@ -12,9 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alerts.book import IncidentError, UnknownIncidentError
-from alerts.store.faults import StoreUnavailableError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
-from watchdog.core.errors import WatchdogError
+from watchdog.core.errors import StoreUnavailableError, WatchdogError
 from watchdog.core.text import printable
 from watchdog.service.asking import BusyError
 
@@ -39,7 +38,7 @@ PAGE = """<!doctype html>
 </html>
 """
 RETRY_S = 5
-"""What a client is told to wait when database or stream has no room: about all tries of one transaction."""
+"""What a client is told to wait when database or stream has no room: longer than one try at a locked file."""
 
 
 class ProblemError(Exception):

@@ -13,9 +13,9 @@ from sqlalchemy import select
 from alerts.delivery.ports import Fate, Outcome
 from alerts.delivery.schedule import HORIZON_NS
 from alerts.delivery.sender import Sender
-from alerts.delivery.stored import StoredOutbox
 from alerts.notice import Notice
 from alerts.store.database import Database
+from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Outbox
 from alerts.store.schema import outbox as table
 from alerts.store.writer import IncidentWriter

@@ -1,4 +1,4 @@
-"""The database's outbox as delivery sees it: outcomes in batches, and retries that a stepping clock cannot strand."""
+"""The outbox as the sender sees it: outcomes in batches, and retries that a stepping clock cannot strand."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from alerts.delivery.ports import Due, Fate, Outcome
 from alerts.delivery.schedule import HORIZON_NS, URGENT
 from alerts.notice import Notice
 from alerts.store.database import Database
-from alerts.store.outbox import Outbox
+from alerts.store.outbox import WAITING, Outbox
 from alerts.store.schema import outbox
 from watchdog.core.finding import Severity
 
-_WAITING = outbox.c.status == literal("waiting", literal_execute=True)  # spelled out: partial indexes need that
 STEP_NS = 1_000_000_000  # how far the clock must go back to count as a step
 
 
@@ -30,7 +29,7 @@ class UrgentDue:
 
 
 class StoredOutbox:
-    """`alerts.store.outbox.Outbox` with what the sender needs beside it. One thread uses it."""
+    """`Outbox` with what the sender needs beside it. One thread uses it."""
 
     def __init__(self, database: Database) -> None:
         self._database, self._outbox = database, Outbox(database)
@@ -68,7 +67,7 @@ class StoredOutbox:
         by a clock that ran ahead.
         """
         due = outbox.c.next_ns
-        far = (_WAITING, outbox.c.receiver == receiver, due > beyond_ns)
+        far = (WAITING, outbox.c.receiver == receiver, due > beyond_ns)
         statement = update(outbox).where(*far).values(next_ns=now_ns if earlier_ns is None else due - earlier_ns)
         self._database.write(lambda connection: connection.execute(statement))
 
@@ -95,7 +94,7 @@ def _urgent(connection: Connection, now_ns: int, receiver: str, limit: int) -> l
     waits = other.status == literal("waiting", literal_execute=True)
     presses = (waits, other.receiver == receiver, other.next_ns <= now_ns, other.severity.in_(URGENT))
     incidents = select(other.incident_id).where(*presses).order_by(other.position).limit(limit)
-    own = (_WAITING, columns.receiver == receiver, columns.incident_id.in_(incidents))
+    own = (WAITING, columns.receiver == receiver, columns.incident_id.in_(incidents))
     rows = connection.execute(select(outbox).where(*own).order_by(columns.position).limit(limit))
     found, blocked = [], set()
     for row in rows:
