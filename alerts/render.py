@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from alerts.incident import Incident, State, duration_text
+from alerts.incident import Incident, State
+from watchdog.core.durations import rough_duration
 from watchdog.core.finding import SEVERITIES, Evidence, Severity
 from watchdog.core.text import printable
 
@@ -103,7 +104,7 @@ def time_text(time_ns: int) -> str:
 
 
 def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool, beside: bool) -> list[str]:
-    lasted = duration_text(_end_ns(incident, until_ns) - incident.opened_ns)
+    lasted = rough_duration(_end_ns(incident, until_ns) - incident.opened_ns)
     cells = (incident.severity, time_text(incident.opened_ns), lasted, incident.state.value)
     head = "  ".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, COLUMNS, strict=True))
     first = f"{head}  {incident.rule}" if beside else head.rstrip()

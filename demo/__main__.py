@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alerts.incident import duration_text
 from demo.service import Running, claimed, logged, running
 from demo.texts import alert_line, attacks_table, coloured, near
 from rules.load import load
 from watchdog.cli.progress import ProgressBar
+from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.service.evaluate import score
 from watchdog.service.labels import read_labels
@@ -125,7 +125,7 @@ def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> N
     verified, ids = sum(one.verified is True for one in arrivals), len({one.id for one in arrivals})
     print(f"\n{len(arrivals)} webhooks arrived, {verified} with the right signature, {ids} different ids.\n")
     spent = (result.last_event_ns or 0) - (result.first_event_ns or 0)
-    print(f"Incidents in {duration_text(spent)} of the node's time ({result.events:,} events):\n")
+    print(f"Incidents in {rough_duration(spent)} of the node's time ({result.events:,} events):\n")
     print(result.table(width, colour=coloured()))
     print(attacks_table(score(RECORDING.name, read_labels(RECORDING / "labels.json"), result), width))
     print(f"With their evidence, as JSON lines: {near(out)}\n")

@@ -12,10 +12,11 @@ from rules.naming import read_entities, read_fields, read_incident, read_summary
 from rules.problem import Report
 from rules.rule import RuleKeys, RuleSource
 from rules.stream import read_kinds, read_where, read_window
+from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Attack, Severity
 from watchdog.core.plan import RulePlan
 
-RESOLVE_AFTER_NS = 30 * 60 * 1_000_000_000
+RESOLVE_AFTER_NS = 30 * MINUTE_NS
 EVIDENCE = 50  # events
 MAX_KEYS = 100_000
 
