@@ -13,6 +13,7 @@ from pathlib import Path
 from demo.service import Running, claimed, logged, running
 from demo.texts import alert_line, attacks_table, coloured, near
 from rules.load import load
+from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
@@ -27,7 +28,6 @@ OUT = HERE / "out" / "incidents.jsonl"
 WIDEST = 140  # columns; longer lines are hard to read
 LOOK_S = 0.05  # between two looks at what has arrived
 PATIENCE_S = 300.0  # a slow machine needs less than a minute
-EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
 NEXT = """\
 Next, after `. .venv/bin/activate`:
@@ -51,19 +51,19 @@ def main(argv: Sequence[str]) -> int:
     except WatchdogError as error:
         return refused(error.in_one_line())
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
-        return EXIT_BROKEN_PIPE
+        return BROKEN_PIPE
     except OSError as error:
         return refused(f"'{error.filename or 'standard output'}': {(error.strerror or str(error)).lower()}")
-    return 0 if whole else EXIT_INTERRUPTED
+    return 0 if whole else INTERRUPTED
 
 
 def refused(message: str) -> int:
     """Say in one line what went wrong."""
     sys.stderr.write(f"demo: {message}\n")
-    return EXIT_BAD_INPUT
+    return BAD_INPUT
 
 
 async def show(folder: Path, out: Path, *, stay: bool) -> bool:

@@ -7,6 +7,7 @@ a mapping of its own and leaves `KINDS` alone.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,7 @@ import numpy as np
 
 from watchdog.core import kinds_table
 from watchdog.core.batch import Batch, Blobs, Column, Strings
+from watchdog.core.errors import WatchdogError
 
 # Column types with a fixed width, little-endian; text is `Strings`, bytes are `Blobs`.
 _DTYPES: Mapping[str, np.dtype[np.generic]] = {
@@ -106,6 +108,26 @@ def catalogue(declared: Iterable[Kind] = ()) -> Mapping[str, Kind]:
             raise ValueError(f"kind '{kind.name}' is there already")
         kinds[kind.name] = kind
     return MappingProxyType(kinds)
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name; WatchdogError with a sentence that names the nearest one otherwise."""
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.65)
+    if not near:
+        near = [kind for kind in KINDS if kind.partition(":")[2] == name.partition(":")[2] or kind.endswith(f":{name}")]
+    hint = f"; did you mean '{near[0]}'?" if near else "; `watchdog events` lists them"
+    raise WatchdogError(f"unknown kind '{name}'{hint}")
+
+
+def chosen_kinds(names: Iterable[str]) -> frozenset[str] | None:
+    """The kinds of these names or that begin so (`p2p`); None without any. WatchdogError for one that is unknown."""
+    chosen: set[str] = set()
+    for name in names:
+        begin = [kind for kind in KINDS if name and kind.startswith(name)] if name not in KINDS else []
+        chosen.update(begin or (kind_named(name).name,))
+    return frozenset(chosen) or None
 
 
 def dtype_of(typ: str) -> np.dtype[np.generic] | None:
