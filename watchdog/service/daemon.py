@@ -33,7 +33,7 @@ LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 2.0  # between two looks at actions that came past us (command line); our own API wakes the engine at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
 LOST_S = 30.0  # `trouble`: as long as a source may be away (`feed`), and beyond all tries of a locked database
-RETENTION_S = 600.0
+RETENTION_EVERY_S = 600.0
 NOT_CONFIGURED = "its receiver is not in the configuration any more"
 _LOG = logging.getLogger("watchdog.service")
 
@@ -343,7 +343,7 @@ class Daemon:
     async def _let_go(self) -> None:
         """Old incidents and deliveries go; nothing of it is urgent."""
         while True:
-            await asyncio.sleep(RETENTION_S)
+            await asyncio.sleep(RETENTION_EVERY_S)
             try:
                 incidents, deliveries = await self._own.ask(self._remove_old)
             except StateError as error:
