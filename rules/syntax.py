@@ -18,7 +18,6 @@ from watchdog.core.durations import parse_duration
 DEEPEST = 50  # nested operations; recursion over a tree stays far below Python's limit
 LARGEST = (1 << 63) - 1  # numbers are int64
 
-Compare = Literal["==", "!=", "<", "<=", ">", ">="]
 Constant = bool | int | float | str
 
 WORDS = ("and", "or", "not", "in", "where", "true", "false")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.support.archive_batches import START_NS, batch_of, content, slice_of
+from tests.support.catalogue import check_batch
 from watchdog.archive.frames import FRAME_HEADER, padded, read_header
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
-from watchdog.core.kinds import check_batch
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.events_file import EventsFileSource
 

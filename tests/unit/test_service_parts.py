@@ -18,9 +18,9 @@ from alerts.store.actions import Action
 from alerts.store.faults import StoreUnavailableError
 from alerts.store.writer import Written
 from rules.load import load, load_text
+from tests.support.catalogue import check_batch
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
-from watchdog.core.kinds import check_batch
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service import feed as feed_module
 from watchdog.service.checkpoint import Checkpoint

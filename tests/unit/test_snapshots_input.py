@@ -14,7 +14,19 @@ from typing import Any
 
 import pytest
 
-from tests.snapshot_polls import CHANGES, START, STEADY, entry, events_of, peer, poll, raw, read, restart_polls, text_of
+from tests.support.snapshot_polls import (
+    CHANGES,
+    START,
+    STEADY,
+    entry,
+    events_of,
+    peer,
+    poll,
+    raw,
+    read,
+    restart_polls,
+    text_of,
+)
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions

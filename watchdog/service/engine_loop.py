@@ -48,7 +48,6 @@ class EngineCounts:
     full_s: float = 0.0
     refused: int = 0  # commands for which there was no room; written by those who command
     checkpoints: int = 0
-    checkpoint_s: float = 0.0
     idle_s: float | None = None  # when all sources were last found to have nothing new
     changes: dict[str, int] = field(default_factory=dict)
 
@@ -203,15 +202,13 @@ class EngineLoop:
 
     def _keep(self) -> None:
         """A checkpoint for the writer, if there is anything new in it."""
-        begun = self._clock.monotonic()
-        self._kept_s = begun
+        self._kept_s = self._clock.monotonic()
         state = (self.watch.events, self.watch.last_action)
         if state == self._kept or self._giving_up.is_set():
             return
         self._put(Bundle(checkpoint=self.watch.checkpoint(self.feed.texts, self._asmap)))
         self._kept = state
         self.counts.checkpoints += 1
-        self.counts.checkpoint_s = self._clock.monotonic() - begun
 
     def _put(self, bundle: Bundle) -> None:
         """Hand over; when there is no room, wait for it, so that events stay in their files."""

@@ -28,7 +28,6 @@ _ERRORS = (
     ("message type", "message type"),
     ("COMMAND", "message type"),
 )
-ERROR_WORDS = frozenset(word for _, word in _ERRORS) | {"v2 transport", "parse", "header"}
 DROP_WORDS = {"full": "full", "banned": "banned", "discouraged": "discouraged"}
 
 Match = re.Match[bytes]
