@@ -152,7 +152,7 @@ def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path) -
                 free.wait(20)
 
         ledger._outbox = Hanging()  # type: ignore[assignment] # what it is asked for
-        ledger._clock.monotonic = moved.monotonic  # type: ignore[method-assign]
+        ledger._clock.monotonic = moved.monotonic  # type: ignore[method-assign] # only its clock moves
         ledger.note(Outcome.__new__(Outcome))
         assert daemon.vitals() is not None
         moved.ahead += 31
