@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from alerts.incident import Incident, State
+from alerts.incident import HistoryEntry, Incident, State
 from watchdog.core.durations import rough_duration
 from watchdog.core.finding import SEVERITIES, Evidence, Severity
 from watchdog.core.text import printable
@@ -56,16 +56,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
             "beyond": incident.members_beyond,
             "listed": [dict(member) for member in incident.listed_members],
         },
-        "changes": [
-            {
-                "time": _seconds(entry.time_ns),
-                "until": _seconds(entry.until_ns),
-                "reason": entry.reason.value,
-                "text": entry.text,
-                "count": entry.count,
-            }
-            for entry in incident.history
-        ],
+        "changes": [_change(entry) for entry in incident.history],
         "changes_beyond": incident.history_beyond,
     }
 
@@ -145,6 +136,16 @@ def _involved(incident: Incident, room: int) -> str:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _change(entry: HistoryEntry) -> dict[str, object]:
+    return {
+        "time": _seconds(entry.time_ns),
+        "until": _seconds(entry.until_ns),
+        "reason": entry.reason.value,
+        "text": entry.text,
+        "count": entry.count,
+    }
 
 
 def _seconds(time_ns: int | None) -> float | None:

@@ -63,27 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay, then write; 130 when it was interrupted and can go on from its checkpoint."""
     check_output(args.out)
-    options = ReplayOptions(
-        rules=args.rules,
-        packs=not args.no_packs,
-        asmap=args.asmap,
-        node=args.node,
-        speed=args.speed,
-        checkpoint=args.checkpoint,
-        database=args.db and database_url(args.db),
-    )
-    bar = ProgressBar()
-
-    def show(step: Progress) -> None:
-        bar.show(step.share, step.time_ns, step.events, step.incidents)
-
-    interrupt = _Interrupt() if args.checkpoint is not None else None
-    try:
-        result = replay(args.sources, options, progress=show, stopped=interrupt.came if interrupt else lambda: False)
-    finally:
-        bar.clear()
-        if interrupt:
-            interrupt.restore()
+    result = _replayed(args)
     if not result.titles:
         warn(["no rules are in force; add --rules PATH or leave out --no-packs"])
     elif not result.events:
@@ -103,6 +83,31 @@ def run(args: argparse.Namespace) -> int:
         )
         sys.stderr.write(f"watchdog: {kept}; the same command goes on from it when the input is repaired\n")
     return code
+
+
+def _replayed(args: argparse.Namespace) -> ReplayResult:
+    """The replay with its progress bar; with a checkpoint, an interrupt ends it where it can go on."""
+    options = ReplayOptions(
+        rules=args.rules,
+        packs=not args.no_packs,
+        asmap=args.asmap,
+        node=args.node,
+        speed=args.speed,
+        checkpoint=args.checkpoint,
+        database=args.db and database_url(args.db),
+    )
+    bar = ProgressBar()
+
+    def show(step: Progress) -> None:
+        bar.show(step.share, step.time_ns, step.events, step.incidents)
+
+    interrupt = _Interrupt() if args.checkpoint is not None else None
+    try:
+        return replay(args.sources, options, progress=show, stopped=interrupt.came if interrupt else lambda: False)
+    finally:
+        bar.clear()
+        if interrupt:
+            interrupt.restore()
 
 
 def _text(result: ReplayResult, *, table: bool, out: str) -> str:
