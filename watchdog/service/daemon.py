@@ -360,7 +360,7 @@ class Daemon:
         """
         now_ns = min(self.wall_ns(), self.core.engine.watch.last_event_ns or 0)
         kept, database, stopped = self.config.retention, self.core.store.database, self._stop.is_set
-        incidents = remove_resolved(database, now_ns - kept.resolved_ns, stopped=stopped).incidents
+        incidents = remove_resolved(database, now_ns - kept.resolved_ns, stopped=stopped)
         return incidents, remove_settled(database, now_ns - kept.deliveries_ns, stopped=stopped)
 
 
