@@ -12,7 +12,8 @@ import msgspec
 
 from alerts.case import Case, member_label, opened_case, opening_text
 from alerts.fingerprint import fingerprint, key_text
-from alerts.incident import OVERFLOW, RANK, Incident, IncidentChange, Policy, Reason, State, duration_text
+from alerts.incident import OVERFLOW, RANK, Incident, IncidentChange, Policy, Reason, State
+from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import Finding
 
@@ -294,7 +295,7 @@ class IncidentBook:
             if case is None:
                 continue
             if case.due_ns() == time_ns:
-                text = f"quiet for {duration_text(case.resolve_after_ns)}"
+                text = f"quiet for {rough_duration(case.resolve_after_ns)}"
                 changes.append(self._resolved(case, time_ns, Reason.RESOLVED, text))
             elif not case.firing and case.settles_ns(self.policy) == time_ns:
                 self._settle(case)

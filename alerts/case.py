@@ -19,8 +19,8 @@ from alerts.incident import (
     Policy,
     Reason,
     State,
-    duration_text,
 )
+from watchdog.core.durations import SECOND_NS, rough_duration
 from watchdog.core.finding import Attack, Finding, Severity
 
 NAMELESS = frozenset({"boot", "boot_ns", "node", "source"})
@@ -225,7 +225,7 @@ def opened_case(finding: Finding, key: Mapping[str, str]) -> Case:
 def opening_text(finding: Finding) -> str:
     """Why an incident opens, or opens again: how long the condition held, from the finding's own times."""
     held_ns = finding.time_ns - finding.since_ns
-    return f"condition held for {duration_text(held_ns)}" if held_ns >= 1_000_000_000 else "condition met"
+    return f"condition held for {rough_duration(held_ns)}" if held_ns >= SECOND_NS else "condition met"
 
 
 def member_label(finding: Finding) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import SEVERITIES, Attack, Evidence, Severity
 
-MINUTE_NS = 60_000_000_000
 RANK: Mapping[str, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
@@ -133,11 +133,3 @@ class Incident:
     completeness: float
     history: tuple[HistoryEntry, ...]
     history_beyond: int
-
-
-def duration_text(duration_ns: int) -> str:
-    """A duration for people, in the two largest units: `45s`, `2m`, `1h 30m`, `3d 4h`."""
-    seconds = max(duration_ns, 0) // 1_000_000_000
-    units = (("d", seconds // 86_400), ("h", seconds // 3_600 % 24), ("m", seconds // 60 % 60), ("s", seconds % 60))
-    shown = [f"{count}{unit}" for unit, count in units if count]
-    return " ".join(shown[:2]) or "0s"

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from alerts.incident import Incident, State, duration_text
+from alerts.incident import HistoryEntry, Incident, State
+from watchdog.core.durations import rough_duration
 from watchdog.core.finding import SEVERITIES, Evidence, Severity
 from watchdog.core.text import printable
 
@@ -55,16 +56,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
             "beyond": incident.members_beyond,
             "listed": [dict(member) for member in incident.listed_members],
         },
-        "changes": [
-            {
-                "time": _seconds(entry.time_ns),
-                "until": _seconds(entry.until_ns),
-                "reason": entry.reason.value,
-                "text": entry.text,
-                "count": entry.count,
-            }
-            for entry in incident.history
-        ],
+        "changes": [_change(entry) for entry in incident.history],
         "changes_beyond": incident.history_beyond,
     }
 
@@ -103,7 +95,7 @@ def time_text(time_ns: int) -> str:
 
 
 def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool, beside: bool) -> list[str]:
-    lasted = duration_text(_end_ns(incident, until_ns) - incident.opened_ns)
+    lasted = rough_duration(_end_ns(incident, until_ns) - incident.opened_ns)
     cells = (incident.severity, time_text(incident.opened_ns), lasted, incident.state.value)
     head = "  ".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, COLUMNS, strict=True))
     first = f"{head}  {incident.rule}" if beside else head.rstrip()
@@ -144,6 +136,16 @@ def _involved(incident: Incident, room: int) -> str:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _change(entry: HistoryEntry) -> dict[str, object]:
+    return {
+        "time": _seconds(entry.time_ns),
+        "until": _seconds(entry.until_ns),
+        "reason": entry.reason.value,
+        "text": entry.text,
+        "count": entry.count,
+    }
 
 
 def _seconds(time_ns: int | None) -> float | None:

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alerts.incident import duration_text
 from demo.service import Running, claimed, logged, running
 from demo.texts import alert_line, attacks_table, coloured, near
 from rules.load import load
+from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.cli.progress import ProgressBar
+from watchdog.core.durations import rough_duration
 from watchdog.core.errors import ServiceError, WatchdogError
 from watchdog.service.evaluate import score
 from watchdog.service.labels import read_labels
@@ -27,7 +28,6 @@ OUT = HERE / "out" / "incidents.jsonl"
 WIDEST = 140  # columns; longer lines are hard to read
 LOOK_S = 0.05  # between two looks at what has arrived
 PATIENCE_S = 300.0  # a slow machine needs less than a minute
-EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
 
 NEXT = """\
 Next, after `. .venv/bin/activate`:
@@ -51,19 +51,19 @@ def main(argv: Sequence[str]) -> int:
     except WatchdogError as error:
         return refused(error.in_one_line())
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
-        return EXIT_BROKEN_PIPE
+        return BROKEN_PIPE
     except OSError as error:
         return refused(f"'{error.filename or 'standard output'}': {(error.strerror or str(error)).lower()}")
-    return 0 if whole else EXIT_INTERRUPTED
+    return 0 if whole else INTERRUPTED
 
 
 def refused(message: str) -> int:
     """Say in one line what went wrong."""
     sys.stderr.write(f"demo: {message}\n")
-    return EXIT_BAD_INPUT
+    return BAD_INPUT
 
 
 async def show(folder: Path, out: Path, *, stay: bool) -> bool:
@@ -125,7 +125,7 @@ def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> N
     verified, ids = sum(one.verified is True for one in arrivals), len({one.id for one in arrivals})
     print(f"\n{len(arrivals)} webhooks arrived, {verified} with the right signature, {ids} different ids.\n")
     spent = (result.last_event_ns or 0) - (result.first_event_ns or 0)
-    print(f"Incidents in {duration_text(spent)} of the node's time ({result.events:,} events):\n")
+    print(f"Incidents in {rough_duration(spent)} of the node's time ({result.events:,} events):\n")
     print(result.table(width, colour=coloured()))
     print(attacks_table(score(RECORDING.name, read_labels(RECORDING / "labels.json"), result), width))
     print(f"With their evidence, as JSON lines: {near(out)}\n")

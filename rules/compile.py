@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import NamedTuple, cast
 
 from rules.canonical import Lists
 from rules.deciding import read_measures, read_verdicts
 from rules.keys import RULE_KEYS
+from rules.measures import Measures
 from rules.naming import read_entities, read_fields, read_incident, read_summary
 from rules.problem import Report
 from rules.rule import RuleKeys, RuleSource
 from rules.stream import read_kinds, read_where, read_window
+from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Attack, Severity
 from watchdog.core.plan import RulePlan
 
-RESOLVE_AFTER_NS = 30 * 60 * 1_000_000_000
+RESOLVE_AFTER_NS = 30 * MINUTE_NS
 EVIDENCE = 50  # events
 MAX_KEYS = 100_000
 
@@ -49,9 +51,7 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
     verdicts = read_verdicts(keys, measures)
     if not kinds:
         return None
-    by = read_fields(keys, "by", kinds, ()) or ()
-    incident, entities = read_incident(keys, kinds, by), read_entities(keys, kinds)
-    summary = read_summary(keys, kinds, by, measures.names())
+    named = _named(keys, kinds, measures)
     if verdicts.fire is None:
         return None
     return RulePlan(
@@ -61,7 +61,7 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
         severity=severity,
         kinds=kinds,
         where=where,
-        by=by,
+        by=named.by,
         over_ns=over_ns,
         pane_ns=pane_ns,
         measures=tuple(measures.plans),
@@ -72,9 +72,24 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
         for_ns=for_ns,
         resolve_after_ns=resolve_after_ns,
         escalate=verdicts.escalate,
-        incident=incident,
-        entities=entities,
-        summary=summary,
+        incident=named.incident,
+        entities=named.entities,
+        summary=named.summary,
         evidence=evidence,
         absence=measures.absence,
     )
+
+
+class _Named(NamedTuple):
+    """The fields of the key, of the incident and of who is involved, and what is said of them."""
+
+    by: tuple[str, ...]
+    incident: tuple[str, ...]
+    entities: tuple[str, ...]
+    summary: str
+
+
+def _named(keys: RuleKeys, kinds: tuple[str, ...], measures: Measures) -> _Named:
+    by = read_fields(keys, "by", kinds, ()) or ()
+    incident, entities = read_incident(keys, kinds, by), read_entities(keys, kinds)
+    return _Named(by, incident, entities, read_summary(keys, kinds, by, measures.names()))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, cast
 
-from rules.amounts import UNITS_NS, show_duration
 from rules.cells import CellFormula
 from rules.near import did_you_mean
 from rules.syntax import Call, Expr, Literally, Span
 from rules.typed import fail
+from watchdog.core.durations import HOUR_NS, MINUTE_NS, exact_duration
 from watchdog.core.plan import BaselinePlan
 
 DIRECTIONS = ("up", "down", "both")
@@ -29,19 +29,19 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 def baseline(name: str, call: Call, value: CellFormula, pane_ns: int) -> BaselinePlan:
     """The plan of an `anomalous` call. Raises ExpressionError for wrong options."""
     given = _given(call)
-    step = _duration(given, "step", UNITS_NS["m"])
+    step = _duration(given, "step", MINUTE_NS)
     if "step" not in given:
         step = -(-step // pane_ns) * pane_ns
     elif step % pane_ns:
-        raise fail(given["step"], f"step must be a multiple of the pane, {show_duration(pane_ns)}")
+        raise fail(given["step"], f"step must be a multiple of the pane, {exact_duration(pane_ns)}")
     return BaselinePlan(
         name=name,
         value=value,
         direction=_direction(given),
         threshold=_number(given, "threshold", 6.0, least=0.5),
         floor=_number(given, "floor", 0.0, least=0.0),
-        half_life_ns=_duration(given, "half_life", 6 * UNITS_NS["h"]),
-        warmup_ns=_duration(given, "warmup", 30 * UNITS_NS["m"]),
+        half_life_ns=_duration(given, "half_life", 6 * HOUR_NS),
+        warmup_ns=_duration(given, "warmup", 30 * MINUTE_NS),
         step_ns=step,
     )
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from watchdog.core.durations import DAY_NS, SECOND_NS
 from watchdog.core.finding import ATTACKS, SEVERITIES
 
 Shape = Literal[
@@ -16,7 +17,6 @@ RULE_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST_ID = 64  # characters of a rule id, a measure or a list
 MATURITIES = ("sandbox", "incubating", "stable", "deprecated")
-DURATION_PATTERN = "^[0-9][0-9_]*(ms|s|m|h|d)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,6 @@ class Key:
     high: int = 0
 
 
-_DAY_NS = 86_400_000_000_000
-
 RULE_KEYS: tuple[Key, ...] = (
     Key("title", "text", "What the rule sees, in a few words.", required=True),
     Key("attack", "choice", "The family of attacks it belongs to.", required=True, choices=ATTACKS),
@@ -49,7 +47,7 @@ RULE_KEYS: tuple[Key, ...] = (
     Key("where", "expression", "Which events count; a condition over fields.", "all events"),
     Key("by", "names", "Fields that make a key; keys are always within one node.", "one key for the node"),
     Key("measure", "measures", "Names with their measures and expressions, in order.", "none"),
-    Key("over", "duration", "The window.", unit="duration", required=True, low=1_000_000_000, high=30 * _DAY_NS),
+    Key("over", "duration", "The window.", unit="duration", required=True, low=SECOND_NS, high=30 * DAY_NS),
     Key(
         "pane",
         "duration",
@@ -57,18 +55,18 @@ RULE_KEYS: tuple[Key, ...] = (
         "largest of 1s 2s 5s 10s 15s 30s 60s 5m 15m that divides `over` and is at most a 60th of it, else 1s",
         unit="duration",
         low=100_000_000,
-        high=_DAY_NS,
+        high=DAY_NS,
     ),
     Key("fire", "expression", "When the rule fires; a condition over measures.", required=True),
     Key("clear", "expression", "When it is over; a condition over measures.", "as soon as `fire` is false"),
-    Key("for", "duration", "How long `fire` must hold first.", "0s", unit="duration", high=30 * _DAY_NS),
+    Key("for", "duration", "How long `fire` must hold first.", "0s", unit="duration", high=30 * DAY_NS),
     Key(
         "resolve_after",
         "duration",
         "How long it must be over before the incident is resolved.",
         "30m",
         unit="duration",
-        high=30 * _DAY_NS,
+        high=30 * DAY_NS,
     ),
     Key("escalate", "escalations", "Higher severities with their conditions.", "none"),
     Key(

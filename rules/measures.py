@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rules.amounts import UNITS_NS
 from rules.canonical import Lists, canonical
 from rules.catalogue import field_types
 from rules.cells import CellFormula, settled
@@ -19,6 +18,7 @@ from rules.near import did_you_mean
 from rules.rows import RowFormula, Use, check_row
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import Type, fail
+from watchdog.core.durations import SECOND_NS
 from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasureOp, MeasurePlan
 
 MEASURES = ("count", "distinct", "entropy", "last", "max", "mean", "min", "sum", "top_share")
@@ -186,7 +186,7 @@ class Measures:
         count_arguments(call, 1)
         inner = self._lower(call.args[0], deciding)
         if call.name == "rate":
-            seconds = self.over_ns / UNITS_NS["s"]
+            seconds = self.over_ns / SECOND_NS
             return self._divided(call, inner, Literally(seconds, call.start, call.end))
         self.absence = True
         zero = Binary("==", inner, Literally(0, call.start, call.end), call.start, call.end, inner.depth + 1)

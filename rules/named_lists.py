@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rules import values
-from rules.amounts import parse_integer
 from rules.keys import LONGEST_ID, NAME
 from rules.problem import Report
 from rules.reader import Node, Scalar, Series
 from rules.syntax import LARGEST
 from rules.texts import parse_network
+from rules.values import parse_integer
 
 NamedLists = dict[str, tuple[str, ...] | tuple[int, ...]]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rules.amounts import show_duration
 from rules.keys import RULE_KEYS, Key, Shape
+from watchdog.core.durations import exact_duration
 
 _WORDS: Mapping[Shape, str] = {
     "text": "text",
@@ -35,7 +35,7 @@ def _value(key: Key) -> str:
     if key.shape == "choice":
         return ", ".join(f"`{choice}`" for choice in key.choices)
     if key.shape == "duration":
-        return f"duration, {show_duration(key.low)} to {show_duration(key.high)}"
+        return f"duration, {exact_duration(key.low)} to {exact_duration(key.high)}"
     if key.shape == "whole":
         return f"{key.low} to {key.high} {key.unit}"
     return _WORDS[key.shape]

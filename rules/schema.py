@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rules.catalogue import kind_names
-from rules.keys import DURATION_PATTERN, LONGEST_ID, NAME, RULE_ID, RULE_KEYS, Key
+from rules.keys import LONGEST_ID, NAME, RULE_ID, RULE_KEYS, Key
 from rules.tokens import LONGEST
 from rules.values import LONGEST_TEXT
+from watchdog.core.durations import DURATION_PATTERN
 from watchdog.core.finding import SEVERITIES
 
 Schema = dict[str, Any]  # JSON, of any depth

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from rules.amounts import show_duration
 from rules.digest import rule_hash
 from rules.keys import RULE_KEY_NAMES
 from rules.problem import plain
 from rules.reader import Node, Scalar, Series
 from rules.rule import RuleSource
+from watchdog.core.durations import exact_duration
 from watchdog.core.plan import RulePlan
 
 _ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quotes
@@ -18,7 +18,7 @@ _ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quo
 
 def show_rule(plan: RulePlan, source: RuleSource) -> Iterator[str]:
     """Lines of YAML with comments: hash, keys with their places, and what the reader worked out."""
-    yield f"# hash {rule_hash(plan)}, pane {show_duration(plan.pane_ns)}, state by {_names(plan.by)}"
+    yield f"# hash {rule_hash(plan)}, pane {exact_duration(plan.pane_ns)}, state by {_names(plan.by)}"
     yield f"# incidents by {_names(plan.incident)}, entities {_names(plan.entities)}"
     yield f"{plan.id}:  # {plan.place}"
     for name in RULE_KEY_NAMES:

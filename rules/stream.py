@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rules import values
-from rules.amounts import show_duration
 from rules.canonical import Lists
 from rules.catalogue import kind_names
 from rules.fragment import parse_node, report_flaws
@@ -13,6 +12,7 @@ from rules.rows import RowFormula, check_row
 from rules.rule import RuleKeys
 from rules.tokens import ExpressionError
 from rules.window import MOST_PANES, default_pane_ns
+from watchdog.core.durations import MINUTE_NS, SECOND_NS, exact_duration
 
 
 def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
 
 def read_window(keys: RuleKeys) -> tuple[int, int]:
     """Window and pane in nanoseconds; one minute and one second stand in for broken ones."""
-    fallback = (60_000_000_000, 1_000_000_000)
+    fallback = (MINUTE_NS, SECOND_NS)
     over, given = keys.node("over"), keys.node("pane")
     over_ns = keys.duration("over", 0)
     if over is None or not over_ns:
@@ -55,7 +55,7 @@ def read_window(keys: RuleKeys) -> tuple[int, int]:
     if not pane_ns:
         return fallback
     if over_ns % pane_ns:
-        message = f"'over' must be a multiple of 'pane': {show_duration(over_ns)} is none of {show_duration(pane_ns)}"
+        message = f"'over' must be a multiple of 'pane': {exact_duration(over_ns)} is none of {exact_duration(pane_ns)}"
         keys.report.error((given or over).place, message)
         return fallback
     if over_ns // pane_ns > MOST_PANES:

@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rules.amounts import parse_duration
 from rules.tokens import ExpressionError, Flaw, Token, tokenize
+from watchdog.core.durations import parse_duration
 
 DEEPEST = 50  # nested operations; recursion over a tree stays far below Python's limit
 LARGEST = (1 << 63) - 1  # numbers are int64
 
-Compare = Literal["==", "!=", "<", "<=", ">", ">="]
 Constant = bool | int | float | str
 
 WORDS = ("and", "or", "not", "in", "where", "true", "false")

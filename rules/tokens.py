@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from watchdog.core.durations import UNITS_NS, UNITS_TEXT
+
 LONGEST = 8192  # characters of one expression
 MOST_TOKENS = 2000
 
@@ -17,7 +19,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'', re.DOTALL)
 _SIGN = re.compile(r"==|!=|<=|>=|[<>+\-*/()\[\],=]")
 _FOREIGN = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
-_UNITS = ("ms", "s", "m", "h", "d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,9 @@ def _number(text: str, at: int) -> Token:
     assert found
     if not found[2]:
         return Token("number", found[1].replace("_", ""), at, found.end())
-    if found[2] in _UNITS and found[1].replace("_", "").isdigit():
+    if found[2] in UNITS_NS and found[1].replace("_", "").isdigit():
         return Token("duration", found[0], at, found.end())
-    flaw = Flaw(at, found.end(), f"not a number: '{found[0]}'", "durations end in ms, s, m, h or d")
+    flaw = Flaw(at, found.end(), f"not a number: '{found[0]}'", f"durations end in {UNITS_TEXT}")
     raise ExpressionError(flaw)
 
 

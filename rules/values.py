@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from rules.amounts import parse_duration, parse_integer, show_duration
+import re
+
 from rules.near import did_you_mean
 from rules.problem import Report
 from rules.reader import Node, Scalar, Series, Table
+from watchdog.core.durations import UNITS_TEXT, exact_duration, parse_duration
 
 LONGEST_TEXT = 4000  # characters of a title, summary, reference or note
+_INTEGER = re.compile(r"[+-]?[0-9][0-9_]{0,24}")
+
+
+def parse_integer(text: str) -> int | None:
+    """A whole number, `_` allowed between digits; None when it is none."""
+    found = _INTEGER.fullmatch(text.strip())
+    return int(text.strip().replace("_", "")) if found else None
 
 
 def describe(node: Node) -> str:
@@ -59,11 +68,11 @@ def duration(node: Node, name: str, low: int, high: int, report: Report) -> int 
         return None
     value = parse_duration(found.text)
     if value is None:
-        hint = "a number with ms, s, m, h or d, such as 500ms, 10s, 5m, 2h, 7d"
+        hint = f"a number with {UNITS_TEXT}, such as 500ms, 10s, 5m, 2h, 7d"
         report.error(node.place, f"'{name}' is not a duration: '{found.text[:60]}'", hint)
         return None
     if not low <= value <= high:
-        report.error(node.place, f"'{name}' must be {show_duration(low)} to {show_duration(high)}")
+        report.error(node.place, f"'{name}' must be {exact_duration(low)} to {exact_duration(high)}")
         return None
     return value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, delete, exists, literal, select
@@ -21,38 +20,27 @@ DELIVERY_BATCH = 1_000
 PAUSE_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """incidents: how many went, with changes, evidence, notes and deliveries. complete: none is left to remove."""
-
-    incidents: int
-    complete: bool
-
-
 def remove_resolved(
     database: Database,
     before_ns: int,
     *,
-    most: int | None = None,
     stopped: Callable[[], bool] = lambda: False,
     pause: Callable[[float], None] = time.sleep,
-) -> Removed:
-    """Remove incidents that were resolved before an event time, in batches, at most `most`, until `stopped()`.
+) -> int:
+    """Remove incidents that were resolved before an event time, in batches, until `stopped()`; how many went.
 
-    Open and acknowledged incidents stay, however old, and so do those with a notice that still waits for its receiver.
+    Changes, evidence, notes and deliveries go with them. Open and acknowledged incidents stay, however old, and so do
+    those with a notice that still waits for its receiver.
     StoreUnavailableError when the database does not take it; what was removed until then is removed.
     """
     total, before_ns = 0, min(before_ns, LATEST_NS)
     while not stopped():
-        batch = BATCH if most is None else min(BATCH, most - total)
-        if batch <= 0:
-            return Removed(total, complete=False)
-        gone = database.write(partial(_remove, before_ns=before_ns, size=batch))
+        gone = database.write(partial(_remove, before_ns=before_ns, size=BATCH))
         total += gone
-        if gone < batch:
-            return Removed(total, complete=True)
+        if gone < BATCH:
+            break
         pause(PAUSE_S)
-    return Removed(total, complete=False)
+    return total
 
 
 def remove_settled(

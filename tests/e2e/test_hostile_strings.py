@@ -17,11 +17,11 @@ import pytest
 
 from tests.e2e.test_service_deliveries import TOKEN, Stream, free_port
 from tests.support.chromium import browser, installed
+from tests.support.receiver import Receiver
 from tests.support.service_process import (
     ALL_ENDED,
     ROOT,
     START,
-    Receiver,
     ServiceProcess,
     end_all,
     rows,

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.receiver import Receiver
 from tests.support.service_process import (
     START,
     WATCHING,
-    Receiver,
     ServiceProcess,
     end_all,
     mempool_line,
@@ -130,6 +130,17 @@ def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
             return error.code, json.load(error)
 
 
+def first_tries(stream: Stream) -> dict[str, Any]:  # Any: JSON of the service
+    """What is told of a notice that one receiver took; the other one's, which could not be reached, is given back."""
+    sent = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "good")
+    assert (sent["status"], sent["attempts"], sent["last_status"], sent["type"]) == ("sent", 1, 204, "incident.opened")
+    failed = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "left")
+    assert (failed["status"], failed["attempts"], failed["last_status"]) == ("waiting", 1, None)
+    assert failed["next"] > failed["created"]
+    assert failed["last_error"]
+    return failed
+
+
 @pytest.mark.slow
 def test_a_receiver_that_leaves_and_returns_loses_nothing_and_everybody_sees_it(
     tmp_path: Path, receivers: tuple[Receiver, Receiver]
@@ -143,13 +154,7 @@ def test_a_receiver_that_leaves_and_returns_loses_nothing_and_everybody_sees_it(
     stream = Stream(port)
     stream.until(lambda event, _: event == "hello")
     grow(tmp_path, 0, [10, 600, 600])
-
-    sent = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "good")
-    assert (sent["status"], sent["attempts"], sent["last_status"], sent["type"]) == ("sent", 1, 204, "incident.opened")
-    failed = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "left")
-    assert (failed["status"], failed["attempts"], failed["last_status"]) == ("waiting", 1, None)
-    assert failed["next"] > failed["created"]
-    assert failed["last_error"]
+    failed = first_tries(stream)
     listed = rows(tmp_path, "SELECT id, attempts FROM outbox WHERE receiver = 'left'")
     assert listed == [(failed["id"], 1)], "it is told when it is stored"
 

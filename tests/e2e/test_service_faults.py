@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.delivery_process import KILLS
+from tests.support.receiver import Receiver
 from tests.support.service_process import (
     ALL_ENDED,
     WATCHING,
-    Receiver,
     ServiceProcess,
     end_all,
     mempool_line,

@@ -16,11 +16,11 @@ from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from tests.support.parts import program
 from tests.support.postgres import Server
+from tests.support.receiver import Receiver, status
 from tests.support.service_process import (
     ALL_ENDED,
     START,
     WATCHING,
-    Receiver,
     ServiceProcess,
     end_all,
     mempool_line,
@@ -187,7 +187,7 @@ FULL_AND_EMPTY = [600] * 3 + [10] * 12  # the mempool is full for half a minute,
 def outlive_a_step(folder: Path, receiver: Receiver, number: int, offset_ns: int) -> None:
     """An incident opens, the clock is stepped while its notice waits for a second try, and the incident resolves."""
     checkpoint, begin = folder / "state" / CHECKPOINT_FILE, number * len(FULL_AND_EMPTY)
-    receiver.faults.append(None)
+    receiver.faults["hook"] = [status(503)]
     grow(folder, begin, FULL_AND_EMPTY[:3])
     until_true(lambda: len(receiver.refused) > number, "nothing was tried")
     step(folder / "offset", offset_ns)

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.capture_files import SECOND_US, START_US, addr_payload, append, events, read_all, record
+from tests.support.catalogue import check_batch
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
-from watchdog.core.kinds import check_batch
 from watchdog.core.source import SourceOptions
 from watchdog.sources import capture_merge
 from watchdog.sources.capture import CaptureSource

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from watchdog.core import kinds
+from tests.support.catalogue import check_batch
 from watchdog.core.batch import Batch
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
@@ -55,7 +55,7 @@ def rows_of(batches: list[Batch]) -> dict[str, list[tuple[object, ...]]]:
     """Rows by kind in their order, whatever the batches were."""
     rows: dict[str, list[tuple[object, ...]]] = {}
     for batch in batches:
-        kinds.check_batch(batch)
+        check_batch(batch)
         names = sorted(batch.columns)
         values = zip(*(batch.columns[name].tolist() for name in names), strict=True)
         rows.setdefault(batch.kind, []).extend((batch.boot_ns, *row) for row in values)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.snapshot_polls import START, Event, Json, Poll, entry, events_of, peer, poll, raw, text_of
+from tests.support.snapshot_polls import START, Event, Json, Poll, entry, events_of, peer, poll, raw, text_of
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions

@@ -8,13 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.02
@@ -119,51 +116,3 @@ def mempool_line(second: int, transactions: int) -> str:
     """One poll of getmempoolinfo, as a line of a snapshots file."""
     result = {"loaded": True, "size": transactions, "bytes": 1, "usage": 1, "maxmempool": 300_000_000}
     return json.dumps({"time": START + second, "kind": "getmempoolinfo", "result": result}) + "\n"
-
-
-class Receiver:
-    """A receiver of webhooks on a port of its own; remembers (webhook-id, body) of each request that it took, in order.
-
-    faults: an entry for each of the next requests that is to be answered with 503; `refused` has their webhook-ids.
-    """
-
-    def __init__(self) -> None:
-        requests: list[tuple[str, bytes]] = []
-        self.faults: list[None] = []
-        self.refused: list[str] = []
-        faults, refused = self.faults, self.refused
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            seen: ClassVar = requests
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                faulty = bool(faults) and faults.pop() is None
-                if faulty:
-                    refused.append(self.headers["webhook-id"])
-                else:
-                    self.seen.append((self.headers["webhook-id"], body))
-                self.send_response(503 if faulty else 204)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
-                pass
-
-        self.requests = requests
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)

@@ -16,7 +16,6 @@ from watchdog.core.address import (
     Address,
     address_text,
     parse_address,
-    service_text,
     split_port,
 )
 
@@ -25,6 +24,12 @@ ONION_TEXT = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion"
 ONION_KEY = bytes.fromhex("79bcc625184b05194975c28b66b66b0469f7f6556fb1ac3189a79b40dda32f1f")
 I2P_TEXT = "ukeu3k5oycgaauneqgtnvselmt4yemvoilkln7jpvamvfx7dnkdq.b32.i2p"
 I2P_KEY = bytes.fromhex("a2894dabaec08c0051a481a6dac88b64f98232ae42d4b6fd2fa81952dfe36a87")
+
+
+def printed_service(network: int, packed: bytes, port: int) -> str:
+    """As Core prints an address with its port, IPv6 and CJDNS in brackets."""
+    text = address_text(network, packed)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ I2P_KEY = bytes.fromhex("a2894dabaec08c0051a481a6dac88b64f98232ae42d4b6fd2fa8195
 )
 def test_addresses_of_every_network_are_read_and_printed_as_core_does(text: str, address: Address) -> None:
     assert parse_address(text) == address
-    printed = service_text(address.network, address.packed, address.port)
+    printed = printed_service(address.network, address.packed, address.port)
     assert parse_address(printed) == address
     assert split_port(printed)[0] == split_port(text)[0]
 
@@ -71,7 +76,7 @@ def test_any_text_can_be_asked_about(text: str) -> None:
 @given(st.sampled_from([IPV4, IPV6, CJDNS, ONION, I2P]), st.binary(min_size=32, max_size=32), st.integers(0, 65535))
 def test_what_is_printed_is_read_back(network: int, raw: bytes, port: int) -> None:
     packed = {IPV4: MAPPED + raw[:4], IPV6: b"\x20" + raw[:15], CJDNS: b"\xfc" + raw[:15]}.get(network, raw)
-    assert parse_address(service_text(network, packed, port)) == Address(network, packed, port)
+    assert parse_address(printed_service(network, packed, port)) == Address(network, packed, port)
 
 
 @given(st.integers(0, 9), st.binary(max_size=40))

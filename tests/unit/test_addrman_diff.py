@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.snapshot_polls import CHANGES, START, STEADY, Event, Poll, entry, poll, raw, read
+from tests.support.snapshot_polls import CHANGES, START, STEADY, Event, Poll, entry, poll, raw, read
 from watchdog.core.prefix import prefix_texts
 
 # ---- address manager ----

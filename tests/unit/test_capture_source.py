@@ -20,7 +20,7 @@ from tests.support.capture_files import (
     record,
     slices_of,
 )
-from watchdog.core.kinds import check_batch
+from tests.support.catalogue import check_batch
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources.capture import KINDS
 

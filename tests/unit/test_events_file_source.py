@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.support.archive_batches import START_NS, batch_of, content, slice_of
+from tests.support.catalogue import check_batch
 from watchdog.archive.frames import FRAME_HEADER, padded, read_header
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
-from watchdog.core.kinds import check_batch
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.events_file import EventsFileSource
 
@@ -190,12 +190,11 @@ def test_reading_from_a_time_leaves_earlier_events_out(written: Path) -> None:
     assert sorted(seen) == sorted(every[every >= start])
 
 
-def test_kinds_of_a_newer_version_are_counted_and_passed_over(tmp_path: Path) -> None:
+def test_kinds_of_a_newer_version_are_passed_over(tmp_path: Path) -> None:
     strange = Batch("p2p:quantum", "n", "s", {"time_ns": np.arange(3)})
     write_all(tmp_path / "a", [Slice("s", (strange, batch_of("log:tip", 2, 0, START_NS)), 9)])
     source = EventsFileSource(str(tmp_path / "a"), SourceOptions())
     assert [batch.kind for piece in polled(source) for batch in piece.batches] == ["log:tip"]
-    assert source.unknown_kinds == {"p2p:quantum": 3}
 
 
 def test_columns_of_another_version_are_dropped_or_filled(tmp_path: Path) -> None:

@@ -19,10 +19,9 @@ from hypothesis import strategies as st
 from tests.support.archive_batches import START_NS, batch_of, slice_of
 from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
-from watchdog.cli.record import chosen_kinds
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
 from watchdog.core.errors import WatchdogError
-from watchdog.core.kinds import KINDS
+from watchdog.core.kinds import KINDS, chosen_kinds
 from watchdog.service import export as export_module
 from watchdog.service.export import ExportOptions, Format, export, plain_columns
 

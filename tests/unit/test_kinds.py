@@ -9,18 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.catalogue import check_batch, empty_columns
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.kinds import (
     KINDS,
     PEER_FIELDS,
     PSEUDO_FIELDS,
     TYPES,
-    Field,
-    catalogue,
-    check_batch,
-    declared_kind,
     dtype_of,
-    empty_columns,
 )
 from watchdog.core.schema import generate
 
@@ -100,29 +96,6 @@ def test_blobs_whose_offsets_do_not_fit_are_found(offsets: list[int]) -> None:
 def test_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown kind 'net:nothing'"):
         check_batch(Batch("net:nothing", "node", "test:", {"time_ns": np.zeros(0, np.int64)}))
-
-
-def test_declared_kinds_live_in_a_catalogue_of_their_own() -> None:
-    own = declared_kind("mine:seen", "A patched node saw it", [Field("depth", "u16", "blocks", "How deep")])
-    kinds = catalogue([own])
-    assert set(kinds) - set(KINDS) == {"mine:seen"}
-    assert list(empty_columns("mine:seen", kinds)) == ["time_ns", "depth"]
-    check_batch(Batch("mine:seen", "n", "s", empty_columns("mine:seen", kinds)), kinds)
-    with pytest.raises(ValueError, match="'mine:seen' is there already"):
-        catalogue([own, own])
-
-
-@pytest.mark.parametrize(
-    ("field", "message"),
-    [
-        (Field("depth", "u128", "", ""), "unknown type 'u128'"),
-        (Field("node", "str", "", ""), "name 'node' is taken"),
-        (Field("time_ns", "i64", "", ""), "name 'time_ns' is taken"),
-    ],
-)
-def test_declared_fields_must_be_right(field: Field, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        declared_kind("mine:seen", "", [field])
 
 
 def test_dtypes_are_little_endian_and_text_has_none() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watchdog.core import kinds
+from tests.support.catalogue import check_batch
 from watchdog.core.source import SourceOptions
 from watchdog.sources.debuglog import DebugLogSource
 
@@ -61,7 +61,7 @@ def source_counts(path: Path) -> tuple[Counter[str], Counter[str]]:
         slice_ = source.poll()
         assert slice_ is not None
         for batch in slice_.batches:
-            kinds.check_batch(batch)
+            check_batch(batch)
             counts[batch.kind] += batch.rows
             if batch.kind == "log:disconnected":
                 reasons.update(batch.strings("reason").tolist())

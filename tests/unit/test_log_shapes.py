@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.catalogue import check_batch
 from watchdog.core import kinds
 from watchdog.core.batch import Batch, Blobs, Strings
 from watchdog.core.prefix import parse_prefix
@@ -27,7 +28,7 @@ def rows_of(batches: list[Batch]) -> list[Row]:
     """All rows as plain values, with their kind, in the order of the batches."""
     rows: list[Row] = []
     for batch in batches:
-        kinds.check_batch(batch)
+        check_batch(batch)
         columns = {name: column.tolist() for name, column in batch.columns.items()}
         rows += [
             {"kind": batch.kind, "boot_ns": batch.boot_ns, **{name: values[row] for name, values in columns.items()}}

@@ -69,13 +69,6 @@ def test_a_source_that_ends_without_a_last_slice_does_not_hang() -> None:
     assert list(merged([], wait=never)) == []
 
 
-def test_progress_is_the_mean_of_all_inputs() -> None:
-    shares: list[float] = []
-    sources = [Script("one", [1, END_OF_TIME_NS], []), Script("two", [END_OF_TIME_NS], [])]
-    list(merged(sources, shares.append, never))
-    assert shares == [0.25, 0.75, 1.0]
-
-
 def test_a_source_that_has_given_all_it_has_rests_before_it_is_asked_again() -> None:
     waits: list[float] = []
     live = Script("live", [1, 2, END_OF_TIME_NS], [], caught_up=True)

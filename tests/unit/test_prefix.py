@@ -21,7 +21,7 @@ KNOWN = {
     "i2p:15": prefix.I2P << 56 | 15,
     "cjdns:0": prefix.CJDNS << 56,
     "local": prefix.LOCAL_PREFIX,
-    "internal": prefix.INTERNAL_PREFIX,
+    "internal": prefix.INTERNAL << prefix.PAYLOAD_BITS,
     "unroutable": prefix.UNROUTABLE_PREFIX,
 }
 

@@ -15,7 +15,7 @@ from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import Source, SourceOptions
 from watchdog.service import record as record_module
-from watchdog.service.record import LEFT_OUT, RecordOptions, RecordProgress, record, recorded_positions
+from watchdog.service.record import LEFT_OUT, RecordOptions, RecordProgress, record
 
 
 class ListSource:
@@ -97,7 +97,6 @@ def test_appending_goes_on_behind_the_recorded_position(tmp_path: Path, opened: 
     opened(pieces)
     record(["log:a"], tmp_path / "out", RecordOptions(append=True))
     assert contents(recorded(tmp_path / "out")) == named(pieces)
-    assert recorded_positions(tmp_path / "out") == {"log:a": {"at": 5}}
 
 
 def test_an_interrupt_leaves_a_whole_file_to_go_on_with(tmp_path: Path, opened: Opened) -> None:

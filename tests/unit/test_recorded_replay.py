@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.catalogue import check_batch
 from watchdog.archive.reader import EventsFile
-from watchdog.core.kinds import KINDS, check_batch
+from watchdog.core.kinds import KINDS
 from watchdog.service.record import RecordOptions, record
 from watchdog.service.replay import ReplayOptions, replay
 

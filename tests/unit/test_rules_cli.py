@@ -87,7 +87,9 @@ def test_warnings_go_to_standard_error_and_change_no_exit_code(
     path = tmp_path / "mine.yaml"
     path.write_text(f"{RULE}overrides:\n  my-rule: {{expects: abc, over: 2h}}\n")
     assert main(["rules", "check", "--no-packs", str(path)]) == 0
-    assert f"warning: {path}:10:22: rule 'my-rule' has changed" in capsys.readouterr().err
+    first, excerpt, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"watchdog: warning: {path}:10:22: rule 'my-rule' has changed")
+    assert excerpt == "     10 |   my-rule: {expects: abc, over: 2h}"
 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:

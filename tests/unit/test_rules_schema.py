@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from rules.amounts import parse_integer
 from rules.detector import OPTIONS
 from rules.functions import NUMERIC
 from rules.keys import MATURITIES, RULE_KEYS
@@ -20,6 +19,7 @@ from rules.reader import Node, Scalar, Series, read_file, read_yaml
 from rules.reference import key_table
 from rules.rows import TEXT_FUNCTIONS
 from rules.schema import json_schema
+from rules.values import parse_integer
 from watchdog.core.finding import ATTACKS, SEVERITIES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.daemon import MovedClock, configure, hook, serve, until
+from watchdog.core.durations import DAY_NS
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
-from watchdog.service.settings import DAY_NS
 
 
 def test_the_heartbeat_stops_while_a_source_is_down_and_goes_on_when_it_works(tmp_path: Path) -> None:

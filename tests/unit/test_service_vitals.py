@@ -62,6 +62,19 @@ def value(daemon: Daemon, name: str) -> float:
     return float(found[1])
 
 
+def test_what_a_source_cannot_use_is_a_number(tmp_path: Path) -> None:
+    configure(tmp_path, sources=POLLS)
+    line = mempool_line(0, 1)
+    (tmp_path / "polls.jsonl").write_text(line.replace("getmempoolinfo", "getmempool") + line)
+
+    async def story(daemon: Daemon, _clock: MovedClock) -> None:
+        sample = r'^watchdog_source_counts_total\{source="snapshots:.*",what="unknown_answers"\} 1\.0$'
+        told = re.compile(sample, re.MULTILINE)
+        await until(lambda: told.search(LiveView(daemon).metrics()) is not None)
+
+    serve(tmp_path, story)
+
+
 def test_no_heartbeat_while_changes_wait_for_a_locked_database(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

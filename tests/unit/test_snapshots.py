@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.snapshot_polls import START, Json, Poll, peer, poll, read, restart_polls
+from tests.support.snapshot_polls import START, Json, Poll, peer, poll, read, restart_polls
 from watchdog.core.prefix import prefix_texts
 
 # ---- state ----

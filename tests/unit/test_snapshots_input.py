@@ -14,7 +14,19 @@ from typing import Any
 
 import pytest
 
-from tests.snapshot_polls import CHANGES, START, STEADY, entry, events_of, peer, poll, raw, read, restart_polls, text_of
+from tests.support.snapshot_polls import (
+    CHANGES,
+    START,
+    STEADY,
+    entry,
+    events_of,
+    peer,
+    poll,
+    raw,
+    read,
+    restart_polls,
+    text_of,
+)
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
@@ -95,7 +107,7 @@ def test_unknown_rpcs_are_skipped_and_counted(tmp_path: Path, open_source: OpenS
     )
     source = open_source(path)
     assert [event["kind"] for event in events_of(source)] == ["rpc:uptime"]
-    assert source.unknown_rpcs == {"getchaintips": 2}
+    assert source.counters == {"unknown_answers": 2}
 
 
 def test_a_file_of_something_else_is_one_clear_error(tmp_path: Path, open_source: OpenSource) -> None:

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from tests.snapshot_polls import Event
-from watchdog.core.kinds import check_batch
+from tests.support.catalogue import check_batch
+from tests.support.snapshot_polls import Event
 from watchdog.core.source import SourceOptions
 from watchdog.sources.snapshots import SnapshotsSource
 

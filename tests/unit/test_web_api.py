@@ -13,7 +13,7 @@ from yarl import URL
 from tests.support.web_view import AUTHORIZED, HOSTILE, SECOND, START_NS, Client, StoredView, flood, serving
 from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.service.view import Check
-from watchdog.web.answer import shown
+from watchdog.web.answer import harmless
 from watchdog.web.incidents import read_filter
 from watchdog.web.problem import ProblemError
 
@@ -194,7 +194,7 @@ def test_what_peers_sent_arrives_escaped_in_every_string(view: StoredView) -> No
 
 
 def test_shown_makes_what_is_no_json_to_text() -> None:
-    assert shown({"a": (1, None, True), "b": Path("x"), "c": frozenset({"\x1b"})}) == {
+    assert harmless({"a": (1, None, True), "b": Path("x"), "c": frozenset({"\x1b"})}) == {
         "a": [1, None, True],
         "b": "x",
         "c": ["\\x1b"],

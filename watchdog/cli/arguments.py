@@ -1,8 +1,8 @@
-"""Values of arguments that several commands share."""
+"""Arguments that several commands share, and their values."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +23,32 @@ def config_hint(path: object) -> str:
     if not isinstance(path, Path) or path.exists():
         return ""
     return "; name another with --config, or write one: README.md, 'Watch a node', has an example"
+
+
+def add_rule_arguments(parser: ArgumentParser) -> None:
+    """Which rules, and what they know of the network."""
+    parser.add_argument(
+        "--rules",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="a rule file, or a folder of *.yaml; may be given again, after the shipped packs",
+    )
+    parser.add_argument("--no-packs", action="store_true", help="leave the shipped rules out")
+    parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
+
+
+def add_config_argument(parser: ArgumentParser) -> None:
+    """Which configuration."""
+    parser.add_argument(
+        "--config", type=Path, default=Path("watchdog.yaml"), metavar="FILE", help="default: watchdog.yaml"
+    )
+
+
+def add_kind_argument(parser: ArgumentParser, line: str) -> None:
+    """`--kind KIND`, again and again; `watchdog.core.kinds.chosen_kinds` reads them."""
+    parser.add_argument("--kind", action="append", default=[], metavar="KIND", help=line)
 
 
 def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rules.load import RuleSet, load
 from rules.problem import Problem, RuleSetError
-from watchdog.cli.arguments import config_hint
-from watchdog.cli.run import add_config_argument
+from watchdog.cli.arguments import add_config_argument, config_hint
+from watchdog.cli.exits import BAD_INPUT, WRONG
+from watchdog.cli.output import warn
 from watchdog.core.text import counted
 from watchdog.service.config import ConfigError, NamedRules, load_config
 from watchdog.service.config_schema import config_schema
@@ -42,12 +43,11 @@ def run(args: argparse.Namespace) -> int:
                 sys.stderr.write(f"watchdog: {problem.render()}{hint}\n")
             else:
                 sys.stdout.write(f"{problem.render()}\n")
-        return 2 if any(problem.unreadable for problem in problems) else 1
-    for warning in (*config.warnings, *(problem.render() for problem in rules.warnings)):
-        sys.stderr.write(f"warning: {warning}\n")
+        return BAD_INPUT if any(problem.unreadable for problem in problems) else WRONG
+    warn((*config.warnings, *(problem.render() for problem in rules.warnings)))
     if config.asmap is not None and not Path(config.asmap).is_file():
         sys.stderr.write(f"watchdog: {config.asmap}: no such file\n")
-        return 2
+        return BAD_INPUT
     print(
         f"no mistakes: {counted(len(config.sources), 'source')}, {counted(len(rules.plans), 'rule')} "
         f"(hash {rules.hash}), {counted(len(config.receivers), 'receiver')}"

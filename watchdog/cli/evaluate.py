@@ -6,10 +6,10 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from watchdog.cli.arguments import add_rule_arguments
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
-from watchdog.cli.replay import add_rule_arguments
 from watchdog.service.evaluate import evaluate
 from watchdog.service.replay import Progress, ReplayOptions
 from watchdog.service.scorecard import as_data, as_text

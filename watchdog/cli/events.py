@@ -7,9 +7,8 @@ import json
 import sys
 
 from watchdog.cli.folding import fitted
-from watchdog.core.errors import WatchdogError
-from watchdog.core.kinds import KINDS
-from watchdog.service.event_docs import as_data, kind_named, listing, page_of
+from watchdog.core.kinds import KINDS, kind_named
+from watchdog.service.event_docs import as_data, listing, page_of
 
 SUMMARY = "List the kinds of events that rules can read, or one kind with its fields, units and sources."
 
@@ -32,10 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if begin not in KINDS and several:
         text = _json([as_data(kind) for kind in several]) if args.json else fitted(listing(several))
     else:
-        try:
-            kind = kind_named(args.kind)
-        except KeyError as fault:
-            raise WatchdogError(fault.args[0]) from None
+        kind = kind_named(args.kind)
         text = _json(as_data(kind)) if args.json else fitted(page_of(kind))
     sys.stdout.write(text)
     return 0

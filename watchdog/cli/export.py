@@ -7,12 +7,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from watchdog.cli.record import add_kind_argument, chosen_kinds
+from watchdog.cli.arguments import add_kind_argument
+from watchdog.cli.output import tell_damage
 from watchdog.core.errors import WatchdogError
+from watchdog.core.kinds import chosen_kinds
 from watchdog.service.export import ExportOptions, export
 
 SUMMARY = "Turn an events file into Parquet, CSV or JSON lines. Byte strings are hex in the order of the wire."
-TORN = 2
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +41,8 @@ def run(args: argparse.Namespace) -> int:
     sys.stderr.write(f"{args.file}: {sum(done.rows.values()):,} events of {_kinds(len(done.rows))}\n")
     if done.torn_at is None:
         return 0
-    sys.stderr.write(
-        f"watchdog: '{args.file}' is torn at byte {done.torn_at.offset} ({done.torn_at.reason}); "
-        "everything before it was exported\n"
-    )
-    return TORN
+    torn = f"torn at byte {done.torn_at.offset} ({done.torn_at.reason})"
+    return tell_damage([f"'{args.file}' is {torn}; everything before it was exported"])
 
 
 def _kinds(number: int) -> str:

@@ -26,7 +26,7 @@ from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.output import check_output, write_output
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
-from watchdog.core.text import printable
+from watchdog.core.text import counted, printable
 
 SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the kept history."
 PORTION = 200  # incidents read at once by an export
@@ -190,7 +190,7 @@ def _whole_incidents(queries: IncidentQueries, wanted: IncidentFilter, limit: in
 
 def _remove(args: argparse.Namespace, database: Database) -> int:
     gone = remove_resolved(database, time.time_ns() - args.older_than)
-    write_output("-", f"{gone.incidents} incident{'' if gone.incidents == 1 else 's'} removed\n")
+    write_output("-", f"{counted(gone, 'incident')} removed\n")
     return 0
 
 

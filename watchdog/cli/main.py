@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol, cast
 
 from watchdog.cli.arguments import config_hint
+from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.core.errors import WatchdogError
 from watchdog.core.release import VERSION
 
@@ -36,10 +37,6 @@ COMMANDS = (
     ("receive", "receive webhooks, verify and print them: for demos and debugging"),
 )
 """Every command in the order of the help page, with its line there; one without a module is not shown."""
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 
 
 class Command(Protocol):
@@ -67,7 +64,7 @@ class OneLineParser(argparse.ArgumentParser):
             near = difflib.get_close_matches(wrong[1], names, n=1)
             hint = f"did you mean {near[0]!r}" if near else f"expected {', '.join(names)}"
             message = f"{message[: wrong.start()]}invalid choice: {wrong[1]!r}, {hint}"
-        self.exit(EXIT_BAD_INPUT, f"watchdog: {one_line(message)}; see '{self.prog} --help'\n")
+        self.exit(BAD_INPUT, f"watchdog: {one_line(message)}; see '{self.prog} --help'\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:  # Any: argparse promises a `write` only
         """Write help, version or an error. argparse's own would swallow a full disk, and exit with 0."""
@@ -111,10 +108,10 @@ def main(argv: Sequence[str]) -> int:
         config = getattr(args, "config", None)
         return _fail(text + config_hint(config) if config is not None and text.startswith(f"{config}: ") else text)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         _settle_stdout()
-        return EXIT_BROKEN_PIPE
+        return BROKEN_PIPE
     except OSError as error:
         _settle_stdout()
         return _fail(_os_error_text(error, args))
@@ -166,7 +163,7 @@ def _parse(argv: Sequence[str], args: argparse.Namespace) -> Command:
 def _fail(message: str) -> int:
     """Print the one line of an error; exit code 2."""
     sys.stderr.write(f"watchdog: {one_line(message)}\n")
-    return EXIT_BAD_INPUT
+    return BAD_INPUT
 
 
 def _os_error_text(error: OSError, args: argparse.Namespace) -> str:

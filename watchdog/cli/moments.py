@@ -6,28 +6,23 @@ import argparse
 import re
 from datetime import UTC, datetime
 
-SECOND_NS = 1_000_000_000
-UNITS_NS = {
-    "s": SECOND_NS,
-    "m": 60 * SECOND_NS,
-    "h": 3_600 * SECOND_NS,
-    "d": 86_400 * SECOND_NS,
-    "w": 604_800 * SECOND_NS,
-}
+from watchdog.core.durations import LONGEST_NS, exact_duration, parse_duration
 
 
 def duration_ns(text: str) -> int:
     """`90d`, `12h`, `30m`; for argparse."""
-    found = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    found = parse_duration(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as '90d', '12h' or '30m'")
-    return int(found[1]) * UNITS_NS[found[2]]
+        message = f"{text!r} is not a duration such as '90d', '12h' or '30m', of at most {exact_duration(LONGEST_NS)}"
+        raise argparse.ArgumentTypeError(message)
+    return found
 
 
 def moment(text: str) -> tuple[int, bool]:
     """A time in ns, or (True) a duration before now: `2h`, `2026-01-31`, `2026-01-31T12:00` (UTC), unix seconds."""
-    if re.fullmatch(r"\d{1,6}[smhdw]", text):
-        return duration_ns(text), True
+    span_ns = parse_duration(text)
+    if span_ns is not None:
+        return span_ns, True
     if re.fullmatch(r"\d{9,10}(\.\d{1,9})?", text):
         return int(float(text) * 1e9), False
     try:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from watchdog.cli.exits import BAD_INPUT
 from watchdog.core.text import printable
 from watchdog.service.finite import shown
 from watchdog.service.whole_file import check_place, write_whole
 
 STDOUT = 1
-EXIT_DAMAGED = 2  # as for any other bad input
 LONGEST = 4_096  # characters of a line: a path on Linux has as many bytes at most
 
 
@@ -28,13 +28,14 @@ def tell_damage(faults: Iterable[str]) -> int:
     lines = shown(faults)
     for line in lines:
         sys.stderr.write(f"watchdog: {printable(line, LONGEST)}\n")
-    return EXIT_DAMAGED if lines else 0
+    return BAD_INPUT if lines else 0
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Lines on standard error that change no exit code."""
+    """Warnings on standard error, which change no exit code; what follows a line break is indented."""
     for line in lines:
-        sys.stderr.write(f"watchdog: warning: {printable(line, LONGEST)}\n")
+        told = "\n  ".join(printable(part, LONGEST) for part in line.split("\n"))
+        sys.stderr.write(f"watchdog: warning: {told}\n")
 
 
 def late_text(late: Mapping[str, int]) -> list[str]:

@@ -17,6 +17,7 @@ from alerts.delivery.inbox import Arrival, Faults, Inbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import secret_key
 from alerts.render import COLOURS
+from watchdog.core.durations import MINUTE_NS
 from watchdog.core.errors import SecretError, WatchdogError
 from watchdog.core.text import printable
 from watchdog.service.config_values import split_listen
@@ -26,7 +27,7 @@ SUMMARY = "Receive webhooks, verify their signatures and print them readably: fo
 DEFAULT_LISTEN = "127.0.0.1:8390"
 LARGEST_SECRET_FILE = 4_096  # bytes
 TEXT_LIMIT = 400
-APART_NS = 60_000_000_000  # event time that is further from our clock is shown beside it
+APART_NS = MINUTE_NS  # event time that is further from our clock is shown beside it
 EARLIEST_S, LATEST_S = 0, 253_402_300_799  # what a date can show: 1970 to 9999
 
 

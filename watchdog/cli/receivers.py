@@ -14,13 +14,13 @@ from alerts.delivery.sender import send_test
 from alerts.delivery.signature import new_secret
 from alerts.routing import Receiver
 from rules.near import did_you_mean
+from watchdog.cli.exits import WRONG
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
 from watchdog.service.config import DEFAULT_PATH, load_config
 from watchdog.service.parts import receiver as receiver_of
 
 SUMMARY = "List the receivers of a configuration, send one a test message, make a signing secret."
-EXIT_NOT_DELIVERED = 1
 COLUMNS = ("NAME", "FORMAT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")
 
 
@@ -89,7 +89,7 @@ def _test(receiver: Receiver) -> int:
     took = f"in {answer.took_s * 1000:.0f} ms"
     if answer.error:
         print(f"{receiver.name}: not delivered: {answer.error}")
-        return EXIT_NOT_DELIVERED
+        return WRONG
     signed = "signed" if receiver.secrets else "not signed: it has no secret"
     print(f"{receiver.name}: answered {answer.status} {took}, {signed}")
     return 0

@@ -7,16 +7,15 @@ import signal
 import sys
 from pathlib import Path
 
-from watchdog.cli.arguments import node_name
+from watchdog.cli.arguments import add_kind_argument, node_name
+from watchdog.cli.exits import INTERRUPTED
 from watchdog.cli.output import tell_damage, warn
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.errors import WatchdogError
-from watchdog.core.kinds import KINDS
-from watchdog.service.event_docs import kind_named
+from watchdog.core.kinds import chosen_kinds
 from watchdog.service.record import RecordOptions, RecordProgress, record
 
 SUMMARY = "Write what sources see to an events file, which `replay`, `export` and `events:FILE` read."
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,26 +34,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser,
         "record only this kind, or those that begin so (p2p); may be given again (default: all but rpc:addrman_entry)",
     )
-
-
-def add_kind_argument(parser: argparse.ArgumentParser, line: str) -> None:
-    """`--kind KIND`, again and again."""
-    parser.add_argument("--kind", action="append", default=[], metavar="KIND", help=line)
-
-
-def chosen_kinds(names: list[str]) -> frozenset[str] | None:
-    """The kinds of `--kind`, by name or by how several begin; None without any.
-
-    WatchdogError, with a hint, for one that is unknown.
-    """
-    chosen: set[str] = set()
-    try:
-        for name in names:
-            begin = [kind for kind in KINDS if name and kind.startswith(name)] if name not in KINDS else []
-            chosen.update(begin or (kind_named(name).name,))
-        return frozenset(chosen) or None
-    except KeyError as fault:
-        raise WatchdogError(fault.args[0]) from None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from watchdog.cli.run import add_config_argument
+from watchdog.cli.arguments import add_config_argument
+from watchdog.cli.exits import WRONG
 from watchdog.service.config import ConfigError, load_config
 from watchdog.service.pid_file import ask_reload
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         if error.unreadable:
             raise
         sys.stderr.write(f"nothing was changed:\n{error}\n")
-        return 1
+        return WRONG
     answer = ask_reload(config.checkpoint.folder)
     (sys.stdout if answer.ok else sys.stderr).write(f"{answer.text}\n")
-    return 0 if answer.ok else 1
+    return 0 if answer.ok else WRONG

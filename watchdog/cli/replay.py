@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from watchdog.cli.arguments import node_name
+from watchdog.cli.arguments import add_rule_arguments, node_name
 from watchdog.cli.database import database_url
+from watchdog.cli.exits import INTERRUPTED
 from watchdog.cli.output import check_output, late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
@@ -21,7 +22,6 @@ SUMMARY = (
     "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "
     "Exit code 0 whatever was found, 2 for bad input; what can be read of damaged input is used all the same."
 )
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide enough for every rule's id
 
 
@@ -60,23 +60,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", action="store_true", help="print a table for people instead of JSON lines")
 
 
-def add_rule_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which rules, and what they know of the network."""
-    parser.add_argument(
-        "--rules",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="a rule file, or a folder of *.yaml; may be given again, after the shipped packs",
-    )
-    parser.add_argument("--no-packs", action="store_true", help="leave the shipped rules out")
-    parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
-
-
 def run(args: argparse.Namespace) -> int:
     """Replay, then write; 130 when it was interrupted and can go on from its checkpoint."""
     check_output(args.out)
+    result = _replayed(args)
+    if not result.titles:
+        warn(["no rules are in force; add --rules PATH or leave out --no-packs"])
+    elif not result.events:
+        warn(["no events in the input that these rules read"])
+    warn(result.unseen)
+    if not result.finished:
+        sys.stderr.write(
+            f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
+        )
+        return INTERRUPTED
+    write_output(args.out, _text(result, table=args.table, out=args.out))
+    warn(late_text(result.late))
+    code = tell_damage(result.faults)
+    if result.held:
+        kept = (
+            f"state from before the damage kept in '{args.checkpoint}'{', and so is the database' if args.db else ''}"
+        )
+        sys.stderr.write(f"watchdog: {kept}; the same command goes on from it when the input is repaired\n")
+    return code
+
+
+def _replayed(args: argparse.Namespace) -> ReplayResult:
+    """The replay with its progress bar; with a checkpoint, an interrupt ends it where it can go on."""
     options = ReplayOptions(
         rules=args.rules,
         packs=not args.no_packs,
@@ -93,30 +103,11 @@ def run(args: argparse.Namespace) -> int:
 
     interrupt = _Interrupt() if args.checkpoint is not None else None
     try:
-        result = replay(args.sources, options, progress=show, stopped=interrupt.came if interrupt else lambda: False)
+        return replay(args.sources, options, progress=show, stopped=interrupt.came if interrupt else lambda: False)
     finally:
         bar.clear()
         if interrupt:
             interrupt.restore()
-    if not result.titles:
-        sys.stderr.write("watchdog: warning: no rules are in force; add --rules PATH or leave out --no-packs\n")
-    elif not result.events:
-        sys.stderr.write("watchdog: warning: no events in the input that these rules read\n")
-    warn(result.unseen)
-    if not result.finished:
-        sys.stderr.write(
-            f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
-        )
-        return INTERRUPTED
-    write_output(args.out, _text(result, table=args.table, out=args.out))
-    warn(late_text(result.late))
-    code = tell_damage(result.faults)
-    if result.held:
-        kept = (
-            f"state from before the damage kept in '{args.checkpoint}'{', and so is the database' if args.db else ''}"
-        )
-        sys.stderr.write(f"watchdog: {kept}; the same command goes on from it when the input is repaired\n")
-    return code
 
 
 def _text(result: ReplayResult, *, table: bool, out: str) -> str:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from rules.digest import rule_hash
 from rules.load import RuleSet, load
-from rules.problem import Problem, RuleSetError, plain
+from rules.problem import RuleSetError, plain
 from rules.schema import json_schema
 from rules.show import show_rule
+from watchdog.cli.exits import BAD_INPUT, WRONG
 from watchdog.cli.folding import fitted
+from watchdog.cli.output import warn
 from watchdog.core.errors import RuleError
 from watchdog.core.plan import RulePlan
 
 SUMMARY = "check, list and describe rules"
-EXIT_WRONG = 1  # the rules have mistakes
-EXIT_UNREADABLE = 2  # a file cannot be read
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "check":
         return _check(args.paths, packs=not args.no_packs)
     found = load(args.rules, packs=not args.no_packs)
-    _warn(found.warnings)
+    warn(problem.render() for problem in found.warnings)
     if args.action == "show":
         return _show(found, args.id)
     _list(found, as_json=args.json)
@@ -70,17 +70,11 @@ def _check(paths: Sequence[Path], *, packs: bool) -> int:
             else:
                 sys.stdout.write(f"{problem.render()}\n")
         unreadable = any(problem.unreadable for problem in error.problems)
-        return EXIT_UNREADABLE if unreadable else EXIT_WRONG
-    _warn(found.warnings)
+        return BAD_INPUT if unreadable else WRONG
+    warn(problem.render() for problem in found.warnings)
     count = len(found.plans)
     print(f"{count} {'rule' if count == 1 else 'rules'}, no mistakes, hash {found.hash}")
     return 0
-
-
-def _warn(warnings: Sequence[Problem]) -> None:
-    """Warnings go to standard error and change no exit code."""
-    for warning in warnings:
-        sys.stderr.write(f"warning: {warning.render()}\n")
 
 
 def _list(found: RuleSet, *, as_json: bool) -> None:

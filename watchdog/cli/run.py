@@ -8,8 +8,8 @@ import logging
 import os
 import sys
 import threading
-from pathlib import Path
 
+from watchdog.cli.arguments import add_config_argument
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Close, Daemon
 from watchdog.service.live_view import LiveView
@@ -28,13 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `watchdog run`."""
     add_config_argument(parser)
     parser.add_argument("--no-web", action="store_true", help="without page and API")
-
-
-def add_config_argument(parser: argparse.ArgumentParser) -> None:
-    """Which configuration."""
-    parser.add_argument(
-        "--config", type=Path, default=Path("watchdog.yaml"), metavar="FILE", help="default: watchdog.yaml"
-    )
 
 
 def run(args: argparse.Namespace) -> int:

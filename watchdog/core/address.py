@@ -114,9 +114,3 @@ def _ipv6_text(packed: bytes) -> str:
     if packed.startswith(bytes(10)):
         return str(ipaddress.IPv6Address(packed))
     return socket.inet_ntop(socket.AF_INET6, packed)
-
-
-def service_text(network: int, packed: bytes, port: int) -> str:
-    """Core's "address:port", IPv6 and CJDNS in brackets."""
-    text = address_text(network, packed)
-    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"

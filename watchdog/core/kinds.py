@@ -1,12 +1,11 @@
 """Kinds of events and their fields, as every other part sees them.
 
-The table is generated from `schema/events.capnp`; this module gives it types and checks
-batches against it. Patched nodes' own tracepoints are added with `catalogue`, which makes
-a mapping of its own and leaves `KINDS` alone.
+The table is generated from `schema/events.capnp`; this module gives it types.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from watchdog.core import kinds_table
-from watchdog.core.batch import Batch, Blobs, Column, Strings
+from watchdog.core.errors import WatchdogError
 
 # Column types with a fixed width, little-endian; text is `Strings`, bytes are `Blobs`.
 _DTYPES: Mapping[str, np.dtype[np.generic]] = {
@@ -77,110 +76,29 @@ PSEUDO_FIELDS: Mapping[str, Field] = MappingProxyType(
 PEER_FIELDS: tuple[str, ...] = tuple(row[0] for row in kinds_table.PEER)
 
 
-def declared_kind(
-    name: str,
-    description: str,
-    fields: Iterable[Field],
-    sources: tuple[str, ...] = ("tracepoint",),
-    same_fact: tuple[str, ...] = (),
-) -> Kind:
-    """A kind of these fields; `time_ns` is put before them.
-
-    ValueError: a field's type is unknown, or its name is taken.
-    """
-    columns = {TIME_FIELD.name: TIME_FIELD}
-    for field in fields:
-        if field.type not in TYPES:
-            raise ValueError(f"{name}: field '{field.name}' has unknown type '{field.type}'")
-        if field.name in columns or field.name in PSEUDO_FIELDS:
-            raise ValueError(f"{name}: field name '{field.name}' is taken")
-        columns[field.name] = field
-    return Kind(name, description, sources, MappingProxyType(columns), same_fact)
+def kind_named(name: str) -> Kind:
+    """The kind of that name; WatchdogError with a sentence that names the nearest one otherwise."""
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.65)
+    if not near:
+        near = [kind for kind in KINDS if kind.partition(":")[2] == name.partition(":")[2] or kind.endswith(f":{name}")]
+    hint = f"; did you mean '{near[0]}'?" if near else "; `watchdog events` lists them"
+    raise WatchdogError(f"unknown kind '{name}'{hint}")
 
 
-def catalogue(declared: Iterable[Kind] = ()) -> Mapping[str, Kind]:
-    """All shipped kinds and the declared ones; ValueError when a name is there twice."""
-    kinds = dict(KINDS)
-    for kind in declared:
-        if kind.name in kinds:
-            raise ValueError(f"kind '{kind.name}' is there already")
-        kinds[kind.name] = kind
-    return MappingProxyType(kinds)
+def chosen_kinds(names: Iterable[str]) -> frozenset[str] | None:
+    """The kinds of these names or that begin so (`p2p`); None without any. WatchdogError for one that is unknown."""
+    chosen: set[str] = set()
+    for name in names:
+        begin = [kind for kind in KINDS if name and kind.startswith(name)] if name not in KINDS else []
+        chosen.update(begin or (kind_named(name).name,))
+    return frozenset(chosen) or None
 
 
 def dtype_of(typ: str) -> np.dtype[np.generic] | None:
     """The NumPy type of a column type; None for "str" and "bytes", KeyError for no type of ours."""
     return None if typ in {"str", "bytes"} else _DTYPES[typ]
-
-
-def empty_columns(kind: str, kinds: Mapping[str, Kind] | None = None) -> dict[str, Column]:
-    """Columns of no rows for a kind, in catalogue order; KeyError when it is unknown."""
-    fields = (KINDS if kinds is None else kinds)[kind].fields
-    return {name: _empty_column(field.type) for name, field in fields.items()}
-
-
-def check_batch(batch: Batch, kinds: Mapping[str, Kind] | None = None) -> None:
-    """ValueError, with the column and its expected type, unless the batch is as the catalogue says.
-
-    For tests and for data from outside; the hot path trusts its sources.
-    """
-    kind = (KINDS if kinds is None else kinds).get(batch.kind)
-    if kind is None:
-        raise ValueError(f"unknown kind '{batch.kind}'")
-    for name in batch.columns:
-        if name not in kind.fields:
-            raise ValueError(f"{batch.kind}: column '{name}' is not in the catalogue")
-    for name, field in kind.fields.items():
-        if name not in batch.columns:
-            raise ValueError(f"{batch.kind}: column '{name}' ({field.type}) is missing")
-        fault = _column_fault(batch.columns[name], field.type, batch.rows)
-        if fault:
-            raise ValueError(f"{batch.kind}: column '{name}' must be {field.type}: {fault}")
-
-
-def _empty_column(typ: str) -> Column:
-    if typ == "str":
-        return Strings(np.zeros(0, np.int32), ())
-    if typ == "bytes":
-        return Blobs(np.zeros(1, np.int64), np.zeros(0, np.uint8))
-    return np.zeros(0, _DTYPES[typ])
-
-
-def _column_fault(column: Column, typ: str, rows: int) -> str:
-    """What is wrong with a column, or the empty string."""
-    if typ == "str":
-        fault = _strings_fault(column) if isinstance(column, Strings) else "it is not Strings"
-    elif typ == "bytes":
-        fault = _blobs_fault(column) if isinstance(column, Blobs) else "it is not Blobs"
-    elif not isinstance(column, np.ndarray):
-        fault = f"it is {type(column).__name__}"
-    elif column.dtype != _DTYPES[typ]:
-        fault = f"it is {column.dtype}"
-    else:
-        fault = "" if column.ndim == 1 else f"it has {column.ndim} dimensions"
-    if not fault and len(column) != rows:
-        fault = f"it has {len(column)} rows, time_ns has {rows}"
-    return fault
-
-
-def _strings_fault(column: Strings) -> str:
-    codes = column.codes
-    if codes.dtype != np.int32 or codes.ndim != 1:
-        return f"its codes are {codes.dtype}, not int32"
-    if len(codes) and (codes.min() < 0 or codes.max() >= len(column.values)):
-        return f"a code is outside of its {len(column.values)} values"
-    return ""
-
-
-def _blobs_fault(column: Blobs) -> str:
-    offsets = column.offsets
-    if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
-        return "its offsets are not int64, one more than rows"
-    if column.data.dtype != np.uint8:
-        return f"its data is {column.data.dtype}, not uint8"
-    if offsets[0] < 0 or offsets[-1] > len(column.data) or (np.diff(offsets) < 0).any():
-        return f"its offsets do not fit {len(column.data)} bytes"
-    return ""
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from watchdog.core.batch import Slice
 
@@ -74,4 +74,14 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back files and memory; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A source that counts what it read and what it left out, for the service's metrics."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Numbers by name, since it was opened."""
         ...

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.state import State
+from watchdog.core.durations import exact_duration
 from watchdog.core.finding import Finding, Severity
 from watchdog.core.kinds import KINDS
 from watchdog.core.plan import RulePlan
@@ -16,7 +17,7 @@ from watchdog.core.text import printable
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.lookback import Lookback
-from watchdog.engine.report import as_text, evidence_of, involved, number_text, plain, span_text, summary_text
+from watchdog.engine.report import as_text, evidence_of, involved, number_text, plain, summary_text
 from watchdog.engine.verdict import Emission
 
 PER_PANE = 500  # findings of one rule at one pane; more are counted, not told
@@ -53,7 +54,7 @@ class Findings:
         self._asks = bool(plan.evidence or plan.entities)
         self._by_peer = not PEER_KEYS.isdisjoint(plan.by)
         self._groups = _group_fields(plan)
-        self._over = span_text(plan.over_ns)
+        self._over = exact_duration(plan.over_ns)
 
     def write(self, emissions: list[Emission], named: dict[str, NDArray[Any]], lookback: Lookback) -> list[Finding]:
         """One finding an emission, by pane and key; beyond PER_PANE a pane they are only counted."""

@@ -103,12 +103,3 @@ def number_text(value: float) -> str:
     if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}".replace(",", " ") if abs(value) >= 10_000 else str(int(value))
     return f"{value:.3g}"
-
-
-def span_text(span_ns: int) -> str:
-    """A duration in its largest whole unit: 90s, 10m, 2h."""
-    seconds = span_ns // 1_000_000_000
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s" if seconds else f"{span_ns // 1_000_000}ms"

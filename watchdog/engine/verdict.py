@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from detectors.baseline import Baseline
 from detectors.state import State
 from detectors.windows import Ints
+from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Change
 from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
 from watchdog.engine.panes import NEVER, Cells
 
 NO_SLOTS: Ints = np.zeros(0, np.int64)
-LEAST_REFRESH_NS = 60_000_000_000  # a firing key is reported again at most once a minute, and once a window
+LEAST_REFRESH_NS = MINUTE_NS  # a firing key is reported again at most once a minute, and once a window
 
 
 @dataclass(frozen=True, slots=True, eq=False)

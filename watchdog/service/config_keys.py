@@ -8,6 +8,7 @@ from typing import Literal
 
 from alerts.notice import EVENT_TYPES
 from alerts.routing import DEFAULT_EVENTS, FORMATS
+from watchdog.core.durations import DAY_NS, HOUR_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES
 
 Shape = Literal[
@@ -20,9 +21,6 @@ RECEIVER = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 LEVELS = ("debug", "info", "warning", "error")
 NO_DEFAULT = ""
-_SECOND_NS = 1_000_000_000
-_HOUR_NS = 3_600 * _SECOND_NS
-_DAY_NS = 24 * _HOUR_NS
 _SECRET_ORIGIN = "`file: PATH` or `env: NAME`"  # noqa: S105 (the words for where a secret comes from)
 
 
@@ -97,7 +95,7 @@ CHECKPOINT = Section(
             shown="the file's folder",
         ),
         ConfigKey(
-            "every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=_SECOND_NS, high=_HOUR_NS
+            "every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=SECOND_NS, high=HOUR_NS
         ),
     ),
 )
@@ -154,7 +152,7 @@ RECEIVERS = Section(
             "10s",
             unit="duration",
             low=100_000_000,
-            high=120 * _SECOND_NS,
+            high=120 * SECOND_NS,
         ),
         ConfigKey("allow_private", "flag", "Whether private, loopback and link-local targets are fine.", "false"),
         ConfigKey(
@@ -172,7 +170,7 @@ HEARTBEAT = Section(
     "A regular sign of life, so that somebody notices when it stops.",
     (
         ConfigKey("receiver", "receiver", "Name of the receiver that gets it.", required=True),
-        ConfigKey("every", "duration", "Time between two.", "60s", unit="duration", low=_SECOND_NS, high=_DAY_NS),
+        ConfigKey("every", "duration", "Time between two.", "60s", unit="duration", low=SECOND_NS, high=DAY_NS),
     ),
 )
 RETENTION = Section(
@@ -185,8 +183,8 @@ RETENTION = Section(
             "Incidents after they were resolved.",
             "90d",
             unit="duration",
-            low=_HOUR_NS,
-            high=3650 * _DAY_NS,
+            low=HOUR_NS,
+            high=3650 * DAY_NS,
         ),
         ConfigKey(
             "deliveries",
@@ -194,8 +192,8 @@ RETENTION = Section(
             "Deliveries after they were made or given up.",
             "30d",
             unit="duration",
-            low=_HOUR_NS,
-            high=3650 * _DAY_NS,
+            low=HOUR_NS,
+            high=3650 * DAY_NS,
         ),
     ),
 )

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rules.amounts import show_duration
-from rules.keys import DURATION_PATTERN
+from watchdog.core.durations import DURATION_PATTERN, exact_duration
 from watchdog.service.config_keys import NODE, RECEIVER, SECTIONS, TOP, ConfigKey, Section, Shape
 
 Schema = dict[str, Any]  # JSON, of any depth
@@ -124,7 +123,7 @@ def _value(key: ConfigKey) -> str:
         names = ", ".join(f"`{choice}`" for choice in key.choices)
         return names if key.shape == "choice" else f"list of {names}"
     if key.shape == "duration":
-        return f"duration, {show_duration(key.low)} to {show_duration(key.high)}"
+        return f"duration, {exact_duration(key.low)} to {exact_duration(key.high)}"
     if key.shape == "whole":
         return f"{key.low} to {key.high} {key.unit}"
     return _WORDS[key.shape]

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from alerts.delivery.headers import is_ours
 from rules import values
-from rules.amounts import parse_integer
 from rules.near import did_you_mean
 from rules.problem import Place, Report
 from rules.reader import Node, Scalar, Series, Table
+from rules.values import parse_integer
 from watchdog.core.errors import SourceError
 from watchdog.service.config_keys import (
     HEADER,

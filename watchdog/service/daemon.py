@@ -32,7 +32,7 @@ ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # toge
 LOOK_S = 0.5  # between two looks at the threads
 ACTIONS_S = 2.0  # between two looks at actions that came past us (command line); our own API wakes the engine at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
-RETENTION_S = 600.0
+RETENTION_EVERY_S = 600.0
 NOT_CONFIGURED = "its receiver is not in the configuration any more"
 _LOG = logging.getLogger("watchdog.service")
 
@@ -336,7 +336,7 @@ class Daemon:
     async def _let_go(self) -> None:
         """Old incidents and deliveries go; nothing of it is urgent."""
         while True:
-            await asyncio.sleep(RETENTION_S)
+            await asyncio.sleep(RETENTION_EVERY_S)
             try:
                 incidents, deliveries = await self._own.ask(self._remove_old)
             except StoreUnavailableError as error:
@@ -353,7 +353,7 @@ class Daemon:
         """
         now_ns = min(self.wall_ns(), self.core.engine.watch.last_event_ns or 0)
         kept, database, stopped = self.config.retention, self.core.store.database, self._stop.is_set
-        incidents = remove_resolved(database, now_ns - kept.resolved_ns, stopped=stopped).incidents
+        incidents = remove_resolved(database, now_ns - kept.resolved_ns, stopped=stopped)
         return incidents, remove_settled(database, now_ns - kept.deliveries_ns, stopped=stopped)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alerts.incident import Incident, duration_text
+from alerts.incident import Incident
+from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError
 from watchdog.service.labels import Label, Match, grace_of, is_alarm, match, read_labels
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
@@ -62,7 +63,7 @@ class LabelScore:
         """`45s`, `open` when its incidents were open before it began, nothing when it was missed."""
         if self.delay_s is None:
             return ""
-        return "open" if self.open_before else duration_text(int(self.delay_s * 1e9))
+        return "open" if self.open_before else rough_duration(int(self.delay_s * 1e9))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -42,17 +41,6 @@ yet.
 **One fact, several sources.** A message in a capture may also be a line in the log and a step of a counter. Where other
 kinds report the same fact, the page says so: a rule counts one of them.
 """
-
-
-def kind_named(name: str) -> Kind:
-    """The kind of that name; KeyError with a sentence that names the nearest ones otherwise."""
-    if name in KINDS:
-        return KINDS[name]
-    near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.65)
-    if not near:
-        near = [kind for kind in KINDS if kind.partition(":")[2] == name.partition(":")[2] or kind.endswith(f":{name}")]
-    hint = f"; did you mean '{near[0]}'?" if near else "; `watchdog events` lists them"
-    raise KeyError(f"unknown kind '{name}'{hint}")
 
 
 def as_data(kind: Kind) -> dict[str, object]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.core.text import printable
@@ -192,7 +193,7 @@ class Feed:
     def _note_work(self, channel: Channel) -> None:
         """A poll has worked. To be open again is not enough: a broken disk may let a file be opened."""
         if channel.error:
-            after = _lasted(self.clock.monotonic() - channel.down_s)
+            after = rough_duration(int((self.clock.monotonic() - channel.down_s) * 1e9))
             _LOG.info("source %s: works again, after %s", printable(channel.name), after)
             channel.error = ""
 
@@ -264,7 +265,7 @@ class Feed:
             channel.down_s = now_s
         text = printable(error.in_one_line() if isinstance(error, WatchdogError) else str(error))
         if text != channel.error or now_s - channel.warned_s >= REMIND_S:
-            down = f" (down for {_lasted(now_s - channel.down_s)})" if channel.error else ""
+            down = f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})" if channel.error else ""
             _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
             channel.warned_s = now_s
         wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)
@@ -290,11 +291,3 @@ class Feed:
             return False
         channel.quiet_s = None
         return True
-
-
-def _lasted(seconds: float) -> str:
-    """A span for the log: `45 s`, `12 min`, `3 h 5 min`."""
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min" if minutes else f"{int(seconds)} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -14,14 +14,13 @@ _START = -(1 << 63)
 
 def merged(
     sources: Sequence[Source],
-    on_progress: Callable[[float], None] | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Slice]:
     """Slices of all sources until all have ended; the source with the lowest watermark goes first.
 
     So sources stay together in event time, and what the engine has to keep open is bounded. A source that has
     nothing new for now is passed over until the others were asked; when none has anything, `wait(IDLE_S)` is called.
-    Ties go to the source named first. on_progress: told the mean share of all inputs read, 0.0 to 1.0.
+    Ties go to the source named first.
     """
     watermarks = [_START] * len(sources)
     idle: set[int] = set()
@@ -44,5 +43,3 @@ def merged(
             idle.add(chosen)
         watermarks[chosen] = max(watermarks[chosen], slice_.until_ns)
         yield slice_
-        if on_progress is not None:
-            on_progress(sum(source.progress for source in sources) / len(sources))

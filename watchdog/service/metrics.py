@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
-from watchdog.core.source import END_OF_TIME_NS
+from watchdog.core.source import END_OF_TIME_NS, Counting, Source
 from watchdog.core.text import printable
 from watchdog.service.asking import Asking
 from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
@@ -93,6 +93,18 @@ def _sources(out: Exposition, parts: Parts) -> None:
         "No earlier event is expected from a source.",
         [(labels, one.mark_ns / 1e9) for labels, one in channels if 0 < one.mark_ns < END_OF_TIME_NS],
     )
+    counts = [
+        ({**labels, "what": what}, number)
+        for labels, one in channels
+        if one.source is not None
+        for what, number in _counters(one.source).items()
+    ]
+    about = "What a source has read and left out since it was opened, by its own count."
+    out.add("watchdog_source_counts_total", "counter", about, counts)
+
+
+def _counters(source: Source) -> Mapping[str, int]:
+    return source.counters if isinstance(source, Counting) else {}
 
 
 def _rules(out: Exposition, parts: Parts) -> None:

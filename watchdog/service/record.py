@@ -83,11 +83,6 @@ def record(
             source.close()
 
 
-def recorded_positions(path: Path) -> Mapping[str, Mapping[str, object]]:
-    """The last position of each source in an events file."""
-    return _recorded(path)[0]
-
-
 def _recorded(path: Path) -> tuple[dict[str, Mapping[str, object]], tuple[str, ...]]:
     """The positions in an events file, and what to say when it was torn."""
     with EventsFile(path, ()) as file:

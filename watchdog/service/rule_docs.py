@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rules.amounts import show_duration
 from rules.digest import rule_hash
 from rules.load import RuleSet, load
 from rules.reader import Node, Scalar, Series, Table
 from rules.rule import RuleSource
+from watchdog.core.durations import exact_duration
 from watchdog.core.kinds import KINDS
 from watchdog.core.plan import RulePlan
 from watchdog.sources.syntax import SYNTAX
@@ -154,7 +154,7 @@ def _looks_at(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[s
     where = _text(source, "where")
     keys = f"each {_codes(plan.by)}" if plan.by else "the node itself"
     lines = [f"{kinds}{f' where `{where}`' if where else ', every event'}."]
-    over, pane = show_duration(plan.over_ns), show_duration(plan.pane_ns)
+    over, pane = exact_duration(plan.over_ns), exact_duration(plan.pane_ns)
     lines.append(f"One key for {keys}; a window of {over} that moves by {pane}.")
     measures = source.entries.get("measure")
     rows = [(f"`{name}`", f"`{text}`") for name, text in _pairs(measures.value if measures else None)]
@@ -168,14 +168,14 @@ def _looks_at(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[s
 
 
 def _fires(plan: RulePlan, source: RuleSource) -> str:
-    held = f" for {show_duration(plan.for_ns)}" if plan.for_ns else ""
+    held = f" for {exact_duration(plan.for_ns)}" if plan.for_ns else ""
     clear = _text(source, "clear")
     escalate = source.entries.get("escalate")
     rows = [
         (f"{plan.severity}", f"`{_text(source, 'fire')}`{held}"),
         *((severity, f"`{text}`") for severity, text in _pairs(escalate.value if escalate else None)),
         ("clears", f"`{clear}`" if clear else "as soon as that is false"),
-        ("resolved", f"{show_duration(plan.resolve_after_ns)} after it cleared"),
+        ("resolved", f"{exact_duration(plan.resolve_after_ns)} after it cleared"),
     ]
     group = f"each {_codes(plan.incident)}" if plan.incident else "the node itself"
     names = _codes(plan.entities)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from alerts.incident import Incident, duration_text
+from alerts.incident import Incident
 from alerts.render import time_text
+from watchdog.core.durations import rough_duration
 from watchdog.core.text import printable
 from watchdog.service.evaluate import DAY_S, LabelScore, RecordingScore
 from watchdog.service.finite import shown
@@ -53,7 +54,7 @@ def as_text(scores: Sequence[RecordingScore]) -> str:
 def _section(score: RecordingScore) -> list[str]:
     count = f"{score.incidents} incident{'' if score.incidents == 1 else 's'}"
     lines = [
-        f"{printable(score.name)}: {duration_text(int(score.seconds * 1e9))}, {count}",
+        f"{printable(score.name)}: {rough_duration(int(score.seconds * 1e9))}, {count}",
         *(f"  input torn: {printable(line, LONGEST)}" for line in shown(score.faults)),
         f"  {'LABEL':<30}  {'CLASS':<15}  {'RESULT':<6}  {'DELAY':<7}  {'NAMED':<5}  RULES",
     ]

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alerts.routing import DEFAULT_EVENTS
+from watchdog.core.durations import DAY_NS, SECOND_NS
 from watchdog.service.secret import Secret
-
-SECOND_NS = 1_000_000_000
-DAY_NS = 86_400 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)

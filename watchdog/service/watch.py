@@ -27,7 +27,7 @@ from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import Kinds
 from watchdog.service.checkpoint import Checkpoint
 
-AHEAD_NS = (
+ACTION_AHEAD_NS = (
     600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
 )
 NAMED = 10  # rules, in one line of the log
@@ -92,7 +92,7 @@ class Watch:
         parts = set(range(len(self.books))) if holder is None else {holder}
         times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
-        if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= AHEAD_NS):
+        if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
             insort(self._due, _Due(action.at_ns, action.id, action, waiting))
             return []
         return self._acted(action)

@@ -8,7 +8,6 @@ recorded watermark that cannot be true counts as the first event time of its sli
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,7 +21,6 @@ from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, latest_plausible, pl
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources.faults import Faults
 
-MAX_UNKNOWN_KINDS = 64  # names that are counted apart; the rest share ""
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
 
 
@@ -30,14 +28,13 @@ class EventsFileSource:
     """An events file as a source.
 
     path: the file. options.wanted: blocks of other kinds are not even unpacked. options.follow:
-    wait for more at the end. start_ns: leave out events before that time. `unknown_kinds` counts
-    rows of kinds that this version does not know; `torn_at` says where the file was torn.
+    wait for more at the end. start_ns: leave out events before that time. Kinds that this version
+    does not know are passed over; `torn_at` says where the file was torn.
     SourceError: the file cannot be read, the position does not fit it, or none of its events has a plausible time.
     """
 
     def __init__(self, path: str, options: SourceOptions, start_ns: int | None = None) -> None:
         self.name = f"events:{path}"
-        self.unknown_kinds: Counter[str] = Counter()
         self.torn_at: Torn | None = None
         self.faults = Faults()  # where a file that is not followed was torn
         self._options = options
@@ -154,12 +151,8 @@ class EventsFileSource:
         """The batch with the columns of this version, from `start_ns` on; None for a kind that it does not know."""
         kind = KINDS.get(batch.kind)
         if kind is None:
-            if self._options.wanted is None:
-                name = batch.kind
-                counted = name in self.unknown_kinds or len(self.unknown_kinds) < MAX_UNKNOWN_KINDS
-                self.unknown_kinds[name if counted else ""] += batch.rows
-                return None
-        elif list(batch.columns) != list(kind.fields) or not all(
+            return None
+        if list(batch.columns) != list(kind.fields) or not all(
             _fits(batch.columns[name], field) for name, field in kind.fields.items()
         ):
             batch = _adapted(batch, kind.fields)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Batch, Blobs, Column, Strings
+from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import PeerFacts
 from watchdog.sources.log_peers import Addresses, Peer
 
 Value = int | str | bytes | bool
 
-_NANOSECONDS = 1_000_000_000
 _SLOT = {"bucket": "u32", "position": "u32"}
 
 # kinds about an address: the columns for its text, network, netgroup, netblock and AS, empty where there is none
@@ -149,5 +149,5 @@ def _peer_columns(peers: Sequence[Peer], times: NDArray[np.int64], addresses: Ad
         "asn": numeric(np.uint32, [fact.asn for fact in facts]),
         "direction": text([peer.direction for peer in distinct]),
         "connection_type": text([peer.connection_type for peer in distinct]),
-        "age_s": np.where(opened > 0, np.maximum(times - opened, 0) // _NANOSECONDS, 0),
+        "age_s": np.where(opened > 0, np.maximum(times - opened, 0) // SECOND_NS, 0),
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from watchdog.core.batch import Batch
+from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import Enricher
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.sources.log_columns import LAYOUT, Rows, Value, batch_of
@@ -14,7 +15,6 @@ from watchdog.sources.log_lines import Lines
 from watchdog.sources.log_patterns import PEER_KINDS, Selection
 from watchdog.sources.log_peers import Addresses, OpenPeers, Peer
 
-_NANOSECONDS = 1_000_000_000
 _LONGEST_TEXT = 300  # characters of peer text kept; Core's user agents end at 256
 _DISCOURAGED_AT = 100  # Bitcoin Core before v28: DISCOURAGEMENT_THRESHOLD; later every misbehaviour discourages
 
@@ -28,13 +28,12 @@ _ERRORS = (
     ("message type", "message type"),
     ("COMMAND", "message type"),
 )
-ERROR_WORDS = frozenset(word for _, word in _ERRORS) | {"v2 transport", "parse", "header"}
 DROP_WORDS = {"full": "full", "banned": "banned", "discouraged": "discouraged"}
 
 Match = re.Match[bytes]
 
 
-def printable(raw: bytes | None) -> str:
+def log_text(raw: bytes | None) -> str:
     """Text of a log line made harmless: printable ASCII, the rest as escapes, at most 300 characters."""
     text = (raw or b"")[:_LONGEST_TEXT].decode("ascii", "backslashreplace")
     if not text.isprintable():
@@ -127,7 +126,7 @@ class LogFacts:
 
     def _peer(self, match: Match) -> Peer:
         conn, address = match["conn"], match["addr"]
-        return self.peers.get(int(conn), "" if address is None else printable(address.rstrip(b":;!)")))
+        return self.peers.get(int(conn), "" if address is None else log_text(address.rstrip(b":;!)")))
 
     # ---- the node ----
 
@@ -137,7 +136,7 @@ class LogFacts:
         self._cut()
         self.peers.clear()
         self.boot_ns, self.running = time_ns, True
-        self._row("node:started", time_ns, None, "log-start", printable(match["version"]))
+        self._row("node:started", time_ns, None, "log-start", log_text(match["version"]))
 
     def _stopped(self, time_ns: int, _match: Match) -> None:
         self.running = False
@@ -146,39 +145,39 @@ class LogFacts:
     # ---- connections ----
 
     def _trying(self, _time_ns: int, match: Match) -> None:
-        self.peers.attempt(printable(match["to"]), printable(match["type"]) or "unknown")
+        self.peers.attempt(log_text(match["to"]), log_text(match["type"]) or "unknown")
 
     def _feeler_attempt(self, time_ns: int, match: Match) -> None:
-        text = printable(match["to"])
+        text = log_text(match["to"])
         if text and self._tracks:
             self.peers.attempt(text, "feeler")
         self._about("log:feeler_attempt", time_ns, match["to"] or b"", text)
 
     def _connection_added(self, time_ns: int, match: Match) -> None:
-        text = printable(match["to"] or match["addr"])
+        text = log_text(match["to"] or match["addr"])
         self._row("log:connection_added", time_ns, self.peers.opened(int(match["conn"]), text, time_ns))
 
     def _connection_accepted(self, time_ns: int, match: Match) -> None:
-        peer = self.peers.typed(self.peers.named(printable(match["to"])), "inbound")
+        peer = self.peers.typed(self.peers.named(log_text(match["to"])), "inbound")
         self._row("log:connection_accepted", time_ns, peer)
 
     def _connection_dropped(self, time_ns: int, match: Match) -> None:
-        text = printable(match["to"]) if "to" in match.re.groupindex else ""
+        text = log_text(match["to"]) if "to" in match.re.groupindex else ""
         peer = Peer(-1, text, "in", "inbound")
-        self._row("log:connection_dropped", time_ns, peer, DROP_WORDS.get(printable(match["why"]), "other"))
+        self._row("log:connection_dropped", time_ns, peer, DROP_WORDS.get(log_text(match["why"]), "other"))
 
     def _version(self, time_ns: int, match: Match) -> None:
         peer = self._peer(match)
         relay = match["relay"] != b"0"
-        self._row("log:version", time_ns, peer, printable(match["agent"]), int(match["version"]), relay)
+        self._row("log:version", time_ns, peer, log_text(match["agent"]), int(match["version"]), relay)
 
     def _peer_connected(self, time_ns: int, match: Match) -> None:
-        peer = self.peers.typed(self._peer(match), printable(match["full"] or match["type"]))
-        transport = printable(match["transport"] or match["early"]) or "v1"
+        peer = self.peers.typed(self._peer(match), log_text(match["full"] or match["type"]))
+        transport = log_text(match["transport"] or match["early"]) or "v1"
         self._row("log:peer_connected", time_ns, peer, transport, int(match["version"]), int(match["height"]))
 
     def _evicted(self, time_ns: int, match: Match) -> None:
-        peer = self.peers.typed(self._peer(match), printable(match["type"]))
+        peer = self.peers.typed(self._peer(match), log_text(match["type"]))
         self.peers.ending(peer, "evicted")
         self._row("log:evicted", time_ns, peer)
 
@@ -201,7 +200,7 @@ class LogFacts:
         self.peers.ending(self._peer(match), reason)
 
     def _disconnected(self, time_ns: int, peer: Peer) -> None:
-        lived = max(time_ns - peer.opened_ns, 0) // _NANOSECONDS if peer.opened_ns else -1
+        lived = max(time_ns - peer.opened_ns, 0) // SECOND_NS if peer.opened_ns else -1
         self._row("log:disconnected", time_ns, peer, peer.ending or "unknown", lived)
 
     # ---- what peers do ----
@@ -215,12 +214,12 @@ class LogFacts:
         discouraged = _number(match["score"], _DISCOURAGED_AT) >= _DISCOURAGED_AT
         if discouraged:
             self.peers.ending(peer, "misbehaving")
-        self._row("log:misbehaving", time_ns, peer, printable(match["why"]), discouraged)
+        self._row("log:misbehaving", time_ns, peer, log_text(match["why"]), discouraged)
 
     def _protocol_error(self, time_ns: int, match: Match) -> None:
         texts = match.groupdict()
         reason = "v2 transport" if texts.get("v2") else "parse" if texts.get("parse") else "header"
-        detail = printable(texts.get("v2") or texts.get("parse") or texts.get("detail"))
+        detail = log_text(texts.get("v2") or texts.get("parse") or texts.get("detail"))
         if reason == "header":
             reason = next((word for mark, word in _ERRORS if mark in detail), reason)
         peer = Peer(-1, "") if reason == "parse" else self._peer(match)
@@ -228,7 +227,7 @@ class LogFacts:
 
     def _stalling(self, time_ns: int, match: Match) -> None:
         peer = self._peer(match)
-        what = printable(match["what"]) if "what" in match.re.groupindex else ""
+        what = log_text(match["what"]) if "what" in match.re.groupindex else ""
         self.peers.ending(peer, "download timeout" if what else "stalling")
         self._row("log:block_stalling", time_ns, peer, f"{what} timeout" if what else "stalling")
 
@@ -245,7 +244,7 @@ class LogFacts:
         self._row(kind, time_ns, None, *values)
         rows = self._rows.get(kind)
         if rows is not None:
-            rows.addresses.append(printable(text))
+            rows.addresses.append(log_text(text))
 
     def _inserted(self, time_ns: int, match: Match) -> None:
         address, asn, bucket, position = match.groups()
@@ -266,12 +265,12 @@ class LogFacts:
         self._about("log:addrman_removed", time_ns, match["address"])
 
     def _collision(self, time_ns: int, match: Match) -> None:
-        old = self._addresses.of([printable(match["old"])])[0].addr
+        old = self._addresses.of([log_text(match["old"])])[0].addr
         self._about("log:addrman_collision", time_ns, match["address"], old, int(match["collisions"]))
 
     def _replaced(self, time_ns: int, match: Match) -> None:
         tested = "untested" not in match.re.groupindex
-        old = self._addresses.of([printable(match["old"])])[0].addr
+        old = self._addresses.of([log_text(match["old"])])[0].addr
         self._about("log:addrman_replaced", time_ns, match["address"], old, tested)
 
     # ---- the chain ----

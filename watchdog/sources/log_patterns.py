@@ -287,8 +287,6 @@ _ENDINGS: tuple[tuple[bytes, str], ...] = (
 )
 _ENDING_FORM = rb".{0,600}?\bpeer[= ]" + _ID + rb".*"
 
-ENDING_WORDS = frozenset(word for _, word in _ENDINGS) | {"evicted", "feeler done", "stalling", "unknown"}
-
 
 def _ending(head: bytes, word: str) -> Shape:
     return _shape(head, re.escape(head) + _ENDING_FORM, f"ending {word}", "log:disconnected")

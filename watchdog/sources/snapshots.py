@@ -60,7 +60,7 @@ class SnapshotsSource:
     """Polled RPC answers in a file as events; see `watchdog.core.source.Source`.
 
     A line that is no answer or has a time that cannot be true, and what an answer holds beyond its limits,
-    becomes source:gap; RPCs that we do not know are counted in `unknown_rpcs`. SourceError: the file cannot
+    becomes source:gap; RPCs that we do not know are counted in `counters`. SourceError: the file cannot
     be opened or unpacked, none of its lines is an answer, or the position is not of this file.
     """
 
@@ -102,9 +102,9 @@ class SnapshotsSource:
         return self._rounds.progress
 
     @property
-    def unknown_rpcs(self) -> Mapping[str, int]:
-        """How many answers were skipped, by RPC; those beyond the first 64 names under ""."""
-        return dict(self._rounds.unknown)
+    def counters(self) -> Mapping[str, int]:
+        """What was left out: answers of RPCs that we do not read."""
+        return {"unknown_answers": self._rounds.unknown}
 
     def close(self) -> None:
         """Close the file."""

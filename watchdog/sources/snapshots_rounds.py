@@ -18,7 +18,6 @@ from watchdog.sources.snapshots_lines import Line, LineReader
 TOGETHER_NS = 2 * 10**9  # answers of one round lie within this; a node may take a second over a large one
 QUIET_S = 2.0  # a followed file that did not grow for this long has its last round complete; as long as TOGETHER_NS:
 # a shorter wait would cut a round in which one answer takes its time, and compare halves of it
-MAX_UNKNOWN = 64  # names of RPCs that are counted apart
 RPCS = frozenset(
     {
         "getpeerinfo",
@@ -97,7 +96,7 @@ class RoundReader:
         self._broken: SourceError | None = None
         self.faults = Faults()
         self.ended = False
-        self.unknown: Counter[str] = Counter()
+        self.unknown = 0  # answers of RPCs that are not in RPCS
 
     @property
     def place(self) -> Place:
@@ -236,7 +235,7 @@ class RoundReader:
             return None
         self._good = True
         if rpc not in RPCS:
-            self.unknown[rpc if len(self.unknown) < MAX_UNKNOWN or rpc in self.unknown else ""] += 1
+            self.unknown += 1
             return None
         poll = Poll(time_ns, self._here(line.offset), line.data if rpc in self._needed else b"")
         pending = self._pending

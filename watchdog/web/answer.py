@@ -13,22 +13,22 @@ TEXT_LIMIT = 4_096
 """Characters of one string: summaries and notes fit whole, a peer's string is far shorter (MAX_SUBVERSION_LENGTH)."""
 
 
-def shown(value: object) -> object:
+def harmless(value: object) -> object:
     """The same data with every string, names of fields too, made harmless; what is no JSON becomes its text."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
         return printable(value, TEXT_LIMIT)
     if isinstance(value, Mapping):
-        return {printable(str(name), TEXT_LIMIT): shown(one) for name, one in value.items()}
+        return {printable(str(name), TEXT_LIMIT): harmless(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [shown(one) for one in value]
+        return [harmless(one) for one in value]
     return printable(str(value), TEXT_LIMIT)
 
 
 def encoded(value: object) -> str:
     """One line of ASCII; NaN is a mistake of ours and raises ValueError."""
-    return json.dumps(shown(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return json.dumps(harmless(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def answer(value: object, status: int = 200) -> web.Response:

@@ -15,7 +15,6 @@ Json = dict[str, object]
 
 TEXT: Json = {"type": "string"}
 COUNT: Json = {"type": "integer", "minimum": 0}
-NUMBER: Json = {"type": "number"}
 TRUTH: Json = {"type": "boolean"}
 TIME: Json = {"type": "number", "description": "Unix seconds"}
 MAYBE_TIME: Json = {"type": ["number", "null"], "description": "Unix seconds, null while it has not come"}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from watchdog.core.kinds import check_batch
+from tests.support.catalogue import check_batch
 from watchdog.core.source import SourceOptions
 from watchdog.sources.snapshots import SnapshotsSource
 
