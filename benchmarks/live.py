@@ -17,9 +17,9 @@ from benchmarks.node import WritingNode
 from benchmarks.rounds import Row, Settings
 from rules.load import load
 from watchdog.core.source import SourceOptions
+from watchdog.engine.coverage import wanted_kinds
 from watchdog.engine.parted import PartedEngine
 from watchdog.service.course import Course
-from watchdog.service.replay import wanted_kinds
 from watchdog.sources.capture import CaptureSource
 
 LIMIT = 5.0  # per cent of one core

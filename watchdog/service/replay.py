@@ -10,8 +10,8 @@ from alerts.incident import Incident
 from alerts.render import as_line, as_object, table
 from rules.load import RuleSet, load
 from watchdog.core.errors import SourceError, StateError
-from watchdog.core.plan import RulePlan
 from watchdog.core.source import Source, SourceOptions
+from watchdog.engine.coverage import ALWAYS_WANTED, wanted_kinds
 from watchdog.engine.parted import PartedEngine
 from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from watchdog.service.course import Course
@@ -23,8 +23,6 @@ from watchdog.service.whole_file import check_place
 from watchdog.sources.syntax import open_sources, unseen_parts
 
 CHECKPOINT_EVERY_S = 10.0
-ALWAYS_WANTED = frozenset({"source:gap", "source:heartbeat", "node:started", "node:stopped"})
-"""What the engine itself reads: it must know of gaps and restarts, whatever the rules are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +150,6 @@ def _replayed(
         keeper.remove()
     unseen = unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED)
     return replace(_result(course, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
-
-
-def wanted_kinds(plans: Sequence[RulePlan]) -> frozenset[str]:
-    """The kinds that rules or engine read: a source skips the work for all others."""
-    return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
 
 
 def _opened(
