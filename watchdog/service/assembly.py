@@ -1,4 +1,4 @@
-"""The parts of a running service, put together from a configuration; nothing runs yet."""
+"""A running service, assembled from a configuration; nothing runs yet."""
 
 from __future__ import annotations
 
