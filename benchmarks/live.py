@@ -17,9 +17,9 @@ from benchmarks.node import WritingNode
 from benchmarks.rounds import Row, Settings
 from rules.load import load
 from watchdog.core.source import SourceOptions
+from watchdog.engine.coverage import wanted_kinds
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.replay import wanted_kinds
-from watchdog.service.run import Run
+from watchdog.service.course import Course
 from watchdog.sources.capture import CaptureSource
 
 LIMIT = 5.0  # per cent of one core
@@ -37,21 +37,21 @@ def measure(settings: Settings) -> list[Row]:
         rules = load([], packs=True)
         node.tick()
         source = CaptureSource(folder, SourceOptions(wanted=wanted_kinds(rules.plans), follow=True))
-        run = Run(PartedEngine(rules.plans, {source.name: source.kinds}))
+        course = Course(PartedEngine(rules.plans, {source.name: source.kinds}))
         warm_up, length = (QUICK_S, QUICK_S) if settings.quick else (WARM_UP_S, ROUND_S)
-        _follow(node, source, run, warm_up)
-        used = [_follow(node, source, run, length) for _ in range(settings.rounds)]
+        _follow(node, source, course, warm_up)
+        used = [_follow(node, source, course, length) for _ in range(settings.rounds)]
         source.close()
     engine = statistics.median(100 * decided / length for _, decided in used)
     whole = statistics.median(100 * (polled + decided) / length for polled, decided in used)
-    note = f"{len(rules.plans)} rules, {run.events:,} events"
+    note = f"{len(rules.plans)} rules, {course.events:,} events"
     return [
         Row("live", engine, 100.0, "% of a core", 100.0 / engine, "one core", 100.0 / LIMIT, note),
         Row("live-files", whole, 100.0, "% of a core", 100.0 / whole, "one core", note="capture files followed, too"),
     ]
 
 
-def _follow(node: WritingNode, source: CaptureSource, run: Run, seconds: int) -> tuple[float, float]:
+def _follow(node: WritingNode, source: CaptureSource, course: Course, seconds: int) -> tuple[float, float]:
     """CPU seconds of the source and of the rest for this much event time."""
     polled = decided = 0.0
     for _ in range(seconds * TICKS_A_SECOND):
@@ -60,7 +60,7 @@ def _follow(node: WritingNode, source: CaptureSource, run: Run, seconds: int) ->
         piece = source.poll()
         between = time.process_time()
         if piece is not None:
-            run.take(piece)
+            course.take(piece)
         polled += between - start
         decided += time.process_time() - between
     return polled, decided

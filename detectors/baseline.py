@@ -7,8 +7,6 @@ z-scores of them reach hundreds on quiet days; on the log scale they do not.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +14,6 @@ from detectors.state import State
 from detectors.windows import SMALLEST
 
 Floats = NDArray[np.float64]
-Direction = Literal["up", "down", "both"]
 
 LEAST_DEVIATION = 0.1  # of y: a spread below ten percent is never taken for surprise
 LEARN_LIMIT = 3.0  # a sample moves the mean as if it were at most this many deviations away
@@ -27,10 +24,14 @@ class Baseline:
 
     threshold: deviations; floor: least difference from the expectation, in the unit of the
     series; weight: of a new sample once the series is old, 0..1; warmup: samples before the first verdict.
+    up, down: the sides of the expectation that count.
     """
 
-    def __init__(self, direction: Direction, threshold: float, floor: float, weight: float, warmup: int) -> None:
-        self.direction, self.threshold, self.floor = direction, threshold, floor
+    def __init__(
+        self, threshold: float, floor: float, weight: float, warmup: int, *, up: bool = False, down: bool = False
+    ) -> None:
+        self.threshold, self.floor = threshold, floor
+        self.up, self.down = up, down
         self.weight, self.warmup = weight, warmup
         self.mean: Floats = np.zeros(SMALLEST)
         self.variance: Floats = np.zeros(SMALLEST)
@@ -51,9 +52,11 @@ class Baseline:
         expected = np.expm1(self.mean[slots]) * self.floor
         distance = (np.log1p(np.maximum(values, 0.0) / self.floor) - self.mean[slots]) / self._deviation(slots)
         effect = values - expected
-        up = (distance > self.threshold) & (effect >= self.floor)
-        down = (distance < -self.threshold) & (-effect >= self.floor)
-        odd = {"up": up, "down": down, "both": up | down}[self.direction]
+        odd = np.zeros(len(slots), np.bool_)
+        if self.up:
+            odd |= (distance > self.threshold) & (effect >= self.floor)
+        if self.down:
+            odd |= (distance < -self.threshold) & (-effect >= self.floor)
         return odd & (self.samples[slots] >= self.warmup), expected
 
     def learn(self, slots: NDArray[np.int64], values: Floats) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import get_args
 
 from rules.cells import CellFormula
 from rules.near import did_you_mean
 from rules.syntax import Call, Expr, Literally, Span
 from rules.typed import fail
 from watchdog.core.durations import HOUR_NS, MINUTE_NS, exact_duration
-from watchdog.core.plan import BaselinePlan
+from watchdog.core.plan import BaselinePlan, Direction
 
-DIRECTIONS = ("up", "down", "both")
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+_CHOICES = [f'"{one}"' for one in DIRECTIONS]
 
 # option: default, meaning with unit. Six deviations: a stabilised count is near normal but its
 # tail is heavier, and a rule is asked once a minute for each key.
 OPTIONS: Mapping[str, tuple[str, str]] = {
     "floor": ("0", "least difference from the expectation that counts, in the unit of the value"),
-    "direction": ('"up"', 'which side counts: "up", "down" or "both"'),
+    "direction": ('"up"', f"which side counts: {', '.join(_CHOICES[:-1])} or {_CHOICES[-1]}"),
     "threshold": ("6", "standard deviations of the stabilised series"),
     "half_life": ("6h", "event time after which an old sample weighs half"),
     "warmup": ("30m", "event time without verdicts after a key is first seen"),
@@ -85,11 +86,12 @@ def _number(given: Mapping[str, Expr], name: str, default: float, least: float) 
     return float(node.value)
 
 
-def _direction(given: Mapping[str, Expr]) -> Literal["up", "down", "both"]:
+def _direction(given: Mapping[str, Expr]) -> Direction:
     """The direction option."""
     node = given.get("direction")
     if node is None:
         return "up"
-    if not isinstance(node, Literally) or node.value not in DIRECTIONS:
-        raise fail(node, '\'direction\' must be one of "up", "down", "both"')
-    return cast(Literal["up", "down", "both"], node.value)
+    found = next((one for one in DIRECTIONS if isinstance(node, Literally) and one == node.value), None)
+    if found is None:
+        raise fail(node, f"'direction' must be one of {', '.join(_CHOICES)}")
+    return found

@@ -30,7 +30,7 @@ from tests.support.service_process import (
 )
 from tests.support.stepped_clock import step
 from watchdog.core.text import printable
-from watchdog.service.parts import CHECKPOINT_FILE
+from watchdog.service.assembly import CHECKPOINT_FILE
 
 WAITS = "changes wait, and it is tried again"
 HOUR_NS = 3_600 * 10**9

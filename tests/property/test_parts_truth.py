@@ -12,7 +12,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.books import IncidentBooks
 from alerts.incident import IncidentChange
 from alerts.render import as_line
 from tests.support.events import SECOND, batch
@@ -20,7 +19,7 @@ from tests.support.rulesets import plans
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.run import Run
+from watchdog.service.course import Course
 
 UNTIL = 120
 KINDS: Mapping[str, frozenset[str] | None] = {
@@ -109,18 +108,17 @@ def _run(slices: Sequence[Slice], sources: Mapping[str, Any] = KINDS, kills: ran
         for change in changes:
             told[change.id].append(change)
 
-    run = Run(PartedEngine(RULES, sources), None, tell)
+    course = Course(PartedEngine(RULES, sources), tell)
     for part in slices:
-        run.take(part)
+        course.take(part)
         if kills is not None and kills.random() < 0.5:
-            again = PartedEngine(RULES, sources)
-            books = IncidentBooks.restore(run.books.snapshot(), {one.name: one.rules for one in again.parts})
-            assert not again.restore(run.engine.snapshot()), "the same rules go on with their past"
-            run = Run(again, books, tell)
-    run.finish()
-    lines = [as_line(one, one.rule) for one in run.books.incidents()]
-    statistics = run.engine.statistics
-    return lines, dict(told), (dict(statistics.events), dict(statistics.late), statistics.findings, run.engine.lost)
+            saved = course.checkpoint("rules", list(sources), "")
+            course = Course(PartedEngine(RULES, sources), tell)
+            assert not course.resume(saved), "the same rules go on with their past"
+    course.finish()
+    lines = [as_line(one, one.rule) for one in course.books.incidents()]
+    statistics = course.engine.statistics
+    return lines, dict(told), (dict(statistics.events), dict(statistics.late), statistics.findings, course.engine.lost)
 
 
 @given(rows=ROWS, seed=st.integers(0, 10_000))

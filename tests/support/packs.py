@@ -10,7 +10,7 @@ from alerts.incident import Incident
 from rules.load import PACKS, load
 from tests.support.events import batch, one_slice
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.run import Run
+from watchdog.service.course import Course
 
 T0 = 1_700_000_000  # every time line begins here, unix seconds
 MINUTE, HOUR = 60, 3600
@@ -21,15 +21,15 @@ Rows = list[dict[str, Any]]
 def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incident]:
     """The incidents of a pack (`eclipse`), by opening time; events by kind, times and `until` in seconds after T0."""
     plans = load([PACKS / f"{pack}.yaml"], packs=False).plans
-    run = Run(PartedEngine(plans, {"hand": None}))
+    course = Course(PartedEngine(plans, {"hand": None}))
     start = {"t": T0, "reason": "log-start"}
     batches = [batch("node:started", [start])]
     for kind, rows in events.items():
         timed = sorted(({**row, "t": T0 + row["t"]} for row in rows), key=lambda row: float(row["t"]))
         batches.append(batch(kind, timed))
-    run.take(one_slice(batches, T0 + until))
-    run.finish()
-    return sorted(run.books.incidents(), key=lambda incident: incident.opened_ns)
+    course.take(one_slice(batches, T0 + until))
+    course.finish()
+    return sorted(course.books.incidents(), key=lambda incident: incident.opened_ns)
 
 
 def of_rule(found: Sequence[Incident], rule: str) -> list[Incident]:

@@ -10,8 +10,8 @@ from detectors.baseline import Baseline
 SLOT = np.zeros(1, np.int64)
 
 
-def _after(samples: list[float], direction: str = "up") -> Baseline:
-    baseline = Baseline("up" if direction == "up" else "down", threshold=5.0, floor=0.5, weight=0.02, warmup=30)
+def _after(samples: list[float], *, up: bool = True, down: bool = False) -> Baseline:
+    baseline = Baseline(threshold=5.0, floor=0.5, weight=0.02, warmup=30, up=up, down=down)
     for value in samples:
         baseline.learn(SLOT, np.array([value]))
     return baseline
@@ -34,7 +34,12 @@ def test_a_large_ratio_of_a_tiny_rate_is_not_odd() -> None:
 
 def test_a_fall_is_odd_only_when_asked_for() -> None:
     assert not _odd(_after([20.0] * 100), 0.0)
-    assert _odd(_after([20.0] * 100, "down"), 0.0)
+    assert _odd(_after([20.0] * 100, up=False, down=True), 0.0)
+
+
+def test_a_rise_is_odd_only_when_asked_for_and_both_sides_may_be() -> None:
+    assert not _odd(_after([20.0] * 100, up=False, down=True), 1_000.0)
+    assert [_odd(_after([20.0] * 100, down=True), value) for value in (0.0, 20.0, 1_000.0)] == [True, False, True]
 
 
 def test_the_expectation_is_in_the_unit_of_the_series() -> None:
@@ -57,7 +62,7 @@ def test_what_is_not_finite_is_refused(value: float) -> None:
 def test_a_restored_baseline_judges_the_same() -> None:
     rng = np.random.default_rng(7)
     old = _after(rng.exponential(3.0, 80).tolist())
-    new = Baseline("up", threshold=5.0, floor=0.5, weight=0.02, warmup=30)
+    new = Baseline(threshold=5.0, floor=0.5, weight=0.02, warmup=30, up=True)
     new.restore(old.state())
     for value in rng.exponential(30.0, 50).tolist():
         assert _odd(old, value) == _odd(new, value)

@@ -16,7 +16,7 @@ from watchdog.core.errors import StateError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import UNFED, divide
-from watchdog.service.run import Run
+from watchdog.service.course import Course
 from watchdog.sources import capture, debuglog, snapshots
 from watchdog.sources.syntax import kinds_of, open_sources
 
@@ -129,12 +129,12 @@ def test_a_restored_part_goes_on_and_a_changed_one_starts_anew() -> None:
 
 
 def test_incidents_move_with_their_rules() -> None:
-    run = Run(PartedEngine(RULES, SOURCES))
-    run.take(messages(1, 1.5, until=4))
-    run.take(messages(1, until=4, source="log:l", kind="log:misbehaving"))
-    before = [(one.id, one.rule) for one in run.books.incidents()]
+    course = Course(PartedEngine(RULES, SOURCES))
+    course.take(messages(1, 1.5, until=4))
+    course.take(messages(1, until=4, source="log:l", kind="log:misbehaving"))
+    before = [(one.id, one.rule) for one in course.books.incidents()]
     assert len(before) == 2
-    one = IncidentBooks.restore(run.books.snapshot(), {"other": ("many",)})
+    one = IncidentBooks.restore(course.books.snapshot(), {"other": ("many",)})
     assert [(found.id, found.rule) for found in one.incidents()] == before
     assert one.now_ns(0) == 4 * SECOND
     cleared = one.clear_others({"many"})

@@ -15,10 +15,10 @@ from alerts.delivery.headers import request_headers
 from rules.problem import Report
 from rules.reader import read_yaml, source_text
 from watchdog.cli.main import main
+from watchdog.service.assembly import needs_restart, receiver
 from watchdog.service.config import ConfigError, load_config
 from watchdog.service.config_keys import SECTIONS, TOP
 from watchdog.service.config_schema import PLACE, config_schema, documented
-from watchdog.service.parts import needs_restart, receiver
 from watchdog.service.settings import ServiceConfig
 
 KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()

@@ -17,8 +17,8 @@ from rules.near import did_you_mean
 from watchdog.cli.exits import WRONG
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
+from watchdog.service.assembly import receiver as receiver_of
 from watchdog.service.config import DEFAULT_PATH, load_config
-from watchdog.service.parts import receiver as receiver_of
 
 SUMMARY = "List the receivers of a configuration, send one a test message, make a signing secret."
 COLUMNS = ("NAME", "FORMAT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")

@@ -16,6 +16,8 @@ from watchdog.core.batch import Batch
 from watchdog.core.finding import Attack, Severity
 
 Cells = Mapping[str, NDArray[Any]]
+Direction = Literal["up", "down", "both"]
+"""Which side of what is expected counts as anomalous."""
 
 COVERED = "__covered"  # cell column: the whole window was seen (no gap, no restart in it)
 
@@ -111,7 +113,7 @@ class BaselinePlan:
 
     name: str
     value: CellExpression
-    direction: Literal["up", "down", "both"]
+    direction: Direction
     threshold: float
     floor: float
     half_life_ns: int

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.state import State
 from watchdog.core.batch import Batch
+from watchdog.core.plan import RulePlan
 
 GAP, STARTED = "source:gap", "node:started"
-KINDS = frozenset({GAP, STARTED, "source:heartbeat"})  # read by the engine itself
+ALWAYS_WANTED = frozenset({GAP, STARTED, "node:stopped", "source:heartbeat"})
+"""Asked of every source, whatever the rules are about: gaps and starts say what was not seen, the others until when."""
 REMEMBERED = 1_000  # gaps; older ones are forgotten, windows are shorter than that
+
+
+def wanted_kinds(plans: Iterable[RulePlan]) -> frozenset[str]:
+    """The kinds that rules or engine read: a source skips the work for all others."""
+    return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
 
 
 class Coverage:

@@ -24,9 +24,8 @@ from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
 from watchdog.core.plan import RowExpression, RulePlan
 from watchdog.core.source import END_OF_TIME_NS
-from watchdog.engine import coverage as covering
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, unpack
-from watchdog.engine.coverage import Coverage
+from watchdog.engine.coverage import Coverage, wanted_kinds
 from watchdog.engine.lane_window import Fed, WindowLane
 from watchdog.engine.lanes import RuleLane
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
@@ -39,7 +38,6 @@ from watchdog.engine.stream import StreamWindow
 VERSION = 2  # of the checkpoint; 2: gaps with the time of their event
 SWEEP_NS = 600_000_000_000  # free idle keys each ten minutes of event time
 CROWDED, EVICTED_SHARE = 0.95, 0.1  # a table this full loses a tenth of its keys, the longest idle first
-OWN_KINDS = covering.KINDS
 VALUES = "values"  # in `key_counts`, beside the groupings
 
 
@@ -76,7 +74,7 @@ class Engine:
     @property
     def kinds(self) -> frozenset[str]:
         """The kinds that the engine reads."""
-        return OWN_KINDS | {kind for plan in self.plans for kind in plan.kinds}
+        return wanted_kinds(self.plans)
 
     def process(self, events: Slice) -> list[Finding]:
         """Take a slice; the findings of all panes that it closed, by (time, rule, key).

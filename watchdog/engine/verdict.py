@@ -251,4 +251,5 @@ class Verdict:
 def _baseline(spec: BaselinePlan) -> Baseline:
     weight = 1.0 - 2.0 ** (-spec.step_ns / spec.half_life_ns)
     warmup = max(1, spec.warmup_ns // spec.step_ns)
-    return Baseline(spec.direction, spec.threshold, spec.floor, weight, warmup)
+    up, down = spec.direction in ("up", "both"), spec.direction in ("down", "both")
+    return Baseline(spec.threshold, spec.floor, weight, warmup, up=up, down=down)

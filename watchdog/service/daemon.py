@@ -19,10 +19,19 @@ from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
+from watchdog.service.assembly import (
+    Core,
+    build,
+    heartbeat,
+    in_force,
+    load_rules,
+    needs_restart,
+    receivers_text,
+    routes,
+)
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.pace import Clock, SystemClock
-from watchdog.service.parts import Core, build, heartbeat, in_force, load_rules, needs_restart, receivers_text, routes
 from watchdog.service.settings import ServiceConfig
 from watchdog.service.vitals import Stored, Vitals
 from watchdog.service.watch import anew_text

@@ -13,10 +13,10 @@ from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
 from rules.load import RuleSet
 from watchdog.core.errors import ServiceError
+from watchdog.engine.coverage import wanted_kinds
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.feed import Feed
 from watchdog.service.pace import Clock
-from watchdog.service.replay import wanted_kinds
 from watchdog.service.watch import Watch
 
 # Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,

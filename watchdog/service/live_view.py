@@ -13,9 +13,9 @@ from alerts.store.outbox import NoReceiverError, Outbox
 from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
+from watchdog.service.assembly import rule_facts
 from watchdog.service.daemon import Daemon
 from watchdog.service.metrics import Parts, exposition
-from watchdog.service.parts import rule_facts
 from watchdog.service.settings import ApiSettings
 from watchdog.service.view import Health, Subscription
 

@@ -6,26 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alerts.books import IncidentBooks
 from alerts.incident import Incident
 from alerts.render import as_line, as_object, table
 from rules.load import RuleSet, load
 from watchdog.core.errors import SourceError, StateError
-from watchdog.core.plan import RulePlan
 from watchdog.core.source import Source, SourceOptions
+from watchdog.engine.coverage import ALWAYS_WANTED, wanted_kinds
 from watchdog.engine.parted import PartedEngine
 from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from watchdog.service.course import Course
 from watchdog.service.finite import faults_of, finite, shown
 from watchdog.service.history import History, opened_history
 from watchdog.service.merge import merged
 from watchdog.service.pace import Clock, Pace, SystemClock
-from watchdog.service.run import Run
 from watchdog.service.whole_file import check_place
 from watchdog.sources.syntax import open_sources, unseen_parts
 
 CHECKPOINT_EVERY_S = 10.0
-ALWAYS_WANTED = frozenset({"source:gap", "source:heartbeat", "node:started", "node:stopped"})
-"""What the engine itself reads: it must know of gaps and restarts, whatever the rules are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,36 +125,31 @@ def _replayed(
     keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
     inputs = finite(_opened(sources, options, rules, saved.positions if saved else {}))
-    run, pace = _run(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
+    course, pace = _course(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
     try:
         for slice_ in merged(inputs):
             pace.wait(slice_.until_ns, stopped)
             if not keeper.held and faults_of(inputs):
-                keeper.hold(run)
-            run.take(slice_)
+                keeper.hold(course)
+            course.take(slice_)
             if progress is not None:
-                progress(_progress(run, inputs))
-            keeper.keep(run, now=stopped())
+                progress(_progress(course, inputs))
+            keeper.keep(course, now=stopped())
             if stopped() and not all(source.ended for source in inputs):
-                keeper.store(run)
-                return _result(run, rules, inputs, finished=False)
+                keeper.store(course)
+                return _result(course, rules, inputs, finished=False)
     finally:
         for source in inputs:
             source.close()
-    if not run.events and (faults := shown(faults_of(inputs))):  # nothing to go on from, nothing to show
+    if not course.events and (faults := shown(faults_of(inputs))):  # nothing to go on from, nothing to show
         keeper.remove()
         raise SourceError("; ".join(faults))
-    run.finish()
-    keeper.store(run)
+    course.finish()
+    keeper.store(course)
     if not keeper.held:
         keeper.remove()
     unseen = unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED)
-    return replace(_result(run, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
-
-
-def wanted_kinds(plans: Sequence[RulePlan]) -> frozenset[str]:
-    """The kinds that rules or engine read: a source skips the work for all others."""
-    return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
+    return replace(_result(course, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
 
 
 def _opened(
@@ -173,31 +165,32 @@ def _opened(
     return open_sources(sources, source_options, torn_later=True)
 
 
-def _run(rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None) -> Run:
+def _course(
+    rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
+) -> Course:
     engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
-    parts = {part.name: part.rules for part in engine.parts}
-    books = IncidentBooks(parts) if saved is None else IncidentBooks.restore(saved.book, parts)
-    run = Run(engine, books, None if history is None else lambda changes: history.take(changes, books))
-    if saved is None:
-        return run
-    if engine.restore(saved.engine):
+    course = Course(engine, None if history is None else lambda changes: history.take(changes, course.books))
+    if saved is not None and course.resume(saved):
         raise StateError("checkpoint was made with other rules")
-    run.positions = dict(saved.positions)
-    run.events, run.first_event_ns, run.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
-    return run
+    return course
 
 
-def _progress(run: Run, inputs: Sequence[Source]) -> Progress:
+def _progress(course: Course, inputs: Sequence[Source]) -> Progress:
     share = sum(source.progress for source in inputs) / max(len(inputs), 1)
-    return Progress(share, run.last_event_ns, run.events, run.opened)
+    return Progress(share, course.last_event_ns, course.events, course.opened)
 
 
-def _result(run: Run, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
+def _result(course: Course, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
-    incidents, late = run.books.incidents(), dict(run.engine.statistics.late)
-    faults = faults_of(inputs)
     return ReplayResult(
-        incidents, titles, run.events, run.first_event_ns, run.last_event_ns, finished, late=late, faults=faults
+        course.books.incidents(),
+        titles,
+        course.events,
+        course.first_event_ns,
+        course.last_event_ns,
+        finished,
+        late=dict(course.engine.statistics.late),
+        faults=faults_of(inputs),
     )
 
 
@@ -242,37 +235,25 @@ class _Keeper:
                 )
         return found
 
-    def keep(self, run: Run, *, now: bool) -> None:
+    def keep(self, course: Course, *, now: bool) -> None:
         """Write the state when it is time, or at once; not any more once it is held."""
         if self._path is None or self.held or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
             return
-        self.store(run)
-        state = Checkpoint(
-            rules=self._rules,
-            sources=self._sources,
-            node=self._node,
-            asmap=self._asmap,
-            positions=dict(run.positions),
-            engine=run.engine.snapshot(),
-            book=run.books.snapshot(),
-            events=run.events,
-            first_event_ns=run.first_event_ns,
-            last_event_ns=run.last_event_ns,
-        )
-        write_checkpoint(self._path, state)
+        self.store(course)
+        write_checkpoint(self._path, course.checkpoint(self._rules, self._sources, self._asmap))
         self._last_s = self._clock.monotonic()
 
-    def hold(self, run: Run) -> None:
+    def hold(self, course: Course) -> None:
         """Write the state now, and leave file and history as they are then: what comes is made of damaged input."""
-        self.keep(run, now=True)
+        self.keep(course, now=True)
         self.held = True
         if self._history is not None and self._path is not None:
             self._history.held = True
 
-    def store(self, run: Run) -> None:
+    def store(self, course: Course) -> None:
         """Write to the history what it does not have yet, and every changed incident as it stands now."""
         if self._history is not None:
-            self._history.settle(run.books)
+            self._history.settle(course.books)
 
     def remove(self) -> None:
         """The replay is complete: nothing is left to go on with."""

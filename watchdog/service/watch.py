@@ -1,4 +1,4 @@
-"""Engine and incident books of a running service: slices and operators' actions in, records of changes out.
+"""The course of events in a running service: slices and operators' actions in, records of changes out.
 
 An action is applied when the event time of its incident's part reaches the time at which it was made: after every
 finding of the part up to then, and before all later ones. So a run that goes on after a kill applies it at the same
@@ -11,7 +11,7 @@ import logging
 from bisect import insort
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alerts.book import IncidentError
 from alerts.books import IncidentBooks
@@ -21,11 +21,11 @@ from alerts.store.actions import Action
 from rules.load import RuleSet
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
-from watchdog.core.finding import Finding
 from watchdog.core.text import printable
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import Kinds
 from watchdog.service.checkpoint import Checkpoint
+from watchdog.service.course import Course
 
 ACTION_AHEAD_NS = (
     600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
@@ -45,43 +45,60 @@ class _Due:
 
 
 class Watch:
-    """Engine, books and positions; belongs to the engine's thread. sources: the kinds that each can give, by name."""
+    """The course of events, with actions in between; belongs to the engine's thread.
+
+    sources: the kinds that each can give, by name.
+    """
 
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        self.engine = PartedEngine(rules.plans, sources, node=node)
-        self.books = IncidentBooks(self._parts)
-        self.positions: dict[str, Mapping[str, object]] = {}
-        self.events = 0
-        self.first_event_ns: int | None = None
-        self.last_event_ns: int | None = None
+        self._course = Course(PartedEngine(rules.plans, sources, node=node), self._note, self._before)
         self.last_action = 0
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
         self.refused = 0  # actions that no incident could take
         self.started_anew: frozenset[str] = frozenset()  # rules that the last change or start left without a past
         self._titles = {plan.id: plan.title for plan in rules.plans}
+        self._records: list[ChangeRecord] = []  # since they were last asked for
         self._due: list[_Due] = []  # in the order of their times
         self._acted_early: set[int] = set()  # actions applied before one that was made earlier and still waits
 
+    @property
+    def engine(self) -> PartedEngine:
+        """What runs the rules in force."""
+        return self._course.engine
+
+    @property
+    def books(self) -> IncidentBooks:
+        """The incidents."""
+        return self._course.books
+
+    @property
+    def events(self) -> int:
+        """How many events were taken."""
+        return self._course.events
+
+    @property
+    def first_event_ns(self) -> int | None:
+        """Earliest event time, None before the first event."""
+        return self._course.first_event_ns
+
+    @property
+    def last_event_ns(self) -> int | None:
+        """Latest event time, None before the first event."""
+        return self._course.last_event_ns
+
     def take(self, slice_: Slice) -> list[ChangeRecord]:
-        """One slice of one source through engine and book."""
+        """One slice of one source through engine and books."""
         for batch in slice_.batches:
             if batch.rows:
-                self.events += batch.rows
                 self.seen[batch.kind, slice_.source] += batch.rows
-                first_ns, last_ns = int(batch.time_ns.min()), int(batch.time_ns.max())
-                self.first_event_ns = min(first_ns, self.first_event_ns or first_ns)
-                self.last_event_ns = max(last_ns, self.last_event_ns or last_ns)
-        records = self._tell(self.engine.process(slice_))
-        self.positions[slice_.source] = slice_.position
-        return records
+        self._course.take(slice_)
+        return self._told()
 
     def finish(self) -> list[ChangeRecord]:
         """All sources have ended: close what is open in the engine. What is quiet but not yet due stays open."""
-        records = self._tell(self.engine.finish())
-        for part in range(len(self.books)):
-            records += self._records(self.books.drain(part))
-        return records + self.hurry()
+        self._course.finish()
+        return self.hurry()
 
     def act(self, action: Action) -> list[ChangeRecord]:
         """Apply an action once event time is there; at once when it has passed, or with `hurry`."""
@@ -94,8 +111,9 @@ class Watch:
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
             insort(self._due, _Due(action.at_ns, action.id, action, waiting))
-            return []
-        return self._acted(action)
+        else:
+            self._act(action)
+        return self._told()
 
     def forget_actions(self, last_id: int) -> None:
         """The database has actions up to this id: ids of a fresh one begin anew."""
@@ -114,10 +132,9 @@ class Watch:
 
     def hurry(self) -> list[ChangeRecord]:
         """Apply all actions that wait: no event comes that would bring their time."""
-        records: list[ChangeRecord] = []
         while self._due:
-            records += self._acted(self._due.pop(0).action)
-        return records
+            self._act(self._due.pop(0).action)
+        return self._told()
 
     def change_rules(self, rules: RuleSet, promises: Sequence[Slice]) -> list[ChangeRecord]:
         """Go on with other rules and the same incidents. Parts whose rules are the same go on as they are.
@@ -125,31 +142,20 @@ class Watch:
         Other rules start without a past and do not know what fires, so everything of theirs is taken for cleared now:
         what goes on fires again and its incident stays, what does not is resolved after its `resolve_after`.
         """
-        before = self.engine.snapshot()
-        self.engine = PartedEngine(rules.plans, self._sources, node=self._node)
         self.rules = rules
         self._titles |= {plan.id: plan.title for plan in rules.plans}
-        records = self._start_anew(self.engine.restore(before))
-        self.books = IncidentBooks.restore(self.books.snapshot(), self._parts)
+        self._start_anew(self._course.change_engine(PartedEngine(rules.plans, self._sources, node=self._node)))
+        self._course.move_books()
         for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
             waiting.parts.update(range(len(self.books)))
         for promise in promises:
-            records += self._tell(self.engine.process(promise))
-        return records
+            self._course.take(promise)
+        return self._told()
 
     def checkpoint(self, sources: Sequence[str], asmap: str) -> Checkpoint:
         """Everything that is needed to go on exactly here."""
-        return Checkpoint(
-            rules=self.rules.hash,
-            sources=tuple(sources),
-            node=self._node,
-            asmap=asmap,
-            positions=dict(self.positions),
-            engine=self.engine.snapshot(),
-            book=self.books.snapshot(),
-            events=self.events,
-            first_event_ns=self.first_event_ns,
-            last_event_ns=self.last_event_ns,
+        return replace(
+            self._course.checkpoint(self.rules.hash, sources, asmap),
             last_action=self.taken,
             acted=tuple(sorted(id_ for id_ in self._acted_early if id_ > self.taken)),
         )
@@ -159,40 +165,24 @@ class Watch:
 
         StateError when it is damaged or of another version.
         """
-        self.books = IncidentBooks.restore(saved.book, self._parts)
-        self.positions = {name: saved.positions[name] for name in self._sources if name in saved.positions}
-        self.events, self.last_action = saved.events, saved.last_action
-        self.first_event_ns, self.last_event_ns = saved.first_event_ns, saved.last_event_ns
-        self._acted_early = set(saved.acted)
-        return self._start_anew(self.engine.restore(saved.engine))
+        anew = self._course.resume(saved)
+        kept = self._course.positions
+        self._course.positions = {name: kept[name] for name in self._sources if name in kept}
+        self.last_action, self._acted_early = saved.last_action, set(saved.acted)
+        self._start_anew(anew)
+        return self._told()
 
-    @property
-    def _parts(self) -> dict[str, tuple[str, ...]]:
-        return {part.name: part.rules for part in self.engine.parts}
-
-    def _tell(self, findings: Sequence[Finding]) -> list[ChangeRecord]:
-        records: list[ChangeRecord] = []
-        for finding in findings:
-            records += self._advance(self.books.number_of(finding.rule), finding.time_ns - 1)
-            records += self._records(self.books.apply(finding))
-        for part in range(len(self.books)):
-            records += self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
-        return records
-
-    def _advance(self, part: int, time_ns: int, *, ended: bool = False) -> list[ChangeRecord]:
-        """A part knows everything up to this time: actions up to then, then the book's own timers."""
-        records: list[ChangeRecord] = []
+    def _before(self, part: int, time_ns: int, ended: bool) -> None:
+        """A part knows everything up to this time: actions up to then come before the book's own timers."""
         for waiting in [one for one in self._due if part in one.parts and (ended or one.at_ns <= time_ns)]:
-            records += self._records(self.books.advance(part, min(waiting.at_ns, time_ns)))
+            self._note(self.books.advance(part, min(waiting.at_ns, time_ns)))
             waiting.parts.discard(part)
             if self.books.holder(waiting.action.incident_id) == part or not waiting.parts:
                 self._due.remove(waiting)
-                records += self._acted(waiting.action)
-        return records + self._records(self.books.advance(part, time_ns))
+                self._act(waiting.action)
 
-    def _acted(self, action: Action) -> list[ChangeRecord]:
+    def _act(self, action: Action) -> None:
         """Apply an action to the incident as it stands."""
-        records: list[ChangeRecord] = []
         self._acted_early = {id_ for id_ in self._acted_early | {action.id} if id_ > self.taken}
         try:
             if action.verb == "ack":
@@ -204,26 +194,32 @@ class Watch:
         except IncidentError as error:
             self.refused += 1
             _LOG.warning("action %d by %s: %s", action.id, printable(action.who), printable(str(error)))
-            return records
-        return records + self._records(changes, action.id)
+        else:
+            self._note(changes, action.id)
 
-    def _records(self, changes: Sequence[IncidentChange], action: int = 0) -> list[ChangeRecord]:
+    def _note(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
+        """Changes just made, each with its incident as it stands now."""
         pictures: dict[str, Incident | None] = {}
-        records, taken = [], self.taken
+        taken = self.taken
         for change in changes:
             if change.id not in pictures:
                 pictures[change.id] = self.books.incident(change.id)
             picture = pictures[change.id]
             if picture is not None:
-                records.append(ChangeRecord(picture, change, self._titles.get(picture.rule, ""), action, taken))
-        return records
+                title = self._titles.get(picture.rule, "")
+                self._records.append(ChangeRecord(picture, change, title, action, taken))
 
-    def _start_anew(self, anew: frozenset[str]) -> list[ChangeRecord]:
+    def _told(self) -> list[ChangeRecord]:
+        """What was noted since this was last asked."""
+        told, self._records = self._records, []
+        return told
+
+    def _start_anew(self, anew: frozenset[str]) -> None:
         """What follows from rules that start without a past, and from those that are gone."""
         if anew:
             _LOG.warning("%s", anew_text(anew))
         self.started_anew = anew
-        return self._records(self.books.clear_others({plan.id for plan in self.rules.plans} - anew))
+        self._note(self.books.clear_others({plan.id for plan in self.rules.plans} - anew))
 
 
 def anew_text(rules: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""The parts of a running service, put together from a configuration; nothing runs yet."""
+"""A running service, assembled from a configuration; nothing runs yet."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rules.load import RuleSet, load
 from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.source import SourceOptions
+from watchdog.engine.coverage import wanted_kinds
 from watchdog.service.checkpoint import read_checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.feed import Feed
 from watchdog.service.pace import Clock
 from watchdog.service.pid_file import PidFile
-from watchdog.service.replay import wanted_kinds
 from watchdog.service.secret import Secret
 from watchdog.service.settings import ReceiverSettings, ServiceConfig
 from watchdog.service.watch import Watch, check_fits

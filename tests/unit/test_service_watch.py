@@ -339,7 +339,7 @@ def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     other = Watch(load_text(RULES.replace("> 100", "> 200")), "node", {"capture:a": None})
     assert reasons(other.resume(blob)) == ["cleared"]
     assert [one.id for one in other.books.incidents()] == [opened.incident.id]
-    assert other.positions == {"capture:a": {"at": 5}}
+    assert other.checkpoint(["capture:a"], "").positions == {"capture:a": {"at": 5}}
 
 
 class Stubborn:
