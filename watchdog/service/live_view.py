@@ -15,7 +15,7 @@ from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.service.assembly import rule_facts
 from watchdog.service.daemon import Daemon
-from watchdog.service.metrics import Parts, exposition
+from watchdog.service.metrics import Measured, exposition
 from watchdog.service.settings import ApiSettings
 from watchdog.service.view import Health, Subscription
 
@@ -126,7 +126,7 @@ class LiveView:
     def metrics(self) -> str:
         """The Prometheus text."""
         daemon, core = self._daemon, self._daemon.core
-        parts = Parts(
+        parts = Measured(
             engine=core.engine,
             writer=core.writer,
             sender=daemon.sender,

@@ -18,7 +18,7 @@ from watchdog.service.writer_loop import WriterLoop
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Measured:
     """What is measured."""
 
     engine: EngineLoop
@@ -31,22 +31,22 @@ class Parts:
     vitals: Vitals
 
 
-def exposition(parts: Parts, now_ns: int) -> str:
+def exposition(measured: Measured, now_ns: int) -> str:
     """The whole text; now_ns is wall clock. Touches no database."""
     out = Exposition()
     out.add("watchdog_build_info", "gauge", "Version of the program.", [({"version": VERSION}, 1)])
-    _events(out, parts, now_ns)
-    _sources(out, parts)
-    _rules(out, parts)
-    _incidents(out, parts)
-    _deliveries(out, parts)
-    _queues(out, parts)
-    _store(out, parts)
+    _events(out, measured, now_ns)
+    _sources(out, measured)
+    _rules(out, measured)
+    _incidents(out, measured)
+    _deliveries(out, measured)
+    _queues(out, measured)
+    _store(out, measured)
     return out.text()
 
 
-def _events(out: Exposition, parts: Parts, now_ns: int) -> None:
-    watch = parts.engine.watch
+def _events(out: Exposition, measured: Measured, now_ns: int) -> None:
+    watch = measured.engine.watch
     seen = sorted(dict(watch.seen).items())
     labelled = [({"kind": kind, "source": printable(source)}, rows) for (kind, source), rows in seen]
     out.add("watchdog_events_total", "counter", "Events read.", labelled)
@@ -73,8 +73,8 @@ def _events(out: Exposition, parts: Parts, now_ns: int) -> None:
     out.add("watchdog_rules_lag_seconds", "gauge", about, [(names, (now_ns - at_ns) / 1e9) for names, at_ns in waits])
 
 
-def _sources(out: Exposition, parts: Parts) -> None:
-    channels = [({"source": printable(one.name)}, one) for one in list(parts.engine.feed.channels)]
+def _sources(out: Exposition, measured: Measured) -> None:
+    channels = [({"source": printable(one.name)}, one) for one in list(measured.engine.feed.channels)]
     out.add(
         "watchdog_source_up",
         "gauge",
@@ -107,8 +107,8 @@ def _counters(source: Source) -> Mapping[str, int]:
     return source.counters if isinstance(source, Counting) else {}
 
 
-def _rules(out: Exposition, parts: Parts) -> None:
-    engine = parts.engine.watch.engine
+def _rules(out: Exposition, measured: Measured) -> None:
+    engine = measured.engine.watch.engine
     _keys(out, "watchdog", "", [({"key": key}, counts) for key, counts in engine.key_counts().items()])
     by_rule = sorted(engine.rule_key_counts().items())
     shared = " Rules of one key share them: add up those without '_rule' instead."
@@ -132,15 +132,15 @@ def _keys(out: Exposition, prefix: str, shared: str, rows: Sequence[tuple[Labels
     out.add(f"{prefix}_key_refusals_total", "counter", f"Keys for which there was no room.{shared}", refused)
 
 
-def _incidents(out: Exposition, parts: Parts) -> None:
-    known = sorted(parts.stored.incidents.items())
+def _incidents(out: Exposition, measured: Measured) -> None:
+    known = sorted(measured.stored.incidents.items())
     out.add(
         "watchdog_incidents",
         "gauge",
         "Incidents that are not resolved.",
         [({"state": state, "severity": severity}, count) for (state, severity), count in known],
     )
-    changes = sorted(dict(parts.engine.counts.changes).items())
+    changes = sorted(dict(measured.engine.counts.changes).items())
     out.add(
         "watchdog_incident_changes_total",
         "counter",
@@ -149,59 +149,59 @@ def _incidents(out: Exposition, parts: Parts) -> None:
     )
 
 
-def _deliveries(out: Exposition, parts: Parts) -> None:
+def _deliveries(out: Exposition, measured: Measured) -> None:
     samples = [
         ({"receiver": one.receiver, "outcome": outcome}, count)
-        for one in parts.sender.status()
+        for one in measured.sender.status()
         for outcome, count in (("sent", one.counts.sent), ("failed", one.counts.failed), ("dead", one.counts.dead))
     ]
     out.add("watchdog_deliveries_total", "counter", "Attempts to deliver, by what became of them.", samples)
-    lanes = [({"receiver": one.receiver}, one.counts) for one in parts.sender.status()]
+    lanes = [({"receiver": one.receiver}, one.counts) for one in measured.sender.status()]
     about = "Waits for the rate that a receiver may get."
     out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
     about = "Times a receiver was found to be failing, and then left alone for a while."
     out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
-    waiting = sorted(parts.stored.outbox.items())
+    waiting = sorted(measured.stored.outbox.items())
     out.add(
         "watchdog_outbox",
         "gauge",
         "Notices that wait, and dead letters.",
         [({"receiver": receiver, "status": state}, count) for (receiver, state), count in waiting],
     )
-    out.one("watchdog_heartbeats_total", "counter", "Heartbeats sent.", parts.sender.heartbeats)
-    failures = parts.sender.heartbeat_failures
+    out.one("watchdog_heartbeats_total", "counter", "Heartbeats sent.", measured.sender.heartbeats)
+    failures = measured.sender.heartbeat_failures
     out.one("watchdog_heartbeat_failures_total", "counter", "Heartbeats that failed or were withheld.", failures)
 
 
-def _queues(out: Exposition, parts: Parts) -> None:
-    engine = parts.engine.counts
+def _queues(out: Exposition, measured: Measured) -> None:
+    engine = measured.engine.counts
     lengths = {
-        "changes": parts.engine.out.qsize(),
-        "commands": parts.engine.commands,
-        "requests": parts.asked.waiting,
-        "outcomes": parts.sender.unstored,
-        "stream": parts.hub.deepest,
+        "changes": measured.engine.out.qsize(),
+        "commands": measured.engine.commands,
+        "requests": measured.asked.waiting,
+        "outcomes": measured.sender.unstored,
+        "stream": measured.hub.deepest,
     }
     limits = {
-        "changes": parts.engine.out.maxsize,
+        "changes": measured.engine.out.maxsize,
         "commands": COMMANDS_MOST,
-        "requests": parts.asked.waiting_most or 0,
-        "outcomes": parts.sender.unstored_most,
-        "stream": parts.hub.limit,
+        "requests": measured.asked.waiting_most or 0,
+        "outcomes": measured.sender.unstored_most,
+        "stream": measured.hub.limit,
     }
     full = {
         "changes": engine.full,
         "commands": engine.refused,
-        "requests": parts.asked.refused,
-        "outcomes": parts.sender.unstored_full,
-        "stream": parts.hub.dropped,
+        "requests": measured.asked.refused,
+        "outcomes": measured.sender.unstored_full,
+        "stream": measured.hub.dropped,
     }
     out.add("watchdog_queue_length", "gauge", "What waits.", _by_queue(lengths))
     out.add("watchdog_queue_limit", "gauge", "How much may wait.", _by_queue(limits))
     out.add("watchdog_queue_full_total", "counter", "Times there was no room.", _by_queue(full))
     about = "Time the engine waited for room for changes."
     out.one("watchdog_queue_full_seconds_total", "counter", about, engine.full_s)
-    out.one("watchdog_watchers", "gauge", "Live pages.", parts.hub.watchers)
+    out.one("watchdog_watchers", "gauge", "Live pages.", measured.hub.watchers)
     out.one("watchdog_watchers_limit", "gauge", "How many live pages there may be.", MOST_WATCHERS)
 
 
@@ -209,8 +209,8 @@ def _by_queue(numbers: Mapping[str, int]) -> list[tuple[Labels, float]]:
     return [({"queue": name}, number) for name, number in numbers.items()]
 
 
-def _store(out: Exposition, parts: Parts) -> None:
-    engine, writer = parts.engine.counts, parts.writer.counts
+def _store(out: Exposition, measured: Measured) -> None:
+    engine, writer = measured.engine.counts, measured.writer.counts
     out.one("watchdog_engine_busy_seconds_total", "counter", "Time the engine worked.", engine.busy_s)
     out.one("watchdog_checkpoints_total", "counter", "Checkpoints made.", engine.checkpoints)
     out.one("watchdog_checkpoint_failures_total", "counter", "Checkpoints not written.", writer.checkpoint_failures)
@@ -218,11 +218,11 @@ def _store(out: Exposition, parts: Parts) -> None:
     about = "Transactions that failed and were tried again."
     out.one("watchdog_store_failures_total", "counter", about, writer.failures)
     out.one("watchdog_store_seconds_total", "counter", "Time spent on storing.", writer.busy_s)
-    waits_s = parts.writer.waits_s
+    waits_s = measured.writer.waits_s
     out.one("watchdog_store_waiting_seconds", "gauge", "How long changes have waited to be stored.", waits_s)
-    up = parts.vitals.database_up
+    up = measured.vitals.database_up
     out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
     about = "Requests that were no HTTP."
-    out.one("watchdog_requests_malformed_total", "counter", about, parts.malformed)
+    out.one("watchdog_requests_malformed_total", "counter", about, measured.malformed)
     about = "Requests that had no answer of the database in time."
-    out.one("watchdog_requests_unanswered_total", "counter", about, parts.asked.unanswered)
+    out.one("watchdog_requests_unanswered_total", "counter", about, measured.asked.unanswered)
