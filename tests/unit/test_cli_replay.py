@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -121,16 +123,22 @@ def test_a_wrong_speed_is_refused(folder: Path, capfd: pytest.CaptureFixture[str
     assert f"{speed!r} is neither 'max' nor a number above 0" in capfd.readouterr().err
 
 
+def is_caught(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal by now; it is deaf to it while Python is starting."""
+    (mask,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "watchdog", "replay", *arguments(folder, "--checkpoint", str(folder / "state"))]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     whole = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     slow = subprocess.Popen([*command, "--speed", "1"], env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        slow.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        slow.send_signal(number)
+    while slow.poll() is None and not is_caught(slow.pid, signal.SIGTERM):
+        time.sleep(0.05)
+    time.sleep(0.5)  # into the replay, which takes minutes at this speed
+    slow.send_signal(number)
     _, err = slow.communicate(timeout=20)
     assert (slow.returncode, err.count("the same command goes on from it")) == (130, 1)
     assert subprocess.run(command, env=environment, capture_output=True, check=True).stdout == whole
