@@ -13,9 +13,9 @@ from rules.canonical import Lists, canonical
 from rules.catalogue import field_types
 from rules.cells import CellFormula, settled
 from rules.detector import baseline
+from rules.formula import RowFormula, Use, check_row
 from rules.functions import NUMERIC, count_arguments
 from rules.near import did_you_mean
-from rules.rows import RowFormula, Use, check_row
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import Type, fail
 from watchdog.core.durations import SECOND_NS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rules.canonical import Lists, canonical
 from rules.cells import CellFormula
-from rules.rows import RowFormula
+from rules.formula import RowFormula
 from rules.syntax import parse
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.prefix import parse_prefix

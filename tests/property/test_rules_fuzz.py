@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rules.formula import check_row
 from rules.keys import RULE_KEY_NAMES
 from rules.load import load_text
 from rules.problem import Problem, RuleSetError
-from rules.rows import check_row
 from rules.syntax import parse
 from rules.texts import pattern_test
 from rules.tokens import ExpressionError, Flaw
