@@ -22,6 +22,7 @@ from watchdog.cli.run import serve
 from watchdog.core.errors import ServiceError
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Daemon
+from watchdog.service.log_form import LogForm
 from watchdog.service.replay import ReplayResult
 from watchdog.service.settings import ServiceConfig
 from watchdog.web.serving import listen
@@ -86,7 +87,7 @@ def free_port() -> int:
 def logged(path: Path) -> Iterator[None]:
     """What the service logs goes to a file: the terminal belongs to the demo."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(LogForm())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -182,6 +182,62 @@ def test_a_restart_after_the_old_file_is_gone_tells_of_the_gap(path: Path) -> No
     resumed.source.close()
 
 
+def rotated_while_stopped(path: Path) -> Follower:
+    """Read to peer 3, then stopped: what held these lines was removed, and the log rotated three times."""
+    old = path.with_name("debug.log.4")
+    old.write_text(lines(0, 0))
+    set_mtime(old, 1_000)
+    set_mtime(path, 2_000)
+    follower = Follower(path)
+    assert follower.drain() == [1, 2, 3]
+    follower.source.close()
+    path.with_name("debug.log.3.gz").write_bytes(gzip.compress(lines(6, 7).encode()))
+    path.with_name("debug.log.2.xz").write_bytes(lzma.compress(lines(8, 9).encode()))
+    path.with_name("debug.log.1").write_text(lines(10, 11))
+    path.unlink()
+    path.write_text(lines(12, 13))
+    for age, name in enumerate(["debug.log.3.gz", "debug.log.2.xz", "debug.log.1", "debug.log"]):
+        set_mtime(path.with_name(name), 3_000 + age)
+    return follower
+
+
+GONE = [(START_NS + 3 * 10**9, START_NS + 6 * 10**9, "log was rotated away before its end was read")]
+
+
+def test_a_restart_without_the_old_file_reads_all_newer_ones_after_one_gap(path: Path) -> None:
+    resumed = Follower(path, rotated_while_stopped(path).position)
+    assert resumed.drain() == [6, 7, 8, 9, 10, 11, 12, 13], "debug.log.4 is older than what was read"
+    assert gaps(resumed.batches) == GONE
+    append(path, lines(14, 14))
+    assert resumed.drain()[-1] == 14
+    resumed.source.close()
+
+
+def test_newer_files_are_read_once_however_often_the_watchdog_is_stopped_among_them(path: Path) -> None:
+    follower = rotated_while_stopped(path)
+    found: list[Batch] = []
+    for _ in range(10):
+        again = Follower(path, follower.position)
+        slice_ = again.source.poll()
+        again.source.close()
+        if slice_ is None:
+            break
+        found += slice_.batches
+        follower.position = slice_.position
+    assert (conns(found), gaps(found)) == ([6, 7, 8, 9, 10, 11, 12, 13], GONE)
+
+
+def test_a_position_of_before_knows_newer_files_by_the_time_of_its_last_line(path: Path) -> None:
+    position = rotated_while_stopped(path).position
+    assert isinstance(position, dict)
+    del position["mtime_ns"]
+    for age, name in enumerate(["debug.log.4", "debug.log.3.gz", "debug.log.2.xz", "debug.log.1"]):
+        set_mtime(path.with_name(name), START_NS // 10**9 + 3 * age)  # the last line is of 3 s
+    resumed = Follower(path, position)
+    assert resumed.drain() == [8, 9, 10, 11, 12, 13]
+    resumed.source.close()
+
+
 def test_a_half_line_at_the_end_of_a_rotated_file_is_counted_not_read(path: Path) -> None:
     append(path, lines(4, 4)[:-1])
     follower = Follower(path)
@@ -233,7 +289,12 @@ def test_a_torn_packed_log_gives_what_is_there_and_then_says_so(
         source.poll()
 
 
-@pytest.mark.parametrize("damage", [{}, {"offset": "1"}, {"offset": 3, "mark": "x", "inode": 1, "peers": 3}])
+PEERS = {"offset": 3, "mark": "x", "inode": 1, "mtime_ns": 1, "peers": 3}
+
+
+@pytest.mark.parametrize(
+    "damage", [{}, {"offset": "1"}, {"offset": 3, "mark": "x", "inode": 1, "mtime_ns": "3"}, PEERS]
+)
 def test_a_damaged_position_is_one_clear_error(path: Path, damage: dict[str, object]) -> None:
     with pytest.raises(SourceError, match="position is damaged"):
         DebugLogSource(str(path), SourceOptions(position=damage))

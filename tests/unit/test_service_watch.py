@@ -1,35 +1,28 @@
-"""Feed, watch and writer of the service, on a virtual clock."""
+"""Watch and writer of the service, on a virtual clock."""
 
 from __future__ import annotations
 
 import queue
-import re
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
 from alerts.store.writer import Written
-from rules.load import load, load_text
-from tests.support.catalogue import check_batch
-from watchdog.core.batch import Batch, Slice
-from watchdog.core.errors import SourceError, StoreUnavailableError
-from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
-from watchdog.service import feed as feed_module
+from rules.load import load_text
+from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, feed_of, mempool, scripted
+from watchdog.core.batch import Slice
+from watchdog.core.errors import StoreUnavailableError
+from watchdog.core.source import END_OF_TIME_NS
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
-from watchdog.service.feed import Feed
 from watchdog.service.watch import Watch
 from watchdog.service.writer_loop import Routes, WriterLoop
 
-SECOND = 1_000_000_000
-START = 1_768_212_000 * SECOND
 RULES = """
 rules:
   full-mempool:
@@ -46,219 +39,9 @@ rules:
 """
 
 
-class VirtualClock:
-    """Time that passes only when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-class Script:
-    """A source that gives what a test has put into it; an error is raised."""
-
-    kinds = None
-
-    def __init__(self, name: str, said: list[Slice | SourceError]) -> None:
-        self.name, self.said, self.ended, self.progress, self.closed = name, said, False, 0.0, False
-
-    def poll(self) -> Slice | None:
-        if not self.said:
-            return None
-        found = self.said.pop(0)
-        if isinstance(found, SourceError):
-            raise found
-        self.ended = found.until_ns == END_OF_TIME_NS
-        return found
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def mempool(source: str, second: float, transactions: int = 10, until: float | None = None) -> Slice:
-    time_ns = START + int(second * SECOND)
-    columns = {"time_ns": np.array([time_ns], np.int64), "txs": np.array([transactions], np.uint64)}
-    until_ns = time_ns if until is None else START + int(until * SECOND)
-    return Slice(source, (Batch("rpc:mempool", "node", source, columns),), until_ns, {"at": second})
-
-
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Slice | SourceError]]:
-    """What sources say, by name; opening one that is not there fails."""
-    scripts: dict[str, list[Slice | SourceError]] = {}
-
-    def opened(texts: Sequence[str], _options: SourceOptions) -> list[Source]:
-        for text in texts:
-            if text not in scripts:
-                raise SourceError(f"{text!r}: no such file")
-        return [Script(text, scripts[text]) for text in texts]
-
-    monkeypatch.setattr(feed_module, "open_sources", opened)
-    return scripts
-
-
-def feed_of(*texts: str) -> tuple[Feed, VirtualClock]:
-    clock = VirtualClock()
-    found = Feed(texts, SourceOptions(follow=True), clock)
-    found.open({})
-    return found, clock
-
-
-def marks(feed: Feed) -> dict[str, float]:
-    return {one.name: (one.mark_ns - START) / SECOND for one in feed.channels if one.mark_ns}
-
-
-def drained(feed: Feed) -> list[Slice]:
-    return list(iter(feed.next, None))
-
-
-def test_silence_becomes_a_promise_that_trails_the_first_of_two_polls(
-    said: dict[str, list[Slice | SourceError]],
-) -> None:
-    said["capture:a"] = [mempool("capture:a", 10)]
-    feed, clock = feed_of("capture:a")
-    assert len(drained(feed)) == 1
-    clock.now += 4.0
-    assert drained(feed) == [], "one poll without news proves nothing yet: what it read may be held back"
-    clock.now += 1.0
-    [promise] = drained(feed)
-    assert (promise.batches, promise.position) == ((), {"at": 10})
-    assert marks(feed) == {"capture:a": 10 + 4.0 - 0.25}
-    said["capture:a"].append(mempool("capture:a", 14.5))
-    drained(feed)
-    assert marks(feed) == {"capture:a": 14.5}
-
-
-def test_a_source_that_has_given_all_it_has_is_not_asked_again_in_the_same_round(
-    said: dict[str, list[Slice | SourceError]],
-) -> None:
-    whole = [replace(mempool("capture:a", at), caught_up=True) for at in (10, 11)]
-    said["capture:a"], said["log:b"] = [*whole], [mempool("log:b", 1), mempool("log:b", 2)]
-    feed, _ = feed_of("capture:a", "log:b")
-    assert [one.source for one in drained(feed)] == ["capture:a", "log:b", "log:b", "capture:a"]
-    said["capture:a"] += whole
-    assert len(drained(feed)) == 1
-    assert len(drained(feed)) == 1
-
-
-def test_a_source_that_never_spoke_holds_nobody_up(said: dict[str, list[Slice | SourceError]]) -> None:
-    said["capture:a"], said["log:b"] = [mempool("capture:a", 10)], []
-    feed, clock = feed_of("capture:a", "log:b")
-    drained(feed)
-    clock.now += 1.0
-    drained(feed)
-    clock.now += 1.0
-    drained(feed)
-    assert marks(feed)["log:b"] >= 10
-
-
-def test_steps_of_the_wall_clock_do_not_exist_for_the_feed(said: dict[str, list[Slice | SourceError]]) -> None:
-    said["capture:a"] = [mempool("capture:a", 3600), mempool("capture:a", 1800, until=3600)]
-    feed, clock = feed_of("capture:a")
-    drained(feed)
-    clock.now += 2.0
-    drained(feed)
-    clock.now += 2.0
-    drained(feed)
-    assert marks(feed) == {"capture:a": 3600 + 2.0 - 0.25}, "an event an hour back moves no promise"
-
-
-def test_a_failing_source_is_tried_again_and_others_go_on(said: dict[str, list[Slice | SourceError]]) -> None:
-    said["capture:a"] = [mempool("capture:a", 10)]
-    said["log:b"] = [mempool("log:b", 10), SourceError("'b': input/output error")]
-    feed, clock = feed_of("capture:a", "log:b")
-    drained(feed)
-    broken = feed.channels[1]
-    assert (broken.error, broken.source, broken.errors) == ("'b': input/output error", None, 1)
-    kept = said.pop("log:b")
-    found: list[Slice] = []
-    for second in range(20, 60, 10):
-        said["capture:a"].append(mempool("capture:a", second))
-        clock.now += 10
-        found = drained(feed)
-    gaps = [batch for piece in found for batch in piece.batches if batch.kind == "source:gap"]
-    assert len(gaps) == 1
-    check_batch(gaps[0])
-    assert broken.errors >= 3
-    assert marks(feed)["log:b"] > 10, "after half a minute the others do not wait any more"
-    said["log:b"] = [*kept, mempool("log:b", 61)]
-    clock.now += 60
-    drained(feed)
-    assert (broken.error, broken.source is not None) == ("", True)
-
-
-def test_a_source_that_is_not_there_yet_is_opened_when_it_comes(said: dict[str, list[Slice | SourceError]]) -> None:
-    feed, clock = feed_of("log:b")
-    assert "no such file" in feed.channels[0].error
-    assert drained(feed) == []
-    said["log:b"] = [mempool("log:b", 5)]
-    clock.now += 61
-    assert len(drained(feed)) == 1
-    assert feed.channels[0].error == ""
-
-
-def test_sources_that_are_all_down_become_gaps_by_the_clock_and_an_incident(
-    said: dict[str, list[Slice | SourceError]],
-) -> None:
-    clock = VirtualClock()
-    feed = Feed(["log:a", "log:b"], SourceOptions(follow=True), clock, lambda: START + int(clock.now * SECOND))
-    feed.open({})
-    shipped = load([], packs=True)
-    watch = Watch(shipped, "node", feed.kinds)
-    told: list[ChangeRecord] = []
-    for _ in range(12):
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
-        clock.now += 10
-    opened = next(record for record in told if record.change.reason.value == "opened")
-    assert (opened.incident.rule, opened.change.severity) == ("data-gap", "warning")
-    for _ in range(100):
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
-        clock.now += 10
-    assert told[-1].incident.severity == "high"
-    assert {record.incident.id for record in told} == {opened.incident.id}
-    said["log:a"], said["log:b"] = [mempool("log:a", clock.now + 5)], []
-    clock.now += 61
-    drained(feed)
-    assert feed.down == []
-
-
-def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again(
-    said: dict[str, list[Slice | SourceError]], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    broken = SourceError("'b': input/output error")
-    said["log:b"] = [broken]
-    feed, clock = feed_of("log:b")
-    for second in range(1200):
-        said["log:b"][:] = [broken]
-        drained(feed)
-        clock.now += 1
-        assert feed.down == (["log:b"] if second >= 30 else [])
-    texts = [record.message for record in caplog.records]
-    assert texts[0] == "source log:b: 'b': input/output error; it will be tried again"
-    assert len(texts) == 2
-    assert texts[1].startswith("source log:b: 'b': input/output error; it will be tried again (down for 1")
-    assert re.search(r"\(down for 1\dm( \d+s)?\)$", texts[1])
-    said["log:b"].clear()
-    clock.now += 61
-    drained(feed)
-    assert feed.down == []
-    assert caplog.records[-1].message.startswith("source log:b: works again, after 2")
-
-
-def test_an_ended_source_says_so_once_and_promises_for_ever(said: dict[str, list[Slice | SourceError]]) -> None:
-    last = mempool("events:a", 10)
-    said["events:a"] = [Slice(last.source, last.batches, END_OF_TIME_NS, {})]
-    feed, _ = feed_of("events:a")
-    assert len(drained(feed)) == 1
-    assert feed.ended
-    assert [one.until_ns for one in feed.promises()] == [END_OF_TIME_NS]
-    assert drained(feed) == []
+def said(monkeypatch: pytest.MonkeyPatch) -> Said:
+    return scripted(monkeypatch)
 
 
 def watched(*seconds: float, watch: Watch | None = None, transactions: int = 500) -> tuple[Watch, list[ChangeRecord]]:
@@ -399,9 +182,7 @@ def test_a_writer_that_gives_up_leaves_no_checkpoint(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_store_that_stands_still_does_not_hold_the_engine_up(
-    tmp_path: Path, said: dict[str, list[Slice | SourceError]]
-) -> None:
+def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, said: Said) -> None:
     polls = 200
     said["snapshots:a"] = [mempool("snapshots:a", 20.0 * n, 500 * (n % 2)) for n in range(polls)]
     said["snapshots:a"].append(Slice("snapshots:a", (), END_OF_TIME_NS, {"at": polls}))

@@ -38,6 +38,8 @@ COMMANDS = (
 )
 """Every command in the order of the help page, with its line there; one without a module is not shown."""
 
+STDOUT = 1
+
 
 class Command(Protocol):
     """What a module of a command has."""
@@ -99,15 +101,17 @@ def main(argv: Sequence[str]) -> int:
     interrupt; 141 a reader of our output that went away.
     """
     args = argparse.Namespace()
+    _open_closed_stdout()
     try:
         code = _run(argv, args)
-        if sys.stdout is not None:  # it is None when the shell closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except WatchdogError as error:
+        _settle_stdout()
         text = error.in_one_line()
         config = getattr(args, "config", None)
         return _fail(text + config_hint(config) if config is not None and text.startswith(f"{config}: ") else text)
     except KeyboardInterrupt:
+        _settle_stdout()
         return INTERRUPTED
     except BrokenPipeError:
         _settle_stdout()
@@ -180,10 +184,21 @@ def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
     return f"'{place}': {reason}" if place not in (None, "-") else f"standard output or input: {reason}"
 
 
+def _open_closed_stdout() -> None:
+    """Where the shell closed standard output, put something in its place that cannot be written to.
+
+    So every command that prints fails like on a full disk, and its number does not go to the next file that is opened,
+    which may be a database.
+    """
+    if sys.stdout is None:
+        handle = 0
+        while handle < STDOUT:  # the lowest number that is free; standard input may be closed, too
+            handle = os.open(os.devnull, os.O_RDONLY)
+        sys.stdout = os.fdopen(handle, "w", closefd=False)
+
+
 def _settle_stdout() -> None:
     """Write out what is buffered or, where that fails, send it nowhere: the interpreter flushes once more at exit."""
-    if sys.stdout is None:
-        return
     try:
         sys.stdout.flush()
     except OSError:

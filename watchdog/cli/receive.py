@@ -74,9 +74,13 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Faults, 
         if out is not None:
             out.write(json.dumps(arrival.as_object(), ensure_ascii=True, separators=(",", ":")) + "\n")
             out.flush()
-        print(readable(arrival, colour=colour), flush=True)
+        try:
+            print(readable(arrival, colour=colour), flush=True)
+        except OSError as error:  # nobody sees what comes from here on
+            unseen.append(OSError(error.errno, error.strerror, "standard output"))
+            stop.set()
 
-    stop = asyncio.Event()
+    stop, unseen = asyncio.Event(), list[OSError]()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     listening = await listen(Inbox(keys, SystemDeliveryClock(), tell, faults).app(), host, port, end_s=1.0)
@@ -88,6 +92,8 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Faults, 
         await stop.wait()
     finally:
         await listening.close()
+    if unseen:
+        raise unseen[0]
 
 
 def readable(arrival: Arrival, *, colour: bool = False) -> str:

@@ -13,6 +13,7 @@ from watchdog.cli.arguments import add_config_argument
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Close, Daemon
 from watchdog.service.live_view import LiveView
+from watchdog.service.log_form import LogForm
 from watchdog.web.app import make_app
 from watchdog.web.serving import listen
 
@@ -33,9 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until told to stop; 0 then, 2 when the service cannot start or a part of it failed."""
     config = load_config(args.config)
-    logging.basicConfig(
-        stream=sys.stderr, level=config.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogForm())
+    logging.basicConfig(handlers=[handler], level=config.log_level.upper())
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for warning in config.warnings:
         _LOG.warning("%s", warning.splitlines()[0])

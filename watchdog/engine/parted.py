@@ -59,6 +59,11 @@ class PartedEngine:
             self._waiting[name].append(engine)
 
     @property
+    def marks(self) -> Mapping[str, int]:
+        """Until when each source, by name, has been promised: its earlier events are late."""
+        return dict(self._marks)
+
+    @property
     def watermark_ns(self) -> int:
         """No event before this time is expected from any source."""
         return min(self._marks.values(), default=0)

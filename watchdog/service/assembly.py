@@ -128,6 +128,7 @@ def _engine(
     watch = Watch(rules, config.node, feed.kinds)
     bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
     first = watch.resume(saved) if saved else []
+    feed.keep_promises(watch.engine.marks)
     watch.forget_actions(store.actions.last_id())
     for promise in feed.promises():
         first += watch.take(promise)

@@ -81,7 +81,13 @@ TOP = Section(
             "sqlite:///watchdog.db",
             shown="`sqlite:///watchdog.db`, beside this file",
         ),
-        ConfigKey("log_level", "choice", "The least important lines that are logged.", "info", choices=LEVELS),
+        ConfigKey(
+            "log_level",
+            "choice",
+            "The least important lines that are logged. Their times are UTC.",
+            "info",
+            choices=LEVELS,
+        ),
     ),
 )
 CHECKPOINT = Section(

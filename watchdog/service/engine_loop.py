@@ -136,18 +136,22 @@ class EngineLoop:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._step()
+                self.step()
         finally:
             self.feed.close()
         self._keep()
         self._put(Bundle(last=True))
 
-    def _step(self) -> None:
-        """One slice, or a short wait."""
+    def step(self) -> None:
+        """One slice, or a short wait: what the thread does until it is stopped."""
         self.counts.beat_s = self._clock.monotonic()
         while not self._commands.empty():
             self._commands.get_nowait()()
+        moved = self.feed.moved
         slice_ = self.feed.next()
+        if self.feed.moved > moved:
+            self._kept = None  # what was promised is part of the state: after a kill the gap has the same time again,
+            self._keep()  # hence the same incident
         if slice_ is not None:
             begun = self._clock.monotonic()
             self._tell(self.watch.take(slice_))

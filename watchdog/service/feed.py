@@ -6,6 +6,10 @@ event that comes later than two polls without news happened after the first of t
 source's own last watermark by monotonic time, so a step of the machine's clock moves nothing. A source that is down for
 long is passed over: its time is a gap, told as an event. When no other source knows the time, it is counted from the
 last that was known, and where none ever was, our own clock begins it: nobody must stay blind without an incident.
+
+Only what comes later shows that a silence was a loss, and then its time has been promised already. So a gap is told
+at the watermark that its source was given, if that is later: no news of a loss may be late. What it says of the time
+that is missing stays as it is, and so do all other events.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ sooner (rules on snapshots have panes of 10 s and more), and cost the answers of
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
 REMIND_S = 600.0  # between two warnings of one failure
+GAP = "source:gap"
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
 _LOG = logging.getLogger("watchdog.sources")
 
@@ -49,15 +54,17 @@ _LOG = logging.getLogger("watchdog.sources")
 class Channel:
     """One source as the feed sees it.
 
-    mark_ns: the watermark promised to the engine. told_ns, told_s: the source's own last watermark and when, by
-    monotonic time, it came. quiet_s: start of the last poll without news. error: why it is down, empty when it works.
-    down_s: since when no poll has worked. warned_s: the last warning of that.
+    mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
+    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news.
+    error: why it is down, empty when it works. down_s: since when no poll has worked. warned_s: the last warning of
+    that.
     """
 
     name: str
     text: str
     source: Source | None = None
     mark_ns: int = START_NS
+    before_ns: int = START_NS
     told_ns: int | None = None
     told_s: float = 0.0
     quiet_s: float | None = None
@@ -80,6 +87,7 @@ class Feed:
     clock: Clock
     wall_ns: Callable[[], int] = time.time_ns
     channels: list[Channel] = field(default_factory=list)
+    moved: int = 0  # slices with a gap that is told later than its own time
     _idle: set[int] = field(default_factory=set)
 
     def open(self, positions: Mapping[str, Mapping[str, object]]) -> None:
@@ -139,6 +147,15 @@ class Feed:
             if channel.mark_ns > START_NS
         ]
 
+    def keep_promises(self, marks: Mapping[str, int]) -> None:
+        """The engine goes on where a run before this one left it: until when each source was promised there, by name.
+
+        A source that had ended is left out: no time comes after its promise.
+        """
+        for channel in self.channels:
+            mark_ns = marks.get(channel.name, START_NS)
+            channel.before_ns = mark_ns if mark_ns < END_OF_TIME_NS else START_NS
+
     def want(self, kinds: frozenset[str], lists: Mapping[str, tuple[str, ...]]) -> None:
         """Read other kinds from here on: every live source is opened again at its position."""
         self.options = replace(self.options, wanted=kinds, lists=lists)
@@ -157,13 +174,14 @@ class Feed:
                 return None
             chosen = min(ready, key=lambda at: (self.channels[at].mark_ns, at))
             channel = self.channels[chosen]
+            promised_ns = max(channel.mark_ns, channel.before_ns)
             slice_ = self._poll(channel)
             if slice_ is not None and slice_.batches:
                 self._idle.clear()
             if slice_ is None or not slice_.batches or slice_.caught_up:
                 self._idle.add(chosen)
             if slice_ is not None:
-                return slice_
+                return self._told_in_time(slice_, promised_ns)
 
     def _poll(self, channel: Channel) -> Slice | None:
         """A slice, a promise, or None."""
@@ -246,6 +264,15 @@ class Feed:
             return self.wall_ns()
         return channel.told_ns + int((now_s - channel.told_s) * 1e9)
 
+    def _told_in_time(self, found: Slice, promised_ns: int) -> Slice:
+        """The slice with none of its gaps told before the watermark that its source was given."""
+        gaps = [batch for batch in found.batches if batch.kind == GAP and batch.rows]
+        if all(int(batch.time_ns.min()) >= promised_ns for batch in gaps):
+            return found
+        self.moved += 1
+        batches = (_told_from(batch, promised_ns) if batch.kind == GAP else batch for batch in found.batches)
+        return replace(found, batches=tuple(batches))
+
     def _gap(self, channel: Channel, from_ns: int, to_ns: int) -> Batch:
         columns: dict[str, Column] = {
             "time_ns": np.array([from_ns], np.int64),
@@ -254,7 +281,7 @@ class Feed:
             "lost": np.zeros(1, np.uint64),
             "reason": Strings.of(["source-error"]),
         }
-        return Batch("source:gap", self.options.node, channel.name, columns)
+        return Batch(GAP, self.options.node, channel.name, columns)
 
     def _fail(self, channel: Channel, error: Exception, now_s: float) -> None:
         """Close it and try again later, each time after a longer wait."""
@@ -291,3 +318,7 @@ class Feed:
             return False
         channel.quiet_s = None
         return True
+
+
+def _told_from(gaps: Batch, promised_ns: int) -> Batch:
+    return replace(gaps, columns={**gaps.columns, "time_ns": np.maximum(gaps.time_ns, promised_ns)})

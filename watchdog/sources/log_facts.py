@@ -95,7 +95,8 @@ class LogFacts:
     def gap(self, from_ns: int, to_ns: int, reason: str, lost: int = 0) -> None:
         """Lines between two times were lost; `lost` of them, 0 if nobody knows.
 
-        Told at the first of them: no window over it was closed yet.
+        Told at the first of them: the source has promised no later time. Who promises more in its place, as the service
+        does while it is silent, has to tell it later (`feed`).
         """
         self._row("source:gap", from_ns, None, from_ns, to_ns, lost, reason)
 

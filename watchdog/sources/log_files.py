@@ -223,8 +223,11 @@ class LogFiles:
 
     def _resume(self, position: Mapping[str, object]) -> LogFile:
         offset, mark, inode = position.get("offset"), position.get("mark"), position.get("inode")
-        if not isinstance(offset, int) or not isinstance(mark, str) or not isinstance(inode, int) or offset < 0:
-            raise SourceError(f"cannot resume log file '{self.path}': its saved position is damaged")
+        written_ns = position.get("mtime_ns", position.get("latest_ns"))  # positions of before have no `mtime_ns`
+        if not (isinstance(offset, int) and isinstance(mark, str) and isinstance(inode, int)) or offset < 0:
+            raise self._damaged()
+        if not isinstance(written_ns, int):
+            raise self._damaged()
         wanted = mark.encode("latin-1", "replace")
         if not wanted:
             return self._open(self.path)
@@ -233,15 +236,29 @@ class LogFiles:
             if not self.path.is_file():
                 return self._open(self.path)
             at = self._shrunk_offset(wanted)
-            self.lost = "" if at else "log was rotated away before its end was read"
-            return self._open(self.path, at)
+            return self._open(self.path, at) if at else self._open_after(written_ns)
         if path != self.path:
             self._later = [*self._rotated(after_ns=path.stat().st_mtime_ns), self.path]
         return self._open(path, offset)
 
+    def _damaged(self) -> SourceError:
+        return SourceError(f"cannot resume log file '{self.path}': its saved position is damaged")
+
+    def _open_after(self, written_ns: int) -> LogFile:
+        """The file that was being read is gone: the oldest of those that were written to after it."""
+        self.lost = "log was rotated away before its end was read"
+        self._later = [*self._rotated(after_ns=written_ns), self.path]
+        return self._open(self._later.pop(0))
+
     def state(self) -> dict[str, object]:
-        """The place, JSON-able."""
-        return {"offset": self.file.offset, "mark": self.file.mark.decode("latin-1"), "inode": self.file.stat.st_ino}
+        """The place, JSON-able. `mtime_ns`: when the file had last been written to; what follows it is newer."""
+        stat = self.file.stat
+        return {
+            "offset": self.file.offset,
+            "mark": self.file.mark.decode("latin-1"),
+            "inode": stat.st_ino,
+            "mtime_ns": stat.st_mtime_ns,
+        }
 
     def close(self) -> None:
         """Close the open file."""
