@@ -127,6 +127,7 @@ def survive(folder: Path, kills: int, seed: int) -> int:
     service.wait_for(ALL_ENDED, LIMIT_S)
     service.end()  # what the engine has told is stored by then, and only then "nothing waits" means that all is sent
     service = ServiceProcess(folder, "--no-web")
+    service.wait_for(WATCHING)
     until_rows(folder, "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE status = 'waiting')", 1, LIMIT_S)
     service.end()
     return useful
