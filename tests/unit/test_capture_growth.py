@@ -51,9 +51,9 @@ class CountingTree(DiskTree):
 
     asked = 0
 
-    def size(self, folder: str, received: bool) -> int:
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
         self.asked += 1
-        return super().size(folder, received)
+        return super().state(folder, received)
 
 
 def growth(notices: Told | None, names: Iterable[str] = NAMES) -> Growth:

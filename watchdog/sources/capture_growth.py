@@ -50,6 +50,11 @@ class Growth:
         self._order[folder] = None
         self._watch(folder)
 
+    def remove(self, folder: str) -> None:
+        """The folder is gone."""
+        del self._order[folder]
+        self._names.remove(folder)
+
     def grew(self, folder: str) -> None:
         """The folder has grown."""
         del self._order[folder]

@@ -16,9 +16,10 @@ import numpy as np
 
 from watchdog.core.errors import StateError
 from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
-from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
+from watchdog.sources.capture_files import EARLIEST_US, END_US, NO_MARK, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
+from watchdog.sources.connections import SILENCE_US
 from watchdog.sources.faults import Faults
 
 TARGET_MESSAGES: Final = 20_000  # of one cut
@@ -29,6 +30,9 @@ STEP_MIN: Final = 16 * 1024
 STEP_MAX: Final = 256 * 1024
 PATIENCE_US: Final = 5_000  # of event time, see `CaptureMerge.cut`
 MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
+UNMARKED: Final = (0, 0, 0, 0, NO_MARK, NO_MARK)  # offset and clock_us of the sent and the received file, their marks
+REMOVED: Final = "file-removed"  # while it was written to, or before its end was read: what came last may be lost
+REPLACED: Final = "file-replaced"  # by another of its name, which is read from its start
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +94,7 @@ class CaptureMerge:
         if position is not None:
             self._resume(position)
         self._refresh()
+        self._tell_missing()
         self._read_ahead()
 
     def cut(self, refresh: bool = True) -> Cut | None:
@@ -148,9 +153,10 @@ class CaptureMerge:
         if not isinstance(files, Mapping) or not isinstance(taken, int) or not isinstance(span, int):
             raise StateError("position of a capture source is damaged: expected files, taken_us and span_us")
         for folder, mark in files.items():
-            if not isinstance(mark, list | tuple) or len(mark) != 4 or not all(isinstance(n, int) for n in mark):
+            sound = isinstance(mark, list | tuple) and all(isinstance(n, int) for n in mark)
+            if not sound or len(mark) not in (4, 6):  # 4: as it was before there were marks of the bytes
                 raise StateError(f"position of a capture source is damaged at folder {str(folder)!r}")
-            self._marks[str(folder)] = list(mark)
+            self._marks[str(folder)] = [*mark, *UNMARKED[len(mark) :]]
             self._last_us = max(self._last_us, mark[1], mark[3])
         self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
         self._seen_us = taken
@@ -158,13 +164,16 @@ class CaptureMerge:
     def _refresh(self) -> bool:
         """Look for new folders and for growth; True when there is something new."""
         news = False
-        for folder in self._tree.folders():
+        new = self._tree.folders()
+        for folder in self._tree.gone():
+            self._remove(folder)
+        for folder in new:
             mark = self._marks.get(folder)
-            sent_at, sent_us, received_at, received_us = mark or (0, 0, 0, 0)
+            sent_at, sent_us, received_at, received_us, sent_mark, received_mark = mark or UNMARKED
             skip = 0 if mark else self._skip_us
             self._files[folder] = (
-                CaptureFile(folder, False, sent_at, sent_us, skip),
-                CaptureFile(folder, True, received_at, received_us, skip),
+                CaptureFile(folder, False, (sent_at, sent_us, sent_mark), skip),
+                CaptureFile(folder, True, (received_at, received_us, received_mark), skip),
             )
             self._growth.add(folder)
             for file in self._files[folder]:
@@ -178,8 +187,13 @@ class CaptureMerge:
 
     def _look(self, file: CaptureFile, *, at_once: bool = False) -> bool:
         """Whether the file grew. at_once: read what is little, to know its time without reading twice."""
-        before, size = file.size, self._tree.size(file.folder, file.received)
-        if (size == before and size >= file.offset) or not file.grow(size):
+        before = file.size
+        size, changed_ns = self._tree.state(file.folder, file.received)
+        if size == before and changed_ns == file.changed_ns:
+            return False
+        grew = file.grow(self._tree, size, changed_ns)
+        self._tell_replaced(file)
+        if not grew:
             return False
         self.bytes_total += file.size - before
         if not before:
@@ -193,8 +207,8 @@ class CaptureMerge:
 
     def _peek(self, file: CaptureFile) -> int:
         """Merge time of the next record, or a time before it."""
-        head = self._tree.read(file.folder, file.received, file.offset, 8)
-        time_us = int.from_bytes(head, "little") if len(head) == 8 else 0
+        time_us = file.peek(self._tree)
+        self._tell_replaced(file)
         return max(file.clock_us, time_us) if EARLIEST_US <= time_us <= self._latest_us() else file.clock_us
 
     def _push(self, file: CaptureFile, time_us: int) -> None:
@@ -224,6 +238,7 @@ class CaptureMerge:
     def _fill(self, file: CaptureFile, until_us: int, step: int) -> bool:
         was_torn = file.torn
         full = file.fill(self._tree, until_us, step, self._latest_us())
+        self._tell_replaced(file)
         if file.implausible:
             self._tell(file, file.implausible_us, file.implausible, IMPLAUSIBLE)
             self._left_out += file.implausible
@@ -234,6 +249,37 @@ class CaptureMerge:
             self._note(file)
         self._seen_us = max(self._seen_us, file.known_us)
         return full
+
+    def _tell_replaced(self, file: CaptureFile) -> None:
+        """Damage for a file that is not the one that was read, unless nobody wrote to it any more and it is gone."""
+        if file.replaced_us < 0:
+            return
+        if file.size or file.unread or self._lately(file.replaced_us):
+            self._tell(file, file.replaced_us, 0, REPLACED if file.size else REMOVED)
+        file.replaced_us = -1
+        if file.next_us is None:
+            self._mark(file)
+
+    def _remove(self, folder: str) -> None:
+        """Forget a folder that is gone; what was read of it is given all the same."""
+        for file in self._files[folder]:
+            file.grow(self._tree, 0, 0)
+            self._tell_replaced(file)
+        del self._files[folder]
+        self._marks.pop(folder, None)
+        self._growth.remove(folder)
+
+    def _tell_missing(self) -> None:
+        """Damage for what was written to at the time of the position, and is not there any more."""
+        for folder in sorted(self._marks.keys() - self._files.keys()):
+            _, sent_us, _, received_us, _, _ = self._marks.pop(folder)
+            last_us = max(sent_us, received_us)
+            if self._lately(last_us):
+                self._damage.append(Damage(folder, last_us, last_us, 0, REMOVED))
+
+    def _lately(self, time_us: int) -> bool:
+        """Whether a connection that was silent since then is still open."""
+        return max(self._seen_us, self._last_us) - time_us < SILENCE_US
 
     def _tell(self, file: CaptureFile, at_us: int, lost: int, reason: str) -> None:
         """Damage for the next cut. What has no time of its own waits until one is known, one entry for each file."""
@@ -331,8 +377,12 @@ class CaptureMerge:
 
     def _mark(self, file: CaptureFile) -> None:
         """Remember the byte after the last record taken; the longest silent folders are forgotten."""
-        mark = list(self._marks.pop(file.folder, (0, 0, 0, 0)))
+        known = self._files.get(file.folder)
+        if known is None or known[file.received] is not file:  # its folder was removed
+            return
+        mark = list(self._marks.pop(file.folder, UNMARKED))
         mark[2 * file.received : 2 * file.received + 2] = (file.offset, file.clock_us)
+        mark[4 + file.received] = file.mark
         self._marks[file.folder] = mark
         if len(self._marks) > MARKED_FOLDERS:
             del self._marks[next(iter(self._marks))]
