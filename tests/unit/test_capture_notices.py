@@ -69,6 +69,7 @@ def test_a_folder_that_goes_is_not_watched_any_more_and_may_come_back(
         (tmp_path / "a").rename(tmp_path / "b")
     told(notices)
     assert "a" not in notices
+    assert (notices.lost(), notices.lost()) == (["a"], [])
     assert notices.watch("a"), "a folder that is not there is no reason to give up"
     grow(tmp_path, "a")
     assert told(notices) == []
@@ -85,10 +86,27 @@ def test_beyond_the_limit_the_folder_that_was_named_longest_ago_is_given_up(
         (tmp_path / folder).mkdir(exist_ok=True)
         assert notices.watch(folder)
     assert (len(notices), "a" in notices, "b" in notices, "c" in notices) == (2, True, False, True)
+    assert (notices.left_out(), notices.left_out()) == (["b"], [])
     told(notices)
     for folder in ("a", "b", "c"):
         grow(tmp_path, folder)
     assert told(notices) == [("a", "msgs_recv.dat"), ("c", "msgs_recv.dat")]
+    assert notices.lost() == []
+
+
+def test_what_was_written_before_a_folder_had_to_make_room_is_told(
+    tmp_path: Path, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_notices, "WATCH_LIMIT", 1)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    assert notices.watch("a")
+    grow(tmp_path, "a")
+    assert notices.watch("b")
+    assert told(notices) == [("a", "msgs_recv.dat")]
+    assert notices.watch("a")
+    grow(tmp_path, "a")
+    assert told(notices) == [("a", "msgs_recv.dat")]
 
 
 def test_two_names_of_one_folder_are_watched_under_the_last(tmp_path: Path, notices: Notices) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from watchdog.core.batch import Slice
 
@@ -74,4 +74,17 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back files and memory; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A source of which a poll without news says less than that nothing was written before it."""
+
+    @property
+    def given_ago_s(self) -> float | None:
+        """Seconds since the time up to which all was given that had been written; 0.0: since the last poll.
+
+        None when something was found that is not given yet.
+        """
         ...

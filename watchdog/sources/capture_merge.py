@@ -16,8 +16,9 @@ import numpy as np
 
 from watchdog.core.errors import StateError
 from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
-from watchdog.sources.capture_files import EARLIEST_US, END_US, NO_MARK, CaptureFile, Part
+from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
+from watchdog.sources.capture_marks import Marks
 from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
 from watchdog.sources.connections import SILENCE_US
 from watchdog.sources.faults import Faults
@@ -29,8 +30,6 @@ MEMORY_LIMIT: Final = 64 * 1024 * 1024  # bytes read ahead, all files together
 STEP_MIN: Final = 16 * 1024
 STEP_MAX: Final = 256 * 1024
 PATIENCE_US: Final = 5_000  # of event time, see `CaptureMerge.cut`
-MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
-UNMARKED: Final = (0, 0, 0, 0, NO_MARK, NO_MARK)  # offset and clock_us of the sent and the received file, their marks
 REMOVED: Final = "file-removed"  # while it was written to, or before its end was read: what came last may be lost
 REPLACED: Final = "file-replaced"  # by another of its name, which is read from its start
 
@@ -79,7 +78,7 @@ class CaptureMerge:
         self._growth = Growth(tree.notices() if follow else None)
         self._heap: list[tuple[int, int, CaptureFile]] = []
         self._pushed = 0
-        self._marks: dict[str, list[int]] = {}
+        self._marks = Marks()
         self._span_us = FIRST_SPAN_US
         self._skip_us = 0
         self._seen_us = 0
@@ -95,11 +94,14 @@ class CaptureMerge:
             self._resume(position)
         self._refresh()
         self._tell_missing()
+        self._growth.stale = True
         self._read_ahead()
 
     def cut(self, refresh: bool = True) -> Cut | None:
         """The next stretch, or None when nothing is there (yet)."""
         ceiling = END_US
+        if self._follow and self._behind and self.bytes_total - self.bytes_taken < MEMORY_LIMIT:
+            self._read_ahead()
         if self._follow and not self._behind:
             seen = self._seen_us
             news = self._refresh() if refresh else False
@@ -108,8 +110,11 @@ class CaptureMerge:
                 # What is new may still be overtaken: by a file that was looked at earlier, by a thread of the node
                 # between its time stamp and its write. So the newest milliseconds wait for one more look.
                 ceiling = (max(seen, self._seen_us - PATIENCE_US) if news else self._seen_us) + 1
+                if self._growth.oldest is not None:  # of folders that wait for their turn, nothing is known since then
+                    ceiling = min(ceiling, self._growth.oldest.seen_us + 1)
         result = self._cut(ceiling)
         if self._behind:
+            self._growth.stale = True
             self._behind = any(not file.exhausted for _, _, file in self._heap)
         self.caught_up = self._follow and not self._behind and not (self._heap and self._heap[0][0] < ceiling)
         return result
@@ -117,6 +122,13 @@ class CaptureMerge:
     def close(self) -> None:
         """Give back what the kernel holds for a followed tree; a second call does nothing."""
         self._growth.close()
+
+    @property
+    def given_ago_s(self) -> float | None:
+        """How long ago all that was written by then has been given; None when something waits to be given."""
+        if self._heap:
+            return None
+        return 0.0 if self._growth.oldest is None else time.monotonic() - self._growth.oldest.at_s
 
     @property
     def empty(self) -> bool:
@@ -146,34 +158,29 @@ class CaptureMerge:
 
     def position(self) -> dict[str, object]:
         """Where to go on, JSON-able: the bytes taken of each file, and the time before which all was taken."""
-        return {"files": dict(self._marks), "taken_us": self._skip_us, "span_us": self._span_us}
+        return {"files": self._marks.saved(), "taken_us": self._skip_us, "span_us": self._span_us}
 
     def _resume(self, position: Mapping[str, object]) -> None:
-        files, taken, span = position.get("files"), position.get("taken_us"), position.get("span_us")
-        if not isinstance(files, Mapping) or not isinstance(taken, int) or not isinstance(span, int):
+        taken, span = position.get("taken_us"), position.get("span_us")
+        if "files" not in position or not isinstance(taken, int) or not isinstance(span, int):
             raise StateError("position of a capture source is damaged: expected files, taken_us and span_us")
-        for folder, mark in files.items():
-            sound = isinstance(mark, list | tuple) and all(isinstance(n, int) for n in mark)
-            if not sound or len(mark) not in (4, 6):  # 4: as it was before there were marks of the bytes
-                raise StateError(f"position of a capture source is damaged at folder {str(folder)!r}")
-            self._marks[str(folder)] = [*mark, *UNMARKED[len(mark) :]]
-            self._last_us = max(self._last_us, mark[1], mark[3])
+        self._marks = Marks(position["files"])
+        self._last_us = self._marks.newest_us
         self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
         self._seen_us = taken
 
     def _refresh(self) -> bool:
         """Look for new folders and for growth; True when there is something new."""
         news = False
+        self._growth.begin(self._seen_us)
         new = self._tree.folders()
         for folder in self._tree.gone():
             self._remove(folder)
         for folder in new:
-            mark = self._marks.get(folder)
-            sent_at, sent_us, received_at, received_us, sent_mark, received_mark = mark or UNMARKED
-            skip = 0 if mark else self._skip_us
+            skip = 0 if folder in self._marks else self._skip_us
             self._files[folder] = (
-                CaptureFile(folder, False, (sent_at, sent_us, sent_mark), skip),
-                CaptureFile(folder, True, (received_at, received_us, received_mark), skip),
+                CaptureFile(folder, False, self._marks.place(folder, False), skip),
+                CaptureFile(folder, True, self._marks.place(folder, True), skip),
             )
             self._growth.add(folder)
             for file in self._files[folder]:
@@ -266,14 +273,14 @@ class CaptureMerge:
             file.grow(self._tree, 0, 0)
             self._tell_replaced(file)
         del self._files[folder]
-        self._marks.pop(folder, None)
+        self._marks.remove(folder)
         self._growth.remove(folder)
 
     def _tell_missing(self) -> None:
         """Damage for what was written to at the time of the position, and is not there any more."""
-        for folder in sorted(self._marks.keys() - self._files.keys()):
-            _, sent_us, _, received_us, _, _ = self._marks.pop(folder)
-            last_us = max(sent_us, received_us)
+        for folder in self._marks.without(self._files):
+            last_us = self._marks.last_us(folder)
+            self._marks.remove(folder)
             if self._lately(last_us):
                 self._damage.append(Damage(folder, last_us, last_us, 0, REMOVED))
 
@@ -339,6 +346,8 @@ class CaptureMerge:
             if held > MEMORY_LIMIT:
                 end = max(start + (end - start) // 2, start + 1)
         end = self._fitting(chosen, start, end)
+        if self._follow:  # the span of a backlog may lead into the future
+            until = min(until, self._seen_us + 1)
         result = Cut({}, min(until, end), self._dated(start))
         for file in sorted(chosen, key=lambda one: one.folder):  # so that equal times have one order, always
             self._take(file, end, result)
@@ -376,13 +385,6 @@ class CaptureMerge:
             self._push(file, file.clock_us)
 
     def _mark(self, file: CaptureFile) -> None:
-        """Remember the byte after the last record taken; the longest silent folders are forgotten."""
         known = self._files.get(file.folder)
-        if known is None or known[file.received] is not file:  # its folder was removed
-            return
-        mark = list(self._marks.pop(file.folder, UNMARKED))
-        mark[2 * file.received : 2 * file.received + 2] = (file.offset, file.clock_us)
-        mark[4 + file.received] = file.mark
-        self._marks[file.folder] = mark
-        if len(self._marks) > MARKED_FOLDERS:
-            del self._marks[next(iter(self._marks))]
+        if known is not None and known[file.received] is file:  # its folder may be gone
+            self._marks.note(file)

@@ -96,7 +96,7 @@ class DiskTree:
         return Notices.start(self.root)
 
     def state(self, folder: str, received: bool) -> tuple[int, int]:
-        """Size and last change of one file; (0, 0) of what was removed or is no file. SourceError if nobody can tell."""
+        """Size and last change of one file; (0, 0) of what is gone or is no file. SourceError if nobody can tell."""
         path = self._path(folder, received)
         try:
             about = os.stat(path)  # noqa: PTH116 - as above
