@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import struct
@@ -147,3 +148,31 @@ def test_there_are_none_on_another_system_and_without_room(tmp_path: Path, monke
     assert Notices.start(str(tmp_path)) is None
     Library.inotify_init1 = lambda *_: -1  # type: ignore[attr-defined]  # a library that has it, and a kernel without room
     assert Notices.start(str(tmp_path)) is None
+
+
+def test_the_limit_of_the_kernel_is_found_out_and_said(
+    tmp_path: Path, notices: Notices, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = notices._library
+
+    class Small:
+        """A kernel with room for four watches."""
+
+        @staticmethod
+        def inotify_add_watch(*arguments: object) -> int:
+            if len(notices) >= 4:
+                ctypes.set_errno(errno.ENOSPC)
+                return -1
+            return int(library.inotify_add_watch(*arguments))
+
+        inotify_rm_watch = library.inotify_rm_watch
+
+    monkeypatch.setattr(notices, "_library", Small)
+    names = [f"{at:02}" for at in range(10)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        assert notices.watch(name)
+    assert len(notices) == 4
+    assert notices.left_out() == names[:6]
+    [said] = [one.getMessage() for one in caplog.records]
+    assert "only 4 peers are watched: fs.inotify.max_user_watches is reached" in said

@@ -8,6 +8,8 @@ Constants: Linux include/uapi/linux/inotify.h; the order of events and the overf
 from __future__ import annotations
 
 import ctypes
+import errno
+import logging
 import os
 from collections import OrderedDict
 from contextlib import suppress
@@ -30,6 +32,8 @@ _LARGEST: Final = 4096  # an event with its name takes less; a read that leaves 
 # Folders watched at once, about 1 kB of kernel memory each; the limit of the kernel may be lower. A node has a folder
 # for each inbound connection, as each comes from a port of its own: a busy one thousands a day.
 WATCH_LIMIT: Final = 65_536
+_HINT: Final = "fs.inotify.max_user_watches is reached; findings about others come later"
+_LOG = logging.getLogger("watchdog.sources")
 
 
 class Notices:
@@ -40,6 +44,7 @@ class Notices:
         self.root, self._descriptor, self._library = root, descriptor, library
         self._watches: OrderedDict[str, int] = OrderedDict()  # the longest quiet folder first
         self._folders: dict[int, str] = {}  # also of watches that were given up, until the kernel says so
+        self._limit: int | None = None  # of the kernel, as found out
         self._lost: list[str] = []
         self._left_out: list[str] = []
 
@@ -80,12 +85,14 @@ class Notices:
         if folder in self._watches:
             self._watches.move_to_end(folder)
             return True
-        if len(self._watches) >= WATCH_LIMIT:
-            quiet = next(iter(self._watches))
-            self.forget(quiet)
-            self._left_out.append(quiet)
+        self._make_room(WATCH_LIMIT if self._limit is None else self._limit)
         path = os.fsencode(f"{self.root}/{folder}")
         number = int(self._library.inotify_add_watch(self._descriptor, path, _ASKED))
+        if number < 0 and ctypes.get_errno() == errno.ENOSPC and self._watches:
+            self._limit = len(self._watches) * 3 // 4 + 1  # the rest is for other programs of this user
+            _LOG.warning("capture folder %s: only %d peers are watched: %s", self.root, self._limit, _HINT)
+            self._make_room(self._limit)
+            number = int(self._library.inotify_add_watch(self._descriptor, path, _ASKED))
         if number < 0:
             return not os.path.isdir(path)  # noqa: PTH112 - bytes, as the kernel wants them
         older = self._folders.get(number, folder)
@@ -94,6 +101,13 @@ class Notices:
         self._watches[folder] = number
         self._folders[number] = folder
         return True
+
+    def _make_room(self, limit: int) -> None:
+        """Leave those out that are quiet for longest, until one more is within the limit."""
+        while len(self._watches) >= limit:
+            quiet = next(iter(self._watches))
+            self.forget(quiet)
+            self._left_out.append(quiet)
 
     def forget(self, folder: str, *, ended: bool = False) -> None:
         """Do not tell of this folder any more. ended: the watch may have ended, so the kernel is not told."""
