@@ -252,3 +252,18 @@ def test_a_file_that_only_grew_gives_no_gap_however_it_is_cut(tmp_path: Path) ->
     assert times(found) == times(slices_of(tmp_path))
     assert len(times(found)) == 60
     assert column(found, "source:gap", "reason") == []
+
+
+def test_folders_that_are_made_again_are_no_reason_to_give_up_notices(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(tmp_path, PEER, True, pings(START_US, 20))
+    source = follower(tmp_path)
+    found = drained(source)
+    for step in range(1, 8):
+        shutil.rmtree(tmp_path / PEER)
+        append(tmp_path, PEER, True, pings(START_US + step * SECOND_US, 20 + step))
+        found += drained(source)
+    assert len(times(found)) == 8 * 20 + sum(range(8))
+    assert column(found, "source:gap", "reason") == ["file-replaced"] * 7
+    assert not caplog.records

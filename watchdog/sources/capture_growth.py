@@ -108,7 +108,7 @@ class Growth:
             recent = islice(reversed(self._order), WATCHED_FOLDERS)
             return _files([*recent, *(self._in_turn() if len(self._order) > WATCHED_FOLDERS else ())])
         looks = [(folder, FILES[name]) for folder, name in found if name in FILES]
-        folders = {folder for folder, _ in looks}
+        folders = {folder for folder, _ in looks}.union(again)
         self._misses += not self._untold <= folders
         if self._misses >= MISSES:
             self._give_up("it does not tell of all that is written")

@@ -167,7 +167,7 @@ class CaptureMerge:
         self._marks = Marks(position["files"])
         self._last_us = self._marks.newest_us
         self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
-        self._seen_us = taken
+        self._seen_us = max(0, taken - 1)  # all before that time was taken
 
     def _refresh(self) -> bool:
         """Look for new folders and for growth; True when there is something new."""
