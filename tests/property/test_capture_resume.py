@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.capture_files import SECOND_US, START_US, addr_payload, append, events, read_all, record
 from tests.support.catalogue import check_batch
-from watchdog.core.batch import Slice
+from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
 from watchdog.sources import capture_merge
@@ -116,6 +118,56 @@ def drained(source: CaptureSource) -> list[Slice]:
         if slice_ is not None:
             found.append(slice_)
     return found
+
+
+DEEDS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "write", "remove", "truncate", "stop", "go on"]), st.integers(0, 2), st.integers(1, 9)
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=100)
+@given(DEEDS)
+def test_files_that_are_replaced_are_read_whole_each_time(deeds: list[tuple[str, int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root, now = Path(name), START_US
+        source: CaptureSource | None = CaptureSource(name, SourceOptions(follow=True))
+        found: list[Slice] = []
+        expected: list[int] = []
+        unread: dict[str, list[int]] = {}
+        for deed, number, count in [*deeds, ("go on", 0, 1), ("write", 0, 1)]:
+            folder = FOLDERS[number]
+            if deed == "stop":
+                source = None
+            elif deed == "go on" and source is None:
+                source = (
+                    resumed(root, found[-1], follow=True) if found else CaptureSource(name, SourceOptions(follow=True))
+                )
+            elif deed == "truncate" and (root / folder).exists():
+                (root / folder / "msgs_recv.dat").write_bytes(b"")
+                unread.pop(folder, None)
+            elif deed == "remove":
+                shutil.rmtree(root / folder, ignore_errors=True)
+                unread.pop(folder, None)
+            if deed in ("write", "remove", "truncate"):
+                for at in range(count):
+                    now += 1
+                    append(root, folder, True, record(now, "ping", bytes(8 + at % 2)))
+                    unread.setdefault(folder, []).append(now * 1000)
+            if source is not None:
+                found += drained(source)
+                expected += [time for times in unread.values() for time in times]
+                unread.clear()
+        given_ = [time for slice_ in found for batch in slice_.batches for time in _pings(batch)]
+        assert given_ == sorted(expected)
+
+
+def _pings(batch: Batch) -> list[int]:
+    times = batch.columns["time_ns"]
+    assert isinstance(times, np.ndarray)
+    return [int(time) for time in times] if batch.kind == "net:inbound_message" else []
 
 
 @pytest.mark.fuzz

@@ -23,10 +23,12 @@ NAMES = [f"{at:04}" for at in range(300)]
 class Told(Notices):
     """Notices that say what a test wants."""
 
-    def __init__(self, room: int = 1 << 30) -> None:
+    def __init__(self, room: int = 1 << 30, watchable: int = 1 << 30) -> None:
+        self.watchable = watchable
         self.folders: set[str] = set()
         self.next: dict[tuple[str, str], None] | None = {}
-        self.room, self.closed = room, False
+        self.room, self.closed, self.root = room, False, "capture"
+        self._lost, self._left_out = [], []
 
     def __len__(self) -> int:
         return len(self.folders)
@@ -35,8 +37,12 @@ class Told(Notices):
         return folder in self.folders
 
     def watch(self, folder: str) -> bool:
-        self.folders.add(folder)
+        if len(self.folders) < self.watchable:
+            self.folders.add(folder)
         return len(self.folders) <= self.room
+
+    def forget(self, folder: str, *, ended: bool = False) -> None:
+        self.folders.discard(folder)
 
     def changed(self) -> dict[tuple[str, str], None] | None:
         found, self.next = self.next, {}
@@ -51,9 +57,9 @@ class CountingTree(DiskTree):
 
     asked = 0
 
-    def size(self, folder: str, received: bool) -> int:
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
         self.asked += 1
-        return super().size(folder, received)
+        return super().state(folder, received)
 
 
 def growth(notices: Told | None, names: Iterable[str] = NAMES) -> Growth:
@@ -83,10 +89,11 @@ def test_an_overflow_makes_it_look_at_everything_once() -> None:
 
 
 def test_folders_that_are_not_watched_are_looked_at_in_larger_turns() -> None:
-    notices = Told()
+    notices = Told(watchable=10)
     made = growth(notices)
-    notices.folders.remove("0100")
-    assert len(made.due()) == 2 * WATCHED_IN_TURN
+    first, second = ({folder for folder, _ in made.due()} - set(NAMES[:10]) for _ in range(2))
+    assert len(first) == len(second) == WATCHED_IN_TURN
+    assert first | second == set(NAMES[10:])
 
 
 def test_notices_that_do_not_tell_are_given_up() -> None:
@@ -112,10 +119,12 @@ def test_a_notice_that_comes_after_the_look_is_in_time() -> None:
     assert made.told
 
 
-def test_without_room_for_all_it_looks_at_them_as_elsewhere() -> None:
+def test_without_room_for_all_it_looks_at_them_as_elsewhere_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     notices = Told(room=10)
     made = growth(notices)
     assert notices.closed
+    [said] = [record.getMessage() for record in caplog.records]
+    assert "no room for all folders (see fs.inotify.max_user_watches)" in said
     assert len(made.due()) == 2 * len(NAMES)
 
 

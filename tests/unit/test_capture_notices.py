@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import struct
@@ -69,6 +70,7 @@ def test_a_folder_that_goes_is_not_watched_any_more_and_may_come_back(
         (tmp_path / "a").rename(tmp_path / "b")
     told(notices)
     assert "a" not in notices
+    assert (notices.lost(), notices.lost()) == (["a"], [])
     assert notices.watch("a"), "a folder that is not there is no reason to give up"
     grow(tmp_path, "a")
     assert told(notices) == []
@@ -85,10 +87,27 @@ def test_beyond_the_limit_the_folder_that_was_named_longest_ago_is_given_up(
         (tmp_path / folder).mkdir(exist_ok=True)
         assert notices.watch(folder)
     assert (len(notices), "a" in notices, "b" in notices, "c" in notices) == (2, True, False, True)
+    assert (notices.left_out(), notices.left_out()) == (["b"], [])
     told(notices)
     for folder in ("a", "b", "c"):
         grow(tmp_path, folder)
     assert told(notices) == [("a", "msgs_recv.dat"), ("c", "msgs_recv.dat")]
+    assert notices.lost() == []
+
+
+def test_what_was_written_before_a_folder_had_to_make_room_is_told(
+    tmp_path: Path, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_notices, "WATCH_LIMIT", 1)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    assert notices.watch("a")
+    grow(tmp_path, "a")
+    assert notices.watch("b")
+    assert told(notices) == [("a", "msgs_recv.dat")]
+    assert notices.watch("a")
+    grow(tmp_path, "a")
+    assert told(notices) == [("a", "msgs_recv.dat")]
 
 
 def test_two_names_of_one_folder_are_watched_under_the_last(tmp_path: Path, notices: Notices) -> None:
@@ -129,3 +148,31 @@ def test_there_are_none_on_another_system_and_without_room(tmp_path: Path, monke
     assert Notices.start(str(tmp_path)) is None
     Library.inotify_init1 = lambda *_: -1  # type: ignore[attr-defined]  # a library that has it, and a kernel without room
     assert Notices.start(str(tmp_path)) is None
+
+
+def test_the_limit_of_the_kernel_is_found_out_and_said(
+    tmp_path: Path, notices: Notices, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = notices._library
+
+    class Small:
+        """A kernel with room for four watches."""
+
+        @staticmethod
+        def inotify_add_watch(*arguments: object) -> int:
+            if len(notices) >= 4:
+                ctypes.set_errno(errno.ENOSPC)
+                return -1
+            return int(library.inotify_add_watch(*arguments))
+
+        inotify_rm_watch = library.inotify_rm_watch
+
+    monkeypatch.setattr(notices, "_library", Small)
+    names = [f"{at:02}" for at in range(10)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        assert notices.watch(name)
+    assert len(notices) == 4
+    assert notices.left_out() == names[:6]
+    [said] = [one.getMessage() for one in caplog.records]
+    assert "only 4 peers are watched: fs.inotify.max_user_watches is reached" in said

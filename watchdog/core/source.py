@@ -85,3 +85,16 @@ class Counting(Protocol):
     def counters(self) -> Mapping[str, int]:
         """Numbers by name, since it was opened."""
         ...
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A source of which a poll without news says less than that nothing was written before it."""
+
+    @property
+    def given_ago_s(self) -> float | None:
+        """Seconds since the time up to which all was given that had been written; 0.0: since the last poll.
+
+        None when something was found that is not given yet.
+        """
+        ...

@@ -24,7 +24,7 @@ import numpy as np
 from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError, WatchdogError
-from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
 from watchdog.service.pace import Clock
 from watchdog.sources.syntax import kinds_of, open_sources, split_source
@@ -55,9 +55,9 @@ class Channel:
     """One source as the feed sees it.
 
     mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
-    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news.
-    error: why it is down, empty when it works. down_s: since when no poll has worked. warned_s: the last warning of
-    that.
+    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news, or
+    as far as it speaks (`Waiting`). error: why it is down, empty when it works. down_s: since when no poll has worked.
+    warned_s: the last warning of that.
     """
 
     name: str
@@ -199,7 +199,8 @@ class Feed:
         if found is None:
             self._note_end(channel)
             promise = None if channel.ended else self._silence(channel, now_s)
-            channel.quiet_s = now_s
+            ago_s = source.given_ago_s if isinstance(source, Waiting) else 0.0
+            channel.quiet_s = None if ago_s is None else now_s - ago_s
             return promise
         channel.failures = 0
         channel.told_ns, channel.told_s, channel.quiet_s = found.until_ns, now_s, None

@@ -109,6 +109,11 @@ class CaptureSource:
             return 1.0
         return min(1.0, max(0, self._merge.bytes_taken) / max(1, self._merge.bytes_total))
 
+    @property
+    def given_ago_s(self) -> float | None:
+        """See `core.source.Waiting`: a large tree is looked at in turn, and what is found early waits for the rest."""
+        return self._merge.given_ago_s
+
     def poll(self) -> Slice | None:
         """The next slice, None when there is nothing new (for good if `ended`)."""
         if self._ended:

@@ -18,7 +18,9 @@ from watchdog.core.errors import StateError
 from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
 from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
+from watchdog.sources.capture_marks import Marks
 from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
+from watchdog.sources.connections import SILENCE_US
 from watchdog.sources.faults import Faults
 
 TARGET_MESSAGES: Final = 20_000  # of one cut
@@ -28,7 +30,8 @@ MEMORY_LIMIT: Final = 64 * 1024 * 1024  # bytes read ahead, all files together
 STEP_MIN: Final = 16 * 1024
 STEP_MAX: Final = 256 * 1024
 PATIENCE_US: Final = 5_000  # of event time, see `CaptureMerge.cut`
-MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
+REMOVED: Final = "file-removed"  # while it was written to, or before its end was read: what came last may be lost
+REPLACED: Final = "file-replaced"  # by another of its name, which is read from its start
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +78,7 @@ class CaptureMerge:
         self._growth = Growth(tree.notices() if follow else None)
         self._heap: list[tuple[int, int, CaptureFile]] = []
         self._pushed = 0
-        self._marks: dict[str, list[int]] = {}
+        self._marks = Marks()
         self._span_us = FIRST_SPAN_US
         self._skip_us = 0
         self._seen_us = 0
@@ -90,11 +93,15 @@ class CaptureMerge:
         if position is not None:
             self._resume(position)
         self._refresh()
+        self._tell_missing()
+        self._growth.stale = True
         self._read_ahead()
 
     def cut(self, refresh: bool = True) -> Cut | None:
         """The next stretch, or None when nothing is there (yet)."""
         ceiling = END_US
+        if self._follow and self._behind and self.bytes_total - self.bytes_taken < MEMORY_LIMIT:
+            self._read_ahead()
         if self._follow and not self._behind:
             seen = self._seen_us
             news = self._refresh() if refresh else False
@@ -103,8 +110,11 @@ class CaptureMerge:
                 # What is new may still be overtaken: by a file that was looked at earlier, by a thread of the node
                 # between its time stamp and its write. So the newest milliseconds wait for one more look.
                 ceiling = (max(seen, self._seen_us - PATIENCE_US) if news else self._seen_us) + 1
+                if self._growth.oldest is not None:  # of folders that wait for their turn, nothing is known since then
+                    ceiling = min(ceiling, self._growth.oldest.seen_us + 1)
         result = self._cut(ceiling)
         if self._behind:
+            self._growth.stale = True
             self._behind = any(not file.exhausted for _, _, file in self._heap)
         self.caught_up = self._follow and not self._behind and not (self._heap and self._heap[0][0] < ceiling)
         return result
@@ -112,6 +122,13 @@ class CaptureMerge:
     def close(self) -> None:
         """Give back what the kernel holds for a followed tree; a second call does nothing."""
         self._growth.close()
+
+    @property
+    def given_ago_s(self) -> float | None:
+        """How long ago all that was written by then has been given; None when something waits to be given."""
+        if self._heap:
+            return None
+        return 0.0 if self._growth.oldest is None else time.monotonic() - self._growth.oldest.at_s
 
     @property
     def empty(self) -> bool:
@@ -141,30 +158,29 @@ class CaptureMerge:
 
     def position(self) -> dict[str, object]:
         """Where to go on, JSON-able: the bytes taken of each file, and the time before which all was taken."""
-        return {"files": dict(self._marks), "taken_us": self._skip_us, "span_us": self._span_us}
+        return {"files": self._marks.saved(), "taken_us": self._skip_us, "span_us": self._span_us}
 
     def _resume(self, position: Mapping[str, object]) -> None:
-        files, taken, span = position.get("files"), position.get("taken_us"), position.get("span_us")
-        if not isinstance(files, Mapping) or not isinstance(taken, int) or not isinstance(span, int):
+        taken, span = position.get("taken_us"), position.get("span_us")
+        if "files" not in position or not isinstance(taken, int) or not isinstance(span, int):
             raise StateError("position of a capture source is damaged: expected files, taken_us and span_us")
-        for folder, mark in files.items():
-            if not isinstance(mark, list | tuple) or len(mark) != 4 or not all(isinstance(n, int) for n in mark):
-                raise StateError(f"position of a capture source is damaged at folder {str(folder)!r}")
-            self._marks[str(folder)] = list(mark)
-            self._last_us = max(self._last_us, mark[1], mark[3])
+        self._marks = Marks(position["files"])
+        self._last_us = self._marks.newest_us
         self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
-        self._seen_us = taken
+        self._seen_us = max(0, taken - 1)  # all before that time was taken
 
     def _refresh(self) -> bool:
         """Look for new folders and for growth; True when there is something new."""
         news = False
-        for folder in self._tree.folders():
-            mark = self._marks.get(folder)
-            sent_at, sent_us, received_at, received_us = mark or (0, 0, 0, 0)
-            skip = 0 if mark else self._skip_us
+        self._growth.begin(self._seen_us)
+        new = self._tree.folders()
+        for folder in self._tree.gone():
+            self._remove(folder)
+        for folder in new:
+            skip = 0 if folder in self._marks else self._skip_us
             self._files[folder] = (
-                CaptureFile(folder, False, sent_at, sent_us, skip),
-                CaptureFile(folder, True, received_at, received_us, skip),
+                CaptureFile(folder, False, self._marks.place(folder, False), skip),
+                CaptureFile(folder, True, self._marks.place(folder, True), skip),
             )
             self._growth.add(folder)
             for file in self._files[folder]:
@@ -178,8 +194,13 @@ class CaptureMerge:
 
     def _look(self, file: CaptureFile, *, at_once: bool = False) -> bool:
         """Whether the file grew. at_once: read what is little, to know its time without reading twice."""
-        before, size = file.size, self._tree.size(file.folder, file.received)
-        if (size == before and size >= file.offset) or not file.grow(size):
+        before = file.size
+        size, changed_ns = self._tree.state(file.folder, file.received)
+        if size == before and changed_ns == file.changed_ns:
+            return False
+        grew = file.grow(self._tree, size, changed_ns)
+        self._tell_replaced(file)
+        if not grew:
             return False
         self.bytes_total += file.size - before
         if not before:
@@ -193,8 +214,8 @@ class CaptureMerge:
 
     def _peek(self, file: CaptureFile) -> int:
         """Merge time of the next record, or a time before it."""
-        head = self._tree.read(file.folder, file.received, file.offset, 8)
-        time_us = int.from_bytes(head, "little") if len(head) == 8 else 0
+        time_us = file.peek(self._tree)
+        self._tell_replaced(file)
         return max(file.clock_us, time_us) if EARLIEST_US <= time_us <= self._latest_us() else file.clock_us
 
     def _push(self, file: CaptureFile, time_us: int) -> None:
@@ -224,6 +245,7 @@ class CaptureMerge:
     def _fill(self, file: CaptureFile, until_us: int, step: int) -> bool:
         was_torn = file.torn
         full = file.fill(self._tree, until_us, step, self._latest_us())
+        self._tell_replaced(file)
         if file.implausible:
             self._tell(file, file.implausible_us, file.implausible, IMPLAUSIBLE)
             self._left_out += file.implausible
@@ -234,6 +256,37 @@ class CaptureMerge:
             self._note(file)
         self._seen_us = max(self._seen_us, file.known_us)
         return full
+
+    def _tell_replaced(self, file: CaptureFile) -> None:
+        """Damage for a file that is not the one that was read, unless nobody wrote to it any more and it is gone."""
+        if file.replaced_us < 0:
+            return
+        if file.size or file.unread or self._lately(file.replaced_us):
+            self._tell(file, file.replaced_us, 0, REPLACED if file.size else REMOVED)
+        file.replaced_us = -1
+        if file.next_us is None:
+            self._mark(file)
+
+    def _remove(self, folder: str) -> None:
+        """Forget a folder that is gone; what was read of it is given all the same."""
+        for file in self._files[folder]:
+            file.grow(self._tree, 0, 0)
+            self._tell_replaced(file)
+        del self._files[folder]
+        self._marks.remove(folder)
+        self._growth.remove(folder)
+
+    def _tell_missing(self) -> None:
+        """Damage for what was written to at the time of the position, and is not there any more."""
+        for folder in self._marks.without(self._files):
+            last_us = self._marks.last_us(folder)
+            self._marks.remove(folder)
+            if self._lately(last_us):
+                self._damage.append(Damage(folder, last_us, last_us, 0, REMOVED))
+
+    def _lately(self, time_us: int) -> bool:
+        """Whether a connection that was silent since then is still open."""
+        return max(self._seen_us, self._last_us) - time_us < SILENCE_US
 
     def _tell(self, file: CaptureFile, at_us: int, lost: int, reason: str) -> None:
         """Damage for the next cut. What has no time of its own waits until one is known, one entry for each file."""
@@ -293,6 +346,8 @@ class CaptureMerge:
             if held > MEMORY_LIMIT:
                 end = max(start + (end - start) // 2, start + 1)
         end = self._fitting(chosen, start, end)
+        if self._follow:  # the span of a backlog may lead into the future
+            until = min(until, self._seen_us + 1)
         result = Cut({}, min(until, end), self._dated(start))
         for file in sorted(chosen, key=lambda one: one.folder):  # so that equal times have one order, always
             self._take(file, end, result)
@@ -330,9 +385,6 @@ class CaptureMerge:
             self._push(file, file.clock_us)
 
     def _mark(self, file: CaptureFile) -> None:
-        """Remember the byte after the last record taken; the longest silent folders are forgotten."""
-        mark = list(self._marks.pop(file.folder, (0, 0, 0, 0)))
-        mark[2 * file.received : 2 * file.received + 2] = (file.offset, file.clock_us)
-        self._marks[file.folder] = mark
-        if len(self._marks) > MARKED_FOLDERS:
-            del self._marks[next(iter(self._marks))]
+        known = self._files.get(file.folder)
+        if known is not None and known[file.received] is file:  # its folder may be gone
+            self._marks.note(file)

@@ -8,7 +8,10 @@ Constants: Linux include/uapi/linux/inotify.h; the order of events and the overf
 from __future__ import annotations
 
 import ctypes
+import errno
+import logging
 import os
+from collections import OrderedDict
 from contextlib import suppress
 from struct import Struct
 from typing import Final
@@ -26,7 +29,11 @@ _GONE: Final = IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED
 _EVENT: Final = Struct("iIII")  # wd, mask, cookie, len; then the name, padded with NUL to len
 _BUFFER: Final = 64 * 1024
 _LARGEST: Final = 4096  # an event with its name takes less; a read that leaves more room than this has taken all
-WATCH_LIMIT: Final = 4096  # folders watched at once, some 4 MB of kernel memory; the kernel's own limit may be lower
+# Folders watched at once, about 1 kB of kernel memory each; the limit of the kernel may be lower. A node has a folder
+# for each inbound connection, as each comes from a port of its own: a busy one thousands a day.
+WATCH_LIMIT: Final = 65_536
+_HINT: Final = "fs.inotify.max_user_watches is reached; findings about others come later"
+_LOG = logging.getLogger("watchdog.sources")
 
 
 class Notices:
@@ -34,9 +41,12 @@ class Notices:
 
     def __init__(self, root: str, descriptor: int, library: ctypes.CDLL) -> None:
         """descriptor: of inotify_init1; closed with this object."""
-        self._root, self._descriptor, self._library = root, descriptor, library
-        self._watches: dict[str, int] = {}  # the longest quiet folder first
-        self._folders: dict[int, str] = {}
+        self.root, self._descriptor, self._library = root, descriptor, library
+        self._watches: OrderedDict[str, int] = OrderedDict()  # the longest quiet folder first
+        self._folders: dict[int, str] = {}  # also of watches that were given up, until the kernel says so
+        self._limit: int | None = None  # of the kernel, as found out
+        self._lost: list[str] = []
+        self._left_out: list[str] = []
 
     @classmethod
     def start(cls, root: str) -> Notices | None:
@@ -68,24 +78,52 @@ class Notices:
         self._folders.clear()
 
     def watch(self, folder: str) -> bool:
-        """Tell of this folder from now on; beyond the limit the one that grew longest ago is given up.
+        """Tell of this folder from now on; beyond the limit the one that grew longest ago is left out.
 
         False when the kernel has no room for one more. A folder that is not there (any more) is left out.
         """
-        known = self._watches.pop(folder, None)
-        if known is not None:
-            self._watches[folder] = known
+        if folder in self._watches:
+            self._watches.move_to_end(folder)
             return True
-        if len(self._watches) >= WATCH_LIMIT:
-            self._drop(self._watches[next(iter(self._watches))], remove=True)
-        path = os.fsencode(f"{self._root}/{folder}")
+        self._make_room(WATCH_LIMIT if self._limit is None else self._limit)
+        path = os.fsencode(f"{self.root}/{folder}")
         number = int(self._library.inotify_add_watch(self._descriptor, path, _ASKED))
+        if number < 0 and ctypes.get_errno() == errno.ENOSPC and self._watches:
+            self._limit = len(self._watches) * 3 // 4 + 1  # the rest is for other programs of this user
+            _LOG.warning("capture folder %s: only %d peers are watched: %s", self.root, self._limit, _HINT)
+            self._make_room(self._limit)
+            number = int(self._library.inotify_add_watch(self._descriptor, path, _ASKED))
         if number < 0:
             return not os.path.isdir(path)  # noqa: PTH112 - bytes, as the kernel wants them
-        self._drop(number, remove=False)  # the same folder under two names (a link): the last one counts
+        older = self._folders.get(number, folder)
+        if older != folder and self._watches.pop(older, None) is not None:
+            self._left_out.append(older)  # the same folder under two names (a link): the last one counts
         self._watches[folder] = number
         self._folders[number] = folder
         return True
+
+    def _make_room(self, limit: int) -> None:
+        """Leave those out that are quiet for longest, until one more is within the limit."""
+        while len(self._watches) >= limit:
+            quiet = next(iter(self._watches))
+            self.forget(quiet)
+            self._left_out.append(quiet)
+
+    def forget(self, folder: str, *, ended: bool = False) -> None:
+        """Do not tell of this folder any more. ended: the watch may have ended, so the kernel is not told."""
+        number = self._watches.pop(folder, None)
+        if number is not None and not ended:
+            self._library.inotify_rm_watch(self._descriptor, number)
+
+    def lost(self) -> list[str]:
+        """Folders that were removed or renamed according to what `changed` has read since the last call of this."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def left_out(self) -> list[str]:
+        """Folders that had to make room since the last call of this."""
+        left_out, self._left_out = self._left_out, []
+        return left_out
 
     def changed(self) -> dict[tuple[str, str], None] | None:
         """Folder and file name of what was written or made since the last call, in the kernel's order.
@@ -112,15 +150,16 @@ class Notices:
             if mask & IN_Q_OVERFLOW:
                 whole = False
             elif folder is not None and mask & _GONE:
-                self._drop(number, remove=bool(mask & IN_MOVE_SELF))
+                self._end(number, folder, going_on=bool(mask & IN_MOVE_SELF))
             elif folder is not None:
                 found[folder, os.fsdecode(data[at : at + size].rstrip(b"\0"))] = None
             at += size
         return whole
 
-    def _drop(self, number: int, *, remove: bool) -> None:
-        folder = self._folders.pop(number, None)
-        if folder is not None:
-            self._watches.pop(folder, None)
-            if remove:
-                self._library.inotify_rm_watch(self._descriptor, number)
+    def _end(self, number: int, folder: str, *, going_on: bool) -> None:
+        """A watch has ended, or (going_on) follows a folder to another name."""
+        if self._watches.get(folder) == number:
+            self._lost.append(folder)
+            self.forget(folder, ended=not going_on)
+        if not going_on:
+            del self._folders[number]

@@ -38,8 +38,12 @@ class CaptureTree(Protocol):
         """Who tells which files grow; None when nobody does."""
         ...
 
-    def size(self, folder: str, received: bool) -> int:
-        """Size of one file in bytes now, 0 when it does not exist (yet)."""
+    def gone(self) -> list[str]:
+        """Names of folders given before that the last call of `folders` did not find any more."""
+        ...
+
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
+        """Size of one file in bytes now, 0 when it does not exist (yet), and when it was written last, in ns."""
         ...
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
@@ -54,6 +58,7 @@ class DiskTree:
         """root: the folder that holds one folder for each peer. SourceError if it cannot be listed."""
         self.root = root
         self._known: set[str] = set()
+        self._gone: list[str] = []
         self._stamp = -1
         self._calm = False
         check_folder(root)
@@ -61,35 +66,46 @@ class DiskTree:
     def folders(self) -> list[str]:
         """New peer folders, by name; the listing is read only when the folder changed."""
         try:
+            self._gone = []
             stamp = os.stat(self.root).st_mtime_ns  # noqa: PTH116 - with Path, half of a quiet poll is making objects
             if self._calm and stamp == self._stamp:
                 return []
+            found, there = [], set()
             with os.scandir(self.root) as entries:
-                found = [entry.name for entry in entries if entry.name not in self._known and _is_folder(entry)]
+                for entry in entries:
+                    there.add(entry.name)
+                    if entry.name not in self._known and _is_folder(entry):
+                        found.append(entry.name)
         except OSError as error:
             raise SourceError(f"cannot list the capture folder {self.root!r}: {error.strerror}") from error
         # a folder made within the same tick of the file system's clock would not change the stamp again,
         # so a stamp is believed only after a second listing
         self._calm = stamp == self._stamp
         self._stamp = stamp
+        self._gone = sorted(self._known - there)
+        self._known.difference_update(self._gone)
         self._known.update(found)
         return sorted(found)
+
+    def gone(self) -> list[str]:
+        """Folders that were removed or renamed since the call of `folders` before the last."""
+        return self._gone
 
     def notices(self) -> Notices | None:
         """The kernel's, where it has them."""
         return Notices.start(self.root)
 
-    def size(self, folder: str, received: bool) -> int:
-        """Size of one file in bytes; what was removed or is no file counts as empty. SourceError if nobody can tell."""
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
+        """Size and last change of one file; (0, 0) of what is gone or is no file. SourceError if nobody can tell."""
         path = self._path(folder, received)
         try:
             about = os.stat(path)  # noqa: PTH116 - as above
-            return about.st_size if stat.S_ISREG(about.st_mode) else 0
+            return (about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else (0, 0)
         except (FileNotFoundError, NotADirectoryError):
-            return 0
+            return 0, 0
         except OSError as error:
             if error.errno == errno.ELOOP:  # a link to itself
-                return 0
+                return 0, 0
             # not "empty": that would read everything again once the disk answers
             raise SourceError(f"cannot look at capture file {path!r}: {error.strerror}") from error
 
@@ -147,10 +163,14 @@ class ArchiveTree:
     def notices(self) -> None:
         """An archive does not grow."""
 
-    def size(self, folder: str, received: bool) -> int:
-        """Size of one file in bytes."""
+    def gone(self) -> list[str]:
+        """None: an archive stays as it is."""
+        return []
+
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
+        """Size of one file in bytes; when it was written does not matter."""
         content = self._files.get((folder, received))
-        return 0 if content is None else len(content)
+        return (0 if content is None else len(content)), 0
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
         """At most `count` bytes from `offset`."""
