@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.capture_files import SECOND_US, START_US, append, column, drained, follower, ping
+from tests.support.scripted_feed import VirtualClock
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
 from watchdog.service.feed import Feed
@@ -136,24 +137,11 @@ def test_silence_says_nothing_of_folders_that_wait_for_their_turn(tmp_path: Path
     source.close()
 
 
-class StepClock:
-    """Monotonic time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.mark.parametrize("number", [0, 17, 39])
 def test_the_service_makes_no_promise_of_silence_for_what_was_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    clock = StepClock()
+    clock = VirtualClock()
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     tree(tmp_path).close()
     feed = Feed([f"capture:{tmp_path}"], SourceOptions(follow=True), clock)

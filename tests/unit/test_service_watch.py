@@ -14,6 +14,7 @@ from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action
 from alerts.store.writer import Written
 from rules.load import load_text
+from tests.support.rulesets import FULL_MEMPOOL
 from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, feed_of, mempool, scripted
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StoreUnavailableError
@@ -23,21 +24,6 @@ from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.watch import Watch
 from watchdog.service.writer_loop import Routes, WriterLoop
 
-RULES = """
-rules:
-  full-mempool:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    pane: 1s
-    fire: most > 100
-    resolve_after: 1m
-"""
-
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Said:
@@ -45,7 +31,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
 
 
 def watched(*seconds: float, watch: Watch | None = None, transactions: int = 500) -> tuple[Watch, list[ChangeRecord]]:
-    watch = watch or Watch(load_text(RULES), "node", {"capture:a": None})
+    watch = watch or Watch(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
     records = [record for second in seconds for record in watch.take(mempool("capture:a", second, transactions))]
     return watch, records
 
@@ -83,7 +69,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_acts_at_the_same_moment() -> None:
     resolve = Action(1, opened.incident.id, "resolve", "ada", "", START + 8 * SECOND)
     watch.act(resolve)
     _, first = watched(9, 20, 40, 60, watch=watch)
-    again = Watch(load_text(RULES), "node", {"capture:a": None})
+    again = Watch(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
     assert again.resume(blob) == []
     again.act(resolve)
     _, second = watched(9, 20, 40, 60, watch=again)
@@ -106,12 +92,14 @@ def test_an_action_does_not_run_ahead_of_findings_that_came_with_it() -> None:
 
 def test_other_rules_clear_what_fires_and_keep_the_incidents() -> None:
     watch, [opened] = watched(0, 5)
-    other = load_text(RULES.replace("> 100", "> 200"))
+    other = load_text(FULL_MEMPOOL.replace("> 100", "> 200"))
     promise = Slice("capture:a", (), START + 5 * SECOND, {})
     assert reasons(watch.change_rules(other, [promise])) == ["cleared"]
     _, records = watched(7, 9, watch=watch)
     assert {record.incident.id for record in records} == {opened.incident.id}, "it fires again and goes on"
-    watch.change_rules(load_text(RULES.replace("> 100", "> 9000")), [Slice("capture:a", (), START + 9 * SECOND, {})])
+    watch.change_rules(
+        load_text(FULL_MEMPOOL.replace("> 100", "> 9000")), [Slice("capture:a", (), START + 9 * SECOND, {})]
+    )
     _, records = watched(30, 80, watch=watch)
     assert reasons(records)[-1] == "resolved"
 
@@ -119,7 +107,7 @@ def test_other_rules_clear_what_fires_and_keep_the_incidents() -> None:
 def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     watch, [opened] = watched(0, 5)
     blob = watch.checkpoint(["capture:a"], "")
-    other = Watch(load_text(RULES.replace("> 100", "> 200")), "node", {"capture:a": None})
+    other = Watch(load_text(FULL_MEMPOOL.replace("> 100", "> 200")), "node", {"capture:a": None})
     assert reasons(other.resume(blob)) == ["cleared"]
     assert [one.id for one in other.books.incidents()] == [opened.incident.id]
     assert other.checkpoint(["capture:a"], "").positions == {"capture:a": {"at": 5}}
@@ -187,7 +175,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
     said["snapshots:a"] = [mempool("snapshots:a", 20.0 * n, 500 * (n % 2)) for n in range(polls)]
     said["snapshots:a"].append(Slice("snapshots:a", (), END_OF_TIME_NS, {"at": polls}))
     feed, clock = feed_of("snapshots:a")
-    watch, bundles = Watch(load_text(RULES), "node", feed.kinds), queue.Queue[Bundle](1_000)
+    watch, bundles = Watch(load_text(FULL_MEMPOOL), "node", feed.kinds), queue.Queue[Bundle](1_000)
     engine = EngineLoop(watch, feed, bundles, clock, every_s=3_600.0)
     store = Blocked()
     writer = WriterLoop(

@@ -10,27 +10,14 @@ from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
 from rules.load import load_text
 from tests.support.events import SECOND, batch
+from tests.support.rulesets import FULL_MEMPOOL
 from watchdog.core.batch import Slice
 from watchdog.service.watch import Watch
 
 START = 1_768_212_000 * SECOND
-RULES = """
-rules:
-  full-mempool:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    pane: 1s
-    fire: most > 100
-    resolve_after: 1m
-"""
 TWO = {"capture:a": frozenset({"rpc:mempool"}), "log:b": frozenset({"log:tip"})}
 TIPS = (
-    RULES
+    FULL_MEMPOOL
     + """
   tips: {title: Tips, attack: chain, severity: info, on: log:tip, over: 10s, pane: 1s, measure: {n: count()},
          fire: n > 0, resolve_after: 1m, summary: "{n}"}
