@@ -26,6 +26,7 @@ from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
+from watchdog.engine.coverage import GAP
 from watchdog.service.pace import Clock
 from watchdog.sources.syntax import kinds_of, open_sources, split_source
 
@@ -45,7 +46,6 @@ sooner (rules on snapshots have panes of 10 s and more), and cost the answers of
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
 REMIND_S = 600.0  # between two warnings of one failure
-GAP = "source:gap"
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
 _LOG = logging.getLogger("watchdog.sources")
 
