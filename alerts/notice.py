@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from alerts.incident import BY_OPERATOR, Incident, IncidentChange, Reason
@@ -17,6 +17,9 @@ EVENT_TYPES = (
     "incident.acknowledged",
     "incident.resolved",
 )
+MERGED = "incidents.opened"
+"""The event type of a notice that names many openings of one rule; it goes to receivers of `incident.opened`."""
+NOTICE_TYPES = (*EVENT_TYPES, MERGED)
 
 _TYPES: Mapping[Reason, str] = {
     Reason.OPENED: "incident.opened",
@@ -79,6 +82,11 @@ class Notice:
 def event_type(reason: Reason) -> str | None:
     """The event type of a change with this reason; None when nobody is told."""
     return _TYPES.get(reason)
+
+
+def reasons_of(types: Collection[str]) -> list[Reason]:
+    """The reasons whose changes are told as one of these event types."""
+    return [reason for reason, type_ in _TYPES.items() if type_ in types]
 
 
 def notice_id(record: ChangeRecord, receiver: str) -> str:

@@ -11,8 +11,9 @@ from alerts.notice import ChangeRecord, Notice, event_type, notice_id
 from alerts.render import as_object
 from watchdog.core.finding import Severity
 
-Format = Literal["webhook", "alertmanager"]
-FORMATS: tuple[Format, ...] = ("webhook", "alertmanager")
+Format = Literal["webhook", "alertmanager", "alertmanager-webhook"]
+FORMATS: tuple[Format, ...] = ("webhook", "alertmanager", "alertmanager-webhook")
+"""Their encoders are in `alerts.delivery.formats`."""
 DEFAULT_EVENTS = ("incident.opened", "incident.escalated", "incident.acknowledged", "incident.resolved")
 
 
@@ -23,20 +24,21 @@ class Receiver:
     secrets: `whsec_` and base64 as Standard Webhooks writes them, newest first; all of them sign, so that a key can be
     changed without a moment in which the other side refuses. severity: the least that is told. events: of
     `EVENT_TYPES`. rate_per_minute: requests. headers: sent with each request. allow_private: private, loopback and
-    link-local targets are fine.
+    link-local targets are fine. keepalive_s: how often a firing alert is posted again, in formats that need it.
     """
 
     name: str
     url: str = field(repr=False)
     format: Format = "webhook"
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    severity: Severity = "info"
+    severity: Severity = "warning"
     events: tuple[str, ...] = DEFAULT_EVENTS
     rate_per_minute: int = 60
     timeout_s: float = 10.0
     allow_private: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     enabled: bool = True
+    keepalive_s: float = 60.0
 
     def wants(self, type_: str, severity: Severity) -> bool:
         """Whether a change of this type, of an incident of this severity, is told here."""

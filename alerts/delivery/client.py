@@ -10,6 +10,7 @@ from typing import Self
 
 import aiohttp
 
+from alerts.delivery.formats import target
 from alerts.delivery.headers import request_headers
 from alerts.delivery.signature import secret_key, signed_headers
 from alerts.delivery.targets import TargetRefusedError, socket_guard, url_fault
@@ -19,7 +20,6 @@ from watchdog.core.text import printable
 ANSWER_BYTES = 4_096  # of a response body are read, the rest is left and the connection closed
 SHOWN_CHARACTERS = 120  # of a response body in an error
 KEEP_ALIVE_S = 30.0
-LONGEST_TIMEOUT_S = 30.0  # Standard Webhooks: 15 to 30 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class WebhookClient:
             return Answer(None, None, f"target refused: {printable(fault)}", 0.0)
         keys = [secret_key(secret) for secret in receiver.secrets]
         headers = request_headers(receiver.headers, signed_headers(keys, message_id, timestamp, body))
-        limit = aiohttp.ClientTimeout(total=min(receiver.timeout_s, LONGEST_TIMEOUT_S))
+        limit = time_limit(receiver)
         session = self._sessions[receiver.allow_private]
         status: int | None = None
         after: str | None = None
         try:
             async with session.post(
-                receiver.url, data=body, headers=headers, timeout=limit, allow_redirects=False
+                target(receiver), data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
                 status, after = response.status, response.headers.get("Retry-After")
                 told = await _beginning(response)
@@ -88,6 +88,11 @@ class WebhookClient:
         if status is not None and 200 <= status < 300:
             error = ""
         return Answer(status, after, error, time.monotonic() - began)
+
+
+def time_limit(receiver: Receiver) -> aiohttp.ClientTimeout:
+    """How long one request may take, from the look-up of the name to the last byte read."""
+    return aiohttp.ClientTimeout(total=receiver.timeout_s)
 
 
 def error_text(error: BaseException) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
-from alerts.delivery.formats import rfc3339
 from alerts.delivery.ports import DeliveryClock
 from alerts.delivery.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, SignatureError, verify
+from alerts.delivery.texts import rfc3339
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes; the largest incident is far below
 REMEMBERED_IDS = 100_000
@@ -133,9 +133,11 @@ async def _without_version(_request: web.Request, response: web.StreamResponse) 
 
 
 def parsed(raw: bytes) -> Mapping[str, Any] | None:
-    """A JSON object, None for anything else. Total."""
+    """A JSON object, or the list that Alertmanager's API takes, as its `alerts`; None for anything else. Total."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
         return None
+    if isinstance(value, list) and value:
+        return {"alerts": value}
     return value if isinstance(value, dict) else None

@@ -1,9 +1,10 @@
 """The way to one receiver: its notices in order for each incident, at its pace, around its outages.
 
-Notices of one incident form a chain that is sent one after the other; chains go side by side. A notice that fails
-ends its chain until its retry is due. What is fetched and not yet stored as settled is *held*, so that nothing is
-sent twice by one process. While more waits than the receiver may get, urgent incidents have slots, a share of the
-rate and a fetch of their own, so that a flood of small ones cannot hide them.
+Notices of one incident form a chain that is sent one after the other; chains go side by side, and whenever one may
+begin it is the most severe that waits. A notice that fails ends its chain until its retry is due. What is fetched and
+not yet stored as settled is *held*, so that nothing is sent twice by one process. While more waits than is held, the
+most severe of it is fetched past the window, and the least severe that is held makes room. Openings of one rule that
+come faster than the receiver takes them merge into one notice (`alerts.store.merged`).
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from alerts.delivery.chains import Chains
 from alerts.delivery.client import Answer, WebhookClient
-from alerts.delivery.formats import notice_body
+from alerts.delivery.formats import misplaced, notice_body
 from alerts.delivery.journal import line
+from alerts.delivery.keepalive import Keepalive, PageOf
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, Due, Fate, Outcome
-from alerts.delivery.schedule import URGENT, Breaker, Bucket, Verdict, given_up, retry_after, retry_delay, verdict
+from alerts.delivery.schedule import Breaker, Bucket, Verdict, given_up, retry_after, retry_delay, verdict
+from alerts.incident import RANK
+from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
 
 WINDOW = 256  # notices of one receiver in memory
 LOW = WINDOW // 4  # so many left: time to fetch more
 HELD_MOST = WINDOW + LOW  # a window is fetched when no more than that are left
-AT_ONCE = 16  # attempts under way to one receiver, and as many that are urgent
-URGENT_AT_ONCE = 32  # urgent notices fetched past a full window
+AT_ONCE = 16  # attempts under way to one receiver: small incidents together, high ones and critical ones each
+PAST_FULL = 32  # notices fetched past a full window: the most severe that wait
+MERGE_LEAST, MERGE_MOST = 20, 200  # bounds of how many openings of a rule make a crowd; between them: a minute's rate
+MERGE_PAUSE_S = 30.0  # after a crowd that could not merge
 POLL_S = 2.0  # a retry is noticed so soon after it is due, and a resend by the command line; new notices wake the lane
 _LOG = logging.getLogger("watchdog.delivery")
 
@@ -40,7 +47,8 @@ class LaneCounts:
     """What a lane did since the service began.
 
     rate_waits: waits for the receiver's rate. outages: times the breaker opened. full: times it was found with nothing
-    left to send and no room to fetch more, as the database did not take what became of the last ones.
+    left to send and no room to fetch more, as the database did not take what became of the last ones. merged: openings
+    that are named in a notice of many.
     """
 
     attempts: int = 0
@@ -50,6 +58,7 @@ class LaneCounts:
     rate_waits: int = 0
     outages: int = 0
     full: int = 0
+    merged: int = 0
     last_error: str = ""
 
 
@@ -65,6 +74,7 @@ class Lane:
         chance: random.Random,
         *,
         told: Told,
+        page_of: PageOf = lambda _id: None,
     ) -> None:
         self.receiver = receiver
         self.counts = LaneCounts()
@@ -73,17 +83,25 @@ class Lane:
         self._told = told
         self._breaker = Breaker()
         self._bucket = Bucket(receiver.rate_per_minute)
-        self._chains: dict[str, deque[Due]] = {}
-        self._held: set[str] = set()
-        self._ended: set[str] = set()  # incidents whose chain ended since the last fetch began
+        self._keepalive = Keepalive(
+            receiver,
+            client,
+            ledger,
+            clock,
+            page_of,
+            wanted=lambda: self.receiver.enabled and not self.gone,
+            answered=self._note_misplaced,
+        )
+        self._misplaced = False  # said so once
+        self._chains = Chains()
         self._failed_at: dict[str, int] = {}  # accepted notices of the lane when a notice failed last
-        self._slots = {urgent: asyncio.Semaphore(AT_ONCE) for urgent in (False, True)}
-        self._wake, self._stopping = asyncio.Event(), asyncio.Event()
-        self._under_way = 0
+        self._wake, self._go, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._under_way: Counter[int] = Counter()  # attempts by `_class`
         self._unstored = 0  # outcomes of ours that the database does not have yet
         self._full = False
         self._limited = False
-        self._more = False  # the last fetch was full
+        self._more = False  # the last fetch was full, or something made room
+        self._merge_at = 0.0
 
     @property
     def state(self) -> str:
@@ -95,117 +113,156 @@ class Lane:
     @property
     def held(self) -> int:
         """Notices in memory."""
-        return len(self._held)
+        return len(self._chains)
+
+    @property
+    def keepalives(self) -> tuple[int, int]:
+        """Requests that kept alerts alive: taken, and failed."""
+        return self._keepalive.sent, self._keepalive.failed
+
+    @property
+    def under_way(self) -> int:
+        """Attempts that were begun and have no answer yet."""
+        return self._under_way.total()
 
     def poke(self) -> None:
         """Something new may be due."""
         self._wake.set()
+        self._go.set()
 
     def change(self, receiver: Receiver) -> None:
         """Go on with other settings of the same receiver; one that was gone or failing is tried again."""
         if receiver.rate_per_minute != self.receiver.rate_per_minute:
             self._bucket = Bucket(receiver.rate_per_minute)
         self.receiver, self.gone, self._breaker = receiver, False, Breaker()
+        self._misplaced = False
+        self._keepalive.change(receiver)
         self.poke()
 
     def stop(self) -> None:
         """Begin no further attempt; `run` ends when those under way have."""
         self._stopping.set()
-        self._wake.set()
+        self._keepalive.stop()
+        self.poke()
 
     async def run(self) -> None:
-        """Send what is due until stopped; an error of ours in a chain ends all of it and is raised."""
-        async with asyncio.TaskGroup() as chains:
+        """Send what is due until stopped; an error of ours ends all of it and is raised."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._fetch())
+            tasks.create_task(self._keepalive.run())
             while not self._stopping.is_set():
-                self._wake.clear()
-                pause = await self._fill(chains)
-                await self._clock.wait(self._wake, pause)
+                self._go.clear()
+                pause = self._begin(tasks)
+                await self._clock.wait(self._go, pause)
 
-    async def _fill(self, chains: asyncio.TaskGroup) -> float:
-        """Fetch what is due and start its chains; the seconds after which to look again."""
+    async def _fetch(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            pause = await self._fill()
+            await self._clock.wait(self._wake, pause)
+
+    async def _fill(self) -> float:
+        """Fetch what is due; the seconds after which to look again."""
         pause = self._breaker.wait_s(self._clock.monotonic())
         if pause > 0:
             return pause
-        probing, crowded = self._breaker.is_open, len(self._held) > LOW
+        probing, crowded = self._breaker.is_open, len(self._chains) > LOW
         self._note_full()
-        if self.gone or not self.receiver.enabled or len(self._held) > WINDOW or (probing and self._held):
+        fixed = self._unstored + self.under_way
+        if self.gone or not self.receiver.enabled or fixed > WINDOW or (probing and self._chains):
             return POLL_S
-        self._ended.clear()
-        found = await self._ledger.due(self.receiver.name, URGENT_AT_ONCE if crowded else WINDOW, urgent=crowded)
+        self._chains.fetching()
+        found = await self._ledger.due(self.receiver.name, PAST_FULL if crowded else WINDOW)
         if not crowded:
             self._more = found is not None and len(found) == WINDOW
+        if self._stopping.is_set():
+            return 0.0
         for due in (found or ())[: 1 if probing else None]:
-            incident = due.notice.incident_id
-            if due.notice.id not in self._held and incident not in self._ended and not self._stopping.is_set():
-                self._held.add(due.notice.id)
-                if incident in self._chains:
-                    self._chains[incident].append(due)
-                else:
-                    self._chains[incident] = deque((due,))
-                    chains.create_task(self._send_chain(incident))
+            self._chains.add(due)
+        self._more = bool(self._chains.evict(HELD_MOST)) or self._more
+        if found and not probing:
+            await self._merge_crowds()
+        self._go.set()
         return POLL_S
+
+    async def _merge_crowds(self) -> None:
+        """Where more openings of a rule wait than the receiver takes in a minute, make one notice of many."""
+        rate, now = self.receiver.rate_per_minute, self._clock.monotonic()
+        least = min(max(rate, MERGE_LEAST), MERGE_MOST)
+        if now < self._merge_at or self._chains.most_alike() - self._bucket.available(now) < least:
+            return
+        self._chains.drop_idle()  # what is held could be sent beside the notice that names it
+        merged = await self._ledger.merge(self.receiver.name, least, frozenset(self._chains.held))
+        if merged:
+            self.counts.merged += merged
+            self._tell("openings-merged", notices=merged, rate_per_minute=rate)
+        else:
+            self._merge_at = now + MERGE_PAUSE_S
+        self._more = True
+        self._wake.set()
 
     def _note_full(self) -> None:
         """Count the times that all we hold waits to be stored, and is too much to fetch a window beside it."""
-        full = self._unstored == len(self._held) > LOW
+        full = self._unstored == len(self._chains) > LOW
         self.counts.full += full and not self._full
         self._full = full
 
-    async def _send_chain(self, incident: str) -> None:
-        """Send the notices of an incident one after the other, until one fails or none is left."""
-        chain = self._chains[incident]
-        try:
-            async with self._slots[_is_urgent(chain)]:
-                while chain and await self._turn(chain):
-                    if not await self._send(chain):
-                        break
-        finally:
-            del self._chains[incident]
-            self._ended.add(incident)
-            self._held.difference_update(due.notice.id for due in chain)
-            self._wake_when_low()
+    def _begin(self, tasks: asyncio.TaskGroup) -> float:
+        """Begin the attempts that may be made now, the most severe first; the seconds until another may be."""
+        while not self._stopping.is_set() and (found := self._chains.first()) is not None:
+            incident, rank = found
+            now = self._clock.monotonic()
+            outage = self._breaker.is_open and self.under_way > 0
+            if self.gone or not self.receiver.enabled or outage or self._breaker.wait_s(now) > 0:
+                self._chains.drop_idle()  # fetched again when attempts may be made
+                break
+            if self._under_way[_class(rank)] >= AT_ONCE:
+                break
+            wait = self._bucket.take(now, urgent=rank >= RANK["high"])
+            if wait > 0:
+                self._note_limited()
+                return wait
+            self._limited = self._limited and len(self._chains) > 1
+            self._under_way[_class(rank)] += 1
+            tasks.create_task(self._send(self._chains.begin(incident), _class(rank)))
+        return POLL_S
 
-    async def _turn(self, chain: deque[Due]) -> bool:
-        """Wait for the receiver's rate; False when no attempt may be made now."""
-        while not self._stopping.is_set():
-            outage = self._breaker.is_open and self._under_way > 0
-            if self.gone or outage or self._breaker.wait_s(self._clock.monotonic()) > 0:
-                return False
-            wait = self._bucket.take(self._clock.monotonic(), urgent=_is_urgent(chain))
-            if wait <= 0:
-                self._limited = self._limited and len(self._held) > 1
-                return True
-            self.counts.rate_waits += 1
-            if not self._limited:
-                self._tell("rate-limit", rate_per_minute=self.receiver.rate_per_minute, waiting=len(self._held))
-            self._limited = True
-            await self._clock.wait(self._stopping, wait)
-        return False
+    def _note_limited(self) -> None:
+        self.counts.rate_waits += 1
+        if not self._limited:
+            self._tell("rate-limit", rate_per_minute=self.receiver.rate_per_minute, waiting=len(self._chains))
+        self._limited = True
 
-    async def _send(self, chain: deque[Due]) -> bool:
-        """One attempt with the first of a chain, which leaves the chain; False when the rest must wait."""
-        due = chain[0]
-        self._under_way += 1
+    async def _send(self, due: Due, class_: int) -> None:
+        """One attempt with the first notice of a chain; after a failure the rest of the chain must wait."""
+        incident = due.notice.incident_id
         try:
-            body = notice_body(due.notice, self.receiver.format)
+            await self._keepalive.clear_of(incidents_of(due.notice))
+            body = notice_body(due.notice, self.receiver, self._clock.wall_ns())
             seconds = self._clock.wall_ns() // 1_000_000_000
             answer = await self._client.post(self.receiver, due.notice.id, seconds, body)
         finally:
-            self._under_way -= 1
+            self._under_way[class_] -= 1
+        self._note_misplaced(answer.status)
         outcome = self._judge(due, answer)
         self._log_attempt(due, outcome)
-        chain.popleft()
+        self._chains.landed(incident)
         stored = self._ledger.note(outcome)
         self._unstored += 1
         stored.add_done_callback(self._release(due, outcome))
         if outcome.fate is Fate.RETRY:
+            self._go.set()
             await stored  # before that the rest of the chain would count as due
-        return outcome.fate is not Fate.RETRY
+            self._chains.end(incident)
+        else:
+            self._chains.proceed(incident)
+        self._wake_when_low()
+        self._go.set()
 
     def _release(self, due: Due, outcome: Outcome) -> Callable[[asyncio.Future[None]], None]:
         def stored(future: asyncio.Future[None]) -> None:
             self._unstored -= 1
-            self._held.discard(due.notice.id)
+            self._chains.release(due.notice.id)
             self._wake_when_low()
             if not future.cancelled():
                 self._told(due, outcome)
@@ -214,7 +271,7 @@ class Lane:
 
     def _wake_when_low(self) -> None:
         """Fetch again when more is known to wait, or when all is done: later notices of the same incidents may wait."""
-        if not self._held or (self._more and len(self._held) <= LOW):
+        if not self._chains or (self._more and len(self._chains) <= LOW):
             self._wake.set()
 
     def _judge(self, due: Due, answer: Answer) -> Outcome:
@@ -257,6 +314,12 @@ class Lane:
             self.counts.outages += 1
             self._tell("receiver-failing", failures=self._breaker.failures, error=self.counts.last_error)
 
+    def _note_misplaced(self, status: int | None) -> None:
+        hint = misplaced(self.receiver, status)
+        if hint and not self._misplaced:
+            self._tell("receiver-misplaced", status=status, hint=hint)
+        self._misplaced = self._misplaced or bool(hint)
+
     def _tell(self, event: str, **values: object) -> None:
         _LOG.warning(line(event, receiver=self.receiver.name, **values))
 
@@ -278,5 +341,13 @@ class Lane:
         _LOG.log(level, text)
 
 
-def _is_urgent(chain: deque[Due]) -> bool:
-    return any(due.notice.severity in URGENT for due in chain)
+def incidents_of(notice: Notice) -> list[str]:
+    """Ids of the incidents that a notice is about."""
+    named = notice.body.get("incidents") if notice.type == MERGED else None
+    listed = [str(one["id"]) for one in named] if isinstance(named, list) else []
+    return [notice.incident_id, *listed]
+
+
+def _class(rank: int) -> int:
+    """The ranks that share `AT_ONCE` attempts: all below high, high, critical."""
+    return max(rank, RANK["high"] - 1)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from alerts.delivery.journal import line
 from alerts.delivery.ports import DeliveryClock, Due, OutboxLike, Outcome
 from watchdog.core.errors import StoreError, StoreUnavailableError
+from watchdog.core.finding import Severity
 
 RETRY_S = 1.0
 LARGEST_BATCH = 500  # outcomes in one transaction
@@ -49,9 +50,21 @@ class Ledger:
         """For how long outcomes have waited while none was stored; 0 when none waits."""
         return 0.0 if self._since_s is None else self._clock.monotonic() - self._since_s
 
-    async def due(self, receiver: str, limit: int, *, urgent: bool) -> Sequence[Due] | None:
-        """What is due for a receiver, or the urgent of it; None while the database fails."""
-        return await self._ask(lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit, urgent=urgent))
+    async def due(self, receiver: str, limit: int) -> Sequence[Due] | None:
+        """What is due for a receiver, the most severe first; None while the database fails."""
+        return await self._ask(lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit))
+
+    async def merge(self, receiver: str, least: int, in_hand: Collection[str]) -> int | None:
+        """Merge openings that wait; how many notices merged, None while the database fails."""
+        return await self._ask(lambda: self._outbox.merge(self._clock.wall_ns(), receiver, least, in_hand))
+
+    async def firing(self, types: Collection[str], floor: Severity) -> Sequence[str] | None:
+        """Ids as the port has them; None while the database fails."""
+        return await self._ask(lambda: self._outbox.firing(types, floor))
+
+    async def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]] | None:
+        """Incident objects as the port has them; None while the database fails."""
+        return await self._ask(lambda: self._outbox.pictures(ids))
 
     def note(self, outcome: Outcome) -> asyncio.Future[None]:
         """Store an outcome; the future is done when it is stored."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from alerts.notice import Notice
+from watchdog.core.finding import Severity
 
 
 class Due(Protocol):
@@ -54,17 +55,31 @@ class Outcome:
 class OutboxLike(Protocol):
     """The stored notices; called from one thread that may wait for the database.
 
-    Both raise StoreUnavailableError when another try may help, StoreError when none can.
+    All raise StoreUnavailableError when another try may help, StoreError when none can.
     """
 
-    def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[Due]:
-        """Undelivered notices of a receiver in the order of their making, at most `limit`.
+    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[Due]:
+        """Undelivered notices of a receiver, at most `limit`: the most severe incidents first, each in its order.
 
         A notice is left out while it, or an earlier undelivered one of its incident, waits for a retry after
         `now_ns`; the later ones of an incident may be left out or given too. A retry more than `schedule.HORIZON_NS`
-        ahead was stored before the clock stepped back, and is due. urgent: only of incidents for
-        which a notice with a severity of `schedule.URGENT` is due.
+        ahead was stored before the clock stepped back, and is due.
         """
+        ...
+
+    def merge(self, now_ns: int, receiver: str, least: int, in_hand: Collection[str]) -> int:
+        """Make one notice of many untried openings of a rule where `least` or more wait; how many notices merged.
+
+        in_hand: ids that stay as they are, since the sender has them under way.
+        """
+        ...
+
+    def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
+        """Ids of incidents that are not resolved and had a change of one of these event types at `floor` or above."""
+        ...
+
+    def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+        """The incident objects of those that are still not resolved, without their evidence."""
         ...
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:

@@ -18,13 +18,12 @@ A notice that was given up is a dead letter: kept, shown, and sent again on requ
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-
-from watchdog.core.finding import Severity
 
 DELAYS_S = (5.0, 30.0, 120.0, 300.0)  # after the 1st, 2nd, ... failed attempt; the last one from then on
 JITTER = 0.1  # each wait is up to 10 % shorter or longer, so that many senders do not meet
@@ -41,9 +40,7 @@ REFUSALS = frozenset({405, 413, 415, 422})
 GONE = 410
 TRIP_AFTER = 5  # failures in a row that open the breaker
 OPEN_S = (15.0, 30.0, 60.0, 120.0, 300.0)  # how long it stays open, the last one from then on
-URGENT: tuple[Severity, ...] = ("high", "critical")
-"""What goes ahead when more waits than a receiver may get: a flood of small incidents must not hide a large one."""
-RESERVED = 5  # one in so many sends of a minute is kept for what is urgent
+RESERVED = 5  # one in so many sends of a minute is kept for what is urgent: incidents that are high or critical
 _MAX_HEADER = 64  # characters of Retry-After looked at
 
 
@@ -163,14 +160,24 @@ class Bucket:
         """0 when one send may go now (it is counted), else the seconds until it may."""
         if self.per_minute <= 0:
             return 0.0
+        self._fill(now)
+        needed = 1 if urgent else 1 + self.per_minute // RESERVED
+        if self.tokens >= needed:
+            self.tokens -= 1
+            return 0.0
+        return (needed - self.tokens) * 60 / self.per_minute
+
+    def available(self, now: float) -> float:
+        """Sends that may be made at once; infinite without a limit."""
+        if self.per_minute <= 0:
+            return math.inf
+        self._fill(now)
+        return self.tokens
+
+    def _fill(self, now: float) -> None:
         if self.filled is None:
             self.tokens = float(self.per_minute)
         else:
             gained = (now - self.filled) * self.per_minute / 60
             self.tokens = min(self.tokens + gained, float(self.per_minute))
         self.filled = now
-        needed = 1 if urgent else 1 + self.per_minute // RESERVED
-        if self.tokens >= needed:
-            self.tokens -= 1
-            return 0.0
-        return (needed - self.tokens) * 60 / self.per_minute

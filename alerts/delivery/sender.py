@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alerts.delivery.client import Answer, WebhookClient
-from alerts.delivery.formats import HEARTBEAT, TEST, signal_body
+from alerts.delivery.formats import signal_body
 from alerts.delivery.journal import line
+from alerts.delivery.keepalive import PageOf
 from alerts.delivery.lane import HELD_MOST, Lane, LaneCounts, Told
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
+from alerts.delivery.texts import HEARTBEAT, TEST
 from alerts.routing import Receiver
 
 GRACE_S = 2.0  # for attempts under way when the service ends; what is cut off is sent again under the same id
@@ -35,12 +37,13 @@ class HeartbeatPlan:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One receiver as `/metrics` and the API show it; `state` as in `Lane.state`."""
+    """One receiver as `/metrics` and the API show it; `state` and `keepalives` as in `Lane`."""
 
     receiver: str
     state: str
     held: int
     counts: LaneCounts
+    keepalives: tuple[int, int] = (0, 0)
 
 
 class Sender:
@@ -55,12 +58,14 @@ class Sender:
         heartbeat: HeartbeatPlan | None = None,
         vitals: Vitals = dict,
         told: Told = lambda _due, _outcome: None,
+        page_of: PageOf = lambda _id: None,
         tls: ssl.SSLContext | None = None,
         seed: int | None = None,
     ) -> None:
         self._outbox, self._clock = outbox, clock or SystemDeliveryClock()
         self._receivers = {receiver.name: receiver for receiver in receivers}
         self._heartbeat, self._vitals, self._tls, self._told = heartbeat, vitals, tls, told
+        self._page_of = page_of
         self._chance = random.Random(seed)  # noqa: S311 (spreads retries; guessing it gains nothing)
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -109,7 +114,7 @@ class Sender:
     def status(self) -> list[LaneStatus]:
         """Every receiver, by name."""
         lanes = sorted(self._lanes.items())
-        return [LaneStatus(name, lane.state, lane.held, lane.counts) for name, lane in lanes]
+        return [LaneStatus(name, lane.state, lane.held, lane.counts, lane.keepalives) for name, lane in lanes]
 
     @property
     def unstored(self) -> int:
@@ -163,7 +168,9 @@ class Sender:
             await _cancel(self._running.pop(name))
         for name, receiver in self._receivers.items():
             if name not in self._lanes:
-                self._lanes[name] = lane = Lane(receiver, client, ledger, self._clock, self._chance, told=self._told)
+                told, page_of = self._told, self._page_of
+                lane = Lane(receiver, client, ledger, self._clock, self._chance, told=told, page_of=page_of)
+                self._lanes[name] = lane
                 self._running[name] = asyncio.create_task(lane.run())
 
     async def _end_lanes(self) -> None:
@@ -203,7 +210,7 @@ async def send_signal(
 ) -> Answer:
     """Send a heartbeat or a test at once, one attempt, beside the outbox; its id is new each time."""
     message_id = f"{kind.rpartition('.')[2]}_{now_ns:x}_{secrets.token_hex(4)}"
-    body = signal_body(kind, receiver.name, now_ns, data, receiver.format)
+    body = signal_body(kind, receiver, now_ns, data)
     return await client.post(receiver, message_id, now_ns // 1_000_000_000, body)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,8 @@ _EMBEDDED = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
     (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4
 )
+LONGEST_HOST = 254  # characters of a name, with the dot at its end
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215: where the IPv4 address lies is the site's choice
 
 
@@ -103,15 +106,19 @@ def url_fault(url: str, *, allow_private: bool) -> str | None:
 
     The text names parts of the URL, never all of it: paths of chat services are secrets.
     """
+    if not url.isprintable() or any(char.isspace() or char == "\\" for char in url):
+        return "the URL holds a blank, a backslash or a character that cannot be seen"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        return f"not a URL: {error}"
+    except ValueError:  # its text may hold a part of the URL
+        return "not a URL: its host or port cannot be read"
     if parts.scheme not in {"http", "https"}:
         return f"scheme {parts.scheme!r}: a webhook goes to http:// or https://"
     if not host:
         return "the URL names no host"
+    if not _is_host(host):
+        return "the URL's host is no name and no address"
     if port == 0:
         return "port 0 cannot be connected to"
     if allow_private:
@@ -120,3 +127,20 @@ def url_fault(url: str, *, allow_private: bool) -> str | None:
         return f"{host} is loopback; 'allow_private: true' would permit it"
     literal = host.replace(".", "").isdigit() or ":" in host
     return refusal(host) if literal else None
+
+
+def _is_host(host: str) -> bool:
+    """Whether a text can be a host's name (RFC 1123, with `_`), also one of other letters, or an address."""
+    if ":" in host:  # urlsplit takes it out of its brackets
+        address, _, zone = host.partition("%")
+        try:
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            return False
+        return not zone or zone.isalnum()
+    try:
+        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return False
+    labels = ascii_host.removesuffix(".").split(".")
+    return len(ascii_host) <= LONGEST_HOST and all(_LABEL.fullmatch(label) for label in labels)

@@ -40,6 +40,7 @@ class Database:
 
     def __init__(self, engine: Engine, place: str, pause: Callable[[float], None] = time.sleep) -> None:
         self.engine, self.place = engine, place
+        self.found_revision = ""  # what the database was when it was opened; empty for a new one
         self._pause = pause
         self._lock: ServiceLock | None = None
 
@@ -126,7 +127,7 @@ class Database:
 
     def _settle_version(self, address: URL, *, create: bool) -> None:
         """Leave with a database of our version, or with StoreError."""
-        found = self._revision()
+        found = self.found_revision = self._revision()
         if not create:
             refuse_older(found, self.place)
             return

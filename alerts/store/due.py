@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+import logging
+import secrets
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, literal, select, update
+from sqlalchemy import Connection, bindparam, update
 
 from alerts.delivery.ports import Due, Fate, Outcome
-from alerts.delivery.schedule import HORIZON_NS, URGENT
-from alerts.notice import Notice
+from alerts.delivery.schedule import HORIZON_NS
 from alerts.store.database import Database
-from alerts.store.outbox import WAITING, Outbox
+from alerts.store.firing import firing_ids, firing_pictures
+from alerts.store.merged import Taker, free_stranded, merge_openings, settle_merged, take
+from alerts.store.outbox import Outbox
+from alerts.store.ready import WAITING
 from alerts.store.schema import outbox
+from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.finding import Severity
 
+_LOG = logging.getLogger("watchdog.delivery")
 STEP_NS = 1_000_000_000  # how far the clock must go back to count as a step
-
-
-@dataclass(frozen=True, slots=True)
-class UrgentDue:
-    """A notice of an incident that presses; `Due` for the sender."""
-
-    notice: Notice
-    attempts: int
 
 
 class StoredOutbox:
@@ -34,24 +29,48 @@ class StoredOutbox:
     def __init__(self, database: Database) -> None:
         self._database, self._outbox = database, Outbox(database)
         self._seen_ns: dict[str, int] = {}
+        self._name = secrets.token_hex(8)
+        self._taken: dict[str, frozenset[str]] = {}  # openings of the last answer, by receiver
 
-    def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[Due]:
-        """What may be sent now, or the urgent of it. When the clock went back, what waits is brought back too."""
+    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[Due]:
+        """What may be sent now. When the clock went back, what waits is brought back too."""
         before = self._seen_ns.get(receiver)
         if before is None:
             self._pull_in(receiver, now_ns + HORIZON_NS, None, now_ns)
+            self._database.write(lambda connection: free_stranded(connection, receiver))
         elif now_ns < before - STEP_NS:
             self._pull_in(receiver, now_ns, before - now_ns, now_ns)
         self._seen_ns[receiver] = now_ns
-        if urgent:
-            return self._database.read(lambda connection: _urgent(connection, now_ns, receiver, limit))
-        return self._outbox.due(now_ns, receiver, limit)
+        found = self._outbox.due(now_ns, receiver, limit)
+        openings = frozenset(one.notice.id for one in found if one.notice.type == "incident.opened")
+        fresh = openings - self._taken.get(receiver, frozenset())
+        if fresh:
+            self._take(fresh)
+        self._taken[receiver] = openings
+        return found
+
+    def _take(self, ids: frozenset[str]) -> None:
+        try:
+            self._database.write(lambda connection: take(connection, self._name, ids))
+        except StoreUnavailableError:  # a full disk keeps no alert back; the worst is an opening that is told twice
+            _LOG.warning("openings under way cannot be marked: the database takes nothing now")
+
+    def merge(self, now_ns: int, receiver: str, least: int, in_hand: Collection[str]) -> int:
+        """Merge openings of a rule where `least` or more of them wait; how many notices merged."""
+        taker = Taker(receiver, self._name, in_hand)
+        return self._database.write(lambda connection: merge_openings(connection, now_ns, taker, least))
+
+    def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
+        """Ids of incidents that are not resolved and of which a receiver of these event types was to be told."""
+        return self._database.read(lambda connection: firing_ids(connection, types, floor))
+
+    def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+        """Incident objects of those that are still not resolved, without their evidence."""
+        return self._database.read(lambda connection: firing_pictures(connection, ids))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store what became of attempts: what was sent in one statement, the (few) failures one by one after it."""
-        sent: list[dict[str, object]] = [
-            {"notice": one.id, "answered": one.status, "at_ns": one.at_ns} for one in outcomes if one.fate is Fate.SENT
-        ]
+        sent = [one for one in outcomes if one.fate is Fate.SENT]
         if sent:
             self._database.write(lambda connection: _mark_sent(connection, sent))
         for one in outcomes:
@@ -72,8 +91,9 @@ class StoredOutbox:
         self._database.write(lambda connection: connection.execute(statement))
 
 
-def _mark_sent(connection: Connection, sent: Sequence[dict[str, object]]) -> None:
+def _mark_sent(connection: Connection, sent: Sequence[Outcome]) -> None:
     """Also one that was given up while its attempt was under way: it did arrive."""
+    rows = [{"notice": one.id, "answered": one.status, "at_ns": one.at_ns} for one in sent]
     statement = (
         update(outbox)
         .where(outbox.c.id == bindparam("notice"), outbox.c.status != "sent")
@@ -85,23 +105,5 @@ def _mark_sent(connection: Connection, sent: Sequence[dict[str, object]]) -> Non
             settled_ns=bindparam("at_ns"),
         )
     )
-    connection.execute(statement, sent)
-
-
-def _urgent(connection: Connection, now_ns: int, receiver: str, limit: int) -> list[UrgentDue]:
-    """Notices of incidents for which something urgent is due, in order, with what must go before it."""
-    columns, other = outbox.c, outbox.alias("other").c
-    waits = other.status == literal("waiting", literal_execute=True)
-    presses = (waits, other.receiver == receiver, other.next_ns <= now_ns, other.severity.in_(URGENT))
-    incidents = select(other.incident_id).where(*presses).order_by(other.position).limit(limit)
-    own = (WAITING, columns.receiver == receiver, columns.incident_id.in_(incidents))
-    rows = connection.execute(select(outbox).where(*own).order_by(columns.position).limit(limit))
-    found, blocked = [], set()
-    for row in rows:
-        if row.next_ns > now_ns:
-            blocked.add(row.incident_id)  # its retry is not due, and later notices of the incident wait for it
-        if row.incident_id not in blocked:
-            severity, body = cast("Severity", row.severity), json.loads(row.body)
-            told = Notice(row.id, row.receiver, row.incident_id, row.type, severity, row.created_ns, body)
-            found.append(UrgentDue(told, row.attempts))
-    return found
+    connection.execute(statement, rows)
+    settle_merged(connection, sent)

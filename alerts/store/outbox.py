@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
 from alerts.notice import Notice
 from alerts.store.cursor import decoded_position, encoded_position
 from alerts.store.database import Database, stored_text
+from alerts.store.ready import WAITING, ready_rows
 from alerts.store.schema import incidents, outbox
 from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import Severity
 
-Status = Literal["waiting", "sent", "dead"]
-STATUSES: tuple[Status, ...] = ("waiting", "sent", "dead")
+Status = Literal["waiting", "sent", "merged", "dead"]
+STATUSES: tuple[Status, ...] = ("waiting", "sent", "merged", "dead")
 ERROR_LIMIT = 500  # characters of what a receiver or the network said
 MOST_ROWS = 1_000
 PORTION = 1_000  # rows given up in one transaction: the write lock is held for hundredths of a second
 
 columns = outbox.c
-WAITING = columns.status == literal("waiting", literal_execute=True)
-"""Spelled out in the SQL, not bound: only then may the planner use the indexes of waiting rows."""
 
 
 class UnknownDeliveryError(WatchdogError):
@@ -42,7 +40,8 @@ class Delivery:
 
     position: order of the outbox, rising. attempts: tries so far. next_ns: when it is due (again), where it waits.
     last_status: HTTP status of the latest try, None without an answer. incident_opened_ns: event time, None when the
-    incident is gone; another time than ours for what a recording has shown.
+    incident is gone; another time than ours for what a recording has shown. merged_into: id of the notice that names
+    this opening in its place, None for a notice of its own; it waits until that one was accepted.
     """
 
     notice: Notice
@@ -54,6 +53,7 @@ class Delivery:
     last_status: int | None
     last_error: str | None
     incident_opened_ns: int | None = None
+    merged_into: str | None = None
 
     def as_object(self) -> dict[str, object]:
         """For the API and `watchdog deliveries --json`, without the body; times in unix seconds."""
@@ -72,6 +72,7 @@ class Delivery:
             "settled": None if self.settled_ns is None else self.settled_ns / 1e9,
             "last_status": self.last_status,
             "last_error": self.last_error,
+            "merged_into": self.merged_into,
         }
 
 
@@ -86,7 +87,7 @@ class DeliveryPage:
 class Outbox:
     """Reads and marks notices; `IncidentWriter` puts them in. One sender at a time, which remembers what it has taken.
 
-    Order: a notice is due only when every earlier one of its incident to its receiver is due before it.
+    Order: a notice is due only when every earlier one of its incident to its receiver is due before it (see `ready`).
     Marks survive the end of the process, not always a loss of power: then a notice goes out again under its id.
     """
 
@@ -94,8 +95,9 @@ class Outbox:
         self._database = database
 
     def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-        """What may be sent to a receiver now, in the order of its making; of more than `limit` the longest due."""
-        return self._database.read(lambda connection: _due(connection, now_ns, receiver, limit))
+        """What may be sent to a receiver now, the most severe incidents first, each in the order of its making."""
+        rows = self._database.read(lambda connection: ready_rows(connection, now_ns, receiver, limit))
+        return [_delivery(row, with_body=True) for row in rows]
 
     def sent(self, id_: str, status: int, at_ns: int) -> None:
         """The receiver took it, with this HTTP status."""
@@ -124,8 +126,15 @@ class Outbox:
         self._database.write(mark)
 
     def dead(self, id_: str, error: str, at_ns: int, status: int | None = None) -> None:
-        """Given up; it stays for `resend`, and the incident's later notices go on."""
-        self._mark(id_, status="dead", last_status=status, last_error=_error_text(error), settled_ns=at_ns)
+        """Given up; it stays for `resend`, and the incident's later notices go on. So do those that merged into it."""
+        fate = {"status": "dead", "last_error": _error_text(error), "settled_ns": at_ns}
+
+        def mark(connection: Connection) -> None:
+            tried = {"attempts": columns.attempts + 1, "last_status": status}
+            connection.execute(update(outbox).where(columns.id == id_, WAITING).values(**fate, **tried))
+            connection.execute(update(outbox).where(columns.merged_into == id_, WAITING).values(**fate))
+
+        self._database.write(mark)
 
     def give_up(self, receivers: Collection[str], error: str, at_ns: int) -> int:
         """Make dead letters of all that wait for these receivers, a portion in a transaction; how many.
@@ -141,11 +150,14 @@ class Outbox:
         return total
 
     def resend(self, id_: str, now_ns: int) -> Delivery:
-        """Send it (again) under its id, from the first try on; UnknownDeliveryError when there is none with this id."""
+        """Send it (again) under its id, from the first try on; UnknownDeliveryError when there is none with this id.
+
+        One that merged into another goes by itself.
+        """
 
         def again(connection: Connection) -> Delivery:
             _one(connection, id_)
-            fresh = {"status": "waiting", "attempts": 0, "next_ns": now_ns, "settled_ns": None}
+            fresh = {"status": "waiting", "attempts": 0, "next_ns": now_ns, "settled_ns": None, "merged_into": None}
             connection.execute(update(outbox).where(columns.id == id_).values(**fresh))
             return _one(connection, id_)
 
@@ -199,37 +211,6 @@ class Outbox:
         self._database.write(lambda connection: connection.execute(statement))
 
 
-def _due(connection: Connection, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-    """A later notice may be due before an earlier one of its incident that waits for its retry: it is left out.
-
-    So is one whose earlier ones are not all among those that were found. The first that waits of an incident is due no
-    later than those that are found behind it, so it is found too, and something is given out whenever something is due.
-    """
-    earlier = outbox.alias("earlier")
-    same = (
-        earlier.c.receiver == columns.receiver,
-        earlier.c.incident_id == columns.incident_id,
-        earlier.c.status == literal("waiting", literal_execute=True),
-        earlier.c.position < columns.position,
-    )
-    ahead = select(func.count()).select_from(earlier).where(*same).correlate(outbox).scalar_subquery().label("ahead")
-    found = (
-        select(columns.position)
-        .where(WAITING, columns.receiver == receiver, columns.next_ns <= now_ns)
-        .where(~exists().where(*same, earlier.c.next_ns > columns.next_ns))
-        .order_by(columns.next_ns, columns.position)
-        .limit(limit)
-    )
-    statement = select(outbox, ahead).where(columns.position.in_(found)).order_by(columns.position)
-    chains: Counter[str] = Counter()
-    ready = []
-    for row in connection.execute(statement):
-        if row.ahead == chains[row.incident_id]:
-            chains[row.incident_id] += 1
-            ready.append(_delivery(row, with_body=True))
-    return ready
-
-
 def _newest(wanted: Sequence[ColumnElement[bool]], before: int | None, limit: int) -> Select[Any]:
     shown = [column for column in columns if column.name != "body"]
     statement = select(*shown).where(*wanted)
@@ -271,6 +252,7 @@ def _delivery(row: Row[Any], *, with_body: bool) -> Delivery:  # Any: SQLAlchemy
         settled_ns=row.settled_ns,
         last_status=row.last_status,
         last_error=row.last_error,
+        merged_into=row.merged_into,
     )
 
 

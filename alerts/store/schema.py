@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0004"
+HEAD = "0006"
 """The newest revision; a database with a higher one was written by a newer version."""
 
 metadata = MetaData()
@@ -126,6 +126,8 @@ outbox = Table(
     Column("last_status", SmallInteger),
     Column("last_error", Text),
     Column("body", Text, nullable=False),
+    Column("merged_into", String(36)),  # id of the notice that names this one's incident in its place
+    Column("taken_by", String(16)),  # the sender that was first given it; see `alerts.store.merged`
     sqlite_autoincrement=True,
 )
 _waiting = text("status = 'waiting'")
@@ -133,6 +135,15 @@ Index("outbox_by_id", outbox.c.id, unique=True)
 Index(
     "outbox_due",
     outbox.c.receiver,
+    outbox.c.next_ns,
+    outbox.c.position,
+    sqlite_where=_waiting,
+    postgresql_where=_waiting,
+)
+Index(
+    "outbox_by_severity",
+    outbox.c.receiver,
+    outbox.c.severity,
     outbox.c.next_ns,
     outbox.c.position,
     sqlite_where=_waiting,
@@ -151,3 +162,5 @@ Index("outbox_by_status", outbox.c.status, outbox.c.position)
 Index("outbox_by_receiver", outbox.c.receiver, outbox.c.status, outbox.c.position)
 _settled = text("settled_ns IS NOT NULL")
 Index("outbox_settled", outbox.c.settled_ns, outbox.c.position, sqlite_where=_settled, postgresql_where=_settled)
+_merged = text("merged_into IS NOT NULL")
+Index("outbox_merged", outbox.c.merged_into, outbox.c.position, sqlite_where=_merged, postgresql_where=_merged)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.delivery import SECRET
-from tests.support.delivery_process import INCIDENTS, KILLS, receiver_for, story, told
+from tests.support.delivery_process import INCIDENTS, KILLS, openings, receiver_for, story, told
 
 
 @contextmanager
@@ -87,6 +87,29 @@ def test_kill_9_at_any_moment_loses_nothing_and_gives_no_notice_two_ids(root: Pa
     whats = {(text, one) for one, bodies in texts.items() for text in bodies}
     assert len({text for text, _ in whats}) == len(expected), "no notice under two ids"
     assert first_arrivals(seen) == {one.incident_id: order for one, order in orders(expected)}
+
+
+@pytest.mark.slow
+def test_kills_while_openings_merge_lose_none_and_tell_none_under_two_ids(root: Path, tmp_path: Path) -> None:
+    chance, out = random.Random(21), tmp_path / "seen.jsonl"
+    with receive(root, out, "--delay", "0.02") as url:
+        command = [sys.executable, "-m", "tests.support.delivery_process", f"sqlite:///{tmp_path}/watchdog.db", url]
+        command.append("openings")
+        for _ in range(4):
+            killed_after(command, root, out, chance.randrange(1, 40))
+        subprocess.run(command, cwd=root, check=True, timeout=600)
+    seen = arrivals(out)
+    texts = defaultdict(set)
+    named = defaultdict(set)
+    for one in seen:
+        texts[one["id"]].add(json.dumps(one["body"], sort_keys=True))
+        for incident in one["body"]["data"].get("incidents", [one["body"]["data"]]):
+            named[incident["id"]].add(one["id"])
+    assert all(one["verified"] for one in seen)
+    assert all(len(bodies) == 1 for bodies in texts.values()), "the same body each time"
+    assert set(named) == {one.incident.id for one in openings()}, "none is lost"
+    assert all(len(ids) == 1 for ids in named.values()), "none is told under two ids"
+    assert any(id_.startswith("mrg_") for id_ in texts)
 
 
 def first_arrivals(seen: list[dict[str, Any]]) -> dict[str, list[str]]:

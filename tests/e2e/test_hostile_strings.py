@@ -62,7 +62,7 @@ api: {{listen: "127.0.0.1:{port}", token: {{file: token}}}}
 receivers:
   plain: {{url: "{plain}", allow_private: true, rate_per_minute: 0}}
   shown: {{url: "{shown}", allow_private: true, rate_per_minute: 0}}
-  team: {{url: "{team}", allow_private: true, rate_per_minute: 0, format: alertmanager}}
+  team: {{url: "{team}", allow_private: true, rate_per_minute: 0, format: alertmanager-webhook}}
 """
 
 

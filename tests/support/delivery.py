@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,9 @@ from aiohttp import web
 
 from alerts.delivery.lane import Lane
 from alerts.delivery.ports import Fate, Outcome
-from alerts.delivery.schedule import HORIZON_NS, URGENT
+from alerts.delivery.schedule import HORIZON_NS
 from alerts.delivery.sender import Sender
+from alerts.incident import RANK
 from alerts.notice import Notice
 from alerts.routing import Receiver
 from watchdog.core.errors import StoreUnavailableError
@@ -103,10 +104,6 @@ class _Row:
     error: str = ""
 
 
-def _presses(row: _Row) -> bool:
-    return row.fate is Fate.RETRY and row.notice.severity in URGENT
-
-
 class MemoryOutbox:
     """The simplest outbox that keeps the promises of `OutboxLike`; `broken` makes it fail like a full disk."""
 
@@ -114,6 +111,9 @@ class MemoryOutbox:
         self.rows = {one.id: _Row(one) for one in notices}
         self.broken = False
         self.transactions = 0
+        self.crowds: list[tuple[int, str, int, frozenset[str]]] = []
+        self.alive: dict[str, Mapping[str, object]] = {}
+        self.asked: list[tuple[tuple[str, ...], Severity]] = []
         self._lock = threading.Lock()
 
     def add(self, *notices: Notice) -> None:
@@ -121,20 +121,35 @@ class MemoryOutbox:
         with self._lock:
             self.rows |= {one.id: _Row(one) for one in notices}
 
-    def due(self, now_ns: int, receiver: str, limit: int, *, urgent: bool = False) -> Sequence[_Row]:
+    def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[_Row]:
         """As the port says, with later notices of the incidents."""
-        found, blocked = [], set()
+        chains: dict[str, list[_Row]] = {}
+        blocked = set()
         with self._lock:
             self._check()
-            pressing = {row.notice.incident_id for row in self.rows.values() if _presses(row)}
             for row in self.rows.values():
                 if row.notice.receiver != receiver or row.fate is not Fate.RETRY:
                     continue
                 if row.notice.incident_id in blocked or now_ns < row.next_ns <= now_ns + HORIZON_NS:
                     blocked.add(row.notice.incident_id)
-                elif not urgent or row.notice.incident_id in pressing:
-                    found.append(row)
-        return found[:limit]
+                else:
+                    chains.setdefault(row.notice.incident_id, []).append(row)
+        worst = sorted(chains.values(), key=lambda chain: -max(RANK[row.notice.severity] for row in chain))
+        return [row for chain in worst for row in chain][:limit]
+
+    def merge(self, now_ns: int, receiver: str, least: int, in_hand: Collection[str]) -> int:
+        """It merges nothing."""
+        self.crowds.append((now_ns, receiver, least, frozenset(in_hand)))
+        return 0
+
+    def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
+        """Ids of `alive`, whatever is asked for."""
+        self.asked.append((tuple(types), floor))
+        return list(self.alive)
+
+    def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+        """Of `alive`."""
+        return [self.alive[id_] for id_ in ids if id_ in self.alive]
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store outcomes; a notice that is settled for good must not be settled again."""
@@ -215,7 +230,7 @@ class VirtualClock:
         if self.sender is None or self.sender._ledger is None:
             return False
         lanes: list[Lane] = list(self.sender._lanes.values())
-        return any(lane._under_way for lane in lanes) or (self.sender.unstored > 0 and not self.sender._ledger._failing)
+        return any(lane.under_way for lane in lanes) or (self.sender.unstored > 0 and not self.sender._ledger._failing)
 
 
 @asynccontextmanager

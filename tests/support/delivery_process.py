@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import time
+from dataclasses import replace
 
 from alerts.book import IncidentBook
 from alerts.delivery.sender import Sender
@@ -27,6 +28,7 @@ SECOND = 1_000_000_000
 START_NS = 1_780_000_000 * SECOND
 KILLS = int(os.environ.get("WATCHDOG_KILLS", "12"))  # `make kills` asks for 200
 INCIDENTS = 5 * max(KILLS, 12)  # so that something is left to do whenever a kill comes
+OPENINGS = 400
 STEPS: tuple[tuple[Change, Severity], ...] = (("fire", "warning"), ("escalate", "high"), ("clear", "high"))
 
 
@@ -69,17 +71,27 @@ def story() -> list[ChangeRecord]:
     return records
 
 
+def openings() -> list[ChangeRecord]:
+    """Only the first step, of many incidents."""
+    book, records = IncidentBook(), []
+    for number in range(OPENINGS):
+        for change in book.apply(replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
+            incident = book.incident(change.id)
+            assert incident is not None
+            records.append(ChangeRecord(incident, change, "Flood"))
+    return records
+
+
 def told(records: list[ChangeRecord], receiver: Receiver, now_ns: int) -> list[Notice]:
     """What the receiver is to hear."""
     return [one for record in records for one in notices(record, [receiver], lambda id_: f"http://x/{id_}", now_ns)]
 
 
-async def serve(database: Database, receiver: Receiver) -> None:
+async def serve(database: Database, receiver: Receiver, records: list[ChangeRecord]) -> None:
     """Write and send side by side until all is done."""
     outbox, writer, stop = Outbox(database), IncidentWriter(database), asyncio.Event()
     sender = Sender(StoredOutbox(database), [receiver])
     sending = asyncio.create_task(sender.run(stop))
-    records = story()
     for start in range(0, len(records), 7):
         part = records[start : start + 7]
         await asyncio.to_thread(writer.record, part, told(part, receiver, time.time_ns()))
@@ -97,9 +109,13 @@ def receiver_for(url: str) -> Receiver:
 
 
 def main() -> None:
-    """Arguments: the database's URL and the receiver's."""
+    """Arguments: the database's URL and the receiver's, and `openings` for many of these at the default rate."""
     database = Database.open(sys.argv[1], exclusive=True)
-    asyncio.run(serve(database, receiver_for(sys.argv[2])))
+    receiver = receiver_for(sys.argv[2])
+    if sys.argv[3:] == ["openings"]:
+        asyncio.run(serve(database, replace(receiver, rate_per_minute=60), openings()))
+    else:
+        asyncio.run(serve(database, receiver, story()))
     database.close()
 
 

@@ -1,4 +1,4 @@
-"""Request bodies: our webhook, Alertmanager's version 4, and log lines."""
+"""Request bodies: our webhook, Alertmanager's API, version 4 of its webhook, and log lines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.delivery.formats import HEARTBEAT, NOT_YET, TEST, notice_body, rfc3339, signal_body
+from alerts.delivery.formats import ENCODERS, signal_body
+from alerts.delivery.formats import notice_body as body_for
 from alerts.delivery.journal import line
-from alerts.notice import Notice
+from alerts.delivery.texts import HEARTBEAT, NOT_YET, TEST, rfc3339
+from alerts.notice import MERGED, Notice
+from alerts.routing import FORMATS, Receiver
+from alerts.store.merged import merged_body
 from tests.support.delivery import START_NS, notice
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m%s{0}\r\nlevel=error \u202e\u200f"
@@ -37,6 +41,17 @@ INCIDENT: dict[str, Any] = {
 GO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
+NOW_NS = START_NS + 600 * 10**9
+
+
+def receiver(form: Any, **other: Any) -> Receiver:
+    return Receiver("ops", "https://example.org/hook", format=form, **other)
+
+
+def notice_body(one: Notice, form: Any, now_ns: int = NOW_NS) -> bytes:
+    return body_for(one, receiver(form), now_ns)
+
+
 def told(**changed: object) -> Notice:
     return replace(notice(1, "a1b2"), body=INCIDENT | changed)
 
@@ -49,15 +64,15 @@ def test_the_webhook_has_exactly_type_timestamp_and_data() -> None:
     assert message["data"] == INCIDENT
 
 
-@pytest.mark.parametrize("form", ["webhook", "alertmanager"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_the_same_notice_gives_the_same_bytes_and_only_printable_ascii(form: Any) -> None:
     body = notice_body(told(), form)
     assert body == notice_body(told(), form)
     assert all(0x20 <= byte < 0x7F for byte in body)
 
 
-def test_the_alertmanager_format_has_the_fields_of_version_4() -> None:
-    message = json.loads(notice_body(told(), "alertmanager"))
+def test_the_alertmanager_webhook_has_the_fields_of_version_4() -> None:
+    message = json.loads(notice_body(told(), "alertmanager-webhook"))
     assert set(message) == {
         "receiver",
         "status",
@@ -87,14 +102,14 @@ def test_the_alertmanager_format_has_the_fields_of_version_4() -> None:
 
 
 def test_a_resolved_incident_is_a_resolved_alert_and_an_acknowledged_one_fires() -> None:
-    resolved = json.loads(notice_body(told(state="resolved", resolved=1_780_000_500.0), "alertmanager"))
+    resolved = json.loads(notice_body(told(state="resolved", resolved=1_780_000_500.0), "alertmanager-webhook"))
     assert (resolved["status"], resolved["alerts"][0]["endsAt"]) == ("resolved", "2026-05-28T20:35:00.000000Z")
-    seen = json.loads(notice_body(told(state="acknowledged", acknowledged_by="ann"), "alertmanager"))
+    seen = json.loads(notice_body(told(state="acknowledged", acknowledged_by="ann"), "alertmanager-webhook"))
     assert (seen["status"], seen["alerts"][0]["annotations"]["acknowledged_by"]) == ("firing", "ann")
 
 
 def test_what_peers_sent_is_harmless_text_to_alertmanagers_readers() -> None:
-    (alert,) = json.loads(notice_body(told(), "alertmanager"))["alerts"]
+    (alert,) = json.loads(notice_body(told(), "alertmanager-webhook"))["alerts"]
     for text in (alert["annotations"]["summary"], alert["labels"]["user_agent"]):
         assert text.isprintable()
         assert "\\x1b[31m" in text
@@ -102,7 +117,7 @@ def test_what_peers_sent_is_harmless_text_to_alertmanagers_readers() -> None:
 
 
 def test_labels_stay_the_same_through_an_incidents_life() -> None:
-    opened, later = (json.loads(notice_body(one, "alertmanager")) for one in (told(), told(state="resolved")))
+    opened, later = (json.loads(notice_body(one, "alertmanager-webhook")) for one in (told(), told(state="resolved")))
     assert opened["alerts"][0]["labels"] == later["alerts"][0]["labels"]
     assert opened["groupKey"] == later["groupKey"]
 
@@ -114,9 +129,9 @@ def test_times_are_rfc_3339(time_ns: int) -> None:
 
 @pytest.mark.parametrize("kind", [HEARTBEAT, TEST])
 def test_signals_have_the_shape_of_their_format(kind: str) -> None:
-    plain = json.loads(signal_body(kind, "ops", START_NS, {"number": 1}, "webhook"))
+    plain = json.loads(signal_body(kind, receiver("webhook"), START_NS, {"number": 1}))
     assert plain == {"type": kind, "timestamp": rfc3339(START_NS), "data": {"number": 1}}
-    alerts = json.loads(signal_body(kind, "ops", START_NS, {"number": 1}, "alertmanager"))
+    alerts = json.loads(signal_body(kind, receiver("alertmanager-webhook"), START_NS, {"number": 1}))
     assert alerts["alerts"][0]["labels"]["alertname"] in {"WatchdogHeartbeat", "WatchdogTest"}
     assert GO_TIME.fullmatch(alerts["alerts"][0]["startsAt"])
 
@@ -133,3 +148,106 @@ def test_a_log_line_is_one_harmless_line_whatever_it_says(text: str) -> None:
 def test_a_log_value_cannot_pretend_to_be_another_key() -> None:
     assert line("x", error="a fate=sent") == 'x error="a fate=sent"'
     assert line("x", error='a"b') == 'x error="a\\"b"'
+
+
+def api(one: Notice, now_ns: int = NOW_NS, **other: Any) -> list[dict[str, Any]]:
+    found = json.loads(body_for(one, receiver("alertmanager", **other), now_ns))
+    assert isinstance(found, list)
+    return found
+
+
+def test_every_format_has_an_encoder_and_no_encoder_is_without_a_format() -> None:
+    assert tuple(ENCODERS) == FORMATS
+
+
+@pytest.mark.parametrize(
+    ("base", "place"),
+    [
+        ("http://am:9093", "http://am:9093/api/v2/alerts"),
+        ("http://am:9093/", "http://am:9093/api/v2/alerts"),
+        ("https://am.example.org/alertmanager/?x=1", "https://am.example.org/alertmanager/api/v2/alerts?x=1"),
+    ],
+)
+def test_alertmanagers_alerts_go_below_its_base(base: str, place: str) -> None:
+    assert ENCODERS["alertmanager"].target(base) == place
+    assert ENCODERS["alertmanager-webhook"].target(base) == base
+
+
+def test_alertmanagers_labels_hold_nothing_that_a_peer_chooses_and_texts_are_bounded() -> None:
+    (alert,) = api(told(title=HOSTILE * 99, entities=[f"{number} {HOSTILE * 99}" for number in range(50)]))
+    labels = {"alertname": "addr-beyond-limit", "node": "node", "attack": "addr-flooding", "severity": "high"}
+    assert alert["labels"] == labels | {"incident": "a1b2"}
+    assert set(alert["annotations"]) == {"title", "summary", "entities", "url"}
+    assert all(text.isprintable() and len(text) < 1_100 for text in alert["annotations"].values())
+    assert [one.split()[0] for one in alert["annotations"]["entities"].split(", ")] == [str(one) for one in range(10)]
+    assert alert["generatorURL"] == INCIDENT["url"]
+
+
+def test_what_fires_ends_three_keepalives_from_now() -> None:
+    (alert,) = api(told(), keepalive_s=30.0)
+    assert (alert["startsAt"], alert["endsAt"]) == (rfc3339(START_NS + 250_000_000), rfc3339(NOW_NS + 90 * 10**9))
+    alive = ENCODERS["alertmanager"].alive
+    assert alive is not None
+    assert json.loads(alive([INCIDENT], receiver("alertmanager", keepalive_s=30.0), NOW_NS)) == [alert]
+
+
+def test_an_acknowledged_incident_fires_and_says_who_has_it() -> None:
+    (alert,) = api(told(state="acknowledged", acknowledged_by="ann"))
+    assert alert["endsAt"] > rfc3339(NOW_NS)
+    assert alert["annotations"]["acknowledged_by"] == "ann"
+    assert alert["labels"] == api(told())[0]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("resolved", "now_ns", "ends"),
+    [
+        (1_780_000_500.0, NOW_NS, "2026-05-28T20:35:00.000000Z"),
+        (1_790_000_000.0, NOW_NS, rfc3339(NOW_NS)),
+        (1_779_999_000.0, NOW_NS, "2026-05-28T20:26:40.250000Z"),
+        (None, NOW_NS, rfc3339(NOW_NS)),
+        (1_780_000_500.0, START_NS - 10**9, rfc3339(START_NS - 10**9)),
+    ],
+)
+def test_a_resolved_alert_has_ended_and_never_before_its_start(resolved: object, now_ns: int, ends: str) -> None:
+    (alert,) = api(told(state="resolved", resolved=resolved), now_ns)
+    assert alert["endsAt"] == ends
+    assert alert["startsAt"] <= alert["endsAt"] <= rfc3339(now_ns)
+
+
+def test_an_escalation_ends_the_old_alert_and_starts_the_new_one() -> None:
+    steps = [
+        {"reason": "escalated", "text": "warning to high: x to critical: y"},
+        {"reason": "escalated", "text": "high to critical: x"},
+        {"reason": "updated", "text": "info to critical: a peer's words"},
+    ]
+    worse = replace(told(severity="critical", changes=steps), type="incident.escalated")
+    old, new = api(worse)
+    assert [old["labels"]["severity"], new["labels"]["severity"]] == ["high", "critical"]
+    assert (old["endsAt"], new["endsAt"]) == (rfc3339(NOW_NS), rfc3339(NOW_NS + 180 * 10**9))
+    assert {**old["labels"], "severity": "critical"} == new["labels"]
+    first = replace(told(severity="high", changes=steps), type="incident.escalated")
+    assert [one["labels"]["severity"] for one in api(first)] == ["warning", "high"]
+    assert [one["labels"]["severity"] for one in api(first, severity="high")] == ["high"]
+    lost = replace(told(severity="high", changes=[]), type="incident.escalated")
+    assert [one["labels"]["severity"] for one in api(lost)] == ["warning", "high"]
+
+
+@pytest.mark.parametrize("form", ["alertmanager", "alertmanager-webhook"])
+def test_a_merged_notice_is_an_alert_for_each_incident(form: Any) -> None:
+    many = merged_body([INCIDENT | {"id": f"i{number}", "entities": ["x"] * 30} for number in range(100)])
+    found = json.loads(notice_body(replace(told(), type=MERGED, body=many), form))
+    alerts = found if form == "alertmanager" else found["alerts"]
+    assert len(alerts) == 100
+    assert {one["labels"]["alertname"] for one in alerts} == {"addr-beyond-limit"}
+    plain = json.loads(notice_body(replace(told(), type=MERGED, body=many), "webhook"))
+    assert (plain["type"], plain["data"]["rule"], plain["data"]["count"]) == (MERGED, "addr-beyond-limit", 100)
+    assert [one["id"] for one in plain["data"]["incidents"]] == [f"i{number}" for number in range(100)]
+
+
+@pytest.mark.parametrize("kind", [HEARTBEAT, TEST])
+def test_a_signal_to_alertmanager_is_an_alert_that_expires_by_itself(kind: str) -> None:
+    data = {"number": 1, "every_s": 300.0, "state": "degraded", "cannot_fire": ["eclipse-stale-tip"]}
+    (alert,) = json.loads(signal_body(kind, receiver("alertmanager"), START_NS, data))
+    assert alert["endsAt"] == rfc3339(START_NS + 900 * 10**9)
+    assert alert["annotations"]["state"] == "degraded"
+    assert "eclipse-stale-tip" in alert["annotations"]["cannot_fire"]

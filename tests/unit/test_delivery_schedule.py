@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from email.utils import formatdate
 
@@ -147,6 +148,14 @@ def test_a_bucket_gives_after_the_wait_that_it_named_and_without_a_rate_at_once(
     wait = bucket.take(0.0)
     assert bucket.take(wait + 1e-6) == 0
     assert {Bucket(0).take(0.0) for _ in range(9)} == {0}
+
+
+def test_a_bucket_says_what_may_go_at_once() -> None:
+    bucket = Bucket(60)
+    assert bucket.available(0.0) == 60
+    bucket.take(0.0)
+    assert [bucket.available(now) for now in (0.0, 0.5, 9.0)] == [59, 59.5, 60]
+    assert Bucket(0).available(0.0) == math.inf
 
 
 def test_a_part_of_the_rate_is_kept_for_what_is_urgent() -> None:

@@ -64,6 +64,15 @@ def test_the_time_of_the_event_stands_beside_our_clock_where_it_is_another(told:
     assert shown in readable(replace(ARRIVAL, body={**ARRIVAL.body, "data": data})).splitlines()[0]
 
 
+def test_alerts_for_alertmanagers_api_are_readable() -> None:
+    labels = {"alertname": "flood", "severity": "high", "incident": "a1b2"}
+    raw = json.dumps([{"labels": labels, "annotations": {"summary": "so much"}, "startsAt": "x"}]).encode()
+    shown = readable(replace(ARRIVAL, body=parsed(raw)))
+    assert "HIGH      alertmanager  flood  [verified" in shown
+    assert "so much" in shown
+    assert readable(replace(ARRIVAL, body=parsed(b"[3]")))
+
+
 def test_an_alertmanager_message_shows_when_its_incident_began() -> None:
     alert = {"labels": {"alertname": "flood"}, "annotations": {}, "startsAt": "2026-05-01T00:00:00.000000Z"}
     body = {"status": "firing", "alerts": [alert]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from alerts.store.faults import as_store_error
 from tests.support.daemon import configure, serve, until
 from tests.support.service_process import WATCHING, ServiceProcess, mempool_line
 from watchdog.core.errors import StoreError, StoreUnavailableError
+from watchdog.core.finding import Severity
 from watchdog.service.daemon import Daemon
 
 
@@ -86,7 +87,16 @@ class Told:
     def _say(self) -> StoreError:
         return self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
 
-    def due(self, _now_ns: int, _receiver: str, _limit: int, *, urgent: bool = False) -> Sequence[Due]:
+    def due(self, _now_ns: int, _receiver: str, _limit: int) -> Sequence[Due]:
+        raise self._say()
+
+    def merge(self, _now_ns: int, _receiver: str, _least: int, _in_hand: Collection[str]) -> int:
+        raise self._say()
+
+    def firing(self, _types: Collection[str], _floor: Severity) -> Sequence[str]:
+        raise self._say()
+
+    def pictures(self, _ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
         raise self._say()
 
     def settle(self, _outcomes: Sequence[Outcome]) -> None:
@@ -106,9 +116,9 @@ def test_the_ledger_retries_what_waiting_may_heal_and_ends_with_what_it_cannot(
         ledger = Ledger(Told(StoreUnavailableError("database 'x': locked"), DAMAGED), SystemDeliveryClock())
         running = asyncio.create_task(ledger.run())
         if reads:
-            assert await ledger.due("ops", 1, urgent=False) is None
+            assert await ledger.due("ops", 1) is None
             assert (ledger.failures, running.done()) == (1, False)
-            assert await ledger.due("ops", 1, urgent=False) is None
+            assert await ledger.due("ops", 1) is None
         else:
             ledger.note(Outcome("msg", Fate.SENT, 204, 0))
         with pytest.raises(StoreError, match="damaged"):

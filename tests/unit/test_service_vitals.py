@@ -8,7 +8,7 @@ import logging
 import re
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from tests.support.delivery import START_NS, VirtualClock
 from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
 from watchdog.core.errors import StoreUnavailableError
+from watchdog.core.finding import Severity
 from watchdog.service.asking import WAITING_MOST, Asking, BusyError
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
@@ -187,8 +188,17 @@ class Hanging:
     def __init__(self, free: threading.Event) -> None:
         self.free = free
 
-    def due(self, _now_ns: int, _receiver: str, _limit: int, *, urgent: bool = False) -> Sequence[Due]:
-        raise AssertionError(f"nobody asked, urgent {urgent}")
+    def due(self, _now_ns: int, _receiver: str, _limit: int) -> Sequence[Due]:
+        raise AssertionError("nobody asked")
+
+    def merge(self, _now_ns: int, _receiver: str, _least: int, _in_hand: Collection[str]) -> int:
+        raise AssertionError("nobody asked")
+
+    def firing(self, _types: Collection[str], _floor: Severity) -> Sequence[str]:
+        raise AssertionError("nobody asked")
+
+    def pictures(self, _ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+        raise AssertionError("nobody asked")
 
     def settle(self, _outcomes: Sequence[Outcome]) -> None:
         assert self.free.wait(20)

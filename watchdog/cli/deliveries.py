@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     listing = verbs.add_parser("list", help="the latest deliveries", allow_abbrev=False)
     listing.set_defaults(work=_list)
-    listing.add_argument("--status", choices=STATUSES, help="waiting, sent, or dead: given up after many tries")
+    listing.add_argument(
+        "--status", choices=STATUSES, help="waiting, sent, merged: named in another notice, or dead: given up"
+    )
     listing.add_argument("--receiver", metavar="NAME", help="to this receiver")
     listing.add_argument("--incident", metavar="ID", help="of this incident; its first digits do (at least 4)")
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50, most: 1000)")

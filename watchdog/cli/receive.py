@@ -12,10 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from alerts.delivery.formats import rfc3339
 from alerts.delivery.inbox import Arrival, Faults, Inbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import secret_key
+from alerts.delivery.texts import rfc3339
 from alerts.render import COLOURS
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.errors import SecretError, WatchdogError
@@ -106,7 +106,8 @@ def readable(arrival: Arrival, *, colour: bool = False) -> str:
     incident = _incident(body)
     severity = str(incident.get("severity") or "")
     mark = _coloured(severity, colour=colour)
-    kind = printable(str(body.get("type") or f"alertmanager {body.get('status', '')}" if body else "no JSON object"))
+    named = body.get("type") or f"alertmanager {body.get('status', '')}".strip()
+    kind = printable(str(named if body else "no JSON object"))
     rule = printable(str(incident.get("rule") or ""))
     trust = {None: "not verified", True: "verified", False: f"REFUSED: {printable(arrival.problem)}"}[arrival.verified]
     again = f", attempt {arrival.attempt}" if arrival.attempt > 1 else ""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from alerts.delivery.formats import misplaced
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.sender import send_test
 from alerts.delivery.signature import new_secret
@@ -89,6 +90,8 @@ def _test(receiver: Receiver) -> int:
     took = f"in {answer.took_s * 1000:.0f} ms"
     if answer.error:
         print(f"{receiver.name}: not delivered: {answer.error}")
+        if hint := misplaced(receiver, answer.status):
+            print(f"  {hint}")
         return WRONG
     signed = "signed" if receiver.secrets else "not signed: it has no secret"
     print(f"{receiver.name}: answered {answer.status} {took}, {signed}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from alerts.incident import Reason
-from alerts.notice import EVENT_TYPES
+from alerts.notice import NOTICE_TYPES
 from alerts.store.actions import TEXT_LIMIT, VERBS, WHO_LIMIT
 from alerts.store.incidents import STATES
 from alerts.store.outbox import STATUSES
@@ -92,11 +92,11 @@ SCHEMAS: Mapping[str, Json] = {
     ),
     "Delivery": closed(
         {
-            "id": {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"},
+            "id": {"type": "string", "pattern": "^(msg|mrg)_[0-9a-f]{32}$"},
             "receiver": TEXT,
             "incident": TEXT,
             "incident_opened": {**MAYBE_TIME, "description": "Event time in unix seconds, null when it is not kept"},
-            "type": {"enum": list(EVENT_TYPES)},
+            "type": {"enum": list(NOTICE_TYPES)},
             "severity": {"enum": list(SEVERITIES)},
             "status": {"enum": list(STATUSES)},
             "attempts": COUNT,
@@ -105,6 +105,7 @@ SCHEMAS: Mapping[str, Json] = {
             "settled": MAYBE_TIME,
             "last_status": {"type": ["integer", "null"]},
             "last_error": MAYBE_TEXT,
+            "merged_into": {**MAYBE_TEXT, "description": "Id of the delivery that names this opening in its place"},
         }
     ),
     "DeliveryPage": closed({"deliveries": listed(named("Delivery")), "cursor": CURSOR}),

@@ -125,6 +125,6 @@ function cells(one) {
     el("span", {}, el("a", link, el("code", {}, one.incident)), openedElsewhen(one)),
     el("span", { class: "line" }, `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`),
     one.next !== null ? el("span", { class: "line" }, "next ", exact(one.next)) : one.settled !== null ? exact(one.settled) : "",
-    one.last_error ? foreign(one.last_error, { class: "error", title: one.last_error }) : "",
+    one.last_error ? foreign(one.last_error, { class: "error", title: one.last_error }) : one.merged_into ? el("span", { class: "quiet" }, "in ", el("code", {}, one.merged_into)) : "",
   ];
 }

@@ -1,0 +1,129 @@
+"""What one lane holds: the notices of each incident in order, and which incident is next.
+
+Severity decides first, then who came first. An incident is as severe as the worst notice that is held of it, so what
+must go before a critical notice goes as if it were critical. Pure: no clock, no sending.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+
+from alerts.delivery.ports import Due
+from alerts.incident import RANK
+
+OPENED = "incident.opened"
+
+
+class Chains:
+    """Chains of notices, by incident. A chain is idle or busy; the first notice of a busy one is under way.
+
+    A busy chain is neither evicted nor picked. `held` also has the ids of notices that left their chain and are not
+    stored as settled yet (see `release`).
+    """
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self._chains: dict[str, deque[Due]] = {}
+        self._busy: set[str] = set()
+        self._ranks: dict[str, int] = {}
+        self._idle: tuple[dict[str, None], ...] = tuple({} for _ in RANK)  # by rank, in the order of their coming
+        self._ended: set[str] = set()  # incidents whose chain ended, and ids that were released, since `fetching`
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def fetching(self) -> None:
+        """A fetch begins: what ends from now on may still be in its answer."""
+        self._ended.clear()
+
+    def add(self, due: Due) -> bool:
+        """Hold a notice that was fetched; False for one that is held, or was dealt with since the fetch began."""
+        notice = due.notice
+        incident = notice.incident_id
+        if notice.id in self.held or notice.id in self._ended or incident in self._ended:
+            return False
+        self.held.add(notice.id)
+        self._chains.setdefault(incident, deque()).append(due)
+        if incident not in self._busy:
+            self._make_idle(incident)
+        return True
+
+    def first(self) -> tuple[str, int] | None:
+        """The incident that is next and its rank; None when all are busy."""
+        for rank in range(len(self._idle) - 1, -1, -1):
+            for incident in self._idle[rank]:
+                return incident, rank
+        return None
+
+    def begin(self, incident: str) -> Due:
+        """The first notice of an idle chain, which is busy from here on."""
+        self._leave_idle(incident)
+        self._busy.add(incident)
+        return self._chains[incident][0]
+
+    def landed(self, incident: str) -> None:
+        """The first notice of a busy chain has its fate and leaves the chain; it stays held until `release`."""
+        self._chains[incident].popleft()
+
+    def proceed(self, incident: str) -> None:
+        """A busy chain goes on with what is left of it."""
+        self._busy.discard(incident)
+        if self._chains[incident]:
+            self._make_idle(incident)
+        else:
+            del self._chains[incident]
+
+    def end(self, incident: str) -> None:
+        """Hold no more of this incident: what is left is fetched again when it is due."""
+        self._busy.discard(incident)
+        self._leave_idle(incident)
+        self.held.difference_update(due.notice.id for due in self._chains.pop(incident, ()))
+        self._ended.add(incident)
+
+    def release(self, notice_id: str) -> None:
+        """The fate of a notice is stored."""
+        self.held.discard(notice_id)
+        self._ended.add(notice_id)
+
+    def drop_idle(self) -> int:
+        """Hold only what is busy; how many chains were dropped."""
+        dropped = [incident for idle in self._idle for incident in idle]
+        for incident in dropped:
+            self.end(incident)
+        return len(dropped)
+
+    def evict(self, most: int) -> int:
+        """Drop the least severe idle chains, the youngest first, until at most `most` notices are held; how many."""
+        dropped = 0
+        for idle in self._idle:
+            while idle and len(self.held) > most:
+                self.end(next(reversed(idle)))
+                dropped += 1
+        return dropped
+
+    def most_alike(self) -> int:
+        """The largest number of idle untried openings of one rule and severity."""
+        counts = Counter(
+            (str(due.notice.body.get("rule")), due.notice.severity)
+            for due in self._heads()
+            if due.notice.type == OPENED and not due.attempts
+        )
+        return max(counts.values(), default=0)
+
+    def _heads(self) -> Iterator[Due]:
+        for idle in self._idle:
+            for incident in idle:
+                yield self._chains[incident][0]
+
+    def _make_idle(self, incident: str) -> None:
+        rank = max(RANK[due.notice.severity] for due in self._chains[incident])
+        if self._ranks.get(incident) != rank:
+            self._leave_idle(incident)
+            self._ranks[incident] = rank
+            self._idle[rank][incident] = None
+
+    def _leave_idle(self, incident: str) -> None:
+        rank = self._ranks.pop(incident, None)
+        if rank is not None:
+            del self._idle[rank][incident]

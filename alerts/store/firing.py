@@ -1,0 +1,45 @@
+"""The incidents that fire now, for receivers that want them told again and again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+
+from alerts.incident import RANK, State
+from alerts.notice import reasons_of
+from alerts.store.schema import incident_changes, incident_pictures, incidents
+from watchdog.core.finding import SEVERITIES, Severity
+
+FIRING = (State.OPEN.value, State.ACKNOWLEDGED.value)
+
+
+def firing_ids(connection: Connection, types: Collection[str], floor: Severity) -> list[str]:
+    """Ids of incidents that are not resolved, oldest first.
+
+    Only those with a change of one of these event types at `floor` or above: the receiver was to be told of it.
+    """
+    loud = [one for one in SEVERITIES if RANK[one] >= RANK[floor]]
+    changes = incident_changes.c
+    told = exists().where(
+        changes.incident_id == incidents.c.id,
+        changes.reason.in_([reason.value for reason in reasons_of(types)]),
+        changes.severity.in_(loud),
+    )
+    fires = (incidents.c.state.in_(FIRING), incidents.c.severity.in_(loud))
+    wanted = select(incidents.c.id).where(*fires, told).order_by(incidents.c.opened_ns, incidents.c.id)
+    return list(connection.execute(wanted).scalars())
+
+
+def firing_pictures(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:  # Any: JSON of the database
+    """The objects of those that are not resolved by now, in the order of their ids."""
+    columns = (incident_pictures.c.picture,)
+    wanted = (
+        select(*columns)
+        .join(incidents, incidents.c.id == incident_pictures.c.incident_id)
+        .where(incidents.c.id.in_(ids), incidents.c.state.in_(FIRING))
+        .order_by(incidents.c.id)
+    )
+    return [json.loads(row.picture) for row in connection.execute(wanted)]
