@@ -41,6 +41,7 @@ receivers:
   demo:
     url: http://{host}:{receiver}/
     secret: {{file: demo.secret}}
+    severity: info
     allow_private: true
     rate_per_minute: 0
 """

@@ -33,6 +33,8 @@ from watchdog.service.watch import Watch, check_fits
 from watchdog.service.writer_loop import Routes, WriterLoop
 
 CHECKPOINT_FILE = "watchdog.checkpoint"
+DEFAULTS_CHANGED = "0006"
+"""The database's revision that came with the present defaults of receivers: a start on an older one is the first."""
 FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "log_level")
 """Keys that only a start reads."""
 _LOG = logging.getLogger("watchdog.service")
@@ -95,6 +97,9 @@ def build(
         pid_file.release()
         raise
     try:
+        if store.database.found_revision < DEFAULTS_CHANGED:
+            for line in config.changed:
+                _LOG.warning("changed with this version: %s", line)
         engine, first = _engine(config, rules, store, clock, wall_ns)
     except (WatchdogError, OSError):
         store.database.close()
@@ -176,6 +181,7 @@ def receiver(settings: ReceiverSettings) -> Receiver:
         allow_private=settings.allow_private,
         headers={name: value.reveal() for name, value in settings.headers.items()},
         enabled=settings.enabled,
+        keepalive_s=settings.keepalive_ns / 1e9,
     )
 
 

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from alerts.delivery.signature import secret_key
-from alerts.delivery.targets import url_fault
 from alerts.store.address import address_fault
 from rules import values
 from rules.near import did_you_mean
 from rules.problem import Place, Problem, Report, SourceText, plain
 from rules.reader import Node, Scalar, Table, read_file, read_yaml
-from watchdog.core.errors import SecretError, WatchdogError
+from watchdog.core.errors import WatchdogError
 from watchdog.service.config_keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
+from watchdog.service.config_receivers import Found, changed_defaults, check_receiver, receiver_settings
 from watchdog.service.config_values import Reading, Value, check_token, read_value, split_listen
 from watchdog.service.secret import Secret
 from watchdog.service.settings import (
@@ -26,13 +24,11 @@ from watchdog.service.settings import (
     CheckpointSettings,
     HeartbeatSettings,
     QueueSettings,
-    ReceiverSettings,
     RetentionSettings,
     ServiceConfig,
 )
 
 DEFAULT_PATH = Path("watchdog.yaml")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +61,6 @@ class ConfigError(WatchdogError):
         hint = f"; {first.hint}" if first.hint else ""
         rest = f" (and {more} more: 'watchdog check' shows them all)" if more else ""
         return f"{plain(place)}: {plain(first.message + hint)}{rest}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The values of one table with defaults filled in, and where each was written."""
-
-    values: Mapping[str, Value]
-    places: Mapping[str, Place]
-    place: Place
-
-    def get(self, name: str, type_: type[T]) -> T:
-        """A value that is required or has a default; the type of the key's shape."""
-        value = self.values[name]
-        assert isinstance(value, type_)
-        return value
-
-    def maybe(self, name: str, type_: type[T]) -> T | None:
-        """A value that may be missing."""
-        value = self.values.get(name)
-        assert value is None or isinstance(value, type_)
-        return value
-
-    def where(self, name: str) -> Place:
-        """Where the value stands, or the table where it is a default."""
-        return self.places.get(name, self.place)
 
 
 def load_config(path: Path, environment: Mapping[str, str] | None = None) -> ServiceConfig:
@@ -161,7 +132,7 @@ def _config(path: Path, node: Node | None, source: SourceText, reading: Reading)
     return None if report.problems else _assembled(path, top, found_sections, receivers, reading)
 
 
-def _read(section: Section, table: Table, reading: Reading) -> _Found:
+def _read(section: Section, table: Table, reading: Reading) -> Found:
     """The values of one section; unknown keys and missing ones are problems."""
     known = {key.name: key for key in section.keys}
     found: dict[str, Value] = {}
@@ -185,7 +156,7 @@ def _read(section: Section, table: Table, reading: Reading) -> _Found:
             value = read_value(key, _default(key), reading)
             assert value is not None
             found[key.name] = value
-    return _Found(found, places, table.place)
+    return Found(found, places, table.place)
 
 
 def _default(key: ConfigKey) -> Scalar:
@@ -194,8 +165,8 @@ def _default(key: ConfigKey) -> Scalar:
     return Scalar(key.default, place, plain=True, start=0, end=len(key.default))
 
 
-def _receivers(table: Table | None, reading: Reading) -> dict[str, _Found]:
-    found: dict[str, _Found] = {}
+def _receivers(table: Table | None, reading: Reading) -> dict[str, Found]:
+    found: dict[str, Found] = {}
     for entry in table.entries if table else ():
         name = entry.key.text
         if not RECEIVER.fullmatch(name) or len(name) > 64:
@@ -209,7 +180,7 @@ def _receivers(table: Table | None, reading: Reading) -> dict[str, _Found]:
     return found
 
 
-def _check(top: _Found, sections: Mapping[str, _Found], receivers: Mapping[str, _Found], reading: Reading) -> None:
+def _check(top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Found], reading: Reading) -> None:
     """What one value alone does not show."""
     report = reading.report
     node = top.maybe("node", str)
@@ -228,7 +199,7 @@ def _check(top: _Found, sections: Mapping[str, _Found], receivers: Mapping[str, 
             hint = "add 'token: {file: PATH}' to 'api', or listen on 127.0.0.1"
             report.error(api.where("listen"), f"listening on {host} needs a token", hint)
     for found in receivers.values():
-        _check_receiver(found, report)
+        check_receiver(found, report)
     beat = sections.get("heartbeat")
     if beat is not None and (name := beat.maybe("receiver", str)) is not None and name not in receivers:
         report.error(beat.where("receiver"), f"no receiver '{name[:80]}'", did_you_mean(name, receivers, "receivers"))
@@ -243,32 +214,8 @@ def _check_database(database: Secret, place: Place, reading: Reading) -> None:
         reading.report.error(place, message, hint)
 
 
-def _check_receiver(found: _Found, report: Report) -> None:
-    url = found.maybe("url", Secret)
-    fault = url_fault(url.reveal(), allow_private=found.get("allow_private", bool)) if url is not None else None
-    if fault:
-        report.error(found.where("url"), fault)
-    secret = found.maybe("secret", Secret)
-    previous = _secrets(found)
-    for name, one in [("secret", secret), *(("previous", each) for each in previous)]:
-        if one is not None:
-            try:
-                secret_key(one.reveal())
-            except SecretError as error:
-                report.error(found.where(name), f"{one.origin}: {error}")
-    if previous and secret is None and "secret" not in found.places:
-        report.error(found.where("previous"), "'previous' without 'secret'", "name the newest key as 'secret'")
-    if found.values.get("format") == "webhook" and "secret" not in found.places:
-        report.warn(found.place, "notices to this receiver are not signed", "add 'secret: {file: PATH}'")
-
-
-def _secrets(found: _Found) -> tuple[Secret, ...]:
-    previous = found.maybe("previous", tuple) or ()
-    return tuple(one for one in previous if isinstance(one, Secret))
-
-
 def _assembled(
-    path: Path, top: _Found, sections: Mapping[str, _Found], receivers: Mapping[str, _Found], reading: Reading
+    path: Path, top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Found], reading: Reading
 ) -> ServiceConfig:
     checkpoint, api = sections["checkpoint"], sections["api"]
     retention, queues = sections["retention"], sections["queues"]
@@ -284,28 +231,12 @@ def _assembled(
         packs=top.get("packs", bool),
         asmap=str(asmap) if asmap else None,
         api=ApiSettings(host, port, api.maybe("token", Secret), api.maybe("public_url", str) or ""),
-        receivers=tuple(_receiver(name, found) for name, found in receivers.items()),
+        receivers=tuple(receiver_settings(name, found) for name, found in receivers.items()),
         heartbeat=HeartbeatSettings(beat.get("receiver", str), beat.get("every", int)) if beat else None,
         retention=RetentionSettings(retention.get("resolved", int), retention.get("deliveries", int)),
         queues=QueueSettings(queues.get("changes", int), queues.get("events", int)),
         log_level=top.get("log_level", str),
-    )
-
-
-def _receiver(name: str, found: _Found) -> ReceiverSettings:
-    secret, default = found.maybe("secret", Secret), ReceiverSettings(name, found.get("url", Secret))
-    return ReceiverSettings(
-        name=name,
-        url=found.get("url", Secret),
-        format=found.get("format", str),
-        secrets=(*((secret,) if secret else ()), *_secrets(found)),
-        severity=found.get("severity", str),
-        events=found.maybe("events", tuple) or default.events,
-        rate_per_minute=found.get("rate_per_minute", int),
-        timeout_ns=found.get("timeout", int),
-        allow_private=found.get("allow_private", bool),
-        headers=dict(found.maybe("headers", dict) or {}),
-        enabled=found.get("enabled", bool),
+        changed=tuple(line for name, found in receivers.items() for line in changed_defaults(name, found)),
     )
 
 

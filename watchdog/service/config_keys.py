@@ -129,10 +129,21 @@ RECEIVERS = Section(
         ConfigKey(
             "url",
             "sealed",
-            "Where notices go; one with a password or token comes from a file or the environment.",
+            "Where notices go; one with a password or token comes from a file or the environment. For the format "
+            "`alertmanager`: Alertmanager's base, such as `http://127.0.0.1:9093`.",
             required=True,
         ),
-        ConfigKey("format", "choice", "What is sent.", "webhook", choices=FORMATS),
+        ConfigKey("format", "choice", "What is sent, see [WEBHOOKS.md](WEBHOOKS.md).", "webhook", choices=FORMATS),
+        ConfigKey(
+            "keepalive",
+            "duration",
+            "Format `alertmanager` only: how often alerts that fire are posted again. They expire after three times "
+            "this.",
+            shown="`60s`",
+            unit="duration",
+            low=SECOND_NS,
+            high=HOUR_NS,
+        ),
         ConfigKey("secret", "secret", f"{_SECRET_ORIGIN}: the signing key, `whsec_` and base64.", shown="not signed"),
         ConfigKey(
             "previous",
@@ -140,7 +151,7 @@ RECEIVERS = Section(
             "Older signing keys, newest first; they sign too until they are removed.",
             shown="none",
         ),
-        ConfigKey("severity", "choice", "The least severity that is told.", "info", choices=SEVERITIES),
+        ConfigKey("severity", "choice", "The least severity that is told.", "warning", choices=SEVERITIES),
         ConfigKey(
             "events",
             "choices",

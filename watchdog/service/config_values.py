@@ -26,6 +26,7 @@ from watchdog.service.config_keys import (
     ConfigKey,
 )
 from watchdog.service.secret import Secret
+from watchdog.service.url_secrets import password_part, secret_part
 from watchdog.sources.syntax import split_source
 
 Value = (
@@ -200,14 +201,13 @@ def _sealed(node: Node, name: str, reading: Reading) -> Secret | None:
     if found is None:
         return None
     try:
-        parts = urlsplit(found.text)
-        password = parts.password
+        secret = secret_part(found.text) if name == "url" else password_part(found.text)
     except ValueError:
         reading.report.error(_hidden(node.place, reading), f"'{name}' is not a URL")
         return None
-    if password is not None:
+    if secret:
         hint = "put the whole URL into a file and write {file: PATH}, or {env: NAME}"
-        reading.report.error(_hidden(node.place, reading), f"'{name}' holds a password", hint)
+        reading.report.error(_hidden(node.place, reading), f"'{name}' {secret}", hint)
         return None
     return Secret("the configuration", found.text)
 

@@ -42,20 +42,22 @@ class ApiSettings:
 class ReceiverSettings:
     """One receiver of alerts. secrets: newest first, all of them sign. url is a secret where it came from one.
 
-    severity: the least that is sent. events: types of notices. rate_per_minute: at most, 0 for no limit.
+    severity: the least that is sent. events: types of notices. rate_per_minute: at most, 0 for no limit. keepalive_ns:
+    between two posts of an alert that fires, for the format `alertmanager`.
     """
 
     name: str
     url: Secret
     format: str = "webhook"
     secrets: tuple[Secret, ...] = ()
-    severity: str = "info"
+    severity: str = "warning"
     events: tuple[str, ...] = DEFAULT_EVENTS
     rate_per_minute: int = 60
     timeout_ns: int = 10 * SECOND_NS
     allow_private: bool = False
     headers: Mapping[str, Secret] = field(default_factory=dict)
     enabled: bool = True
+    keepalive_ns: int = 60 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class QueueSettings:
 class ServiceConfig:
     """Everything of one `watchdog.yaml`; every path is absolute or as given on the command line.
 
-    path: the file itself. warnings: what deserves a look, rendered.
+    path: the file itself. warnings: what deserves a look, rendered. changed: lines on what this file means in another
+    way than it did for the version before, for the first start of this one.
     """
 
     path: Path
@@ -104,3 +107,4 @@ class ServiceConfig:
     queues: QueueSettings = QueueSettings()
     log_level: str = "info"
     warnings: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
