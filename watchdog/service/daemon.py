@@ -33,6 +33,7 @@ from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.pace import Clock, SystemClock
 from watchdog.service.settings import ServiceConfig
+from watchdog.service.sign_of_life import SignOfLife
 from watchdog.service.vitals import Stored, Vitals
 from watchdog.service.watch import anew_text
 
@@ -74,7 +75,6 @@ class Daemon:
         self.started_s = self.clock.monotonic()
         self.reloads = 0
         self.malformed = 0  # requests that could not be read
-        self._told_trouble = ""
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
         self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
@@ -86,6 +86,10 @@ class Daemon:
         self._own: Final = Asking("chores")
         self._loop: asyncio.AbstractEventLoop | None = None
         self.core: Core = build(config, self.clock, wall_ns, self._on_stored)
+        self.vitals: Final = Vitals(
+            self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
+        )
+        self.sign_of_life: Final = SignOfLife(self.vitals, self.core.engine, config.node, self.clock)
         self.sender: Final = Sender(
             StoredOutbox(self.core.store.database),
             routes(config).receivers,
@@ -93,9 +97,7 @@ class Daemon:
             heartbeat=heartbeat(config),
             vitals=self.sign_of_life,
             told=self._on_attempt,
-        )
-        self.vitals: Final = Vitals(
-            self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
+            page_of=self._page_of,
         )
 
     async def run(self) -> None:
@@ -176,18 +178,8 @@ class Daemon:
         """An operator has acted: do not wait for the next look."""
         self._news.set()
 
-    def sign_of_life(self) -> dict[str, object] | None:
-        """What a heartbeat says; None while `vitals` knows of trouble, which goes to the log when it is another one."""
-        trouble = self.vitals.trouble()
-        if trouble and trouble != self._told_trouble:
-            _LOG.error("the service is not well, so no heartbeat is sent: %s", trouble)
-        elif self._told_trouble and not trouble:
-            _LOG.info("the service is well again")
-        self._told_trouble = trouble
-        if trouble:
-            return None
-        up_s = round(self.clock.monotonic() - self.started_s)
-        return {"node": self.config.node, "uptime_s": up_s, "events": self.core.engine.watch.events}
+    def _page_of(self, incident_id: str) -> str:
+        return self.core.writer.routes.url_of(incident_id)  # a reload replaces the routes
 
     def _answered(self, *, ok: bool, text: str) -> tuple[bool, str]:
         self.hub.announce("reload", {"ok": ok, "text": text})

@@ -161,6 +161,14 @@ def _deliveries(out: Exposition, measured: Measured) -> None:
     out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
     about = "Times a receiver was found to be failing, and then left alone for a while."
     out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
+    about = "Openings that were told in a notice of many, as the receiver gets them too slowly."
+    out.add("watchdog_deliveries_merged_total", "counter", about, [(name, one.merged) for name, one in lanes])
+    alive = [
+        ({"receiver": one.receiver, "outcome": outcome}, count)
+        for one in measured.sender.status()
+        for outcome, count in zip(("sent", "failed"), one.keepalives, strict=True)
+    ]
+    out.add("watchdog_keepalives_total", "counter", "Requests that kept alerts alive, by what became of them.", alive)
     waiting = sorted(measured.stored.outbox.items())
     out.add(
         "watchdog_outbox",

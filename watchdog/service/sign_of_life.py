@@ -1,0 +1,50 @@
+"""The body of a heartbeat: that we live, how well, and what we can never find."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from watchdog.engine.parts import UNFED
+from watchdog.service.engine_loop import EngineLoop
+from watchdog.service.pace import Clock
+from watchdog.service.vitals import Vitals
+
+CANNOT_FIRE_MOST = 500  # rules that a heartbeat names
+_LOG = logging.getLogger("watchdog.service")
+
+
+class SignOfLife:
+    """Called for each heartbeat.
+
+    state_of: `ok`, `degraded` or `blind`. cannot_fire: ids of rules that no source can feed. Both may be replaced by
+    what knows more.
+    """
+
+    def __init__(self, vitals: Vitals, engine: EngineLoop, node: str, clock: Clock) -> None:
+        self._vitals, self._engine, self._node, self._clock = vitals, engine, node, clock
+        self._started_s = clock.monotonic()
+        self._told = ""
+        self.state_of: Callable[[], str] = lambda: "blind" if self._vitals.trouble() else "ok"
+        self.cannot_fire: Callable[[], Sequence[str]] = lambda: self._engine.watch.engine.parts[UNFED].rules
+
+    def __call__(self) -> dict[str, object] | None:
+        """What a heartbeat says; None while the service is blind. Each new reason for that goes to the log."""
+        state = self.state_of()
+        trouble = (self._vitals.trouble() or "it is blind") if state == "blind" else ""
+        if trouble and trouble != self._told:
+            _LOG.error("the service is not well, so no heartbeat is sent: %s", trouble)
+        elif self._told and not trouble:
+            _LOG.info("the service is well again")
+        self._told = trouble
+        if trouble:
+            return None
+        silent = list(self.cannot_fire())
+        return {
+            "node": self._node,
+            "state": state,
+            "uptime_s": round(self._clock.monotonic() - self._started_s),
+            "events": self._engine.watch.events,
+            "cannot_fire": silent[:CANNOT_FIRE_MOST],
+            "cannot_fire_beyond": max(len(silent) - CANNOT_FIRE_MOST, 0),
+        }
