@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from rules.canonical import Lists
 from rules.deciding import read_measures, read_verdicts
+from rules.evasion import read_answers
 from rules.keys import RULE_KEYS
 from rules.measures import Measures
 from rules.naming import read_entities, read_fields, read_incident, read_summary
@@ -31,7 +32,8 @@ def compile_rule(rule: RuleSource, lists: Lists, report: Report) -> RulePlan | N
     keys = RuleKeys(rule, report)
     plan = _plan(keys, lists)
     maturity, max_keys = keys.choice("maturity", "stable"), keys.whole("max_keys", MAX_KEYS)
-    notes = {name: keys.texts(name) for name in ("references", "false_positives")}
+    notes: dict[str, object] = {name: keys.texts(name) for name in ("references", "false_positives")}
+    notes["evasion"] = read_answers(rule, report)
     if plan is None or len(report.problems) + report.dropped > before:
         return None
     place = f"{rule.place.source.name}:{rule.place.line}"

@@ -10,7 +10,7 @@ from watchdog.core.durations import DAY_NS, SECOND_NS
 from watchdog.core.finding import ATTACKS, SEVERITIES
 
 Shape = Literal[
-    "text", "choice", "texts", "names", "kinds", "expression", "measures", "escalations", "duration", "whole"
+    "text", "choice", "texts", "names", "kinds", "expression", "measures", "escalations", "duration", "whole", "answers"
 ]
 
 RULE_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -43,6 +43,7 @@ RULE_KEYS: tuple[Key, ...] = (
     Key("maturity", "choice", "How far the rule has been proved.", "stable", choices=MATURITIES),
     Key("references", "texts", "Where the attack or the threshold is described.", "none"),
     Key("false_positives", "texts", "What else can make it fire.", "none"),
+    Key("evasion", "answers", "How an attacker could keep it silent; shipped rules answer all questions.", "none"),
     Key("on", "kinds", "The event kind, or a list of kinds, that it reads.", required=True),
     Key("where", "expression", "Which events count; a condition over fields.", "all events"),
     Key("by", "names", "Fields that make a key; keys are always within one node.", "one key for the node"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from rules import values
 from rules.compile import compile_rule
 from rules.digest import rule_hash, set_hash
+from rules.evasion import require_answers
 from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
 from rules.named_lists import NamedLists, read_lists, texts_of
 from rules.near import did_you_mean
@@ -83,13 +84,13 @@ def _load(paths: Sequence[Path], report: Report) -> RuleSet:
         if real in seen:
             continue
         seen.add(real)
-        shipped = path.parent == PACKS  # named by their place in the tree, the same on every machine
+        shipped = real.parent == PACKS.resolve()  # named by their place in the tree, the same on every machine
         source = read_file(path, report, f"rules/packs/{path.name}" if shipped else str(path))
         if source is None or source.text in packs:  # a copy of a shipped pack, checked by an installed command
             continue
         if shipped:
             packs.add(source.text)
-        reading.add(read_yaml(source, report))
+        reading.add(read_yaml(source, report), shipped=shipped)
     return reading.finish()
 
 
@@ -120,8 +121,8 @@ class _Reading:
         self.rules: dict[str, RuleSource] = {}
         self.overrides: list[Override] = []
 
-    def add(self, node: Node | None) -> None:
-        """Take the sections of one file; an empty file is fine."""
+    def add(self, node: Node | None, *, shipped: bool = False) -> None:
+        """Take the sections of one file; an empty file is fine. shipped: its rules must say how they are evaded."""
         if node is None:
             return
         table = values.table(node, "rule file", self.report)
@@ -135,7 +136,7 @@ class _Reading:
             elif name == "lists":
                 read_lists(entry.value, self.lists, self.report)
             elif name == "rules":
-                self._add_rules(entry.value)
+                self._add_rules(entry.value, shipped=shipped)
             else:
                 self.overrides += read_overrides(entry.value, self.report)
 
@@ -150,7 +151,7 @@ class _Reading:
         plans.sort(key=lambda plan: plan.id)
         return RuleSet(tuple(plans), tuple(self.report.warnings), texts_of(self.lists), dict(self.rules))
 
-    def _add_rules(self, node: Node) -> None:
+    def _add_rules(self, node: Node, *, shipped: bool) -> None:
         """The rules of one file; ids are unique over all files."""
         table = values.table(node, "rules", self.report)
         for entry in table.entries if table else ():
@@ -169,6 +170,8 @@ class _Reading:
                 self._check_keys(rule_id, body)
                 known = {each.key.text: each for each in body.entries if each.key.text in RULE_KEY_NAMES}
                 self.rules[rule_id] = RuleSource(entry.key, known, entry.key.place)
+                if shipped:
+                    require_answers(self.rules[rule_id], self.report)
 
     def _check_keys(self, rule_id: str, body: Table) -> None:
         """Unknown keys are mistakes, never ignored."""

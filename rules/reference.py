@@ -18,6 +18,7 @@ _WORDS: Mapping[Shape, str] = {
     "escalations": "severities with expressions",
     "duration": "duration",
     "whole": "whole number",
+    "answers": "answers by question",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rules.catalogue import kind_names
+from rules.evasion import QUESTIONS
 from rules.keys import LONGEST_ID, NAME, RULE_ID, RULE_KEYS, Key
 from rules.tokens import LONGEST
 from rules.values import LONGEST_TEXT
@@ -90,6 +91,13 @@ def _shape(key: Key) -> Schema:
             "type": "object",
             "propertyNames": {"enum": list(SEVERITIES)},
             "additionalProperties": _EXPRESSION,
+        },
+        "answers": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                name: {**_TEXT, "minLength": 1, "description": question} for name, question in QUESTIONS.items()
+            },
         },
         "duration": {"type": "string", "pattern": DURATION_PATTERN},
         "whole": {"type": "integer", "minimum": key.low, "maximum": key.high},

@@ -576,6 +576,19 @@ TABLE: tuple[KindRow, ...] = (
         ),
     ),
     (
+        "p2p:new_block",
+        "A block is named for the first time, received or sent, by a header that proves work near that of the chain and whose time is within two hours of the event",
+        "capture",
+        "log:tip, chain:tip, validation:block_connected",
+        (
+            *PEER,
+            *WIRE,
+            ("type", "str", "", "Type of the message that names it", False, "headers, cmpctblock, block, inv"),
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("stamp_age_s", "i64", "s", "Event time minus the block's own time; negative: in the future", False, ""),
+        ),
+    ),
+    (
         "p2p:getaddr",
         "A getaddr message: asks for addresses",
         "capture, tracepoint",
@@ -929,6 +942,15 @@ TABLE: tuple[KindRow, ...] = (
         (
             ("height", "i32", "blocks", "New height", False, ""),
             ("interval_s", "i64", "s", "Seconds since the tip before was first seen", False, ""),
+        ),
+    ),
+    (
+        "chain:block_age",
+        "The first message of any type in each three minutes: the node has peers, and its newest block is this old",
+        "capture",
+        "",
+        (
+            ("block_age_s", "i64", "s", "Seconds since a new block was named (p2p:new_block), -1 before the first", False, ""),
         ),
     ),
     (

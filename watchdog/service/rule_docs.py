@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rules.digest import rule_hash
+from rules.evasion import QUESTIONS
 from rules.load import RuleSet, load
 from rules.reader import Node, Scalar, Series, Table
 from rules.rule import RuleSource
@@ -76,6 +77,7 @@ def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]])
         f"## When it fires\n\n{_fires(plan, source)}",
         f"## Where the numbers come from\n\n{_numbers(plan, source)}",
         f"## What else can make it fire\n\n{_bullets(_texts(plan, 'false_positives')) or 'Nothing is known.'}",
+        f"## How it could be evaded\n\n{_evasion(plan)}",
         f"## References\n\n{_bullets([_linked(text) for text in _texts(plan, 'references')]) or 'None.'}",
         f"## Tuning\n\n{_tuning(plan, source)}",
     ]
@@ -183,6 +185,19 @@ def _fires(plan: RulePlan, source: RuleSource) -> str:
         f"{_table(('what', 'when'), rows)}\n"
         f"One incident for {group}{f'; it names {names}' if names else ''}. It says:\n\n> {plan.summary}\n"
     )
+
+
+def _evasion(plan: RulePlan) -> str:
+    """The answers to the five questions that each shipped rule is asked."""
+    answers: object = plan.metadata.get("evasion")
+    if not isinstance(answers, Mapping) or not answers:
+        return "Not examined."
+    rows = [(QUESTIONS[name], _once(" ".join(str(text).split()))) for name, text in answers.items()]
+    return _table(("question", "answer"), rows)
+
+
+def _once(answer: str) -> str:
+    return f"{answer[:1].upper()}{answer[1:]}{'' if answer.endswith('.') else '.'}"
 
 
 def _tuning(plan: RulePlan, source: RuleSource) -> str:

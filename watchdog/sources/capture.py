@@ -15,6 +15,7 @@ from watchdog.sources.capture_rows import message_rows
 from watchdog.sources.capture_tree import ArchiveTree, CaptureTree, DiskTree
 from watchdog.sources.connections import ConnectionTracker
 from watchdog.sources.faults import Faults
+from watchdog.sources.new_blocks import NewBlocks
 
 ARCHIVE_ENDINGS: Final = (".tar", ".tar.xz", ".tar.gz")
 KINDS: Final[frozenset[str]] = frozenset(
@@ -42,6 +43,8 @@ KINDS: Final[frozenset[str]] = frozenset(
         "p2p:blocktxn",
         "p2p:tx",
         "p2p:block",
+        "p2p:new_block",
+        "chain:block_age",
         "p2p:getaddr",
         "p2p:mempool",
         "p2p:reject",
@@ -78,7 +81,8 @@ class CaptureSource:
         self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path)
         if not self._follow and not self._merge.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
-        self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists))
+        blocks = NewBlocks(None if position is None else position.get("blocks"))
+        self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists), blocks)
         self._until_ns = 0
         self._ended = position is not None and bool(position.get("ended")) and not self._follow
 
@@ -146,7 +150,12 @@ class CaptureSource:
 
     def _slice(self, batches: list[Batch], until_ns: int) -> Slice:
         self._until_ns = max(self._until_ns, until_ns)
-        position = {"read": self._merge.position(), "who": self._tracker.position(), "ended": self._ended}
+        position = {
+            "read": self._merge.position(),
+            "who": self._tracker.position(),
+            "blocks": self._maker.blocks.saved(),
+            "ended": self._ended,
+        }
         return Slice(self._name, tuple(batches), self._until_ns, position, self._merge.caught_up)
 
 

@@ -23,6 +23,7 @@ from watchdog.sources.exchanges import (
     headers_answers,
     pong_answers,
 )
+from watchdog.sources.new_blocks import BLOCK_AGE, NEW_BLOCK, NewBlocks
 from watchdog.sources.peer_columns import PeerTable
 from watchdog.sources.wire.decode import decode
 from watchdog.sources.wire.messages import Messages
@@ -37,11 +38,12 @@ _SIDE_BY_SIDE: Final = frozenset({"addrv2"})  # its decoder makes tables over al
 
 @dataclass(slots=True, eq=False)
 class BatchMaker:
-    """Makes the batches of one source; remembers nothing but looked-up addresses."""
+    """Makes the batches of one source; remembers looked-up addresses, and the blocks that were named."""
 
     source: str
     options: SourceOptions
     enricher: Enricher
+    blocks: NewBlocks
 
     def batches(self, rows: MessageRows) -> list[Batch]:
         """All wanted kinds, rows by time."""
@@ -50,6 +52,8 @@ class BatchMaker:
         made = self._messages(rows, table)
         made += self._changes(rows.changes, rows, table)
         made += self._decoded(rows, table, facts)
+        if self.options.wants(NEW_BLOCK) or self.options.wants(BLOCK_AGE):
+            made += self._new_blocks(rows, table)
         return made
 
     def damage(self, damage: list[Damage]) -> Batch:
@@ -128,6 +132,24 @@ class BatchMaker:
             if kind not in some and self.options.wants(kind):
                 answers(rows, np.zeros(0, np.intp), _NO_ROWS)  # questions without an answer yet are remembered, too
         return [self._one_kind(kind, parts, rows, table) for kind, parts in some.items() if parts]
+
+    def _new_blocks(self, rows: MessageRows, table: PeerTable) -> list[Batch]:
+        """p2p:new_block and chain:block_age."""
+        found = self.blocks.find(rows)
+        times_us, ages_s = self.blocks.ages(rows.time_us, [int(rows.time_us[one.row]) for one in found])
+        at = np.array([one.row for one in found], np.intp)
+        made: list[Batch] = []
+        if len(at) and self.options.wants(NEW_BLOCK):
+            columns = table.columns(rows.slot[at], rows.time_us[at])
+            columns["flow"] = Strings(rows.received[at].astype(np.int32), FLOW)
+            columns["size"] = rows.size[at]
+            columns["type"] = rows.type.take(at)
+            columns["hash"] = Blobs.of([one.hash for one in found])
+            columns["stamp_age_s"] = np.array([one.stamp_age_s for one in found], np.int64)
+            made.append(self._batch(NEW_BLOCK, columns))
+        if len(times_us) and self.options.wants(BLOCK_AGE):
+            made.append(self._batch(BLOCK_AGE, {"time_ns": times_us * 1000, "block_age_s": ages_s}))
+        return made
 
     def _one_kind(
         self,

@@ -407,6 +407,15 @@ struct P2pBlock $kind("p2p:block") $sources("capture, tracepoint") $doc("A whole
   txs @3 :UInt32 $unit("transactions") $doc("Transactions in the block");
 }
 
+struct P2pNewBlock $kind("p2p:new_block") $sources("capture") $sameFact("log:tip, chain:tip, validation:block_connected")
+    $doc("A block is named for the first time, received or sent, by a header that proves work near that of the chain and whose time is within two hours of the event") {
+  peer @0 :Peer;
+  wire @1 :Wire;
+  type @2 :Text $oneOf("headers, cmpctblock, block, inv") $doc("Type of the message that names it");
+  hash @3 :Data $doc("Block hash, 32 bytes in internal order");
+  stampAgeS @4 :Int64 $unit("s") $doc("Event time minus the block's own time; negative: in the future");
+}
+
 struct P2pGetaddr $kind("p2p:getaddr") $sources("capture, tracepoint") $doc("A getaddr message: asks for addresses") {
   peer @0 :Peer;
   wire @1 :Wire;
@@ -644,6 +653,11 @@ struct ChainTip $kind("chain:tip") $sources("snapshots") $sameFact("log:tip, val
     $doc("The height of the active chain changed between polls") {
   height @0 :Int32 $unit("blocks") $doc("New height");
   intervalS @1 :Int64 $unit("s") $doc("Seconds since the tip before was first seen");
+}
+
+struct ChainBlockAge $kind("chain:block_age") $sources("capture")
+    $doc("The first message of any type in each three minutes: the node has peers, and its newest block is this old") {
+  blockAgeS @0 :Int64 $unit("s") $doc("Seconds since a new block was named (p2p:new_block), -1 before the first");
 }
 
 # ---- log: debug.log ----
