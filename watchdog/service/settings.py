@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alerts.routing import DEFAULT_EVENTS
-from watchdog.core.durations import DAY_NS, SECOND_NS
+from watchdog.core.durations import DAY_NS, MINUTE_NS, SECOND_NS
 from watchdog.service.secret import Secret
 
 
@@ -86,6 +86,7 @@ class QueueSettings:
 class ServiceConfig:
     """Everything of one `watchdog.yaml`; every path is absolute or as given on the command line.
 
+    clock_skew: how far event times may be ahead of the wall clock, ns.
     path: the file itself. warnings: what deserves a look, rendered.
     """
 
@@ -102,5 +103,6 @@ class ServiceConfig:
     heartbeat: HeartbeatSettings | None = None
     retention: RetentionSettings = RetentionSettings()
     queues: QueueSettings = QueueSettings()
+    clock_skew: int = 2 * MINUTE_NS
     log_level: str = "info"
     warnings: tuple[str, ...] = ()
