@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import msgspec
@@ -18,7 +18,7 @@ from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import Finding
 
 BOOK_VERSION = 3  # 2: cases count their steps; 3: a book for each part of the rules
-NEVER_NS = -(1 << 63)
+NEVER_NS, END_NS = -(1 << 63), (1 << 63) - 1
 
 
 class IncidentError(WatchdogError):
@@ -82,7 +82,7 @@ class IncidentBook:
 
     def drain(self) -> list[IncidentChange]:
         """Apply every held finding (the input has ended); resolves only what is due at their times."""
-        return self._settle_pending((1 << 63) - 1)
+        return self._settle_pending(END_NS)
 
     @property
     def now_ns(self) -> int:
@@ -92,6 +92,11 @@ class IncidentBook:
     def knows(self, id_: str) -> bool:
         """Whether it has this incident."""
         return id_ in self._by_id
+
+    @property
+    def firing(self) -> frozenset[tuple[str, str]]:
+        """Rules and members (keys as text) that have fired and not cleared."""
+        return frozenset((case.rule, member) for case in self._live.values() for member in case.firing)
 
     def incidents(self) -> list[Incident]:
         """All remembered incidents by opening time, then id."""
@@ -133,6 +138,25 @@ class IncidentBook:
             self._arm(case)
             if case.state is not State.RESOLVED:
                 changes.append(case.step(case.cleared_ns, Reason.CLEARED, "the rules were changed", self.policy))
+        return changes
+
+    def rewind(self, now_ns: int, *, clears: bool = True) -> list[IncidentChange]:
+        """A clock was ahead and has been set back to `now_ns`, from which time runs again.
+
+        No incident keeps a time after that, or it could not resolve before time caught up. clears: nothing is known to
+        fire any more, as with `clear_others`: what still holds fires again, and its incident stays.
+        """
+        changes = self._settle_pending(END_NS)
+        self._now_ns, self._timers = now_ns, []
+        for case in list(self._live.values()):
+            case.rewind(now_ns)
+            if clears and case.firing:
+                case.quiet.update(dict.fromkeys(case.firing, now_ns - 1))
+                case.firing.clear()
+                case.cleared_ns = max(now_ns, case.opened_ns)
+                if case.state is not State.RESOLVED:
+                    changes.append(case.step(now_ns, Reason.CLEARED, "a clock was set back", self.policy))
+            self._arm(case)
         return changes
 
     def snapshot(self) -> bytes:
@@ -238,7 +262,10 @@ class IncidentBook:
         return True
 
     def _opened(self, finding: Finding, key: Mapping[str, str]) -> list[IncidentChange]:
-        case = opened_case(finding, key)
+        case, opened_ns = opened_case(finding, key), finding.time_ns
+        while case.id in self._by_id:  # this time was there before, as a clock was set back: it is another incident
+            opened_ns += 1
+            case = opened_case(replace(finding, time_ns=opened_ns), key)
         self._live[case.fingerprint] = self._by_id[case.id] = case
         self._open[case.node, case.rule] += 1
         case.join(finding, self.policy)

@@ -61,6 +61,14 @@ class IncidentBooks:
         """No finding of this part before `watermark_ns` is expected."""
         return self._books[number].advance(watermark_ns)
 
+    def firing(self, number: int) -> frozenset[tuple[str, str]]:
+        """Rules and members (keys as text) of a part that have fired and not cleared."""
+        return self._books[number].firing
+
+    def rewind(self, number: int, now_ns: int, *, clears: bool = True) -> list[IncidentChange]:
+        """A clock was ahead: the part begins anew at `now_ns`, see `IncidentBook.rewind`."""
+        return self._books[number].rewind(now_ns, clears=clears)
+
     def drain(self, number: int) -> list[IncidentChange]:
         """The input of this part has ended."""
         return self._books[number].drain()

@@ -162,6 +162,15 @@ class Case:
             del self.last_steps[0]
             self.history_beyond += 1
 
+    def rewind(self, now_ns: int) -> None:
+        """No time is later than this. Its history and evidence keep the times that they were given."""
+        self.opened_ns, self.updated_ns = min(self.opened_ns, now_ns), min(self.updated_ns, now_ns)
+        self.cleared_ns = None if self.cleared_ns is None else min(self.cleared_ns, now_ns)
+        self.resolved_ns = None if self.resolved_ns is None else min(self.resolved_ns, now_ns)
+        self.worst = (self.worst[0], min(self.worst[1], now_ns))
+        self.firing = {member: min(time_ns, now_ns) for member, time_ns in self.firing.items()}
+        self.quiet = {member: min(time_ns, now_ns - 1) for member, time_ns in self.quiet.items()}
+
     def settle(self) -> None:
         """Let go of what only a running incident needs."""
         self.quiet.clear()

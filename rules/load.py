@@ -18,6 +18,7 @@ from rules.overrides import Override, apply_override, read_overrides
 from rules.problem import Problem, Report, RuleSetError
 from rules.reader import Node, Scalar, Table, read_file, read_yaml, source_text
 from rules.rule import RuleSource
+from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.plan import RulePlan
 
 PACKS = Path(__file__).parent / "packs"
@@ -159,6 +160,11 @@ class _Reading:
             if not RULE_ID.fullmatch(rule_id) or len(rule_id) > LONGEST_ID:
                 hint = "small letters, digits and -, a letter first"
                 self.report.error(entry.key.place, f"bad rule id '{rule_id[:80]}'", hint)
+                continue
+            if rule_id in OWN_RULES:
+                self.report.error(
+                    entry.key.place, f"rule id '{rule_id}' is taken by a built-in finding", "choose another"
+                )
                 continue
             if rule_id in self.rules:
                 first = self.rules[rule_id].place

@@ -18,6 +18,7 @@ from watchdog.cli.exits import BAD_INPUT, WRONG
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import warn
 from watchdog.core.errors import RuleError
+from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.plan import RulePlan
 
 SUMMARY = "check, list and describe rules"
@@ -109,10 +110,14 @@ def _facts(plan: RulePlan) -> dict[str, object]:
 
 
 def _show(found: RuleSet, rule_id: str) -> int:
-    """One rule; RuleError, with the nearest id, when there is none of that id."""
+    """One rule, or built-in finding; RuleError, with the nearest id, when there is none of that id."""
+    if (own := OWN_RULES.get(rule_id)) is not None:
+        print(f"{own.id}: {own.title} (built in, {own.severity})\n\n{own.about}\n")
+        print("\n".join(["Causes:", *(f"- {cause}" for cause in own.causes), "", own.remedy]))
+        return 0
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)
     if plan is None:
-        near = difflib.get_close_matches(rule_id, [plan.id for plan in found.plans], n=1)
+        near = difflib.get_close_matches(rule_id, [*(plan.id for plan in found.plans), *OWN_RULES], n=1)
         raise RuleError(
             f"no rule '{rule_id}'" + (f", did you mean '{near[0]}'" if near else "") + "; see 'watchdog rules list'"
         )

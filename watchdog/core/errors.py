@@ -21,6 +21,10 @@ class StateError(WatchdogError):
     """A checkpoint, a position in a source or a recording: does not fit, fails its checksum, or cannot be written."""
 
 
+class PositionError(SourceError, StateError):
+    """The place in a source at which to go on, as a checkpoint or a recording has it, is damaged or of another form."""
+
+
 class StoreError(WatchdogError):
     """A database cannot be used, and waiting will not change that: damaged, of another version, not one of ours."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from watchdog.core.batch import Slice
+from watchdog.core.moments import latest_plausible
 
 END_OF_TIME_NS = (1 << 63) - 1  # the watermark of a source that has ended
 
@@ -24,6 +25,9 @@ class SourceOptions:
     (a source skips the work for others). follow: wait for more at the end of the input.
     position: where to resume, as the last slice said, or None for the start. wall_ns: the
     wall clock, nanoseconds since the epoch; it only tells which event times can be true.
+    skew_ns: how far an event may be ahead of the wall clock, None for what old input may
+    (a day). believed_ns: times in `position` after this one are of a clock that was wrong;
+    the source forgets them and keeps its place in the input.
     """
 
     node: str = "node"
@@ -33,6 +37,13 @@ class SourceOptions:
     asmap_path: str | None = None
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wall_ns: Callable[[], int] = time.time_ns
+    skew_ns: int | None = None
+    believed_ns: int = END_OF_TIME_NS
+
+    def latest_ns(self) -> int:
+        """The latest time that an event may have now."""
+        now_ns = self.wall_ns()
+        return latest_plausible(now_ns) if self.skew_ns is None else now_ns + self.skew_ns
 
     def wants(self, kind: str) -> bool:
         """Whether somebody reads this kind."""
@@ -97,4 +108,32 @@ class Waiting(Protocol):
 
         None when something was found that is not given yet.
         """
+        ...
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A source that counts the events that it leaves out because their time cannot be true."""
+
+    @property
+    def untrue_times(self) -> int:
+        """How many, since it was opened."""
+        ...
+
+
+@runtime_checkable
+class FormCounting(Protocol):
+    """A source of lines in known forms, which counts those that it cannot read."""
+
+    @property
+    def line_forms(self) -> Mapping[str, tuple[int, int]]:
+        """For each form of line, by name: lines read, lines unread; both since the source was opened.
+
+        Lines without a time count under "untimed", as (0, n).
+        """
+        ...
+
+    @property
+    def net_lines(self) -> int:
+        """Lines of the category `net`, since the source was opened."""
         ...

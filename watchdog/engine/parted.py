@@ -16,6 +16,7 @@ from detectors.state import State
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
+from watchdog.core.moments import clock_reset_ns
 from watchdog.core.plan import RulePlan
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.checkpoint import pack, unpack
@@ -40,10 +41,21 @@ class PartedEngine:
         self.lost = 0  # events that sources know to be missing
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._latest_ns = 0
-        self._engines = [Engine(part.plans, node=node, sources=part.sources) for part in self.parts]
-        self._fed: dict[str, list[Engine]] = {name: [] for name in sources}
-        self._waiting: dict[str, list[Engine]] = {name: [] for name in sources}
-        self._readers: dict[str, dict[str, list[Engine]]] = {name: defaultdict(list) for name in sources}
+        self.begun_anew: list[tuple[int, int]] = []  # parts without a past since a clock was set right, and from when
+        self._engines = [self._fresh(part) for part in self.parts]
+        self._connect_all()
+
+    def _fresh(self, part: Part) -> Engine:
+        """An engine without a past, which knows what the sources have promised."""
+        engine = Engine(part.plans, node=self.node, sources=part.sources)
+        for name in part.sources:
+            engine.promise(name, self._marks[name])
+        return engine
+
+    def _connect_all(self) -> None:
+        self._fed: dict[str, list[Engine]] = {name: [] for name in self._marks}
+        self._waiting: dict[str, list[Engine]] = {name: [] for name in self._marks}
+        self._readers: dict[str, dict[str, list[Engine]]] = {name: defaultdict(list) for name in self._marks}
         for part, engine in zip(self.parts, self._engines, strict=True):
             self._connect(part, engine)
 
@@ -71,12 +83,16 @@ class PartedEngine:
     def process(self, events: Slice) -> list[Finding]:
         """Take a slice; the findings of all panes that it closed, by (time, rule, key).
 
-        Rows before the source's earlier watermark are late: counted, and left out. ValueError for a source that was
-        not named at the beginning.
+        Rows before the source's earlier watermark are late: counted, and left out. A gap with the reason `CLOCK` takes
+        the source back to its end: the parts that wait for the source drop their state, see `begun_anew`. ValueError
+        for a source that was not named at the beginning.
         """
         promised = self._marks.get(events.source)
         if promised is None:
             raise ValueError(f"source {events.source!r} is not one of this engine")
+        if (reset_ns := clock_reset_ns(events.batches)) is not None:
+            promised = reset_ns
+            self._begin_anew(events.source, reset_ns)
         readers = self._readers[events.source]
         for batch in events.batches:
             admitted = self.statistics.admit(batch, promised)
@@ -92,6 +108,17 @@ class PartedEngine:
                 engine.feed(kept)
         self._marks[events.source] = until_ns = max(promised, events.until_ns)
         return self._told(engine.promise(events.source, until_ns) for engine in self._waiting[events.source])
+
+    def _begin_anew(self, source: str, from_ns: int) -> None:
+        """A clock was set right: what was promised for the source, and what was made of it, is of no use."""
+        self._marks[source] = from_ns
+        self._latest_ns = min(self._latest_ns, from_ns)
+        for number, part in enumerate(self.parts):
+            if source in part.sources:
+                self._engines[number] = self._fresh(part)
+            if source in part.sources or number == UNFED:
+                self.begun_anew.append((number, from_ns))
+        self._connect_all()
 
     def finish(self) -> list[Finding]:
         """The input is at its end: close every pane that has events, but let nothing expire after them."""

@@ -35,7 +35,7 @@ from watchdog.service.writer_loop import Routes, WriterLoop
 CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"
 """The database's revision that came with the present defaults of receivers: a start on an older one is the first."""
-FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "log_level")
+FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "clock_skew", "log_level")
 """Keys that only a start reads."""
 _LOG = logging.getLogger("watchdog.service")
 
@@ -125,8 +125,11 @@ def _engine(
     """The engine's loop where the checkpoint left it, and changes that the start itself makes."""
     path = config.checkpoint.folder / CHECKPOINT_FILE
     saved = read_checkpoint(path) if path.exists() else None
-    options = SourceOptions(config.node, wanted_kinds(rules.plans), True, None, config.asmap, rules.lists)
-    feed = Feed(config.sources, options, clock, wall_ns)
+    wanted, skew_ns = wanted_kinds(rules.plans), config.clock_skew
+    options = SourceOptions(
+        config.node, wanted, True, None, config.asmap, rules.lists, wall_ns=wall_ns, skew_ns=skew_ns
+    )
+    feed = Feed(config.sources, options, clock, wall_ns, state_file=str(path))
     if saved is not None:
         check_fits(saved, config.node, str(path))
     feed.open(saved.positions if saved else {})

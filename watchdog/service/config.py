@@ -235,6 +235,7 @@ def _assembled(
         heartbeat=HeartbeatSettings(beat.get("receiver", str), beat.get("every", int)) if beat else None,
         retention=RetentionSettings(retention.get("resolved", int), retention.get("deliveries", int)),
         queues=QueueSettings(queues.get("changes", int), queues.get("events", int)),
+        clock_skew=top.get("clock_skew", int),
         log_level=top.get("log_level", str),
         changed=tuple(line for name, found in receivers.items() for line in changed_defaults(name, found)),
     )

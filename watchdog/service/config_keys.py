@@ -82,6 +82,16 @@ TOP = Section(
             shown="`sqlite:///watchdog.db`, beside this file",
         ),
         ConfigKey(
+            "clock_skew",
+            "duration",
+            "How far event times may be ahead of the clock of this machine. Events further ahead are not judged: "
+            "incident `data-clock`.",
+            "2m",
+            unit="duration",
+            low=SECOND_NS,
+            high=HOUR_NS,
+        ),
+        ConfigKey(
             "log_level",
             "choice",
             "The least important lines that are logged. Their times are UTC.",

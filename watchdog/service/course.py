@@ -5,15 +5,18 @@ Replay and service both go through here, so they say the same of the same events
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from alerts.books import IncidentBooks
 from alerts.incident import IncidentChange, Reason
 from watchdog.core.batch import Slice
+from watchdog.core.durations import SECOND_NS
 from watchdog.core.finding import Finding
 from watchdog.engine.parted import PartedEngine
 from watchdog.service.checkpoint import Checkpoint
 
+OWN_PART = "own"  # the name of its book in checkpoints; names of parts are JSON
+BACKWARD_NS = SECOND_NS  # clocks are slewed by less
 Tell = Callable[[Sequence[IncidentChange]], None]
 Before = Callable[[int, int, bool], None]
 
@@ -23,10 +26,17 @@ class Course:
 
     tell: hears of the changes of incidents as they happen. before: called before the book of a part (its number) goes
     on to a time (ns); the third says whether all sources of the part have ended, so that no later time will come.
+    own: ids of findings by the wall clock, which have a book of their own behind those of the parts.
     """
 
-    def __init__(self, engine: PartedEngine, tell: Tell | None = None, before: Before | None = None) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        engine: PartedEngine,
+        tell: Tell | None = None,
+        before: Before | None = None,
+        own: Collection[str] = (),
+    ) -> None:
+        self.engine, self._own = engine, tuple(own)
         self.books = IncidentBooks(self._parts)
         self._listener, self._before = tell, before
         self.positions: dict[str, Mapping[str, object]] = {}
@@ -34,6 +44,7 @@ class Course:
         self.first_event_ns: int | None = None
         self.last_event_ns: int | None = None
         self.opened = 0  # incidents so far
+        self.begun_anew = 0  # times that a part dropped its state, since a clock was set right
 
     def take(self, slice_: Slice) -> None:
         """One slice of one source through engine and books."""
@@ -43,13 +54,16 @@ class Course:
                 first_ns, last_ns = int(batch.time_ns.min()), int(batch.time_ns.max())
                 self.first_event_ns = min(first_ns, self.first_event_ns or first_ns)
                 self.last_event_ns = max(last_ns, self.last_event_ns or last_ns)
-        self._follow(self.engine.process(slice_))
-        self.positions[slice_.source] = slice_.position
+        findings = self.engine.process(slice_)
+        self._begin_anew()
+        self._follow(findings)
+        if slice_.position:  # a source that has given nothing has no position
+            self.positions[slice_.source] = slice_.position
 
     def finish(self) -> None:
         """The input has ended: close what is open in the engine. What is quiet but not yet due stays open."""
         self._follow(self.engine.finish())
-        for part in range(len(self.books)):
+        for part in range(len(self.engine.parts)):
             self._tell(self.books.drain(part))
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
@@ -74,7 +88,7 @@ class Course:
         """
         self.books = IncidentBooks.restore(saved.book, self._parts)
         self.opened = len(self.books.incidents())
-        self.positions = dict(saved.positions)
+        self.positions = {name: position for name, position in saved.positions.items() if position}
         self.events, self.first_event_ns, self.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
         return self.engine.restore(saved.engine)
 
@@ -91,9 +105,34 @@ class Course:
         """Put each incident into the book of the part that has its rule now."""
         self.books = IncidentBooks.restore(self.books.snapshot(), self._parts)
 
+    def _begin_anew(self) -> None:
+        """Take the books of parts that a clock was set right for to where those begin anew."""
+        begun, self.engine.begun_anew = self.engine.begun_anew, []
+        for part, from_ns in begun:
+            self.last_event_ns = min(from_ns, self.last_event_ns or from_ns)
+            self._tell(self.books.rewind(part, from_ns))
+        self.begun_anew += len(begun)
+
     @property
     def _parts(self) -> dict[str, tuple[str, ...]]:
-        return {part.name: part.rules for part in self.engine.parts}
+        parts = {part.name: part.rules for part in self.engine.parts}
+        return parts | {OWN_PART: self._own} if self._own else parts
+
+    @property
+    def own_part(self) -> int:
+        """The number of the book of findings by the wall clock; no book has it when there are none."""
+        return len(self.engine.parts)
+
+    def note_own(self, findings: Sequence[Finding]) -> None:
+        """Take findings by the wall clock; `advance_own` applies them, and until then a checkpoint holds them."""
+        for finding in findings:
+            self._tell(self.books.apply(finding))
+
+    def advance_own(self, now_ns: int) -> None:
+        """The wall clock is here; after a step back its book goes back too, and keeps what fires."""
+        if now_ns < self.books.now_ns(self.own_part) - BACKWARD_NS:
+            self._tell(self.books.rewind(self.own_part, now_ns, clears=False))
+        self._tell(self.books.advance(self.own_part, now_ns))
 
     def _follow(self, findings: Sequence[Finding]) -> None:
         """Findings into the books; then each book goes on to what its part knows."""
@@ -102,7 +141,9 @@ class Course:
             if self.books.now_ns(part) < until_ns:  # one of many at this time takes the book there
                 self._advance(part, until_ns, ended=False)
             self._tell(self.books.apply(finding))
-        for part in range(len(self.books)):  # a silent promise is time that passed; beyond the last event nothing is
+        for part in range(
+            len(self.engine.parts)
+        ):  # a silent promise is time that passed; beyond the last event nothing is
             self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
 
     def _advance(self, part: int, time_ns: int, *, ended: bool) -> None:

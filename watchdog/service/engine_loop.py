@@ -17,6 +17,7 @@ from watchdog.engine.coverage import wanted_kinds
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.feed import Feed
 from watchdog.service.pace import Clock
+from watchdog.service.self_watch import self_watch
 from watchdog.service.watch import Watch
 
 # Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
@@ -73,6 +74,7 @@ class EngineLoop:
         self._kept_s = clock.monotonic()
         self._finished = False
         self._quiet_s: float | None = None
+        self._self_watch = self_watch(watch.engine.node, feed, clock.monotonic())
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -160,8 +162,23 @@ class EngineLoop:
             self._quiet_s = None if slice_.batches else self._quiet_s
         else:
             self._rest()
+        self._watch_self()
         if self._clock.monotonic() - self._kept_s >= self._every_s:
             self._keep()
+
+    def _watch_self(self) -> None:
+        """Findings by the wall clock. They are kept before anything follows from them: see `Course.note_own`."""
+        now_s = self._clock.monotonic()
+        if self.feed.unsettled or not self._self_watch.due(now_s):
+            return
+        wall_ns = self.feed.wall_ns()
+        if self.watch.own_findings(lambda firing: self._self_watch.findings(firing, now_s, wall_ns)):
+            self._kept = None  # after a kill they have the same time again, hence the same incident
+            self._keep()
+        records = self.watch.advance_own(wall_ns)
+        if records:
+            self._tell(records)
+            self._kept = None  # the next checkpoint has something new
 
     def _rest(self) -> None:
         """Nothing is new anywhere."""
@@ -208,8 +225,8 @@ class EngineLoop:
         """A checkpoint for the writer, if there is anything new in it."""
         self._kept_s = self._clock.monotonic()
         state = (self.watch.events, self.watch.last_action)
-        if state == self._kept or self._giving_up.is_set():
-            return
+        if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
+            return  # a state from the future would be of no use after a restart
         self._put(Bundle(checkpoint=self.watch.checkpoint(self.feed.texts, self._asmap)))
         self._kept = state
         self.counts.checkpoints += 1

@@ -10,6 +10,10 @@ last that was known, and where none ever was, our own clock begins it: nobody mu
 Only what comes later shows that a silence was a loss, and then its time has been promised already. So a gap is told
 at the watermark that its source was given, if that is later: no news of a loss may be late. What it says of the time
 that is missing stays as it is, and so do all other events.
+
+No promise may be ahead of the wall clock by more than `skew_ns`, since events of the right time would be late until
+that time has come. Where one is, or the times of a source do not fit otherwise (`timekeeping`), nothing that the source
+gives is judged, and `clock_faults` says so. With the first event whose time fits the source starts anew.
 """
 
 from __future__ import annotations
@@ -19,73 +23,41 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
-from watchdog.core.errors import SourceError, WatchdogError
+from watchdog.core.errors import PositionError, SourceError, WatchdogError
+from watchdog.core.moments import CLOCK, clock_reset_ns
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
+from watchdog.service.channel import START_NS, WRITE_DELAY_NS, Channel, gap_of, is_heard, told_from
 from watchdog.service.pace import Clock
+from watchdog.service.timekeeping import earliest, fitting
 from watchdog.sources.syntax import kinds_of, open_sources, split_source
 
-START_NS = 0  # the engine's own watermark of a source that has said nothing
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
-WRITE_DELAY_NS: Mapping[str, int] = {
-    "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
-    "log": 250_000_000,  # debug.log is written line by line
-    "snapshots": 5_000_000_000,  # a round takes up to 2 s and is held back for QUIET_S; a slow node takes longer
-    "events": 2_000_000_000,  # `watchdog record` writes what a poll gave
-}
-"""How long after its event time something may still be on its way into the file, or be held back by the source.
-
-Only rules that a source can feed wait for it, so these are generous: two seconds less would tell nobody of an attack
-sooner (rules on snapshots have panes of 10 s and more), and cost the answers of a node that is busy.
-"""
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
 REMIND_S = 600.0  # between two warnings of one failure
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
+COST = "every source is then read as at a first start, and every rule starts without a past"
+DAMAGE, UNTRUE = "source-error", "clock-fault"  # reasons of gaps: it cannot be read, its times cannot be right
+BACK_NS = 10_000_000_000  # before now, a source starts anew: it may have written since its clock was set right
 _LOG = logging.getLogger("watchdog.sources")
 
 
 @dataclass(slots=True)
-class Channel:
-    """One source as the feed sees it.
-
-    mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
-    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news, or
-    as far as it speaks (`Waiting`). error: why it is down, empty when it works. down_s: since when no poll has worked.
-    warned_s: the last warning of that.
-    """
-
-    name: str
-    text: str
-    source: Source | None = None
-    mark_ns: int = START_NS
-    before_ns: int = START_NS
-    told_ns: int | None = None
-    told_s: float = 0.0
-    quiet_s: float | None = None
-    position: Mapping[str, object] | None = None
-    ended: bool = False
-    error: str = ""
-    failures: int = 0
-    down_s: float = 0.0
-    warned_s: float = 0.0
-    retry_s: float = 0.0
-    errors: int = 0  # since the start of the service
-
-
-@dataclass(slots=True)
 class Feed:
-    """Slices of all sources, from the one that is furthest behind in event time; belongs to the engine's thread."""
+    """Slices of all sources, from the one that is furthest behind in event time; belongs to the engine's thread.
+
+    options.skew_ns: how far times may be ahead of the wall clock. state_file: where positions are kept, for messages.
+    """
 
     texts: Sequence[str]
     options: SourceOptions
     clock: Clock
     wall_ns: Callable[[], int] = time.time_ns
+    state_file: str = ""
     channels: list[Channel] = field(default_factory=list)
     moved: int = 0  # slices with a gap that is told later than its own time
     _idle: set[int] = field(default_factory=set)
@@ -96,9 +68,10 @@ class Feed:
         SourceError: a recording cannot be opened (its parts are not known then), or two sources have one name.
         """
         self.channels = []
+        positions = {name: position for name, position in positions.items() if position}
         for text in self.texts:
             if split_source(text)[0] == "recording":
-                found = open_sources([text], replace(self.options, follow=False, position=positions))
+                found = open_sources([text], replace(self.options, follow=False, position=positions, skew_ns=None))
                 self.channels += [Channel(one.name, text, one, position=positions.get(one.name)) for one in found]
                 continue
             channel = Channel(text, text, position=positions.get(text))
@@ -139,6 +112,18 @@ class Feed:
         now_s = self.clock.monotonic()
         return [one.name for one in list(self.channels) if one.error and now_s - one.down_s > DOWN_S]
 
+    @property
+    def clock_faults(self) -> dict[str, str]:
+        """Sources whose times are not believed, by name, and why; from any thread."""
+        now_s = self.clock.monotonic()
+        told = ((one.name, one.times.told(now_s)) for one in list(self.channels))
+        return {name: text for name, text in told if text}
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the engine was promised a time that is not believed: its state must not be kept."""
+        return any(one.anew or self._ahead_ns(one) > self._skew_ns for one in self.channels)
+
     def promises(self) -> list[Slice]:
         """What was promised so far, for an engine that was not told: a slice without events for each source."""
         return [
@@ -167,6 +152,7 @@ class Feed:
 
     def next(self) -> Slice | None:
         """The next slice; None when no source has anything now. Never waits."""
+        self._judge_times()
         while True:
             ready = [at for at, channel in enumerate(self.channels) if not channel.ended and at not in self._idle]
             if not ready:
@@ -187,15 +173,22 @@ class Feed:
         """A slice, a promise, or None."""
         now_s = self.clock.monotonic()
         if channel.source is None and (now_s < channel.retry_s or not self._reopen(channel)):
-            return self._passed_over(channel, now_s)
+            return self._start_anew(channel) if channel.anew else self._passed_over(channel, now_s, channel.down_s)
         source = channel.source
         assert source is not None
         try:
             found = source.poll()
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, now_s)
-            return None
+            return self._start_anew(channel) if channel.anew else None
         self._note_work(channel)
+        if found is not None and (reset_ns := clock_reset_ns(found.batches)) is not None:  # of a recording
+            channel.mark_ns, channel.before_ns = reset_ns, START_NS
+        if found is not None and is_heard(channel, found):
+            channel.heard_s = now_s
+        self._note_times(channel, source, found, now_s)
+        if channel.anew or channel.times.fault:
+            return self._doubted(channel, found, now_s)
         if found is None:
             self._note_end(channel)
             promise = None if channel.ended else self._silence(channel, now_s)
@@ -208,6 +201,86 @@ class Feed:
         channel.position = found.position
         self._note_end(channel)
         return found
+
+    def _note_times(self, channel: Channel, source: Source, found: Slice | None, now_s: float) -> None:
+        """What a poll says of the source's clock."""
+        if channel.finite or self.options.skew_ns is None:
+            return
+        batches = () if found is None else found.batches
+        channel.times.note(source, batches, channel.promised_ns, self._skew_ns, now_s)
+        channel.times.live |= found is None or found.caught_up
+        if found is not None:
+            channel.believed_ns = END_OF_TIME_NS
+
+    def _ahead_ns(self, channel: Channel) -> int:
+        """By how much what was promised for a source is ahead of the wall clock, 0 or less when it is not."""
+        if self.options.skew_ns is None or channel.finite or channel.ended or channel.promised_ns == START_NS:
+            return 0
+        return channel.promised_ns - self.wall_ns()
+
+    @property
+    def _skew_ns(self) -> int:
+        return self.options.skew_ns or 0
+
+    def _judge_times(self) -> None:
+        """Find sources whose times cannot be right, or were promised by a clock that has been set back."""
+        if self.options.skew_ns is None:
+            return
+        now_s = self.clock.monotonic()
+        for channel in self.channels:
+            ahead_ns = self._ahead_ns(channel)
+            if ahead_ns > self._skew_ns:
+                self._doubt(
+                    channel, f"its time was {rough_duration(ahead_ns)} ahead of the clock of this machine", now_s
+                )
+                channel.anew, channel.told_ns, channel.quiet_s = True, None, None
+                channel.mark_ns = channel.before_ns = START_NS
+                self._renew(channel, self.wall_ns())
+            elif not channel.times.fault and not channel.ended and (fault := channel.times.judge(now_s)):
+                self._doubt(channel, fault, now_s)
+
+    def _doubt(self, channel: Channel, fault: str, now_s: float) -> None:
+        if not channel.times.fault:
+            channel.doubted_ns = channel.promised_ns
+            _LOG.error("source %s: %s; nothing of it is judged until its times fit", printable(channel.name), fault)
+        channel.times.begin(fault, now_s)
+
+    def _renew(self, channel: Channel, believed_ns: int) -> None:
+        """Open the source again at its place, without times after this one."""
+        channel.believed_ns = believed_ns
+        if channel.source is not None:
+            channel.source.close()
+            channel.source, channel.retry_s = None, 0.0
+
+    def _doubted(self, channel: Channel, found: Slice | None, now_s: float) -> Slice | None:
+        """What becomes of the poll of a source whose times did not fit: an event whose time fits starts it anew."""
+        batches = () if found is None else found.batches
+        if found is not None:
+            channel.position = found.position
+            self._note_end(channel)
+        if channel.anew:
+            begin_ns = earliest(batches)
+            return self._start_anew(channel, begin_ns, batches) if begin_ns or found is None else None
+        begin_ns = fitting(batches, self.wall_ns(), self._skew_ns)
+        if begin_ns is not None:
+            self._renew(channel, begin_ns)
+            return self._start_anew(channel, begin_ns, batches)
+        passed = self._passed_over(channel, now_s, channel.times.begun_s, UNTRUE)
+        if found is None:
+            return passed
+        told = () if passed is None else passed.batches
+        return Slice(channel.name, (*batches, *told), channel.mark_ns, found.position, found.caught_up)
+
+    def _start_anew(self, channel: Channel, begin_ns: int | None = None, batches: tuple[Batch, ...] = ()) -> Slice:
+        """The source goes on from `begin_ns`, or from now; the gap that says so is what resets the engine."""
+        to_ns = begin_ns or self.wall_ns() - BACK_NS
+        span = min(channel.doubted_ns or to_ns, to_ns), to_ns
+        gap = gap_of(self.options.node, channel.name, span, CLOCK, to_ns)
+        channel.anew, channel.before_ns = False, START_NS
+        channel.told_ns, channel.told_s, channel.quiet_s = to_ns, self.clock.monotonic(), None
+        channel.times.end()
+        _LOG.info("source %s: its times fit again; it starts anew", printable(channel.name))
+        return self._promise(channel, to_ns, (gap, *batches))
 
     def _note_work(self, channel: Channel) -> None:
         """A poll has worked. To be open again is not enough: a broken disk may let a file be opened."""
@@ -244,21 +317,26 @@ class Feed:
         channel.mark_ns = until_ns
         return Slice(channel.name, batches, until_ns, channel.position or {})
 
-    def _passed_over(self, channel: Channel, now_s: float) -> Slice | None:
+    def _passed_over(self, channel: Channel, now_s: float, down_s: float, reason: str = DAMAGE) -> Slice | None:
         """A source that has been down for long does not hold the others up: the time that they have is a gap of it."""
-        if now_s - channel.down_s < DOWN_S:
+        if now_s - down_s < DOWN_S:
             return None
         until_ns = self._time_without(channel, now_s)
         if until_ns - channel.mark_ns < GAP_STEP_NS:
             return None
-        unseen_ns = until_ns - int((now_s - channel.down_s) * 1e9)
+        unseen_ns = until_ns - int((now_s - down_s) * 1e9)
         from_ns = channel.mark_ns if channel.mark_ns > START_NS else unseen_ns
         channel.told_ns, channel.told_s = until_ns, now_s
-        return self._promise(channel, until_ns, (self._gap(channel, from_ns, until_ns),))
+        gap = gap_of(self.options.node, channel.name, (from_ns, until_ns), reason, from_ns)
+        return self._promise(channel, until_ns, (gap,))
 
     def _time_without(self, channel: Channel, now_s: float) -> int:
         """Event time as the sources have it that work, else counted from the last that this one had."""
-        marks = [one.mark_ns for one in self.channels if not (one.error or one.ended) and one.mark_ns > START_NS]
+        marks = [
+            one.mark_ns
+            for one in self.channels
+            if not (one.error or one.ended or one.times.fault) and one.mark_ns > START_NS
+        ]
         if marks:
             return min(marks)
         if channel.told_ns is None:
@@ -268,21 +346,13 @@ class Feed:
     def _told_in_time(self, found: Slice, promised_ns: int) -> Slice:
         """The slice with none of its gaps told before the watermark that its source was given."""
         gaps = [batch for batch in found.batches if batch.kind == GAP and batch.rows]
+        if clock_reset_ns(gaps) is not None:
+            return found  # no promise from before it holds
         if all(int(batch.time_ns.min()) >= promised_ns for batch in gaps):
             return found
         self.moved += 1
-        batches = (_told_from(batch, promised_ns) if batch.kind == GAP else batch for batch in found.batches)
+        batches = (told_from(batch, promised_ns) if batch.kind == GAP else batch for batch in found.batches)
         return replace(found, batches=tuple(batches))
-
-    def _gap(self, channel: Channel, from_ns: int, to_ns: int) -> Batch:
-        columns: dict[str, Column] = {
-            "time_ns": np.array([from_ns], np.int64),
-            "from_ns": np.array([from_ns], np.int64),
-            "to_ns": np.array([to_ns], np.int64),
-            "lost": np.zeros(1, np.uint64),
-            "reason": Strings.of(["source-error"]),
-        }
-        return Batch(GAP, self.options.node, channel.name, columns)
 
     def _fail(self, channel: Channel, error: Exception, now_s: float) -> None:
         """Close it and try again later, each time after a longer wait."""
@@ -292,6 +362,8 @@ class Feed:
         if not channel.error:
             channel.down_s = now_s
         text = printable(error.in_one_line() if isinstance(error, WatchdogError) else str(error))
+        if isinstance(error, PositionError) and self.state_file:
+            text += f". To read this source again, stop the service and remove '{self.state_file}': {COST}"
         if text != channel.error or now_s - channel.warned_s >= REMIND_S:
             down = f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})" if channel.error else ""
             _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
@@ -303,9 +375,10 @@ class Feed:
 
     def _reopen(self, channel: Channel) -> bool:
         """Open it at its position; False when that failed."""
-        positions = {channel.name: channel.position} if channel.position is not None else None
+        positions = {channel.name: channel.position} if channel.position else None
+        options = replace(self.options, position=positions, believed_ns=channel.believed_ns)
         try:
-            found = open_sources([channel.text], replace(self.options, position=positions))
+            found = open_sources([channel.text], options)
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, self.clock.monotonic())
             return False
@@ -318,8 +391,5 @@ class Feed:
             self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
             return False
         channel.quiet_s = None
+        channel.times.opened()
         return True
-
-
-def _told_from(gaps: Batch, promised_ns: int) -> Batch:
-    return replace(gaps, columns={**gaps.columns, "time_ns": np.maximum(gaps.time_ns, promised_ns)})

@@ -93,6 +93,14 @@ def _sources(out: Exposition, measured: Measured) -> None:
         "No earlier event is expected from a source.",
         [(labels, one.mark_ns / 1e9) for labels, one in channels if 0 < one.mark_ns < END_OF_TIME_NS],
     )
+    wrong = measured.engine.feed.clock_faults
+    about = "1 while the times of a source do not fit the clock of this machine, so that none of its events is judged."
+    faulty = [(labels, float(one.name in wrong)) for labels, one in channels]
+    out.add("watchdog_source_clock_wrong", "gauge", about, faulty)
+    about = "Times that this began."
+    out.add(
+        "watchdog_source_clock_faults_total", "counter", about, [(name, one.times.faults) for name, one in channels]
+    )
     counts = [
         ({**labels, "what": what}, number)
         for labels, one in channels

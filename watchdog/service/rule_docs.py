@@ -15,6 +15,7 @@ from rules.reader import Node, Scalar, Series, Table
 from rules.rule import RuleSource
 from watchdog.core.durations import exact_duration
 from watchdog.core.kinds import KINDS
+from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
 from watchdog.sources.syntax import SYNTAX
 
@@ -44,12 +45,47 @@ overrides:
     enabled: false
 ```
 """
+UNTUNED = (
+    "It is built in: no file of rules defines it, and no override changes it. Only `watchdog run` reports it; a replay "
+    "has no wall clock."
+)
+BUILT_IN = """\
+## By the wall clock
+
+`watchdog run` reports these itself, since no event comes where the input fails. No file of rules defines them.
+"""
 
 
 def pages(found: RuleSet) -> dict[str, str]:
     """File name -> Markdown, for every rule of the set and the index."""
     made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists) for plan in found.plans}
-    return {INDEX: index(found.plans), **made}
+    own = {f"{rule.id}.md": own_page(rule) for rule in OWN_RULES.values()}
+    return {INDEX: index(found.plans), **made, **own}
+
+
+def own_page(rule: OwnRule) -> str:
+    """One finding by the wall clock."""
+    after = exact_duration(rule.resolve_after_ns)
+    sections = [
+        f"# {rule.id}\n\n{rule.title}.\n",
+        _table(
+            ("attack", "severity", "from", "one incident for each", "resolved"),
+            [
+                (
+                    "data",
+                    rule.severity,
+                    "the wall clock",
+                    rule.by,
+                    f"{after} after it cleared",
+                )
+            ],
+        ),
+        f"## When it fires\n\n{rule.about}",
+        f"## What causes it\n\n{_bullets(rule.causes)}",
+        f"## What to do\n\n{rule.remedy}",
+        f"## Tuning\n\n{UNTUNED}",
+    ]
+    return "\n".join(f"{section.rstrip()}\n" for section in sections)
 
 
 def index(plans: Sequence[RulePlan]) -> str:
@@ -62,6 +98,8 @@ def index(plans: Sequence[RulePlan]) -> str:
             if plan.attack == attack
         ]
         parts.append(f"## {attack}\n\n{_table(('rule', 'severity', 'from', 'what it sees'), rows)}")
+    built_in = [(f"[{one.id}]({one.id}.md)", one.severity, one.by, one.title) for one in OWN_RULES.values()]
+    parts.append(f"{BUILT_IN}\n{_table(('finding', 'severity', 'for each', 'what it sees'), built_in)}")
     return "\n".join(parts)
 
 

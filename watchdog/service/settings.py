@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alerts.routing import DEFAULT_EVENTS
-from watchdog.core.durations import DAY_NS, SECOND_NS
+from watchdog.core.durations import DAY_NS, MINUTE_NS, SECOND_NS
 from watchdog.service.secret import Secret
 
 
@@ -88,8 +88,8 @@ class QueueSettings:
 class ServiceConfig:
     """Everything of one `watchdog.yaml`; every path is absolute or as given on the command line.
 
-    path: the file itself. warnings: what deserves a look, rendered. changed: lines on what this file means in another
-    way than it did for the version before, for the first start of this one.
+    clock_skew: how far event times may be ahead of the wall clock, ns. path: the file itself. warnings: what deserves
+    a look, rendered. changed: lines on keys whose meaning changed since the version before, for the first start.
     """
 
     path: Path
@@ -105,6 +105,7 @@ class ServiceConfig:
     heartbeat: HeartbeatSettings | None = None
     retention: RetentionSettings = RetentionSettings()
     queues: QueueSettings = QueueSettings()
+    clock_skew: int = 2 * MINUTE_NS
     log_level: str = "info"
     warnings: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from watchdog.core.text import printable
+from watchdog.service.channel import Channel
 from watchdog.service.engine_loop import EngineLoop
-from watchdog.service.feed import DOWN_S, Channel
+from watchdog.service.feed import DOWN_S
 from watchdog.service.pace import Clock
 from watchdog.service.view import Check, Health
 from watchdog.service.writer_loop import WriterLoop
@@ -67,11 +69,18 @@ class Vitals:
             ("a thread has ended", not (engine.alive and writer.alive)),
             ("the engine stands still", now_s - engine.counts.beat_s > LOST_S),
             ("a source cannot be read", bool(engine.feed.down)),
+            ("a clock is wrong, so a source is not judged", bool(engine.feed.clock_faults)),
             ("changes of incidents cannot be stored", writer.waits_s > LOST_S),
             ("the database does not answer", self._stored.waits_s(now_s) > LOST_S),
             ("what became of deliveries cannot be stored", self._unstored_s() > LOST_S),
         )
         return ", ".join(text for text, true in found if true)
+
+    def state(self) -> Literal["ok", "degraded", "blind"]:
+        """blind: it must not be believed that all is watched and told (`trouble`). degraded: something lacks."""
+        if self.trouble():
+            return "blind"
+        return "ok" if self.readiness().ok and not self._engine.watch.own_open else "degraded"
 
     def health(self) -> Health:
         """Whether the service is alive: its loops beat.
@@ -97,12 +106,14 @@ class Vitals:
         channels = list(self._engine.feed.channels)
         failing = [one for one in channels if one.error]
         sources = "; ".join(f"{printable(one.name)}: {one.error}" for one in failing)
+        clocks = "; ".join(f"{printable(name)}: {fault}" for name, fault in self._engine.feed.clock_faults.items())
         error = self._database_error()
         idle_s = self._engine.counts.idle_s
         behind = idle_s is None or self._clock.monotonic() - idle_s > IDLE_S
         return Health(
             (
                 Check("sources", not failing, sources or _open_text(channels)),
+                Check("clocks", not clocks, clocks or "event times fit the clock of this machine"),
                 Check("database", not error, error or "reachable"),
                 Check("engine", not behind, "reading what is there" if behind else "caught up"),
             )

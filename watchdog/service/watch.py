@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from bisect import insort
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from alerts.book import IncidentError
@@ -21,6 +22,8 @@ from alerts.store.actions import Action
 from rules.load import RuleSet
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
+from watchdog.core.finding import Finding
+from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.text import printable
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import Kinds
@@ -52,12 +55,15 @@ class Watch:
 
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        self._course = Course(PartedEngine(rules.plans, sources, node=node), self._note, self._before)
+        engine = PartedEngine(rules.plans, sources, node=node)
+        self._course = Course(engine, self._note, self._before, own=OWN_RULES)
         self.last_action = 0
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
+        self.own_open = False  # something is wrong with our own input
         self.refused = 0  # actions that no incident could take
         self.started_anew: frozenset[str] = frozenset()  # rules that the last change or start left without a past
         self._titles = {plan.id: plan.title for plan in rules.plans}
+        self._titles |= {one.id: one.title for one in OWN_RULES.values()}
         self._records: list[ChangeRecord] = []  # since they were last asked for
         self._due: list[_Due] = []  # in the order of their times
         self._acted_early: set[int] = set()  # actions applied before one that was made earlier and still waits
@@ -92,7 +98,22 @@ class Watch:
         for batch in slice_.batches:
             if batch.rows:
                 self.seen[batch.kind, slice_.source] += batch.rows
+        begun = self._course.begun_anew
         self._course.take(slice_)
+        if self._course.begun_anew > begun:  # the time that actions waited for may be far off now
+            return self.hurry()
+        return self._told()
+
+    def own_findings(self, ask: Callable[[AbstractSet[tuple[str, str]]], Sequence[Finding]]) -> bool:
+        """Take findings by the wall clock, given what fires already; whether there are any. See `advance_own`."""
+        found = ask(self.books.firing(self._course.own_part))
+        self._course.note_own(found)
+        return bool(found)
+
+    def advance_own(self, now_ns: int) -> list[ChangeRecord]:
+        """What follows from them, and from the time of the wall clock."""
+        self._course.advance_own(now_ns)
+        self.own_open = bool(self.books.firing(self._course.own_part))
         return self._told()
 
     def finish(self) -> list[ChangeRecord]:
@@ -106,7 +127,7 @@ class Watch:
         if action.id in self._acted_early:
             return []
         holder = self.books.holder(action.incident_id)
-        parts = set(range(len(self.books))) if holder is None else {holder}
+        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._course.own_part}
         times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
@@ -147,7 +168,7 @@ class Watch:
         self._start_anew(self._course.change_engine(PartedEngine(rules.plans, self._sources, node=self._node)))
         self._course.move_books()
         for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
-            waiting.parts.update(range(len(self.books)))
+            waiting.parts.update(range(len(self.engine.parts)))
         for promise in promises:
             self._course.take(promise)
         return self._told()
@@ -219,7 +240,7 @@ class Watch:
         if anew:
             _LOG.warning("%s", anew_text(anew))
         self.started_anew = anew
-        self._note(self.books.clear_others({plan.id for plan in self.rules.plans} - anew))
+        self._note(self.books.clear_others(({plan.id for plan in self.rules.plans} - anew) | OWN_RULES.keys()))
 
 
 def anew_text(rules: Collection[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.enrich import Enricher
-from watchdog.core.errors import SourceError, StateError
+from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources.capture_batches import BatchMaker
 from watchdog.sources.capture_merge import CaptureMerge, Cut
@@ -78,7 +78,10 @@ class CaptureSource:
         self._follow = options.follow and not archive
         files = None if position is None else _part(position, "read")
         chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
-        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path)
+        self._tracker.forget_after(options.believed_ns // 1_000)
+        self._merge = CaptureMerge(
+            chosen, self._follow, options.latest_ns, files, path, believed_ns=options.believed_ns
+        )
         if not self._follow and not self._merge.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
         blocks = NewBlocks(None if position is None else position.get("blocks"))
@@ -117,6 +120,11 @@ class CaptureSource:
     def given_ago_s(self) -> float | None:
         """See `core.source.Waiting`: a large tree is looked at in turn, and what is found early waits for the rest."""
         return self._merge.given_ago_s
+
+    @property
+    def untrue_times(self) -> int:
+        """Records left out because of their time; see `core.source.Dated`."""
+        return self._merge.left_out
 
     def poll(self) -> Slice | None:
         """The next slice, None when there is nothing new (for good if `ended`)."""
@@ -162,5 +170,5 @@ class CaptureSource:
 def _part(position: Mapping[str, object], name: str) -> Mapping[str, object]:
     part = position.get(name)
     if not isinstance(part, Mapping):
-        raise StateError(f"position of a capture source is damaged: expected {name!r}")
+        raise PositionError(f"position of a capture source is damaged: expected {name!r}")
     return part

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from watchdog.core.errors import StateError
+from watchdog.core.errors import PositionError
 from watchdog.sources.capture_files import NO_MARK, CaptureFile
 
 MARKED_FOLDERS: Final = 10_000  # named in a position; older ones are found again by time
@@ -21,11 +21,11 @@ class Marks:
         if saved is None:
             return
         if not isinstance(saved, Mapping):
-            raise StateError("position of a capture source is damaged: expected files, taken_us and span_us")
+            raise PositionError("position of a capture source is damaged: expected files, taken_us and span_us")
         for folder, mark in saved.items():
             sound = isinstance(mark, list | tuple) and all(isinstance(n, int) for n in mark)
             if not sound or len(mark) not in (4, 6):  # 4: as it was before there were marks of the bytes
-                raise StateError(f"position of a capture source is damaged at folder {str(folder)!r}")
+                raise PositionError(f"position of a capture source is damaged at folder {str(folder)!r}")
             self._marks[str(folder)] = [*mark, *_UNKNOWN[len(mark) :]]
 
     def __contains__(self, folder: str) -> bool:
@@ -54,6 +54,11 @@ class Marks:
     def remove(self, folder: str) -> None:
         """The folder is gone."""
         self._marks.pop(folder, None)
+
+    def forget_after(self, believed_us: int) -> None:
+        """Forget merge times after this one; the places in the files stay."""
+        for mark in self._marks.values():
+            mark[1], mark[3] = (time_us if time_us <= believed_us else 0 for time_us in (mark[1], mark[3]))
 
     def without(self, folders: Iterable[str]) -> list[str]:
         """The names that are not among `folders`, sorted."""

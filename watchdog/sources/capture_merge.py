@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from watchdog.core.errors import StateError
-from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
+from watchdog.core.errors import PositionError
+from watchdog.core.moments import IMPLAUSIBLE
+from watchdog.core.source import END_OF_TIME_NS
 from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_marks import Marks
@@ -61,18 +62,21 @@ class CaptureMerge:
         self,
         tree: CaptureTree,
         follow: bool,
+        latest_ns: Callable[[], int],
         position: Mapping[str, object] | None = None,
-        wall_ns: Callable[[], int] = time.time_ns,
         path: str = "",
+        *,
+        believed_ns: int = END_OF_TIME_NS,
     ) -> None:
         """position: as `position` gave it, or None for the start. StateError when it is not one of ours.
 
-        wall_ns: the time now, which tells what times cannot be true. path: the tree's, for messages.
+        latest_ns: gives the latest time that a record may have now. path: the tree's, for messages. believed_ns: times
+        in the position after this one are of a wrong clock: forgotten, and the places in the files kept.
         """
         self._path = path
         self.faults = Faults()  # of a finite read
         self._tree = tree
-        self._wall_ns = wall_ns
+        self._latest_ns = latest_ns
         self._follow = follow
         self._files: dict[str, tuple[CaptureFile, CaptureFile]] = {}
         self._growth = Growth(tree.notices() if follow else None)
@@ -86,12 +90,12 @@ class CaptureMerge:
         self._behind = True
         self._damage: list[Damage] = []
         self._undated: dict[tuple[str, bool, str], Damage] = {}  # found before any time was known; by file and reason
-        self._left_out = 0
+        self.left_out = 0  # records, because of their time
         self.caught_up = False  # whether the last cut of a followed tree left nothing that could be given yet
         self.bytes_total = 0
         self.bytes_taken = 0
         if position is not None:
-            self._resume(position)
+            self._resume(position, believed_ns // 1_000)
         self._refresh()
         self._tell_missing()
         self._growth.stale = True
@@ -149,10 +153,10 @@ class CaptureMerge:
 
     def nothing_plausible(self) -> str:
         """What to say at the end of a tree in which no record has a time that can be true; "" of any other."""
-        if self._last_us or not self._left_out:
+        if self._last_us or not self.left_out:
             return ""
         return (
-            f"{self._path}: none of its {self._left_out:,} records has a time between 2009 and tomorrow; "
+            f"{self._path}: none of its {self.left_out:,} records has a time between 2009 and tomorrow; "
             "is the clock of this machine right?"
         )
 
@@ -160,12 +164,15 @@ class CaptureMerge:
         """Where to go on, JSON-able: the bytes taken of each file, and the time before which all was taken."""
         return {"files": self._marks.saved(), "taken_us": self._skip_us, "span_us": self._span_us}
 
-    def _resume(self, position: Mapping[str, object]) -> None:
+    def _resume(self, position: Mapping[str, object], believed_us: int) -> None:
         taken, span = position.get("taken_us"), position.get("span_us")
         if "files" not in position or not isinstance(taken, int) or not isinstance(span, int):
-            raise StateError("position of a capture source is damaged: expected files, taken_us and span_us")
+            raise PositionError("position of a capture source is damaged: expected files, taken_us and span_us")
         self._marks = Marks(position["files"])
+        self._marks.forget_after(believed_us)
         self._last_us = self._marks.newest_us
+        if taken > believed_us:  # as far as is believed, and files that the position does not name are older than that
+            taken = self._last_us
         self._skip_us, self._span_us = taken, max(1, min(span, SPAN_LIMIT_US))
         self._seen_us = max(0, taken - 1)  # all before that time was taken
 
@@ -227,7 +234,7 @@ class CaptureMerge:
         return max(STEP_MIN, min(STEP_MAX, MEMORY_LIMIT // (len(self._heap) + 1)))
 
     def _latest_us(self) -> int:
-        return latest_plausible(self._wall_ns()) // 1_000
+        return self._latest_ns() // 1_000
 
     def _read_ahead(self) -> None:
         """When following: hold all that is there in memory, unless it is a backlog."""
@@ -248,7 +255,7 @@ class CaptureMerge:
         self._tell_replaced(file)
         if file.implausible:
             self._tell(file, file.implausible_us, file.implausible, IMPLAUSIBLE)
-            self._left_out += file.implausible
+            self.left_out += file.implausible
             file.implausible = 0
         if file.torn and not was_torn:
             self._tell(file, file.known_us, 0, "impossible-record")

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from watchdog.core.errors import StateError
+from watchdog.core.errors import PositionError
 from watchdog.sources.exchanges import Exchange
 
 SILENCE_US: Final = 20 * 60 * 1_000_000  # Bitcoin Core src/net.h: TIMEOUT_INTERVAL
@@ -161,6 +161,13 @@ class ConnectionTracker:
         saved = [one.saved or _saved(one) for one in self.open.values()]
         return {"open": saved, "counts": dict(self.counts), "numbered": self.numbered, "given_up": self.given_up}
 
+    def forget_after(self, believed_us: int) -> None:
+        """Connections with times after this one, which a wrong clock gave, count as opened and last heard then."""
+        for one in self.open.values():
+            if one.last_us > believed_us:
+                one.first_us, one.last_us, one.saved = min(one.first_us, believed_us), believed_us, None
+                one.exchange.forget_after(believed_us)
+
     @classmethod
     def resumed(cls, position: Mapping[str, object]) -> ConnectionTracker:
         """The inverse of `position`; StateError when it is damaged."""
@@ -168,9 +175,9 @@ class ConnectionTracker:
         saved, counts = position.get("open"), position.get("counts")
         numbered, given_up = position.get("numbered"), position.get("given_up")
         if not isinstance(saved, list) or not isinstance(counts, Mapping):
-            raise StateError("position of a capture source is damaged: expected open and counts")
+            raise PositionError("position of a capture source is damaged: expected open and counts")
         if not isinstance(numbered, int) or not isinstance(given_up, int):
-            raise StateError("position of a capture source is damaged: expected numbered and given_up")
+            raise PositionError("position of a capture source is damaged: expected numbered and given_up")
         tracker.numbered, tracker.given_up = numbered, given_up
         tracker.counts.update({name: int(counts.get(name, 0)) for name in DIRECTIONS})
         for one in saved:
@@ -237,7 +244,7 @@ def _restored(saved: Any) -> Connection:  # JSON: every value is converted below
             int(number),
         )
     except (TypeError, ValueError, IndexError) as error:
-        raise StateError(f"position of a capture source holds a damaged connection: {error}") from error
+        raise PositionError(f"position of a capture source holds a damaged connection: {error}") from error
 
 
 def _any_in(indexes: Iterable[int], start: int, stop: int) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
-from watchdog.core.errors import SourceError
+from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources import log_patterns
@@ -46,7 +46,7 @@ class DebugLogSource:
         self._start_code = selection.start_code
         enricher = Enricher(options.asmap_path, options.lists)
         self._facts = LogFacts(options.node, self._name, selection, options.wanted, enricher)
-        self._wall_ns = options.wall_ns
+        self._latest_true_ns = options.latest_ns
         self._latest_ns = 0
         self._before_ns = 0  # time of the last line
         self._early = 0  # quarantined lines before the first plausible time
@@ -91,6 +91,11 @@ class DebugLogSource:
             "dropped_peers": self._facts.peers.dropped,
             "implausible_times": self._quarantined,
         }
+
+    @property
+    def untrue_times(self) -> int:
+        """Lines of interest left out because of their time; see `core.source.Dated`."""
+        return self._quarantined
 
     def poll(self) -> Slice | None:
         """Events of the next megabyte of lines; None when there is no whole new line."""
@@ -186,7 +191,7 @@ class DebugLogSource:
         file.consume(end or len(file.pending))
 
     def _slice(self, chunk: bytes) -> Slice:
-        lines = find_lines(chunk, self._prefixes, self._wall_ns(), self._start_code)
+        lines = find_lines(chunk, self._prefixes, self._latest_true_ns(), self._start_code)
         self._quarantine(lines)
         self._lines += lines.lines
         self._long += lines.long
@@ -231,13 +236,20 @@ class DebugLogSource:
             self._latest_ns, self._facts.boot_ns = int(str(position["latest_ns"])), int(str(position["boot_ns"]))
         except (KeyError, TypeError, ValueError) as error:
             self.close()
-            raise SourceError(f"cannot resume {self._name!r}: its saved position is damaged ({error!r})") from None
+            raise PositionError(f"cannot resume {self._name!r}: its saved position is damaged ({error!r})") from None
         earlier, early = position.get("before_ns", self._latest_ns), position.get("early", 0)
         self._before_ns = earlier if isinstance(earlier, int) else self._latest_ns
         self._early = early if isinstance(early, int) else 0
         self._skipping = position.get("skipping") is True
         self._facts.running = position.get("running") is True
         self._files.lost = self._files.lost or str(position.get("lost", ""))
+        self._forget_after(self._options.believed_ns)
+
+    def _forget_after(self, believed_ns: int) -> None:
+        """Forget times that a wrong clock gave; the place in the file stays."""
+        if max(self._latest_ns, self._before_ns) > believed_ns:
+            self._latest_ns = self._before_ns = 0
+        self._facts.peers.forget_after(believed_ns)
 
 
 def _last_start(chunk: bytes) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 from watchdog.archive.index import NEVER_NS
 from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
-from watchdog.core.errors import SourceError
+from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
-from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, latest_plausible, plausible
+from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, clock_reset_ns, plausible
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources.faults import Faults
 
@@ -43,6 +43,7 @@ class EventsFileSource:
         self._marks: dict[str, int] = {}
         self._until_ns = NEVER_NS
         self._seen_ns = NEVER_NS  # latest event time so far
+        self.untrue_times = 0  # events left out because of their time; see `core.source.Dated`
         self._early = 0  # events without plausible time before the first that has one
         self._ended = False
         self._node = options.node
@@ -111,10 +112,11 @@ class EventsFileSource:
 
     def _slice(self, batches: tuple[Batch, ...], found: Slice | None = None) -> Slice:
         """What is kept of recorded batches; `found` is the slice that they are all of, if it is whole."""
-        now_ns = self._options.wall_ns()
+        latest_ns = self._options.latest_ns()
         known = [batch for batch in map(self._known, batches) if batch is not None and batch.rows]
-        sound = [plausible(batch.time_ns, now_ns) for batch in known]
+        sound = [plausible(batch.time_ns, latest_ns) for batch in known]
         lost = sum(len(rows) - int(rows.sum()) for rows in sound)
+        self.untrue_times += lost
         if lost:
             known = [batch.take(np.flatnonzero(rows)) for batch, rows in zip(known, sound, strict=True) if rows.any()]
         if known:
@@ -122,7 +124,10 @@ class EventsFileSource:
         first_ns = min((int(batch.time_ns.min()) for batch in known), default=NEVER_NS)
         told = self._quarantined(lost, first_ns) if lost or self._early else ()
         if found is not None:
-            self._advance(found.source, found.until_ns, first_ns, now_ns)
+            if (reset_ns := clock_reset_ns(known)) is not None:  # the recorded source began anew: so does this one
+                self._until_ns = NEVER_NS
+                self._marks = _until(self._marks, reset_ns)
+            self._advance(found.source, found.until_ns, first_ns, latest_ns)
         self._seen_ns = max([self._seen_ns, *(int(batch.time_ns.max()) for batch in known)])
         return Slice(self.name, (*known, *told), self._until_ns, self._position())
 
@@ -136,10 +141,10 @@ class EventsFileSource:
         lost, self._early = self._early, 0
         return self._gap(at_ns, lost, IMPLAUSIBLE) if self._options.wants("source:gap") else ()
 
-    def _advance(self, source: str, until_ns: int, first_ns: int, now_ns: int) -> None:
+    def _advance(self, source: str, until_ns: int, first_ns: int, latest_ns: int) -> None:
         """The least watermark of the sources that still go on; all must have spoken first."""
-        if latest_plausible(now_ns) < until_ns < END_OF_TIME_NS:
-            until_ns = max(first_ns, min(self._marks.get(source, NEVER_NS), latest_plausible(now_ns)))
+        if latest_ns < until_ns < END_OF_TIME_NS:
+            until_ns = max(first_ns, min(self._marks.get(source, NEVER_NS), latest_ns))
         self._marks[source] = until_ns
         if any(source not in self._marks for source in self._file.sources):
             return
@@ -200,13 +205,25 @@ class EventsFileSource:
     def _resume(self, position: Mapping[str, object]) -> None:
         offset, until_ns, marks = (position.get(name) for name in ("offset", "until_ns", "marks"))
         if not isinstance(offset, int) or not isinstance(until_ns, int) or not isinstance(marks, dict):
-            raise SourceError(f"{self.name!r}: the position to resume at is not one of this source")
+            raise PositionError(f"{self.name!r}: the position to resume at is not one of this source")
         self._file.resume(offset)
         self._until_ns = NEVER_NS if until_ns == END_OF_TIME_NS else until_ns
         self._marks = {str(source): int(mark) for source, mark in marks.items()}
         seen_ns, early = position.get("seen_ns", self._until_ns), position.get("early", 0)
         self._seen_ns = seen_ns if isinstance(seen_ns, int) else self._until_ns
         self._early = early if isinstance(early, int) else 0
+        self._forget_after(self._options.believed_ns)
+
+    def _forget_after(self, believed_ns: int) -> None:
+        """Forget watermarks that a wrong clock gave; the place in the file stays."""
+        if max(self._until_ns, self._seen_ns) > believed_ns:
+            self._until_ns, self._seen_ns = NEVER_NS, min(self._seen_ns, believed_ns)
+            self._marks = _until(self._marks, believed_ns)
+
+
+def _until(marks: Mapping[str, int], most_ns: int) -> dict[str, int]:
+    """Watermarks by source, none later than this; a source that has ended stays so."""
+    return {name: mark if mark == END_OF_TIME_NS else min(mark, most_ns) for name, mark in marks.items()}
 
 
 def _fits(column: Column, field: Field) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from watchdog.core.errors import StateError
+from watchdog.core.errors import PositionError
 from watchdog.sources.addr_bucket import AddrBucket
 
 PINGS_KEPT: Final = 16  # unanswered pings remembered for each connection and direction; the oldest go first
@@ -47,6 +47,14 @@ class Exchange:
             while len(pings) > PINGS_KEPT:
                 del pings[next(iter(pings))]
 
+    def forget_after(self, believed_us: int) -> None:
+        """Nothing happened after this time: later ones were given by a clock that was wrong."""
+        self.bucket.updated_us = min(self.bucket.updated_us, believed_us)
+        self.headers_at_us = min(self.headers_at_us, believed_us)
+        for pings in self.pings:
+            for nonce in [nonce for nonce, at in pings.items() if at > believed_us]:
+                del pings[nonce]
+
     def saved(self) -> list[object]:
         """All of it as JSON-able values."""
         bucket = self.bucket
@@ -66,7 +74,7 @@ class Exchange:
             one.headers_due, one.headers_at_us = int(headers[0]), int(headers[1])
             one.pings = (_pings(pings[0]), _pings(pings[1]))
         except (TypeError, ValueError, IndexError) as error:
-            raise StateError(f"position of a capture source holds a damaged connection: {error}") from error
+            raise PositionError(f"position of a capture source holds a damaged connection: {error}") from error
         return one
 
 

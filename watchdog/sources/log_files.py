@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from watchdog.core.errors import SourceError
+from watchdog.core.errors import PositionError, SourceError
 from watchdog.sources.faults import TornError
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
 
@@ -241,8 +241,8 @@ class LogFiles:
             self._later = [*self._rotated(after_ns=path.stat().st_mtime_ns), self.path]
         return self._open(path, offset)
 
-    def _damaged(self) -> SourceError:
-        return SourceError(f"cannot resume log file '{self.path}': its saved position is damaged")
+    def _damaged(self) -> PositionError:
+        return PositionError(f"cannot resume log file '{self.path}': its saved position is damaged")
 
     def _open_after(self, written_ns: int) -> LogFile:
         """The file that was being read is gone: the oldest of those that were written to after it."""

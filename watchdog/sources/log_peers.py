@@ -155,6 +155,13 @@ class OpenPeers:
             self.dropped += 1
         return peer
 
+    def forget_after(self, believed_ns: int) -> None:
+        """The start of a connection after this time is not known: a clock that was wrong gave it."""
+        for peers in (self._peers, self._closed):
+            for conn, peer in peers.items():
+                if peer.opened_ns > believed_ns:
+                    peers[conn] = replace(peer, opened_ns=0)
+
     def state(self) -> dict[str, object]:
         """What a resume needs, JSON-able; at most `OPEN_PEERS`, `CLOSED` and `ATTEMPTS` entries."""
         return {

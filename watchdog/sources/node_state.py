@@ -67,6 +67,17 @@ def is_restart(memory: ProcessMemory, uptime_s: int, polled_s: int, machine_s: i
     return uptime_s <= elapsed + SLACK_S and elapsed - (uptime_s - memory.uptime_s) > SLACK_S
 
 
+def forget_after(memory: NodeMemory, believed_ns: int) -> None:
+    """Polls after this time were given it by a clock that was wrong; what they said of the node still holds."""
+    process = memory.process
+    process.polled_s = min(process.polled_s, believed_ns // 10**9)
+    if process.machine_s > process.polled_s:
+        process.machine_s = 0
+    if process.boot_ns > believed_ns:
+        process.boot_ns = 0
+    memory.totals.time_ns = min(memory.totals.time_ns, believed_ns)
+
+
 def follow_process(
     memory: ProcessMemory, time_ns: int, uptime_s: int | None, totals: NetTotals | None, ids: str | None
 ) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from watchdog.core.batch import Slice
-from watchdog.core.errors import SourceError
+from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.source import Source, SourceOptions
 from watchdog.sources.faults import TornError
 
@@ -92,11 +92,14 @@ def _group(kind: str) -> str:
 
 
 def position_of(options: SourceOptions, name: str) -> Mapping[str, object] | None:
-    """The position of one of several sources: options.position maps names of sources to theirs."""
+    """The position of one of several sources: options.position maps names of sources to theirs.
+
+    A source that had given nothing has none; older checkpoints have an empty one for it.
+    """
     position = options.position.get(name) if options.position is not None else None
     if position is not None and not isinstance(position, Mapping):
-        raise SourceError(f"position of {name!r} is not a mapping; the checkpoint is damaged")
-    return position
+        raise PositionError(f"position of {name!r} is not a mapping; the checkpoint is damaged")
+    return position or None
 
 
 Opener = Callable[[str, SourceOptions], Source]

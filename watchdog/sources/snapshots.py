@@ -17,7 +17,7 @@ import msgspec
 
 from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
-from watchdog.core.errors import SourceError
+from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources import addrman_diff, node_state, peers_diff, rpc_types
 from watchdog.sources.address_facts import AddressFacts
@@ -70,13 +70,13 @@ class SnapshotsSource:
         needed = {rpc for rpc, kinds in _NEEDS.items() if self._rows.wants(*kinds)}
         self._position = Position() if options.position is None else _position(path, options.position)
         self._known = AddressFacts(Enricher(options.asmap_path, options.lists), MAX_FACTS)
-        self._rounds = RoundReader(path, options.follow, _PROCESS | needed, wall_ns=options.wall_ns)
+        self._rounds = RoundReader(path, options.follow, _PROCESS | needed, latest_ns=options.latest_ns)
         self._addrman: addrman_diff.AddrmanPoll | None = None
         self._said_end = False
         self._peers = peers_diff.PeersDiff(self._known, self._position.peers)
         if options.position is not None:
             try:
-                self._resume()
+                self._resume(options.believed_ns)
             except SourceError:
                 self.close()
                 raise
@@ -106,6 +106,11 @@ class SnapshotsSource:
         """What was left out: answers of RPCs that we do not read."""
         return {"unknown_answers": self._rounds.unknown}
 
+    @property
+    def untrue_times(self) -> int:
+        """Answers left out because of their time; see `core.source.Dated`."""
+        return self._rounds.untrue
+
     def close(self) -> None:
         """Close the file."""
         self._rounds.close()
@@ -134,11 +139,15 @@ class SnapshotsSource:
         position.place = self._rounds.place
         return Slice(self.name, self._rows.take(), position.until_ns, msgspec.to_builtins(position))
 
-    def _resume(self) -> None:
+    def _resume(self, believed_ns: int) -> None:
         position = self._position
         peers, addrman = self._rounds.resume(position.place, (position.peers_at, position.addrman_at))
         if position.until_ns == END_OF_TIME_NS:
             position.until_ns = 0  # the file may have grown since
+        if position.until_ns > believed_ns:
+            position.until_ns = 0
+            node_state.forget_after(position.node, believed_ns)
+            position.peers.time_ns = min(position.peers.time_ns, believed_ns)
         if peers is not None and self._rows.wants(*_NEEDS["getpeerinfo"]):
             baseline = rpc_types.peers(peers, _no_report)
             if baseline is not None:
@@ -233,10 +242,12 @@ def _answer(
 
 
 def _position(path: str, position: Mapping[str, object]) -> Position:
+    if "place" not in position:
+        raise PositionError(f"{path}: cannot resume: the position is of another form: it has no place in the file")
     try:
         return msgspec.convert(position, Position)
     except msgspec.ValidationError as error:
-        raise SourceError(f"{path}: cannot resume: the position is of another form: {str(error).lower()}") from error
+        raise PositionError(f"{path}: cannot resume: the position is of another form: {str(error).lower()}") from error
 
 
 def _no_report(reason: str, count: int) -> None:

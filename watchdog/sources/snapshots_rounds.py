@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from watchdog.core.errors import SourceError
-from watchdog.core.moments import IMPLAUSIBLE, is_plausible
+from watchdog.core.moments import IMPLAUSIBLE, is_plausible, latest_plausible
 from watchdog.sources.faults import Faults
 from watchdog.sources.rpc_types import is_json, peek
 from watchdog.sources.snapshots_lines import Line, LineReader
@@ -30,6 +30,10 @@ RPCS = frozenset(
         "uptime",
     }
 )
+
+
+def _latest_ns() -> int:
+    return latest_plausible(time.time_ns())
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -66,10 +70,10 @@ class RoundReader:
 
     A round is complete when a later time (or an RPC for the second time) is seen, at the end of
     a file that is not followed, and when a followed file was quiet for QUIET_S.
-    `clock` gives seconds and is only used to tell how long a followed file was quiet; `wall_ns` tells which
-    times of polls can be true, and answers of other times are left out and counted. `faults`: lines of a file that
-    is not followed that are no answers, and where packed data ends too early; what was read before that is given, and
-    the next call raises SourceError.
+    `clock` gives seconds and is only used to tell how long a followed file was quiet; `latest_ns` gives the latest
+    time that a poll may have, and answers of other times are left out and counted (`untrue`). `faults`: lines of a
+    file that is not followed that are no answers, and where packed data ends too early; what was read before that is
+    given, and the next call raises SourceError.
     """
 
     def __init__(
@@ -79,13 +83,13 @@ class RoundReader:
         needed: frozenset[str],
         clock: Callable[[], float] = time.monotonic,
         *,
-        wall_ns: Callable[[], int] = time.time_ns,
+        latest_ns: Callable[[], int] = _latest_ns,
     ) -> None:
         self._path = path
         self._follow = follow
         self._needed = needed
         self._clock = clock
-        self._wall_ns = wall_ns
+        self._latest_ns = latest_ns
         self._reader = LineReader(path)
         self._pending: Round | None = None
         self._start = self._here(0)
@@ -96,6 +100,7 @@ class RoundReader:
         self._broken: SourceError | None = None
         self.faults = Faults()
         self.ended = False
+        self.untrue = 0  # answers left out because of their time
         self.unknown = 0  # answers of RPCs that are not in RPCS
 
     @property
@@ -230,8 +235,9 @@ class RoundReader:
                 self._note(line.offset, "torn line" if torn else "line that is no answer")
             return None
         time_ns, rpc = known
-        if not is_plausible(time_ns, self._wall_ns()):
+        if not is_plausible(time_ns, self._latest_ns()):
             self._faults[IMPLAUSIBLE] += 1
+            self.untrue += 1
             return None
         self._good = True
         if rpc not in RPCS:

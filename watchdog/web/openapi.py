@@ -68,7 +68,7 @@ def _paths() -> dict[str, Json]:
         "/api/v1/deliveries": _get("List deliveries, newest first", "DeliveryPage", {**_DELIVERIES, **_PAGING}),
         "/api/v1/deliveries/{id}/resend": _post("Send a notice again under its id", "Nothing", "Resent", conflict=True),
         "/api/v1/events/stream": {"get": _stream()},
-        "/api/v1/rules": _get("List the rules in force", "Rules"),
+        "/api/v1/rules": _get("List the rules in force, and the built-in findings (`own`)", "Rules"),
         "/api/v1/status": _get("Facts about the service", "ServiceStatus"),
         "/api/v1/openapi.json": _get("This document", "OpenApi"),
         "/healthz": _get("Whether the service is alive", "Health", probe=True),

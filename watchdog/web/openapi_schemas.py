@@ -124,7 +124,12 @@ SCHEMAS: Mapping[str, Json] = {
         }
     ),
     "Resent": closed({"id": TEXT, "status": {"const": "waiting"}}),
-    "Rules": closed({"rules": listed({"type": "object", "required": ["id", "title", "attack", "severity"]})}),
+    "Rules": closed(
+        {
+            "rules": listed({"type": "object", "required": ["id", "title", "attack", "severity"]}),
+            "own": listed({"type": "object", "required": ["id", "title", "attack", "severity", "about"]}),
+        }
+    ),
     "ServiceStatus": closed(
         {
             "service": {"type": "object", "required": ["node", "version"]},

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from alerts.incident import State
 from watchdog.core.finding import SEVERITIES
+from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.text import printable
 from watchdog.service.exposition import CONTENT_TYPE
 from watchdog.service.view import Health, ServiceView
@@ -38,8 +39,12 @@ class OperationRoutes:
         ]
 
     async def rules(self, _request: web.Request) -> web.Response:
-        """The rules in force."""
-        return answer({"rules": self._view.rules()})
+        """The rules in force, and what the service reports by the wall clock."""
+        own = [
+            {"id": one.id, "title": one.title, "attack": "data", "severity": one.severity, "about": one.about}
+            for one in OWN_RULES.values()
+        ]
+        return answer({"rules": self._view.rules(), "own": own})
 
     async def status(self, _request: web.Request) -> web.Response:
         """Facts about the service, its receivers, and how many incidents wait for somebody."""

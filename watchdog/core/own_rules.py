@@ -1,0 +1,90 @@
+"""Findings about our own input that need a wall clock: their ids, for people and programs.
+
+A compiled rule sees events only. These say that there are none, or that their times or lines cannot be used, so they
+are no rules of a file and cannot be overridden. `service.self_watch` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from watchdog.core.durations import HOUR_NS, MINUTE_NS
+from watchdog.core.finding import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRule:
+    """One of them. about: when it fires and clears. causes: what else can make it fire. remedy: what to do."""
+
+    id: str
+    title: str
+    severity: Severity
+    resolve_after_ns: int
+    by: str
+    about: str
+    causes: tuple[str, ...]
+    remedy: str
+
+
+DATA_CLOCK: Final = "data-clock"
+SOURCE_SILENT: Final = "source-silent"
+LOG_UNREAD: Final = "log-unread"
+
+OWN_RULES: Final[Mapping[str, OwnRule]] = {
+    one.id: one
+    for one in (
+        OwnRule(
+            DATA_CLOCK,
+            "A clock is wrong and a source is not judged",
+            "high",
+            10 * MINUTE_NS,
+            "source",
+            "The times of a source do not fit the clock of this machine: its watermark or its latest events are "
+            "further ahead than `clock_skew` (default 2m), or more than 10 % of its events within 5 minutes (and at "
+            "least 20), or all of its latest ones, are late or too far ahead. No such event is judged: `/readyz` "
+            "answers 503 and no heartbeat is sent. With the first event whose time fits, the rules that wait for the "
+            "source start without a past, at the present, behind a `source:gap` with the reason `clock`; the incident "
+            "clears then.",
+            (
+                "The clock of the node's machine, of this machine, or of the program that polls the node was stepped.",
+                "A checkpoint was written while a clock was ahead, and the service was started after it was set right.",
+                "Input that is copied here by another program, more than a minute after it was written.",
+            ),
+            "Compare `date -u` on both machines and check NTP. The service needs no restart once the clocks are right.",
+        ),
+        OwnRule(
+            SOURCE_SILENT,
+            "A source gives no events",
+            "warning",
+            10 * MINUTE_NS,
+            "source",
+            "A followed source has given no event for 10 minutes of running, or a log has had no line of the category "
+            "`net` for as long. It clears with the next event. Sources that have ended are not silent.",
+            (
+                "The path is wrong, or this user may not read it.",
+                "Bitcoin Core runs without `-capturemessages`, or without `-debug=net`.",
+                "The node is down, has no peers, or the program that polls it has stopped.",
+                "A poller that writes less often than every 10 minutes.",
+            ),
+            "`watchdog check` tests the paths with the rights of this user. An attacker who cuts the node off looks "
+            "the same: check that the node has peers.",
+        ),
+        OwnRule(
+            LOG_UNREAD,
+            "Log lines of a known form cannot be read",
+            "warning",
+            HOUR_NS,
+            "source, form",
+            "At least 5 lines of a form, and at least 20 % of the lines of that form, could not be read within an "
+            "hour: they start like lines of Bitcoin Core that this version knows, and go on differently. Lines without "
+            "a time have the form `untimed`. It clears when that is false for the hour that has passed.",
+            (
+                "A version of Bitcoin Core that is newer than this program.",
+                "`-logtimestamps=0`: no line has a time, so none can be judged.",
+            ),
+            "The events of these lines are missing. Update the watchdog, or set the option back.",
+        ),
+    )
+}

@@ -1,0 +1,101 @@
+"""One source as the feed sees it, and what the feed says of the time for which it knows nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.source import END_OF_TIME_NS, Source
+from watchdog.engine.coverage import GAP
+from watchdog.service.timekeeping import Timekeeping
+
+START_NS = 0  # the engine's own watermark of a source that has said nothing
+WRITE_DELAY_NS: Mapping[str, int] = {
+    "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
+    "log": 250_000_000,  # debug.log is written line by line
+    "snapshots": 5_000_000_000,  # a round takes up to 2 s and is held back for QUIET_S; a slow node takes longer
+    "events": 2_000_000_000,  # `watchdog record` writes what a poll gave
+}
+"""How long after its event time something may still be on its way into the file, or be held back by the source.
+
+Only rules that a source can feed wait for it, so these are generous: two seconds less would tell nobody of an attack
+sooner (rules on snapshots have panes of 10 s and more), and cost the answers of a node that is busy.
+"""
+
+
+@dataclass(slots=True)
+class Channel:
+    """One source as the feed sees it.
+
+    mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
+    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news, or
+    as far as it speaks (`Waiting`). error: why it is down, empty when it works. down_s: since when no poll has worked.
+    warned_s: the last warning of that. heard_s: when it gave an event last. net_lines, net_s: lines of the category
+    `net` since it was opened, and when there was a new one last. times: whether its times fit the wall clock. anew:
+    what was promised is not believed, and the engine has not heard of it yet. doubted_ns: the promise when its times
+    were first not believed. believed_ns: later times in `position` are not believed.
+    """
+
+    name: str
+    text: str
+    source: Source | None = None
+    mark_ns: int = START_NS
+    before_ns: int = START_NS
+    told_ns: int | None = None
+    told_s: float = 0.0
+    quiet_s: float | None = None
+    position: Mapping[str, object] | None = None
+    ended: bool = False
+    error: str = ""
+    failures: int = 0
+    down_s: float = 0.0
+    warned_s: float = 0.0
+    retry_s: float = 0.0
+    errors: int = 0  # since the start of the service
+    heard_s: float | None = None
+    net_lines: int = 0
+    net_s: float | None = None
+    times: Timekeeping = field(default_factory=Timekeeping)
+    anew: bool = False
+    doubted_ns: int = START_NS
+    believed_ns: int = END_OF_TIME_NS
+
+    @property
+    def promised_ns(self) -> int:
+        """The latest promise, of this run or of the one before it; START_NS without any and at the end of time."""
+        return max(self.mark_ns if self.mark_ns < END_OF_TIME_NS else START_NS, self.before_ns)
+
+    @property
+    def finite(self) -> bool:
+        """A part of a recording: its times are of the past."""
+        return self.name != self.text
+
+
+def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: int) -> Batch:
+    """A stretch of time (from, to; ns) in which nothing of a source is known, as an event at `told_ns`."""
+    columns: dict[str, Column] = {
+        "time_ns": np.array([told_ns], np.int64),
+        "from_ns": np.array([span[0]], np.int64),
+        "to_ns": np.array([span[1]], np.int64),
+        "lost": np.zeros(1, np.uint64),
+        "reason": Strings.of([reason]),
+    }
+    return Batch(GAP, node, source, columns)
+
+
+def told_from(gaps: Batch, promised_ns: int) -> Batch:
+    """The same gaps, none told before this time."""
+    return replace(gaps, columns={**gaps.columns, "time_ns": np.maximum(gaps.time_ns, promised_ns)})
+
+
+def is_heard(channel: Channel, found: Slice) -> bool:
+    """Whether a slice shows that its source lives: an event, or input of which nobody reads the kinds.
+
+    A log gives slices for lines of any text, so only events count there.
+    """
+    if any(batch.rows and batch.kind != GAP for batch in found.batches):
+        return True
+    return not found.batches and not channel.name.startswith("log:")
