@@ -58,6 +58,7 @@ class Engine:
         self._windows, self._lanes, self._streams = layout.windows, layout.lanes, layout.streams
         self._readers = self._make_readers()
         self._lookback = Lookback(self._horizons())
+        self._longest_ns = max((plan.over_ns for plan in self.plans), default=0)
         self._latest_ns = 0
         self._swept_ns = 0
 
@@ -163,6 +164,7 @@ class Engine:
             self._lookback.trim(watermark_ns)
             if watermark_ns - self._swept_ns >= SWEEP_NS:
                 self._sweep()
+                self._coverage.forget(watermark_ns - self._longest_ns)
                 self._swept_ns = watermark_ns
         return findings
 
