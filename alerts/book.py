@@ -17,7 +17,8 @@ from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import Finding
 
-BOOK_VERSION = 3  # 2: cases count their steps; 3: a book for each part of the rules
+BOOK_VERSION = 4  # 2: cases count their steps; 3: a book for each part of the rules; 4: the watched share
+TAKEN_OVER = (3, BOOK_VERSION)  # what is new in 4 has a default
 NEVER_NS = -(1 << 63)
 
 
@@ -151,7 +152,7 @@ class IncidentBook:
             record = msgspec.msgpack.decode(blob, type=BookRecord)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(f"incident book: not a snapshot of this version ({error})") from None
-        if record.version != BOOK_VERSION:
+        if record.version not in TAKEN_OVER:
             raise StateError(f"incident book: version {record.version}, this program reads {BOOK_VERSION}")
         return cls.of(record, policy)
 

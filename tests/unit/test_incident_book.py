@@ -303,7 +303,7 @@ def test_a_damaged_or_foreign_snapshot_is_refused_with_its_reason() -> None:
     with pytest.raises(StateError, match="not a snapshot of this version"):
         IncidentBook.restore(blob[: len(blob) // 2])
     newer = msgspec.msgpack.decode(blob) | {"version": 99}
-    with pytest.raises(StateError, match="version 99, this program reads 3"):
+    with pytest.raises(StateError, match="version 99, this program reads 4"):
         IncidentBook.restore(msgspec.msgpack.encode(newer))
 
 

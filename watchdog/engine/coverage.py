@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
@@ -30,15 +31,22 @@ class Coverage:
     whatever slices it came, so that what is said of them is always the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Iterable[str] = ()) -> None:
+        """sources: names of those that feed the rules; more are added with their first events."""
         self.first_ns: int | None = None
         self.gaps: list[tuple[int, int, int]] = []  # from, to, time of the event that tells of it
         self.starts: list[int] = []
         self.lost = 0
+        self._began: dict[str, int | None] = dict.fromkeys(sources)  # by source: its first event of any kind
         self._disturbed: dict[int, Disturbed] = {}  # by length of window, made when asked for
+        self._seen: tuple[int, int, float, float] | None = None  # the last answer of `seen`
 
-    def begin(self, first_ns: int) -> None:
-        """There was an event of any kind at this time."""
+    def begin(self, first_ns: int, source: str = "") -> None:
+        """A source had an event of any kind at this time."""
+        known = self._began.get(source)
+        if known is None or first_ns < known:
+            self._began[source] = first_ns
+            self._seen = None
         if self.first_ns is None or first_ns < self.first_ns:
             self.first_ns = first_ns
             self._disturbed.clear()
@@ -54,6 +62,7 @@ class Coverage:
         elif batch.kind == STARTED:
             self.starts = sorted({*self.starts, *batch.time_ns.tolist()})[-REMEMBERED:]
         self._disturbed.clear()
+        self._seen = None
 
     def forget(self, before_ns: int) -> None:
         """No window begins before this time any more."""
@@ -71,20 +80,31 @@ class Coverage:
             found = self._disturbed[over_ns] = Disturbed([(LONG_AGO, first_ns + over_ns), *stretches])
         return found
 
-    def completeness(self, from_ns: int, to_ns: int) -> float:
-        """Share of (from_ns, to_ns] outside of gaps and after the first event, 0 to 1."""
+    def seen(self, from_ns: int, to_ns: int) -> tuple[float, float]:
+        """Of the window (from_ns, to_ns]: the share of its watched part outside of gaps, and the share watched; 0 to 1.
+
+        Watched is what lies behind the first event of every source and behind the node's last start. A source without
+        an event before the window's end is not watched yet, whether one has come since or not.
+        """
         if to_ns <= from_ns:
-            return 1.0
-        begin = from_ns if self.first_ns is None else min(max(from_ns, self.first_ns), to_ns)
-        missing, seen_to = begin - from_ns, begin
-        for gap_from, gap_to, told in self.gaps:
-            if told >= to_ns:
-                continue
-            start, end = max(gap_from, seen_to), min(gap_to, to_ns)
-            if end > start:
-                missing += end - start
-                seen_to = end
-        return round(1.0 - missing / (to_ns - from_ns), 6)
+            return 1.0, 1.0
+        if self._seen is None or self._seen[:2] != (from_ns, to_ns):
+            begin = min(max(from_ns, self._watched_from(to_ns)), to_ns)
+            missing, seen_to = 0, begin
+            for gap_from, gap_to, told in self.gaps[: bisect_left(self.gaps, (to_ns,))]:
+                start, end = max(gap_from, seen_to), min(gap_to, to_ns)
+                if told < to_ns and end > start:
+                    missing += end - start
+                    seen_to = end
+            whole = 1.0 - missing / (to_ns - begin) if to_ns > begin else 1.0
+            self._seen = (from_ns, to_ns, round(whole, 6), round((to_ns - begin) / (to_ns - from_ns), 6))
+        return self._seen[2:]
+
+    def _watched_from(self, before_ns: int) -> int:
+        """Since when the input was watched, as far as it is known before this time."""
+        firsts = (before_ns if first is None else first for first in self._began.values())
+        started = self.starts[: bisect_left(self.starts, before_ns)][-1:]
+        return max([*firsts, *started], default=before_ns)
 
     def state(self) -> State:
         """All of it."""
@@ -93,6 +113,7 @@ class Coverage:
             "gaps": [list(gap) for gap in self.gaps],
             "starts": list(self.starts),
             "lost": self.lost,
+            "began": [[source, first] for source, first in self._began.items() if first is not None],
         }
 
     def restore(self, state: State) -> None:
@@ -100,7 +121,10 @@ class Coverage:
         self.first_ns = None if state["first_ns"] < 0 else state["first_ns"]
         self.gaps = [(int(start), int(end), int(told)) for start, end, told in state["gaps"]]
         self.starts, self.lost = [int(start) for start in state["starts"]], state["lost"]
+        before = [[source, self.first_ns] for source in self._began]  # version 2 did not tell sources apart
+        self._began.update({str(source): first for source, first in state.get("began", before)})
         self._disturbed.clear()
+        self._seen = None
 
 
 def _united(gaps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

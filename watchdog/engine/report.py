@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from watchdog.core.text import printable
 from watchdog.engine.grouping import field_texts
 from watchdog.engine.lookback import Found
 
+FEW_ROWS = 64  # are counted one by one
 ENTITIES = 20  # named in a finding at most, for each field
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_.]*)\}")
 NOT_EVIDENCE = frozenset({"time_ns", "conn"})
@@ -36,6 +39,8 @@ def _tally(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[tuple[str, 
     column = batch.columns.get(field)
     if column is None:
         return []
+    if isinstance(column, Strings) and len(rows) <= FEW_ROWS:
+        return list(Counter(column.values[code] for code in column.codes[rows].tolist()).items())
     if isinstance(column, Strings):
         counts = np.bincount(column.codes[rows], minlength=len(column.values))
         return [(column.values[code], int(counts[code])) for code in np.flatnonzero(counts).tolist()]
@@ -69,20 +74,25 @@ def evidence_of(found: list[Found], limit: int) -> tuple[Evidence, ...]:
 def evidence(batch: Batch, row: int) -> Evidence:
     """One event as people read it; peer strings made harmless."""
     fields: dict[str, str | int | float | bool] = {}
-    at = np.array([row])
-    kind = KINDS.get(batch.kind)
-    # In the catalogue's order, since sources lay their columns out as they like.
-    known = [name for name in kind.fields if name in batch.columns] if kind else []
-    for name in (*known, *(name for name in batch.columns if name not in known)):
-        if name in NOT_EVIDENCE:
-            continue
+    for name, prefix in _shown_fields(batch.kind, tuple(batch.columns)):
         column = batch.columns[name]
-        typed = kind.fields[name].type if kind and name in kind.fields else ""
-        if isinstance(column, np.ndarray) and typed != "prefix":
+        if isinstance(column, Strings):
+            fields[name] = printable(column.values[column.codes[row]])
+        elif isinstance(column, np.ndarray) and not prefix:
             fields[name] = column[row].item()
         else:
-            fields[name] = printable(field_texts(batch, name, at)[0])
+            fields[name] = printable(field_texts(batch, name, np.array([row]))[0])
     return Evidence(int(batch.time_ns[row]), batch.kind, fields)
+
+
+@lru_cache(1_024)
+def _shown_fields(kind_name: str, columns: tuple[str, ...]) -> list[tuple[str, bool]]:
+    """What people are shown of such a batch, and which fields are prefixes."""
+    kind = KINDS.get(kind_name)
+    fields = kind.fields if kind else {}
+    # In the catalogue's order, since sources lay their columns out as they like.
+    names = [*(name for name in fields if name in columns), *(name for name in columns if name not in fields)]
+    return [(name, name in fields and fields[name].type == "prefix") for name in names if name not in NOT_EVIDENCE]
 
 
 def summary_text(template: str, names: Mapping[str, str]) -> str:

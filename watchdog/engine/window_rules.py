@@ -55,6 +55,10 @@ class WindowRules:
         window.close(stop, self)
         return self.take()
 
+    def findings_cut(self) -> dict[str, int]:
+        """Findings that were left out because too many keys fired at once, by rule."""
+        return {writer.plan.id: writer.surplus.cut for writer in self._writers if writer.surplus.cut}
+
     def held(self) -> Ints:
         """The slots for which the condition of a rule holds, in no order; some may be named twice."""
         if len(self._verdicts) == 1:
