@@ -12,10 +12,10 @@ import msgspec
 
 from alerts.case import Case, member_label, opened_case, opening_text
 from alerts.fingerprint import fingerprint, key_text
-from alerts.incident import OVERFLOW, RANK, Incident, IncidentChange, Policy, Reason, State
+from alerts.incident import RANK, Incident, IncidentChange, Policy, Reason, State
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
-from watchdog.core.finding import Finding
+from watchdog.core.finding import OVERFLOW, Finding
 
 BOOK_VERSION = 4  # 2: cases count their steps; 3: a book for each part of the rules; 4: the watched share
 TAKEN_OVER = (3, BOOK_VERSION)  # what is new in 4 has a default

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 
-
 REMEMBERED = 4_096  # texts and digests: findings ask for the same ones a few times, soon after each other
 _KEY = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from watchdog.core.durations import MINUTE_NS
-from watchdog.core.finding import OVERFLOW, SEVERITIES, Attack, Evidence, Severity
+from watchdog.core.finding import SEVERITIES, Attack, Evidence, Severity
 
 RANK: Mapping[str, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 

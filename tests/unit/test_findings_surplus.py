@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from alerts.book import IncidentBook
-from alerts.incident import OVERFLOW, Incident
+from alerts.incident import Incident
 from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
-from watchdog.core.finding import Finding
+from watchdog.core.finding import OVERFLOW, Finding
 from watchdog.engine.engine import Engine
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.surplus import Lots
@@ -140,7 +140,7 @@ def test_a_kill_in_the_middle_changes_nothing() -> None:
     ],
 )
 def test_strength_is_a_measure_relative_to_its_constant(fire: str, strengths: list[str]) -> None:
-    from watchdog.engine.findings import _strengths  # noqa: PLC0415
+    from watchdog.engine.findings import _strengths
 
     (plan,) = plans(
         RULE.replace("fire: n >= 1 or bytes > 1000,", f"fire: {fire},").replace(
@@ -148,5 +148,5 @@ def test_strength_is_a_measure_relative_to_its_constant(fire: str, strengths: li
         )
     )
     values = {"n": 12, "bytes": 24, "share": 2.0}
-    expected = [eval(text, {}, values) for text in strengths]  # noqa: S307 - constants above
-    assert [float(one({name: number for name, number in values.items()})) for one in _strengths(plan)] == expected
+    expected = [eval(text, {}, values) for text in strengths]
+    assert [float(one(dict(values))) for one in _strengths(plan)] == expected

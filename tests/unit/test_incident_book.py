@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from alerts.book import IncidentBook, IncidentError
-from alerts.incident import OVERFLOW, Incident, IncidentChange, Policy, Reason, State
+from alerts.incident import Incident, IncidentChange, Policy, Reason, State
 from watchdog.core.errors import StateError
-from watchdog.core.finding import Change, Evidence, Finding, Severity
+from watchdog.core.finding import OVERFLOW, Change, Evidence, Finding, Severity
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND

@@ -51,7 +51,13 @@ class Engine:
     Nothing here does I/O, or reads a clock but to measure what rules cost.
     """
 
-    def __init__(self, plans: Sequence[RulePlan], *, node: str = "node", sources: Iterable[str] = (), feeding: Iterable[str] | None = None,
+    def __init__(
+        self,
+        plans: Sequence[RulePlan],
+        *,
+        node: str = "node",
+        sources: Iterable[str] = (),
+        feeding: Iterable[str] | None = None,
         lots: Lots | None = None,
     ) -> None:
         self.plans, self.node = tuple(plans), node

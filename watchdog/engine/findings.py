@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from detectors.state import State
 from watchdog.core.durations import exact_duration
-from watchdog.core.finding import OVERFLOW, SEVERITIES, Change, Finding, Severity
+from watchdog.core.finding import OVERFLOW, SEVERITIES, Change, Evidence, Finding, Severity
 from watchdog.core.kinds import KINDS
 from watchdog.core.plan import CellExpression, RulePlan
 from watchdog.core.text import printable
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.lookback import Asked, Found, Lookback
-from watchdog.engine.report import as_text, evidence_of, involved, number_text, plain, summary_text
+from watchdog.engine.report import Template, as_text, evidence_of, involved, number_text, plain
 from watchdog.engine.surplus import PER_PANE, Lots, Surplus
 from watchdog.engine.verdict import Emission
 
@@ -61,6 +61,7 @@ class Findings:
         self._by_peer = not PEER_KEYS.isdisjoint(plan.by)
         self._groups = _group_fields(plan)
         self._over = exact_duration(plan.over_ns)
+        self._template = Template(plan.summary)
 
     def write(self, emissions: list[Emission], named: dict[str, NDArray[Any]], lookback: Lookback) -> list[Finding]:
         """One finding an emission, by pane and key; beyond PER_PANE a pane, one for all that are left out."""
@@ -75,7 +76,8 @@ class Findings:
             told += self._told(here, {said.slot for said in cut})
             others += self._of_surplus(pane, joined)
         rows = self._rows(told, lookback)
-        found = [self._finding(said, named, own) for said, own in zip(told, rows, strict=True)]
+        parts = zip(told, rows, evidence_of(rows, self.plan.evidence), self._measures(told, named), strict=True)
+        found = [self._finding(*own) for own in parts]
         return sorted([*found, *others], key=attrgetter("time_ns")) if others else found
 
     def _cut(self, said: list[Emission], named: dict[str, NDArray[Any]]) -> list[Emission]:
@@ -158,7 +160,22 @@ class Findings:
                 rows[at] = own
         return rows
 
-    def _finding(self, said: Emission, named: dict[str, NDArray[Any]], rows: list[Found]) -> Finding:
+    def _measures(self, told: list[Emission], named: dict[str, NDArray[Any]]) -> list[dict[str, int | float]]:
+        """The numbers of each, by name."""
+        at = np.array([said.row for said in told], np.intp)
+        names, columns = [], []
+        for name in self._names_people:
+            if name in named:
+                numbers = plain(named[name][at])
+                names.append(name)
+                columns.append([int(number) for number in numbers] if name in self._integers else numbers)
+        return (
+            [dict(zip(names, own, strict=True)) for own in zip(*columns, strict=True)] if names else [{} for _ in told]
+        )
+
+    def _finding(
+        self, said: Emission, rows: list[Found], evidence: tuple[Evidence, ...], measures: dict[str, int | float]
+    ) -> Finding:
         plan = self.plan
         end_ns = (said.pane + 1) * plan.pane_ns
         opened = self._open.get(said.slot)
@@ -168,7 +185,6 @@ class Findings:
             self._open[said.slot] = opened
         if said.change == "clear":
             self._open.pop(said.slot, None)
-        measures = {name: self._number(name, named[name][said.row]) for name in self._names_people if name in named}
         words = {name: number_text(value) for name, value in measures.items()}
         words |= {"node": self._place.node, "over": self._over, **opened.known}
         whole, watched = self._coverage.seen(end_ns - plan.over_ns, end_ns)
@@ -184,8 +200,8 @@ class Findings:
             incident=opened.incident,
             entities=opened.entities,
             measures=measures,
-            summary=summary_text(plan.summary, words),
-            evidence=evidence_of(rows, plan.evidence),
+            summary=self._template.filled(words),
+            evidence=evidence,
             completeness=whole,
             watched=watched,
             resolve_after_ns=plan.resolve_after_ns,
@@ -209,10 +225,6 @@ class Findings:
             if field in self._groups
         ]
         return [text for text in texts if text]
-
-    def _number(self, name: str, value: Any) -> int | float:  # a NumPy number
-        number = plain(value)
-        return int(number) if name in self._integers else number
 
     def firing(self) -> list[int]:
         """Slots with an open finding."""

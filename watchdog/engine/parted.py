@@ -33,10 +33,17 @@ class PartedEngine:
     """Runs compiled rules over one node's events; `process`, `finish`, `snapshot` and `restore` are as an engine's.
 
     sources: the kinds that each source can give, by its name; panes wait for the sources of their part only. Parts
-    have numbers, those of `parts`. secret: for the lots among findings that are too many at once; a checkpoint's own wins.
+    have numbers, those of `parts`. secret: draws lots among too many findings; that of a
+    checkpoint wins.
     """
 
-    def __init__(self, plans: Sequence[RulePlan], sources: Mapping[str, Kinds], *, node: str = "node", secret: bytes = REPLAY_SECRET
+    def __init__(
+        self,
+        plans: Sequence[RulePlan],
+        sources: Mapping[str, Kinds],
+        *,
+        node: str = "node",
+        secret: bytes = REPLAY_SECRET,
     ) -> None:
         self.parts: Final[tuple[Part, ...]] = divide(plans, sources)
         self.node, self.statistics = node, Statistics()

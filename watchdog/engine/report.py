@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -58,31 +60,50 @@ def as_text(number: str) -> str:
     return "" if number in ("", "0") else f"AS{number.removeprefix('AS')}"
 
 
-def evidence_of(found: list[Found], limit: int) -> tuple[Evidence, ...]:
-    """The latest `limit` rows as evidence, in order of time."""
+def evidence_of(found: Sequence[Sequence[Found]], limit: int) -> list[tuple[Evidence, ...]]:
+    """For each finding its latest `limit` rows as evidence, in order of time. All are read together, by batch."""
+    chosen = [_latest(parts, limit) if limit else [] for parts in found]
+    wanted: dict[int, tuple[Batch, dict[int, Evidence | None]]] = {}
+    for batch, row in chain.from_iterable(chosen):
+        wanted.setdefault(id(batch), (batch, {}))[1][row] = None
+    for batch, rows in wanted.values():
+        rows.update(zip(rows, _as_evidence(batch, np.fromiter(rows, np.intp, len(rows))), strict=True))
+    ready = {name: rows for name, (_, rows) in wanted.items()}
+    return [tuple(one for batch, row in rows if (one := ready[id(batch)][row]) is not None) for rows in chosen]
+
+
+def _latest(found: Sequence[Found], limit: int) -> list[tuple[Batch, int]]:
+    """The latest rows in order of time; equal times in an order that does not depend on batches."""
+    if len(found) == 1 and len(found[0].rows) == 1:
+        return [(found[0].batch, int(found[0].rows[0]))]
     rows: list[tuple[int, str, str, int, Batch, int]] = []
     for order, part in enumerate(found):
         times = part.batch.time_ns[part.rows]
-        latest = np.argsort(times, kind="stable")[-limit:] if limit else np.zeros(0, np.intp)
+        latest = np.argsort(times, kind="stable")[-limit:]
         for at in latest.tolist():
             row = int(part.rows[at])
             rows.append((int(times[at]), part.batch.kind, part.batch.source, order, part.batch, row))
     rows.sort(key=lambda item: item[:4])
-    return tuple(evidence(batch, row) for _, _, _, _, batch, row in rows[-limit:]) if limit else ()
+    return [(batch, row) for _, _, _, _, batch, row in rows[-limit:]]
 
 
-def evidence(batch: Batch, row: int) -> Evidence:
-    """One event as people read it; peer strings made harmless."""
-    fields: dict[str, str | int | float | bool] = {}
+def _as_evidence(batch: Batch, rows: NDArray[np.intp]) -> list[Evidence]:
+    """Events as people read them; peer strings made harmless."""
+    names, columns = [], []
     for name, prefix in _shown_fields(batch.kind, tuple(batch.columns)):
         column = batch.columns[name]
-        if isinstance(column, Strings):
-            fields[name] = printable(column.values[column.codes[row]])
-        elif isinstance(column, np.ndarray) and not prefix:
-            fields[name] = column[row].item()
+        names.append(name)
+        if isinstance(column, np.ndarray) and not prefix:
+            columns.append(column[rows].tolist())
         else:
-            fields[name] = printable(field_texts(batch, name, np.array([row]))[0])
-    return Evidence(int(batch.time_ns[row]), batch.kind, fields)
+            columns.append([printable(text) for text in field_texts(batch, name, rows)])
+    times, kind = batch.time_ns[rows].tolist(), batch.kind
+    if not names:
+        return [Evidence(time_ns, kind, {}) for time_ns in times]
+    values = zip(*columns, strict=True)
+    return [
+        Evidence(time_ns, kind, dict(zip(names, own, strict=True))) for time_ns, own in zip(times, values, strict=True)
+    ]
 
 
 @lru_cache(1_024)
@@ -95,17 +116,27 @@ def _shown_fields(kind_name: str, columns: tuple[str, ...]) -> list[tuple[str, b
     return [(name, name in fields and fields[name].type == "prefix") for name in names if name not in NOT_EVIDENCE]
 
 
-def summary_text(template: str, names: Mapping[str, str]) -> str:
-    """The template with each `{name}` replaced once; what peers wrote is never a template."""
-    return _PLACEHOLDER.sub(lambda match: printable(names.get(match[1], "?")), template)
+class Template:
+    """A summary in which each `{name}` is replaced once; what peers wrote is never a template."""
+
+    def __init__(self, text: str) -> None:
+        pieces = _PLACEHOLDER.split(text)
+        self._literals, self._names = pieces[::2], pieces[1::2]
+
+    def filled(self, words: Mapping[str, str]) -> str:
+        """The summary with these words; `?` for a missing one."""
+        parts = [self._literals[0]]
+        for name, literal in zip(self._names, self._literals[1:], strict=True):
+            parts += (printable(words.get(name, "?")), literal)
+        return "".join(parts)
 
 
-def plain(value: Any) -> int | float:  # a NumPy or Python number
-    """A measure as a Python number; floats rounded to what people read."""
-    number = value.item() if isinstance(value, np.generic) else value
-    if isinstance(number, bool | int):
-        return int(number)
-    return round(float(number), 6) if np.isfinite(number) else 0.0
+def plain(values: NDArray[Any]) -> list[int | float]:
+    """Measures as Python numbers; floats rounded to what people read."""
+    numbers = values.tolist()
+    if values.dtype.kind != "f":
+        return [int(number) for number in numbers]
+    return [round(number, 6) if math.isfinite(number) else 0.0 for number in numbers]
 
 
 def number_text(value: float) -> str:

@@ -1,8 +1,8 @@
-"""Keys of a rule that fire beyond a pane's limit: which ones get a finding of their own, and what is said of the others.
+"""Keys of a rule that fire beyond a pane's limit: which of them get a finding each, and what is said of the others.
 
-    500 of 700 keys in a pane    a finding each: the highest severity first, then the largest measure relative to its
-                                 constant in `fire`, then by a hash with a secret, so that no peer can choose its place
-    the other 200                one finding for all of them, cleared once none of them holds
+Kept are the most severe, then those whose measure is largest relative to its constant in `fire`, then those with the
+lowest lots: hashes with a secret, so that no peer can choose its place. The others are reported by one finding, which
+clears once none of them holds.
 """
 
 from __future__ import annotations
