@@ -24,7 +24,7 @@ from watchdog.service.course import Course
 KIND, SOURCE, SECOND = "net:inbound_message", "hand", 1_000_000_000
 GROUPS, QUICK_GROUPS, BATCH_ROWS, STEP_NS = 100_000, 5_000, 250, SECOND // 2
 START_NS = 1_700_000_000 * SECOND
-MOST_MS, LEAST_RATIO = 0.15, 1 / 40
+MOST_MS, LEAST_RATIO = 0.15, 1 / 100
 RULE = """
 rules:
   misbehaving-group:
