@@ -12,12 +12,13 @@ import msgspec
 
 from alerts.case import Case, member_label, opened_case, opening_text
 from alerts.fingerprint import fingerprint, key_text
-from alerts.incident import OVERFLOW, RANK, Incident, IncidentChange, Policy, Reason, State
+from alerts.incident import RANK, Incident, IncidentChange, Policy, Reason, State
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
-from watchdog.core.finding import Finding
+from watchdog.core.finding import OVERFLOW, Finding
 
-BOOK_VERSION = 3  # 2: cases count their steps; 3: a book for each part of the rules
+BOOK_VERSION = 4  # 2: cases count their steps; 3: a book for each part of the rules; 4: the watched share
+TAKEN_OVER = (3, BOOK_VERSION)  # what is new in 4 has a default
 NEVER_NS, END_NS = -(1 << 63), (1 << 63) - 1
 
 
@@ -175,7 +176,7 @@ class IncidentBook:
             record = msgspec.msgpack.decode(blob, type=BookRecord)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(f"incident book: not a snapshot of this version ({error})") from None
-        if record.version != BOOK_VERSION:
+        if record.version not in TAKEN_OVER:
             raise StateError(f"incident book: version {record.version}, this program reads {BOOK_VERSION}")
         return cls.of(record, policy)
 

@@ -11,7 +11,7 @@ from itertools import chain
 
 import msgspec
 
-from alerts.book import BOOK_VERSION, BookRecord, IncidentBook, UnknownIncidentError, plain
+from alerts.book import BOOK_VERSION, TAKEN_OVER, BookRecord, IncidentBook, UnknownIncidentError, plain
 from alerts.incident import Incident, IncidentChange, Policy
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
@@ -110,7 +110,7 @@ class IncidentBooks:
             saved = msgspec.msgpack.decode(blob, type=_Saved)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(f"incident books: not a snapshot of this version ({error})") from None
-        if saved.version != BOOK_VERSION:
+        if saved.version not in TAKEN_OVER:
             raise StateError(f"incident books: version {saved.version}, this program reads {BOOK_VERSION}")
         books = cls(parts, policy)
         records = [BookRecord() for _ in books._books]

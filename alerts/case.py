@@ -61,6 +61,7 @@ class Case:
     peak: dict[str, int | float] = field(default_factory=dict)
     findings: int = 0
     completeness: float = 1.0
+    watched: float | None = None
     members: int = 0
     members_beyond: int = 0
     nouns: str = "members"
@@ -79,6 +80,8 @@ class Case:
         self.findings += 1
         self.updated_ns = max(self.updated_ns, finding.time_ns)
         self.completeness = min(self.completeness, finding.completeness)
+        if self.watched is not None:
+            self.watched = min(self.watched, finding.watched)
         self.resolve_after_ns = max(self.resolve_after_ns, finding.resolve_after_ns)
         self.evidence_limit = max(self.evidence_limit, finding.evidence_limit)
         self.exhibits.add(finding.evidence, self.opened_ns, self.evidence_limit)
@@ -97,6 +100,8 @@ class Case:
     def join(self, finding: Finding, policy: Policy) -> bool:
         """Note that a key fires; True when it did not before. Beyond the cap the longest quiet key makes room."""
         member = key_text(finding.key)
+        self.members += finding.stands_for
+        self.members_beyond += finding.stands_for
         if member in self.firing:
             self.firing[member] = max(self.firing[member], finding.time_ns)
             return False
@@ -105,7 +110,7 @@ class Case:
             return False  # late: what it says was over before the clear that is known
         if cleared_ns is not None:
             del self.quiet[member]
-        else:
+        elif not finding.stands_for:
             self.members += 1
             if len(self.firing) + len(self.quiet) >= policy.members:
                 self.members_beyond += 1
@@ -212,6 +217,7 @@ class Case:
             listed_members=tuple(json.loads(member) for member in members[: policy.listed_members]),
             evidence=self.exhibits.shown(self.evidence_limit),
             completeness=self.completeness,
+            watched=self.watched,
             history=(*self.first_steps, *self.last_steps),
             history_beyond=self.history_beyond,
         )
@@ -228,6 +234,7 @@ def opened_case(finding: Finding, key: Mapping[str, str]) -> Case:
         key=dict(key),
         opened_ns=finding.time_ns,
         severity=finding.severity,
+        watched=finding.watched,
     )
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
+
+REMEMBERED = 4_096  # texts and digests: findings ask for the same ones a few times, soon after each other
+_KEY = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def key_text(key: Mapping[str, str]) -> str:
     """A key as text, a JSON object with sorted names: equal for equal keys, and `json.loads` gives the key back."""
-    return json.dumps(dict(key), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _key_text(tuple(sorted(key.items())))
+
+
+@lru_cache(REMEMBERED)
+def _key_text(items: tuple[tuple[str, str], ...]) -> str:
+    return _KEY.encode(dict(items))
 
 
 def fingerprint(rule: str, node: str, incident: Mapping[str, str]) -> str:
@@ -22,6 +31,7 @@ def incident_id(rule: str, node: str, incident: Mapping[str, str], opened_ns: in
     return _digest((rule, node, key_text(incident), str(opened_ns)), 8)
 
 
+@lru_cache(REMEMBERED)
 def _digest(parts: tuple[str, ...], size_bytes: int) -> str:
     text = json.dumps(parts, ensure_ascii=True)  # a lone surrogate from a peer must not raise
     return hashlib.blake2b(text.encode("ascii"), digest_size=size_bytes, person=b"watchdog").hexdigest()

@@ -92,9 +92,6 @@ class Policy:
     resolved: int = 100_000
 
 
-OVERFLOW: Mapping[str, str] = {"group": "*"}
-
-
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One incident at one moment.
@@ -103,7 +100,8 @@ class Incident:
     `resolve_after` (or the operator's time); None while open. cleared_ns: when the last member
     cleared, None while one fires. measures and summary are those of the worst finding (highest
     severity, then latest), peak holds the largest value of each measure. members counts all keys
-    that ever fired, firing those that do now. completeness is the least of the findings', 0 to 1.
+    that ever fired, firing those that do now. completeness and watched are the least of the findings', 0 to 1; watched
+    is None for an incident of a version that did not have it.
     """
 
     id: str
@@ -131,5 +129,6 @@ class Incident:
     listed_members: tuple[Mapping[str, str], ...]
     evidence: tuple[Evidence, ...]
     completeness: float
+    watched: float | None
     history: tuple[HistoryEntry, ...]
     history_beyond: int

@@ -25,7 +25,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
     """The incident as JSON-able data: times in unix seconds (float, null while it has not come), no NaN.
 
     The fields of the contract come first: id, rule, attack, severity, state, node, key, opened, updated,
-    resolved, entities, summary, measures, findings, evidence, completeness.
+    resolved, entities, summary, measures, findings, evidence, completeness, watched.
     """
     return {
         "id": incident.id,
@@ -44,6 +44,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
         "findings": incident.findings,
         "evidence": [_event(event) for event in incident.evidence],
         "completeness": incident.completeness,
+        "watched": incident.watched,
         "title": title,
         "fingerprint": incident.fingerprint,
         "cleared": _seconds(incident.cleared_ns),

@@ -45,6 +45,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "state": _entry("state", "measure"),
     "checkpoint": _entry("checkpoint", "measure"),
     "start": _entry("start", "measure"),
+    "long-silence": _entry("silence", "measure"),
+    "many-findings": _entry("findings", "measure"),
     "store-changes": _entry("store", "changes"),
     "deliveries": _entry("deliveries", "measure"),
     "live-latency": _entry("service", "latency"),

@@ -54,6 +54,10 @@ class WritingNode:
             self._write(self._folders[peer], _TYPES[code], self._makers[_TYPES[code]](), received=came)
         self._now_us = base + self._tick_us
 
+    def rest(self, seconds: int) -> None:
+        """Write nothing for so long."""
+        self._now_us += seconds * 1_000_000
+
     def _write(self, folder: Path, type_: str, payload: bytes, *, received: bool) -> None:
         with (folder / ("msgs_recv.dat" if received else "msgs_sent.dat")).open("ab") as file:
             file.write(_RECORD.pack(self._now_us, type_.encode(), len(payload)) + payload)

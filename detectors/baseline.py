@@ -19,6 +19,13 @@ LEAST_DEVIATION = 0.1  # of y: a spread below ten percent is never taken for sur
 LEARN_LIMIT = 3.0  # a sample moves the mean as if it were at most this many deviations away
 
 
+SlotState = tuple[Floats, Floats, NDArray[np.int64]]  # mean, variance, samples
+
+
+def _deviation(variance: Floats) -> Floats:
+    return np.maximum(np.sqrt(variance), LEAST_DEVIATION)
+
+
 class Baseline:
     """Mean and variance of a stabilised series for each slot, one sample a step.
 
@@ -49,30 +56,32 @@ class Baseline:
         """Whether each value is anomalous, and what was expected. Raises ValueError on non-finite values."""
         if not np.isfinite(values).all():
             raise ValueError("a baseline takes finite values only")
-        expected = np.expm1(self.mean[slots]) * self.floor
-        distance = (np.log1p(np.maximum(values, 0.0) / self.floor) - self.mean[slots]) / self._deviation(slots)
+        return self.judged(values, (self.mean[slots], self.variance[slots], self.samples[slots]))
+
+    def judged(self, values: Floats, state: SlotState) -> tuple[NDArray[np.bool_], Floats]:
+        """The same by what is given as mean, variance and samples of each value's slot."""
+        mean, variance, samples = state
+        expected = np.expm1(mean) * self.floor
+        distance = (np.log1p(np.maximum(values, 0.0) / self.floor) - mean) / _deviation(variance)
         effect = values - expected
-        odd = np.zeros(len(slots), np.bool_)
+        odd = np.zeros(len(values), np.bool_)
         if self.up:
             odd |= (distance > self.threshold) & (effect >= self.floor)
         if self.down:
             odd |= (distance < -self.threshold) & (-effect >= self.floor)
-        return odd & (self.samples[slots] >= self.warmup), expected
+        return odd & (samples >= self.warmup), expected
 
     def learn(self, slots: NDArray[np.int64], values: Floats) -> None:
         """Take one sample of each of these slots (distinct ones)."""
         samples = np.log1p(np.maximum(values, 0.0) / self.floor)
         seen, mean = self.samples[slots], self.mean[slots]
-        reach = self._deviation(slots) * LEARN_LIMIT
+        reach = _deviation(self.variance[slots]) * LEARN_LIMIT
         step = samples - mean
         step = np.where(seen >= self.warmup, np.clip(step, -reach, reach), step)
         weight = np.maximum(self.weight, 1.0 / (seen + 1.0))  # a plain average while the series is young
         self.mean[slots] = mean + weight * step
         self.variance[slots] = (1.0 - weight) * (self.variance[slots] + weight * step * step)
         self.samples[slots] = seen + 1
-
-    def _deviation(self, slots: NDArray[np.int64]) -> Floats:
-        return np.maximum(np.sqrt(self.variance[slots]), LEAST_DEVIATION)
 
     def purge(self, slots: NDArray[np.int64]) -> None:
         """Forget these slots."""
@@ -86,3 +95,45 @@ class Baseline:
         """Continue from `state`."""
         self.mean, self.variance = state["mean"].copy(), state["variance"].copy()
         self.samples = state["samples"].copy()
+
+
+class Path:
+    """What a baseline learns while the series of its slots stands still; nothing is learned until `follow`.
+
+    learns: by slot, whether it takes samples. sampled: by pane, whether one is taken there.
+    """
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        slots: NDArray[np.int64],
+        values: Floats,
+        learns: NDArray[np.bool_],
+        sampled: NDArray[np.bool_],
+    ) -> None:
+        self._baseline, self._slots, self._values = baseline, slots, values
+        self._at = np.concatenate(([0], np.cumsum(sampled)))  # by pane: samples before it
+        states = [self._state()]
+        mine, own = slots[learns], values[learns]
+        for _ in range(int(sampled.sum())):
+            baseline.learn(mine, own)
+            states.append(self._state())
+        self._states = tuple(np.stack(columns) for columns in zip(*states, strict=True))
+        self._put(0)
+
+    def judged(self) -> tuple[NDArray[np.bool_], Floats]:
+        """`Baseline.judge` of every slot at every pane: those of a slot behind each other."""
+        mean, variance, samples = (column[self._at[:-1]].T.reshape(-1) for column in self._states)
+        return self._baseline.judged(np.repeat(self._values, len(self._at) - 1), (mean, variance, samples))
+
+    def follow(self, panes: int) -> None:
+        """Take the samples of the first `panes` panes."""
+        self._put(int(self._at[panes]))
+
+    def _state(self) -> SlotState:
+        one, slots = self._baseline, self._slots
+        return one.mean[slots], one.variance[slots], one.samples[slots]
+
+    def _put(self, at: int) -> None:
+        one, slots = self._baseline, self._slots
+        one.mean[slots], one.variance[slots], one.samples[slots] = (column[at] for column in self._states)

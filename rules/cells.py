@@ -12,7 +12,7 @@ from rules.canonical import canonical, conjuncts
 from rules.functions import NUMERIC, numeric_call
 from rules.near import did_you_mean
 from rules.rows import number_member
-from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
+from rules.syntax import DEEPEST, Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import Type, Typed, compare_numbers, compile_tree, constant, fail
 from watchdog.core.plan import Cells
 
@@ -65,7 +65,7 @@ class CellFormula:
     gives; a constant formula gives an array of no dimension.
     """
 
-    __slots__ = ("_run", "constant", "floors", "names", "text", "tree", "type")
+    __slots__ = ("_run", "_types", "constant", "floors", "names", "text", "tree", "type")
 
     def __init__(self, tree: Expr, types: Mapping[str, Type]) -> None:
         typed = compile_tree(tree, CellScope(types))
@@ -76,6 +76,22 @@ class CellFormula:
         self.text = canonical(tree, {})
         self.names = frozenset(names_in(tree))
         self.floors = _floors(tree)
+        self._types = types
+
+    @property
+    def strengths(self) -> tuple[CellFormula, ...]:
+        """For each `x > constant` in the expression, x / constant; constants of 0 and below are left out."""
+        found = []
+        for part in _comparisons(self.tree):
+            high, low = (part.left, part.right) if part.op in (">", ">=") else (part.right, part.left)
+            bar = CellFormula(low, self._types)
+            if bar.names or bar.type not in ("int", "float") or not names_in(high):
+                continue
+            number = float(bar({}))
+            if number > 0:
+                ratio = Binary("/", high, Literally(number, low.start, low.end), high.start, high.end, DEEPEST)
+                found.append(CellFormula(ratio, self._types))
+        return tuple(found)
 
     def __call__(self, cells: Cells) -> NDArray[Any]:
         """One value for each cell, or a single one for a constant."""
@@ -104,6 +120,14 @@ def _floors(tree: Expr) -> dict[str, float]:
         if isinstance(low.value, (int, float)) and not isinstance(low.value, bool):
             found[high.name] = max(found.get(high.name, -np.inf), float(low.value))
     return found
+
+
+def _comparisons(tree: Expr) -> list[Binary]:
+    """All that ask for an order, and not for its opposite, wherever they are in the tree."""
+    if isinstance(tree, Unary) and tree.op == "not":
+        return []
+    own = [tree] if isinstance(tree, Binary) and tree.op in (">", ">=", "<", "<=") else []
+    return [*own, *(found for part in parts_of(tree) for found in _comparisons(part))]
 
 
 def names_in(tree: Expr) -> set[str]:

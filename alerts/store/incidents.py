@@ -101,6 +101,7 @@ class IncidentQueries:
         done = [action.as_object() for action in self._actions.of(id_)]
         sent = self._outbox.page(incident=id_, limit=MOST_DELIVERIES).rows
         return {
+            "watched": None,  # of pictures that an older version stored
             **json.loads(row.picture),
             "evidence": json.loads(row.evidence),
             "notes": [action for action in done if action["action"] == "note"],
@@ -181,6 +182,7 @@ def _row_object(row: Row[Any]) -> dict[str, object]:
         "summary": row.summary,
         "findings": row.findings,
         "completeness": row.completeness,
+        "watched": row.watched,
         "title": row.title,
         "acknowledged_by": row.acknowledged_by,
         "members": {"count": row.members, "firing": row.firing},

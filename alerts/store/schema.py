@@ -48,6 +48,7 @@ incidents = Table(
     Column("members", BigInteger, nullable=False),
     Column("firing", BigInteger, nullable=False),
     Column("completeness", Float, nullable=False),
+    Column("watched", Float),  # null: stored by a version that did not know it
     Column("shown", Text, nullable=False),  # JSON: key, first entities, how many more
     Column("sequence", BigInteger, nullable=False),  # counts of the change whose picture this is: IncidentChange
     Column("acted", BigInteger, nullable=False),

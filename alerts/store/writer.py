@@ -183,6 +183,7 @@ def _incident_row(record: ChangeRecord) -> dict[str, object]:
         "members": one.members,
         "firing": one.firing,
         "completeness": one.completeness,
+        "watched": one.watched,
         "shown": shown({"key": dict(one.key), "entities": list(one.entities), "entities_beyond": one.entities_beyond}),
         "sequence": record.change.sequence,
         "acted": record.change.acted,

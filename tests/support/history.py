@@ -46,6 +46,7 @@ def incident(number: int = 1, **other: Any) -> Incident:
         listed_members=({"peer": "136.43.1.1:8333"},),
         evidence=(Evidence(opened_ns, "p2p:addr", {"peer_addr": "136.43.1.1", "entries": 1000}),),
         completeness=1.0,
+        watched=1.0,
         history=(HistoryEntry(opened_ns, opened_ns, Reason.OPENED, "condition met"),),
         history_beyond=0,
     )

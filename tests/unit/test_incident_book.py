@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from alerts.book import IncidentBook, IncidentError
-from alerts.incident import OVERFLOW, Incident, IncidentChange, Policy, Reason, State
+from alerts.incident import Incident, IncidentChange, Policy, Reason, State
 from watchdog.core.errors import StateError
-from watchdog.core.finding import Change, Evidence, Finding, Severity
+from watchdog.core.finding import OVERFLOW, Change, Evidence, Finding, Severity
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -303,7 +303,7 @@ def test_a_damaged_or_foreign_snapshot_is_refused_with_its_reason() -> None:
     with pytest.raises(StateError, match="not a snapshot of this version"):
         IncidentBook.restore(blob[: len(blob) // 2])
     newer = msgspec.msgpack.decode(blob) | {"version": 99}
-    with pytest.raises(StateError, match="version 99, this program reads 3"):
+    with pytest.raises(StateError, match="version 99, this program reads 4"):
         IncidentBook.restore(msgspec.msgpack.encode(newer))
 
 

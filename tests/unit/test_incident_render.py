@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 START_NS = 1_768_212_000 * SECOND
 CONTRACT = [
     *("id", "rule", "attack", "severity", "state", "node", "key", "opened", "updated", "resolved"),
-    *("entities", "summary", "measures", "findings", "evidence", "completeness"),
+    *("entities", "summary", "measures", "findings", "evidence", "completeness", "watched"),
 ]
 
 

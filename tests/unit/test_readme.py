@@ -161,6 +161,7 @@ def an_incident() -> Incident:
         listed_members=(),
         evidence=(),
         completeness=1.0,
+        watched=1.0,
         history=(),
         history_beyond=0,
     )

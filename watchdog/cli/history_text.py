@@ -58,6 +58,7 @@ def incident_page(one: Object) -> str:
             else f"{members['count']}, {members['firing']} firing",
             measures=_fields(one["measures"]),
             completeness=one["completeness"],
+            watched="-" if one["watched"] is None else one["watched"],
         ),
         *_listed("involved", [_text(name) for name in cast("Sequence[str]", one["entities"])]),
         *_listed("changes", [_change(change) for change in cast("Sequence[Object]", one["changes"])]),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from watchdog.cli.exits import BAD_INPUT
-from watchdog.core.text import printable
+from watchdog.core.text import counted, printable
 from watchdog.service.finite import shown
 from watchdog.service.whole_file import check_place, write_whole
 
@@ -36,6 +36,15 @@ def warn(lines: Iterable[str]) -> None:
     for line in lines:
         told = "\n  ".join(printable(part, LONGEST) for part in line.split("\n"))
         sys.stderr.write(f"watchdog: warning: {told}\n")
+
+
+def cut_text(cut: Mapping[str, int]) -> list[str]:
+    """A line for each rule of which too many keys fired at once, by rule."""
+    return [
+        f"rule {rule}: too many keys fired at once, {counted(count, 'finding')} came together in the incident of "
+        "group '*'"
+        for rule, count in sorted(cut.items())
+    ]
 
 
 def late_text(late: Mapping[str, int]) -> list[str]:

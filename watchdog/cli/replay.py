@@ -14,7 +14,7 @@ from types import FrameType
 from watchdog.cli.arguments import add_rule_arguments, node_name
 from watchdog.cli.database import database_url
 from watchdog.cli.exits import INTERRUPTED
-from watchdog.cli.output import check_output, late_text, tell_damage, warn, write_output
+from watchdog.cli.output import check_output, cut_text, late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
 
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         return INTERRUPTED
     write_output(args.out, _text(result, table=args.table, out=args.out))
     warn(late_text(result.late))
+    warn(cut_text(result.cut))
     code = tell_damage(result.faults)
     if result.held:
         kept = (

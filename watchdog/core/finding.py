@@ -23,6 +23,10 @@ ATTACKS: tuple[Attack, ...] = (
 Change = Literal["fire", "update", "escalate", "clear"]
 
 
+OVERFLOW: Mapping[str, str] = {"group": "*"}
+"""Key of the incident that a rule's keys share when there is no room for one each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One event behind a finding, as people read it: kind, time and its plain fields."""
@@ -40,7 +44,11 @@ class Finding:
     that the condition no longer holds. key: the rule's `by` fields as text. incident: the
     fields under which findings of one attack come together (all peers of a netgroup, say).
     entities: addresses without port, netgroups and ASNs, most involved first.
-    completeness: share of the window for which the input is known to be whole, 0 to 1.
+    watched: share of the window after watching began, 0 to 1: after the first event of the slowest
+    source that feeds the rule, and after the node's last start. completeness: share of this watched
+    part that no gap covers, 0 to 1; 1 when nothing was watched.
+    stands_for: keys that this finding reports together, because more than a pane's limit fired at
+    once; 0 when it reports its own key. Its key and incident are `OVERFLOW` then.
     """
 
     rule: str
@@ -59,3 +67,5 @@ class Finding:
     completeness: float = 1.0
     resolve_after_ns: int = 0
     evidence_limit: int = field(default=50)
+    watched: float = 1.0
+    stands_for: int = 0

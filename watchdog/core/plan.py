@@ -5,7 +5,7 @@ The rule language makes plans, the engine runs them; neither imports the other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -53,8 +53,14 @@ class CellExpression(Protocol):
     """A typed expression over measures: one value for each (key, pane) that is decided.
 
     `floors`: the expression can only be true where each of these measures is at or above its number; the
-    engine need not look at other cells.
+    engine need not look at other cells. `strengths`: for each `measure > constant` in the expression,
+    how many times the constant the measure is; for constants above 0.
     """
+
+    @property
+    def strengths(self) -> Sequence[CellExpression]:
+        """Measures relative to the constants that they must exceed."""
+        ...
 
     @property
     def floors(self) -> Mapping[str, float]:

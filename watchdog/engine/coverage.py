@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.state import State
 from watchdog.core.batch import Batch
 from watchdog.core.plan import RulePlan
+from watchdog.engine.disturbed import Disturbed
 
 GAP, STARTED = "source:gap", "node:started"
 ALWAYS_WANTED = frozenset({GAP, STARTED, "node:stopped", "source:heartbeat"})
 """Asked of every source, whatever the rules are about: gaps and starts say what was not seen, the others until when."""
-REMEMBERED = 1_000  # gaps; older ones are forgotten, windows are shorter than that
+REMEMBERED = 100_000  # gaps and starts; beyond that the oldest are forgotten, whatever windows they may lie in
+LONG_AGO = -(1 << 62)
 
 
 def wanted_kinds(plans: Iterable[RulePlan]) -> frozenset[str]:
@@ -29,15 +31,25 @@ class Coverage:
     whatever slices it came, so that what is said of them is always the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Iterable[str] = ()) -> None:
+        """sources: names of those that feed the rules; more are added with their first events."""
         self.first_ns: int | None = None
         self.gaps: list[tuple[int, int, int]] = []  # from, to, time of the event that tells of it
         self.starts: list[int] = []
         self.lost = 0
+        self._began: dict[str, int | None] = dict.fromkeys(sources)  # by source: its first event of any kind
+        self._disturbed: dict[int, Disturbed] = {}  # by length of window, made when asked for
+        self._seen: tuple[int, int, float, float] | None = None  # the last answer of `seen`
 
-    def begin(self, first_ns: int) -> None:
-        """There was an event of any kind at this time."""
-        self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
+    def begin(self, first_ns: int, source: str = "") -> None:
+        """A source had an event of any kind at this time."""
+        known = self._began.get(source)
+        if known is None or first_ns < known:
+            self._began[source] = first_ns
+            self._seen = None
+        if self.first_ns is None or first_ns < self.first_ns:
+            self.first_ns = first_ns
+            self._disturbed.clear()
 
     def see(self, batch: Batch) -> None:
         """Learn from a batch of gaps or of starts of the node; any other tells nothing."""
@@ -45,40 +57,54 @@ class Coverage:
             begins = batch.numbers("from_ns").astype(np.int64).tolist()
             ends = batch.numbers("to_ns").astype(np.int64).tolist()
             told = batch.time_ns.tolist()
-            self.gaps = sorted({*self.gaps, *zip(begins, ends, told, strict=True)})[-REMEMBERED:]
+            self.gaps = _united(sorted({*self.gaps, *zip(begins, ends, told, strict=True)}))[-REMEMBERED:]
             self.lost += int(batch.numbers("lost").astype(np.int64).sum())
         elif batch.kind == STARTED:
             self.starts = sorted({*self.starts, *batch.time_ns.tolist()})[-REMEMBERED:]
+        self._disturbed.clear()
+        self._seen = None
 
-    @property
-    def disturbed_ns(self) -> int:
-        """The end of the latest gap or the latest start of the node, 0 without any."""
-        return max([0, *(end for _, end, _ in self.gaps), *self.starts[-1:]])
+    def forget(self, before_ns: int) -> None:
+        """No window begins before this time any more."""
+        self.gaps = [gap for gap in self.gaps if gap[1] > before_ns]
+        self.starts = [start for start in self.starts if start > before_ns]
+        self._disturbed.clear()
 
-    def completeness(self, from_ns: int, to_ns: int) -> float:
-        """Share of (from_ns, to_ns] outside of gaps and after the first event, 0 to 1."""
+    def disturbed(self, over_ns: int) -> Disturbed:
+        """Where a window of this length must not end to be whole: seen from begin to end, without gap or node start."""
+        found = self._disturbed.get(over_ns)
+        if found is None:
+            first_ns = -LONG_AGO if self.first_ns is None else self.first_ns
+            stretches = [(max(start, told), end + over_ns) for start, end, told in self.gaps]
+            stretches += [(start, start + over_ns) for start in self.starts]
+            found = self._disturbed[over_ns] = Disturbed([(LONG_AGO, first_ns + over_ns), *stretches])
+        return found
+
+    def seen(self, from_ns: int, to_ns: int) -> tuple[float, float]:
+        """Of the window (from_ns, to_ns]: the share of its watched part outside of gaps, and the share watched; 0 to 1.
+
+        Watched is what lies behind the first event of every source and behind the node's last start. A source without
+        an event before the window's end is not watched yet, whether one has come since or not.
+        """
         if to_ns <= from_ns:
-            return 1.0
-        begin = from_ns if self.first_ns is None else min(max(from_ns, self.first_ns), to_ns)
-        missing, seen_to = begin - from_ns, begin
-        for gap_from, gap_to, told in self.gaps:
-            if told >= to_ns:
-                continue
-            start, end = max(gap_from, seen_to), min(gap_to, to_ns)
-            if end > start:
-                missing += end - start
-                seen_to = end
-        return round(1.0 - missing / (to_ns - from_ns), 6)
+            return 1.0, 1.0
+        if self._seen is None or self._seen[:2] != (from_ns, to_ns):
+            begin = min(max(from_ns, self._watched_from(to_ns)), to_ns)
+            missing, seen_to = 0, begin
+            for gap_from, gap_to, told in self.gaps[: bisect_left(self.gaps, (to_ns,))]:
+                start, end = max(gap_from, seen_to), min(gap_to, to_ns)
+                if told < to_ns and end > start:
+                    missing += end - start
+                    seen_to = end
+            whole = 1.0 - missing / (to_ns - begin) if to_ns > begin else 1.0
+            self._seen = (from_ns, to_ns, round(whole, 6), round((to_ns - begin) / (to_ns - from_ns), 6))
+        return self._seen[2:]
 
-    def whole(self, ends_ns: NDArray[np.int64], over_ns: int) -> NDArray[np.bool_]:
-        """For windows that end at `ends_ns`: seen from begin to end, without gap or node start."""
-        begins = ends_ns - over_ns
-        ok = begins >= (self.first_ns if self.first_ns is not None else 1 << 62)
-        for start, end, told in self.gaps:
-            ok &= (end <= begins) | (start >= ends_ns) | (told >= ends_ns)
-        for start in self.starts:
-            ok &= (start <= begins) | (start >= ends_ns)
-        return ok
+    def _watched_from(self, before_ns: int) -> int:
+        """Since when the input was watched, as far as it is known before this time."""
+        firsts = (before_ns if first is None else first for first in self._began.values())
+        started = self.starts[: bisect_left(self.starts, before_ns)][-1:]
+        return max([*firsts, *started], default=before_ns)
 
     def state(self) -> State:
         """All of it."""
@@ -87,6 +113,7 @@ class Coverage:
             "gaps": [list(gap) for gap in self.gaps],
             "starts": list(self.starts),
             "lost": self.lost,
+            "began": [[source, first] for source, first in self._began.items() if first is not None],
         }
 
     def restore(self, state: State) -> None:
@@ -94,3 +121,22 @@ class Coverage:
         self.first_ns = None if state["first_ns"] < 0 else state["first_ns"]
         self.gaps = [(int(start), int(end), int(told)) for start, end, told in state["gaps"]]
         self.starts, self.lost = [int(start) for start in state["starts"]], state["lost"]
+        before = [[source, self.first_ns] for source in self._began]  # version 2 did not tell sources apart
+        self._began.update({str(source): first for source, first in state.get("began", before)})
+        self._disturbed.clear()
+        self._seen = None
+
+
+def _united(gaps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Gaps that continue each other as one, where that changes no answer: a source that is down reports many.
+
+    Only those reported no later than they begin: another one covers nothing before its report.
+    """
+    united: list[tuple[int, int, int]] = []
+    for start, end, told in gaps:
+        if united and told <= start <= united[-1][1] and united[-1][2] <= united[-1][0]:
+            first, before, told_first = united[-1]
+            united[-1] = first, max(before, end), told_first
+        else:
+            united.append((start, end, told))
+    return united

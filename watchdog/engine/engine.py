@@ -34,8 +34,10 @@ from watchdog.engine.measures import Measures
 from watchdog.engine.selection import Selector
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.stream import StreamWindow
+from watchdog.engine.surplus import Lots
 
-VERSION = 2  # of the checkpoint; 2: gaps with the time of their event
+VERSION = 3  # of the checkpoint; 2: gaps with the time of their event; 3: sources' first events, keys without findings
+TAKEN_OVER = (2, VERSION)
 SWEEP_NS = 600_000_000_000  # free idle keys each ten minutes of event time
 CROWDED, EVICTED_SHARE = 0.95, 0.1  # a table this full loses a tenth of its keys, the longest idle first
 VALUES = "values"  # in `key_counts`, beside the groupings
@@ -44,20 +46,31 @@ VALUES = "values"  # in `key_counts`, beside the groupings
 class Engine:
     """Runs compiled rules over one node's events.
 
-    sources: names of all sources that will feed it, so that panes wait for each of them.
+    sources: names of all sources that panes wait for. feeding: those of them that give what the rules read; None: all.
+    lots: decide which findings are kept when there are too many at once.
     Nothing here does I/O, or reads a clock but to measure what rules cost.
     """
 
-    def __init__(self, plans: Sequence[RulePlan], *, node: str = "node", sources: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        plans: Sequence[RulePlan],
+        *,
+        node: str = "node",
+        sources: Iterable[str] = (),
+        feeding: Iterable[str] | None = None,
+        lots: Lots | None = None,
+    ) -> None:
         self.plans, self.node = tuple(plans), node
+        sources = tuple(sources)
         self.statistics = Statistics()
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
-        self._coverage = Coverage()
+        self._coverage = Coverage(sources if feeding is None else feeding)
         self._groupings = make_groupings(self.plans)
-        layout = lay_out(self.plans, self._groupings, node, self._coverage)
+        layout = lay_out(self.plans, self._groupings, node, self._coverage, lots or Lots())
         self._windows, self._lanes, self._streams = layout.windows, layout.lanes, layout.streams
         self._readers = self._make_readers()
         self._lookback = Lookback(self._horizons())
+        self._longest_ns = max((plan.over_ns for plan in self.plans), default=0)
         self._latest_ns = 0
         self._swept_ns = 0
 
@@ -85,13 +98,13 @@ class Engine:
         for batch in events.batches:
             admitted = self.statistics.admit(batch, promised)
             if admitted is not None:
-                self.witness(*admitted[1:])
+                self.witness(*admitted[1:], events.source)
                 self.feed(admitted[0])
         return self.promise(events.source, events.until_ns)
 
-    def witness(self, first_ns: int, last_ns: int) -> None:
-        """The sources had events in this span, whether or not a rule reads them: so long they have been watched."""
-        self._coverage.begin(first_ns)
+    def witness(self, first_ns: int, last_ns: int, source: str) -> None:
+        """A source had events in this span, whether or not a rule reads them: so long it has been watched."""
+        self._coverage.begin(first_ns, source)
         self._latest_ns = max(self._latest_ns, last_ns)
 
     def finish(self) -> list[Finding]:
@@ -163,6 +176,7 @@ class Engine:
             self._lookback.trim(watermark_ns)
             if watermark_ns - self._swept_ns >= SWEEP_NS:
                 self._sweep()
+                self._coverage.forget(watermark_ns - self._longest_ns)
                 self._swept_ns = watermark_ns
         return findings
 
@@ -248,6 +262,10 @@ class Engine:
         """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""
         return {rule: spent for rules in self._windows for rule, spent in rules.seconds.items()}
 
+    def findings_cut(self) -> dict[str, int]:
+        """Findings that were left out because too many keys of a rule fired at once, by rule."""
+        return {rule: cut for rules in self._windows for rule, cut in rules.findings_cut().items()}
+
     @property
     def lost(self) -> int:
         """Events that sources know to be missing."""
@@ -275,7 +293,7 @@ class Engine:
     def restore(self, blob: bytes) -> None:
         """Go on from a snapshot of an engine with the same plans. Raises StateError if it does not fit."""
         state: State = unpack(blob)
-        if state.get("version") != VERSION:
+        if state.get("version") not in TAKEN_OVER:
             raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {VERSION}")
         if state.get("rules") != self.rules_hash:
             raise StateError("checkpoint was made with other rules")

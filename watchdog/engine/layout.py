@@ -14,6 +14,7 @@ from watchdog.engine.lane_window import LaneWindow, WindowLane
 from watchdog.engine.lanes import RuleLane
 from watchdog.engine.measures import MANY_PANES
 from watchdog.engine.stream import StreamWindow
+from watchdog.engine.surplus import Lots
 from watchdog.engine.window_rules import WindowRules, carried_fields
 
 
@@ -57,7 +58,7 @@ def make_groupings(plans: Sequence[RulePlan]) -> list[Grouping]:
     return [Grouping(by, tuple(fields), keys[by]) for by, fields in carried.items()]
 
 
-def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, coverage: Coverage) -> Layout:
+def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, coverage: Coverage, lots: Lots) -> Layout:
     """Windows for all rules; those of plain sums and distinct counts side by side in lanes."""
     shared: dict[_Shared, list[RulePlan]] = defaultdict(list)
     for plan in plans:
@@ -86,7 +87,7 @@ def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, cov
             _demand(window, group, unions[index])
         else:
             window = StreamWindow(group[0], grouping, ordered, sampled=key.sampled)
-        place = Place(node, order[key.text], by.index(group[0].by))
+        place = Place(node, order[key.text], by.index(group[0].by), lots)
         windows.append(WindowRules(window, group, unions[index], place, coverage))
     side_by_side = [RuleLane(lane, [windows[i] for i in indexes]) for lane, indexes in rule_lanes]
     return Layout(windows, side_by_side, _streams(shared, windows, order))

@@ -41,6 +41,15 @@ class Found:
     rows: NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Slots, and for each the span of time [begin, end) whose rows are wanted."""
+
+    slots: Sequence[int]
+    begins: Sequence[int]
+    ends: Sequence[int]
+
+
 class Lookback:
     """Kept batches by kind, oldest first."""
 
@@ -83,21 +92,24 @@ class Lookback:
             while kept and behind - kept[0].batch.rows >= self._limit and kept[0].last_ns < watermark_ns:
                 behind -= kept.popleft().batch.rows
 
-    def find(self, kinds: tuple[str, ...], key: tuple[int, int, int], from_ns: int, to_ns: int) -> list[Found]:
-        """The rows of a key (stream, grouping, slot) with times in [from_ns, to_ns), in order of arrival."""
-        stream, grouping, slot = key
-        found = []
+    def find(self, kinds: tuple[str, ...], key: tuple[int, int], asked: Asked) -> list[list[Found]]:
+        """For each that is asked for, the rows of its slot with times in its span, in order of arrival.
+
+        key: (stream, grouping). All are found in one walk through what is kept.
+        """
+        stream, grouping = key
+        slots = np.array(asked.slots, np.int64)
+        place = np.full(int(slots.max(initial=-1)) + 1, -1, np.int64)  # by slot: its place among those asked for
+        own = np.unique(slots)
+        place[own] = np.arange(len(own))
+        first_ns, last_ns = min(asked.begins), max(asked.ends)
+        found: list[list[tuple[Kept, NDArray[np.intp]]]] = [[] for _ in own]
         for kind in kinds:
             for kept in self._kept.get(kind, ()):
-                if kept.last_ns < from_ns or kept.first_ns >= to_ns or stream not in kept.streams:
-                    continue
-                rows = kept.streams[stream]
-                rows = rows[kept.slots[grouping][rows] == slot]
-                times = kept.batch.time_ns[rows]
-                rows = rows[(times >= from_ns) & (times < to_ns)]
-                if len(rows):
-                    found.append(Found(kept.batch, rows))
-        return found
+                if kept.last_ns >= first_ns and kept.first_ns < last_ns and stream in kept.streams:
+                    _sort_out(kept, kept.streams[stream], kept.slots[grouping], place, found)
+        spans = zip(place[slots].tolist(), asked.begins, asked.ends, strict=True)
+        return [[part for pair in found[at] if (part := _within(*pair, *span)) is not None] for at, *span in spans]
 
     def forget(self, grouping: int, slots: NDArray[np.int64]) -> None:
         """These slots of a grouping will be other keys': what was read for them is nobody's any more."""
@@ -110,6 +122,40 @@ class Lookback:
     def batches(self) -> list[Batch]:
         """Everything kept, for a checkpoint: by kind, oldest first."""
         return [kept.batch for kind in sorted(self._kept) for kept in self._kept[kind]]
+
+
+def _sort_out(
+    kept: Kept,
+    rows: NDArray[np.intp],
+    slots: NDArray[np.int32],
+    place: NDArray[np.int64],
+    found: list[list[tuple[Kept, NDArray[np.intp]]]],
+) -> None:
+    """Give each slot that is asked for its own of these rows."""
+    own = slots[rows]
+    known = (own >= 0) & (own < len(place))
+    if not known.all():
+        rows, own = rows[known], own[known]
+    places = place[own]
+    wanted = places >= 0
+    if not wanted.any():
+        return
+    rows, places = rows[wanted], places[wanted]
+    order = np.argsort(places, kind="stable")
+    places, rows = places[order], rows[order]
+    heads = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1]))).tolist()
+    for at, start, stop in zip(places[heads].tolist(), heads, [*heads[1:], len(rows)], strict=True):
+        found[at].append((kept, rows[start:stop]))
+
+
+def _within(kept: Kept, rows: NDArray[np.intp], from_ns: int, to_ns: int) -> Found | None:
+    """Those of the rows that lie in a span, None without any."""
+    if kept.first_ns < from_ns or kept.last_ns >= to_ns:
+        times = kept.batch.time_ns[rows]
+        rows = rows[(times >= from_ns) & (times < to_ns)]
+        if not len(rows):
+            return None
+    return Found(kept.batch, rows)
 
 
 def _alike(one: Kept, other: Kept) -> bool:

@@ -39,8 +39,20 @@ class Decider(Protocol):
     def next_due(self) -> int:
         """The next pane at which a key must be judged though nothing may have changed."""
 
-    def disturbed(self) -> int:
-        """The latest pane at which the input had a gap or the node started: silence counts anew from there."""
+    def next_silent(self, pane: int, *, fresh: bool) -> int:
+        """The first pane from `pane` on at which something may be new though no value has changed.
+
+        fresh: what fires is reported again. What baselines learn is left out.
+        """
+
+    def next_sample(self, pane: int) -> int:
+        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+
+    def rest(self, cells: Cells, until: int) -> int:
+        """Let baselines learn of panes in which all cells stay like these; how many panes say nothing.
+
+        Those count from the cells' own pane; at most up to `until`, where 0 is always a right answer.
+        """
 
     def due(self, pane: int) -> Ints:
         """The slots that must be judged at this pane."""

@@ -24,20 +24,31 @@ from watchdog.engine.coverage import GAP, STARTED
 from watchdog.engine.engine import Engine
 from watchdog.engine.parts import UNFED, Kinds, Part, divide
 from watchdog.engine.statistics import Statistics
+from watchdog.engine.surplus import REPLAY_SECRET, Lots
 
-VERSION: Final = 1  # of the checkpoint
+VERSION: Final = 2  # of the checkpoint; 2: with the secret of the lots
+TAKEN_OVER: Final = (1, VERSION)
 
 
 class PartedEngine:
     """Runs compiled rules over one node's events; `process`, `finish`, `snapshot` and `restore` are as an engine's.
 
     sources: the kinds that each source can give, by its name; panes wait for the sources of their part only. Parts
-    have numbers, those of `parts`.
+    have numbers, those of `parts`. secret: draws lots among too many findings; that of a
+    checkpoint wins.
     """
 
-    def __init__(self, plans: Sequence[RulePlan], sources: Mapping[str, Kinds], *, node: str = "node") -> None:
+    def __init__(
+        self,
+        plans: Sequence[RulePlan],
+        sources: Mapping[str, Kinds],
+        *,
+        node: str = "node",
+        secret: bytes = REPLAY_SECRET,
+    ) -> None:
         self.parts: Final[tuple[Part, ...]] = divide(plans, sources)
         self.node, self.statistics = node, Statistics()
+        self._lots = Lots(secret)
         self.lost = 0  # events that sources know to be missing
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._latest_ns = 0
@@ -47,7 +58,7 @@ class PartedEngine:
 
     def _fresh(self, part: Part) -> Engine:
         """An engine without a past, which knows what the sources have promised."""
-        engine = Engine(part.plans, node=self.node, sources=part.sources)
+        engine = Engine(part.plans, node=self.node, sources=part.sources, feeding=part.feeding, lots=self._lots)
         for name in part.sources:
             engine.promise(name, self._marks[name])
         return engine
@@ -103,7 +114,7 @@ class PartedEngine:
             if kept.kind == GAP:
                 self.lost += int(kept.numbers("lost").astype(np.int64).sum())
             for engine in self._fed[events.source]:
-                engine.witness(first_ns, last_ns)
+                engine.witness(first_ns, last_ns, events.source)
             for engine in readers.get(kept.kind, ()):
                 engine.feed(kept)
         self._marks[events.source] = until_ns = max(promised, events.until_ns)
@@ -162,6 +173,10 @@ class PartedEngine:
         """Time spent on deciding, by rule; what rules share (selection, windows) is not in it."""
         return {rule: spent for engine in self._engines for rule, spent in engine.rule_seconds().items()}
 
+    def findings_cut(self) -> dict[str, int]:
+        """Findings that were left out because too many keys of a rule fired at once, by rule."""
+        return {rule: cut for engine in self._engines for rule, cut in engine.findings_cut().items()}
+
     def snapshot(self) -> bytes:
         """Everything that is needed to go on exactly, without the plans."""
         parts = [
@@ -180,6 +195,7 @@ class PartedEngine:
                 "marks": self._marks,
                 "latest_ns": self._latest_ns,
                 "lost": self.lost,
+                "secret": self._lots.secret.hex(),
                 "statistics": self.statistics.state(),
                 "parts": parts,
             }
@@ -192,7 +208,7 @@ class PartedEngine:
         damaged, or of another version.
         """
         state: State = unpack(blob)
-        if state.get("version") != VERSION:
+        if state.get("version") not in TAKEN_OVER:
             raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {VERSION}")
         try:
             return self._restore(state)
@@ -211,6 +227,8 @@ class PartedEngine:
         self._marks |= {name: int(mark) for name, mark in state["marks"].items() if name in self._marks}
         self._latest_ns, self.lost = int(state["latest_ns"]), int(state["lost"])
         self.statistics.restore(state["statistics"])
+        if "secret" in state:
+            self._lots.secret = bytes.fromhex(state["secret"])
         known = {saved["name"]: saved for saved in state["parts"]}
         anew: set[str] = set()
         for part, engine in zip(self.parts, self._engines, strict=True):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from watchdog.core.text import printable
 from watchdog.engine.grouping import field_texts
 from watchdog.engine.lookback import Found
 
+FEW_ROWS = 64  # are counted one by one
 ENTITIES = 20  # named in a finding at most, for each field
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_.]*)\}")
 NOT_EVIDENCE = frozenset({"time_ns", "conn"})
@@ -36,6 +41,8 @@ def _tally(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[tuple[str, 
     column = batch.columns.get(field)
     if column is None:
         return []
+    if isinstance(column, Strings) and len(rows) <= FEW_ROWS:
+        return list(Counter(column.values[code] for code in column.codes[rows].tolist()).items())
     if isinstance(column, Strings):
         counts = np.bincount(column.codes[rows], minlength=len(column.values))
         return [(column.values[code], int(counts[code])) for code in np.flatnonzero(counts).tolist()]
@@ -53,49 +60,83 @@ def as_text(number: str) -> str:
     return "" if number in ("", "0") else f"AS{number.removeprefix('AS')}"
 
 
-def evidence_of(found: list[Found], limit: int) -> tuple[Evidence, ...]:
-    """The latest `limit` rows as evidence, in order of time."""
+def evidence_of(found: Sequence[Sequence[Found]], limit: int) -> list[tuple[Evidence, ...]]:
+    """For each finding its latest `limit` rows as evidence, in order of time. All are read together, by batch."""
+    chosen = [_latest(parts, limit) if limit else [] for parts in found]
+    wanted: dict[int, tuple[Batch, dict[int, Evidence | None]]] = {}
+    for batch, row in chain.from_iterable(chosen):
+        wanted.setdefault(id(batch), (batch, {}))[1][row] = None
+    for batch, rows in wanted.values():
+        rows.update(zip(rows, _as_evidence(batch, np.fromiter(rows, np.intp, len(rows))), strict=True))
+    ready = {name: rows for name, (_, rows) in wanted.items()}
+    return [tuple(one for batch, row in rows if (one := ready[id(batch)][row]) is not None) for rows in chosen]
+
+
+def _latest(found: Sequence[Found], limit: int) -> list[tuple[Batch, int]]:
+    """The latest rows in order of time; equal times in an order that does not depend on batches."""
+    if len(found) == 1 and len(found[0].rows) == 1:
+        return [(found[0].batch, int(found[0].rows[0]))]
     rows: list[tuple[int, str, str, int, Batch, int]] = []
     for order, part in enumerate(found):
         times = part.batch.time_ns[part.rows]
-        latest = np.argsort(times, kind="stable")[-limit:] if limit else np.zeros(0, np.intp)
+        latest = np.argsort(times, kind="stable")[-limit:]
         for at in latest.tolist():
             row = int(part.rows[at])
             rows.append((int(times[at]), part.batch.kind, part.batch.source, order, part.batch, row))
     rows.sort(key=lambda item: item[:4])
-    return tuple(evidence(batch, row) for _, _, _, _, batch, row in rows[-limit:]) if limit else ()
+    return [(batch, row) for _, _, _, _, batch, row in rows[-limit:]]
 
 
-def evidence(batch: Batch, row: int) -> Evidence:
-    """One event as people read it; peer strings made harmless."""
-    fields: dict[str, str | int | float | bool] = {}
-    at = np.array([row])
-    kind = KINDS.get(batch.kind)
-    # In the catalogue's order, since sources lay their columns out as they like.
-    known = [name for name in kind.fields if name in batch.columns] if kind else []
-    for name in (*known, *(name for name in batch.columns if name not in known)):
-        if name in NOT_EVIDENCE:
-            continue
+def _as_evidence(batch: Batch, rows: NDArray[np.intp]) -> list[Evidence]:
+    """Events as people read them; peer strings made harmless."""
+    names, columns = [], []
+    for name, prefix in _shown_fields(batch.kind, tuple(batch.columns)):
         column = batch.columns[name]
-        typed = kind.fields[name].type if kind and name in kind.fields else ""
-        if isinstance(column, np.ndarray) and typed != "prefix":
-            fields[name] = column[row].item()
+        names.append(name)
+        if isinstance(column, np.ndarray) and not prefix:
+            columns.append(column[rows].tolist())
         else:
-            fields[name] = printable(field_texts(batch, name, at)[0])
-    return Evidence(int(batch.time_ns[row]), batch.kind, fields)
+            columns.append([printable(text) for text in field_texts(batch, name, rows)])
+    times, kind = batch.time_ns[rows].tolist(), batch.kind
+    if not names:
+        return [Evidence(time_ns, kind, {}) for time_ns in times]
+    values = zip(*columns, strict=True)
+    return [
+        Evidence(time_ns, kind, dict(zip(names, own, strict=True))) for time_ns, own in zip(times, values, strict=True)
+    ]
 
 
-def summary_text(template: str, names: Mapping[str, str]) -> str:
-    """The template with each `{name}` replaced once; what peers wrote is never a template."""
-    return _PLACEHOLDER.sub(lambda match: printable(names.get(match[1], "?")), template)
+@lru_cache(1_024)
+def _shown_fields(kind_name: str, columns: tuple[str, ...]) -> list[tuple[str, bool]]:
+    """What people are shown of such a batch, and which fields are prefixes."""
+    kind = KINDS.get(kind_name)
+    fields = kind.fields if kind else {}
+    # In the catalogue's order, since sources lay their columns out as they like.
+    names = [*(name for name in fields if name in columns), *(name for name in columns if name not in fields)]
+    return [(name, name in fields and fields[name].type == "prefix") for name in names if name not in NOT_EVIDENCE]
 
 
-def plain(value: Any) -> int | float:  # a NumPy or Python number
-    """A measure as a Python number; floats rounded to what people read."""
-    number = value.item() if isinstance(value, np.generic) else value
-    if isinstance(number, bool | int):
-        return int(number)
-    return round(float(number), 6) if np.isfinite(number) else 0.0
+class Template:
+    """A summary in which each `{name}` is replaced once; what peers wrote is never a template."""
+
+    def __init__(self, text: str) -> None:
+        pieces = _PLACEHOLDER.split(text)
+        self._literals, self._names = pieces[::2], pieces[1::2]
+
+    def filled(self, words: Mapping[str, str]) -> str:
+        """The summary with these words; `?` for a missing one."""
+        parts = [self._literals[0]]
+        for name, literal in zip(self._names, self._literals[1:], strict=True):
+            parts += (printable(words.get(name, "?")), literal)
+        return "".join(parts)
+
+
+def plain(values: NDArray[Any]) -> list[int | float]:
+    """Measures as Python numbers; floats rounded to what people read."""
+    numbers = values.tolist()
+    if values.dtype.kind != "f":
+        return [int(number) for number in numbers]
+    return [round(number, 6) if math.isfinite(number) else 0.0 for number in numbers]
 
 
 def number_text(value: float) -> str:

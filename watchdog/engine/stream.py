@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from detectors.distinct import Touches
 from detectors.state import State, checked
 from detectors.windows import Changes, Decided, Ints, Window
+from watchdog.core.durations import DAY_NS
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.measures import Measures
 from watchdog.engine.panes import NEVER, Cells, Decider, Pending
 from watchdog.engine.selection import Selected
 
-SETTLED_PANES = 200
+LEARNED_NS = 2 * DAY_NS  # of silence in a stream: what baselines learn of it, and what firing keys say again
 
 
 class StreamWindow:
@@ -38,10 +39,8 @@ class StreamWindow:
         self.window = Window(self.measures.width, width)
         self.sampled = sampled
         self.closed: int | None = None  # panes before this one are closed
-        # Sampled: so many panes after the last arrival nothing new can be said of silence. A clock that jumps by
-        # years must not be walked through pane by pane.
-        self._settled = 2 * width + SETTLED_PANES
         self._stirred = 0  # the latest pane with arrivals
+        self._learned = LEARNED_NS // self.pane_ns + 2 * width  # panes after it; a clock may jump by years
         self._pending = Pending()
         self._seen: NDArray[np.bool_] = np.zeros(64, np.bool_)  # sampled: slots that have been live
 
@@ -96,17 +95,47 @@ class StreamWindow:
         arrival = next(arrivals, NEVER)
         pane = start
         while pane < stop:
-            if not self.sampled:
-                pane = max(pane, int(min(arrival, self._next_expiry(), decider.next_due())))
-            elif pane > max(self._stirred, decider.disturbed()) + self._settled:
-                pane = max(pane, int(min(arrival, decider.next_due())))
+            pane, until = self._next_pane(pane, int(arrival), decider)
             if pane >= stop:
                 break
+            quiet = decider.rest(self._resting(pane), min(until, stop)) if pane < until else 0
+            if quiet:
+                pane += quiet
+                continue
             part = None
             if pane == arrival:
                 part, arrival, self._stirred = parts[pane], next(arrivals, NEVER), pane
             self._judge(part, pane, pane + 1, decider)
             pane += 1
+
+    def _next_pane(self, pane: int, arrival: int, decider: Decider) -> tuple[int, int]:
+        """The first pane from `pane` on at which a verdict may change; those between are as the one before `pane`.
+
+        And the pane until which only what baselines have learned of silence can change one.
+        """
+        changed = min(arrival, self._next_expiry())
+        if changed <= pane or (self.sampled and pane == self._stirred):
+            return pane, pane
+        if not self.sampled:
+            changed = max(pane, min(changed, decider.next_due()))
+            return changed, changed
+        settled = self._stirred + self._learned
+        until = decider.next_silent(pane, fresh=pane <= settled)
+        if until > settled:  # whether the call came from before or behind that pane must make no difference
+            until = decider.next_silent(pane, fresh=False)
+        until = min(changed, until)
+        sample = decider.next_sample(pane) if pane <= settled else int(NEVER)
+        return (until, until) if sample >= min(until, settled + 1) else (sample, min(until, settled + 1))
+
+    def _resting(self, pane: int) -> Cells:
+        """All keys as they are while nothing enters or leaves their windows."""
+        slots = np.flatnonzero(self._seen)
+        size = len(slots)
+        nothing = np.zeros((size, self.window.columns), np.int64)
+        panes, first = np.full(size, pane), np.ones(size, np.bool_)
+        live = self.window.live[slots].astype(np.int64)
+        decided = Decided(slots, panes, self.window.values[slots], nothing, live, first)
+        return Cells(slots, panes, live, first, self.measures.cells(decided))
 
     def _judge(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
         cells = self._close_panes(rows, start, stop, decider.due(start))

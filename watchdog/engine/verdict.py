@@ -8,13 +8,14 @@ for: 2            ^ fires at pane 3
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.baseline import Baseline
+from detectors.baseline import Baseline, Path
 from detectors.state import State
 from detectors.windows import Ints
 from watchdog.core.durations import MINUTE_NS
@@ -23,6 +24,7 @@ from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
 from watchdog.engine.panes import NEVER, Cells
 
 NO_SLOTS: Ints = np.zeros(0, np.int64)
+SPARE = 1_000  # entries of the heap that wait no longer
 LEAST_REFRESH_NS = MINUTE_NS  # a firing key is reported again at most once a minute, and once a window
 
 
@@ -46,6 +48,18 @@ class Held(NamedTuple):
     bucket: int
 
 
+class Rest(NamedTuple):
+    """How many panes of a silence say nothing, and what each baseline would learn of it."""
+
+    quiet: int
+    paths: list[Path]
+
+    def follow(self, panes: int) -> None:
+        """Learn of so many panes."""
+        for path in self.paths:
+            path.follow(panes)
+
+
 class Verdict:
     """The state of one rule over the slots of its grouping."""
 
@@ -55,10 +69,13 @@ class Verdict:
         self.refresh_panes = max(1, max(plan.over_ns, LEAST_REFRESH_NS) // plan.pane_ns)
         self._soonest = min(self.refresh_panes, self.hold_panes or self.refresh_panes)
         self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
+        self._steps = [max(1, spec.step_ns // plan.pane_ns) for spec in plan.baselines]
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
         self._due: Ints = np.zeros(64, np.int64)  # by slot that holds: the pane at which it is told again, or fires
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
+        self._soon: list[tuple[int, int]] = []  # a heap of (pane, slot), with entries that wait no longer
+        self._active: Ints | None = None  # since when the firing keys hold; None: to be made anew
 
     def held(self) -> Ints:
         """The slots for which the condition holds."""
@@ -66,11 +83,70 @@ class Verdict:
 
     def next_due(self) -> int:
         """The next pane at which a condition has held for long enough."""
-        return min(self._waiting.values(), default=int(NEVER))
+        while self._soon and self._waiting.get(self._soon[0][1]) != self._soon[0][0]:
+            heapq.heappop(self._soon)
+        return self._soon[0][0] if self._soon else int(NEVER)
 
     def due(self, pane: int) -> Ints:
         """Slots whose condition has held for long enough by this pane."""
+        if self.next_due() > pane:
+            return NO_SLOTS
         return np.array([slot for slot, due in self._waiting.items() if due <= pane], np.int64)
+
+    def next_update(self, pane: int) -> int:
+        """The first pane from `pane` on at which a firing key may be reported again."""
+        if self._active is None:
+            self._active = np.array([held.since for held in self._held.values() if held.active], np.int64)
+        if not len(self._active):
+            return int(NEVER)
+        return pane + int(((self._active - pane) % self.refresh_panes).min())
+
+    def next_sample(self, pane: int) -> int:
+        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+        return min((pane if pane % step <= 1 else pane + -pane % step for step in self._steps), default=int(NEVER))
+
+    def rest(self, cells: Cells, panes: Ints) -> Rest:
+        """What baselines learn, and for how long they say nothing, while cells stay like these through all `panes`.
+
+        Every window is whole in these panes, and nothing is due.
+        """
+        size, span = len(cells.slots), len(panes)
+        self._reserve(int(cells.slots.max()) + 1)
+        held = self._condition[cells.slots]
+        named: dict[str, NDArray[Any]] = {**cells.values, COVERED: np.ones(size, np.bool_)}
+        self._derive(named, size)
+        paths, odds = [], []
+        for (spec, baseline), step in zip(self._baselines, self._steps, strict=True):
+            baseline.reserve(int(cells.slots.max()) + 1)
+            values = np.nan_to_num(np.broadcast_to(spec.value(named), (size,)).astype(np.float64))
+            odd, _ = baseline.judge(cells.slots, values)
+            odds.append(odd)
+            paths.append(Path(baseline, cells.slots, values, ~odd & ~held, panes % step == 0))
+        many = {name: np.repeat(column, span) for name, column in named.items()}
+        same = np.ones(size * span, np.bool_)
+        for (spec, _), path, odd in zip(self._baselines, paths, odds, strict=True):
+            many[spec.name], many[f"{spec.name}_expected"] = path.judged()
+            same &= many[spec.name] == np.repeat(odd, span)
+        self._derive(many, size * span)
+        spread = Cells(
+            np.repeat(cells.slots, span),
+            np.tile(panes, size),
+            np.repeat(cells.live, span),
+            np.tile(panes == panes[0], size),
+            many,
+        )
+        turns = self._turns(spread, many, as_bool(self.plan.fire(many), size * span))
+        same &= (turns == np.repeat(np.where(held, 1, -1), span)) | (turns == 0)
+        if self.plan.escalate:
+            same &= self._levels(many, size * span) < np.repeat(self._active_of(cells.slots), span)
+        quiet = same.reshape(size, span).all(axis=0)
+        return Rest(span if quiet.all() else int(quiet.argmin()), paths)
+
+    def _active_of(self, slots: Ints) -> Ints:
+        """The level of each slot that an escalation must reach to be news; of one that does not fire, any."""
+        levels = (self._held[slot].active if slot in self._held else 0 for slot in slots.tolist())
+        active = np.fromiter(levels, np.int64, len(slots))
+        return np.where(active, active, len(self.plan.escalate) + 1)
 
     def firing(self, slots: int) -> NDArray[np.bool_]:
         """By slot: whether its condition holds now."""
@@ -183,14 +259,22 @@ class Verdict:
 
     def _keep(self, slot: int, held: Held) -> None:
         self._held[slot] = held
+        self._active = None
         self._condition[slot] = True
         if held.active:
             self._waiting.pop(slot, None)
             self._due[slot] = held.since + (held.bucket + 1) * self.refresh_panes
-        else:
-            self._due[slot] = self._waiting[slot] = held.since + self.hold_panes
+            return
+        due = held.since + self.hold_panes
+        if self._waiting.get(slot) != due:
+            self._due[slot] = self._waiting[slot] = due
+            heapq.heappush(self._soon, (due, slot))
+            if len(self._soon) > 2 * len(self._waiting) + SPARE:
+                self._soon = [(pane, slot) for slot, pane in self._waiting.items()]
+                heapq.heapify(self._soon)
 
     def _forget(self, slot: int) -> None:
+        self._active = None
         self._held.pop(slot, None)
         self._waiting.pop(slot, None)
         self._condition[slot] = False

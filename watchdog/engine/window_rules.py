@@ -22,6 +22,7 @@ from watchdog.engine.panes import NEVER, Cells
 from watchdog.engine.stream import StreamWindow
 from watchdog.engine.verdict import Verdict
 
+RESTED_CELLS = 16_384  # keys x panes that are looked at together while nothing comes
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
@@ -39,6 +40,7 @@ class WindowRules:
         self.window, self.group = window, place.group
         self._coverage, self._over_ns = coverage, plans[0].over_ns
         self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
+        self._learns = any(plan.baselines for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
         self._verdicts = [Verdict(plan) for plan in plans]
         self.seconds = dict.fromkeys((plan.id for plan in plans), 0.0)  # spent on deciding, by rule
@@ -52,6 +54,10 @@ class WindowRules:
         self.begin(lookback)
         window.close(stop, self)
         return self.take()
+
+    def findings_cut(self) -> dict[str, int]:
+        """Findings that were left out because too many keys fired at once, by rule."""
+        return {writer.plan.id: writer.surplus.cut for writer in self._writers if writer.surplus.cut}
 
     def held(self) -> Ints:
         """The slots for which the condition of a rule holds, in no order; some may be named twice."""
@@ -77,7 +83,7 @@ class WindowRules:
         covered = None
         if self._needs_coverage:
             ends = (cells.panes + 1) * self.window.pane_ns
-            covered = self._coverage.whole(ends, self._over_ns)
+            covered = ~self._coverage.disturbed(self._over_ns).among(ends)
         for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
             begun = time.perf_counter()
             values = {name: cells.values[inner] for name, inner in names.items()}
@@ -93,9 +99,37 @@ class WindowRules:
         """The next pane at which some rule's condition has held for long enough."""
         return min((verdict.next_due() for verdict in self._verdicts), default=int(NEVER))
 
-    def disturbed(self) -> int:
-        """The latest pane at which the input had a gap or the node started: silence counts anew from there."""
-        return self._coverage.disturbed_ns // self.window.pane_ns
+    def next_silent(self, pane: int, *, fresh: bool) -> int:
+        """The first pane from `pane` on at which something may be new though no value has changed."""
+        found = [self.next_due()]
+        if self._needs_coverage:
+            found.append(self._coverage.disturbed(self._over_ns).next_change(pane, self.window.pane_ns))
+        if fresh:
+            found += [verdict.next_update(pane) for verdict in self._verdicts]
+        return max(min(found), pane)
+
+    def next_sample(self, pane: int) -> int:
+        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+        if not self._learns or self._coverage.disturbed(self._over_ns).at((pane + 1) * self.window.pane_ns):
+            return int(NEVER)
+        return min(verdict.next_sample(pane) for verdict in self._verdicts)
+
+    def rest(self, cells: Cells, until: int) -> int:
+        """Let baselines learn of panes in which all cells stay like these; how many panes say nothing."""
+        if not len(cells.slots):
+            return 0
+        begun = time.perf_counter()
+        start = int(cells.panes[0])
+        panes = np.arange(start, min(until, start + max(1, RESTED_CELLS // len(cells.slots))))
+        paths = []
+        for verdict, names in zip(self._verdicts, self._names, strict=True):
+            values = {name: cells.values[inner] for name, inner in names.items()}
+            paths.append(verdict.rest(Cells(cells.slots, cells.panes, cells.live, cells.first, values), panes))
+        quiet = min(path.quiet for path in paths)
+        for path in paths:
+            path.follow(quiet)
+        self.seconds[next(iter(self.seconds))] += time.perf_counter() - begun
+        return quiet
 
     def due(self, pane: int) -> Ints:
         """The slots of which that is true by this pane."""

@@ -57,6 +57,13 @@ def _events(out: Exposition, measured: Measured, now_ns: int) -> None:
         "Events that came too late to be judged.",
         [({"kind": kind}, rows) for kind, rows in sorted(late.items())],
     )
+    cut = sorted(watch.engine.findings_cut().items())
+    out.add(
+        "watchdog_findings_cut_total",
+        "counter",
+        "Keys that got no finding of their own, because too many of the rule fired in one pane.",
+        [({"rule": rule}, count) for rule, count in cut],
+    )
     out.one("watchdog_events_lost_total", "counter", "Events that sources know to be missing.", watch.engine.lost)
     if watch.last_event_ns is not None:
         out.one("watchdog_last_event_timestamp_seconds", "gauge", "Latest event time.", watch.last_event_ns / 1e9)

@@ -58,6 +58,7 @@ class Progress:
 class ReplayResult:
     """What came of it. finished: False when it was stopped before the end of the input.
 
+    cut: keys, by rule, that got no finding of their own because too many fired in one pane.
     late: events by kind that came behind their source's own word, and were not judged. faults: a line for each damaged
     file of the input, with the place; everything that could be read was used. unseen: a line for each part that a
     recording lacks. held: the checkpoint stands before the first damage, and a repaired input goes on from there.
@@ -73,6 +74,7 @@ class ReplayResult:
     faults: Sequence[str] = ()
     unseen: Sequence[str] = ()
     held: bool = False
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> str:
         """One JSON object a line, by opening time."""
@@ -191,6 +193,7 @@ def _result(course: Course, rules: RuleSet, inputs: Sequence[Source], *, finishe
         finished,
         late=dict(course.engine.statistics.late),
         faults=faults_of(inputs),
+        cut=course.engine.findings_cut(),
     )
 
 

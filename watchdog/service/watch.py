@@ -8,6 +8,7 @@ moment again. Which part that is may not be known before: then the incident open
 from __future__ import annotations
 
 import logging
+import secrets
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,6 +34,7 @@ from watchdog.service.course import Course
 ACTION_AHEAD_NS = (
     600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
 )
+SECRET_BYTES = 32
 NAMED = 10  # rules, in one line of the log
 _LOG = logging.getLogger("watchdog.engine")
 
@@ -55,8 +57,7 @@ class Watch:
 
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        engine = PartedEngine(rules.plans, sources, node=node)
-        self._course = Course(engine, self._note, self._before, own=OWN_RULES)
+        self._course = Course(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
         self.last_action = 0
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
         self.own_open = False  # something is wrong with our own input
@@ -165,7 +166,7 @@ class Watch:
         """
         self.rules = rules
         self._titles |= {plan.id: plan.title for plan in rules.plans}
-        self._start_anew(self._course.change_engine(PartedEngine(rules.plans, self._sources, node=self._node)))
+        self._start_anew(self._course.change_engine(_engine(rules, self._sources, self._node)))
         self._course.move_books()
         for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
             waiting.parts.update(range(len(self.engine.parts)))
@@ -259,3 +260,8 @@ def check_fits(saved: Checkpoint, node: str, place: str) -> None:
         raise StateError(
             f"checkpoint '{place}': was made with node {saved.node!r}, now {node!r}; remove it to start anew"
         )
+
+
+def _engine(rules: RuleSet, sources: Mapping[str, Kinds], node: str) -> PartedEngine:
+    """A new engine with a secret of its own: no peer may work out which of too many findings are kept."""
+    return PartedEngine(rules.plans, sources, node=node, secret=secrets.token_bytes(SECRET_BYTES))

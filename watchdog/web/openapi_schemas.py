@@ -24,6 +24,7 @@ TEXTS: Json = {"type": "object", "additionalProperties": TEXT}
 MEASURES: Json = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
 CURSOR: Json = {"type": ["string", "null"], "description": "Where the next page starts, null at the end"}
 SHARE: Json = {"type": "number", "minimum": 0, "maximum": 1}
+MAYBE_SHARE: Json = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 
 
 def listed(items: Json) -> Json:
@@ -58,6 +59,7 @@ _HEAD: Mapping[str, Json] = {
     "summary": TEXT,
     "findings": COUNT,
     "completeness": SHARE,
+    "watched": MAYBE_SHARE,
     "title": TEXT,
     "acknowledged_by": MAYBE_TEXT,
 }

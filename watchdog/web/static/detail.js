@@ -14,6 +14,7 @@ export function incidentView(incident, eventTime) {
     head(incident),
     el("p", { class: "summary" }, foreign(incident.summary)),
     facts(incident, eventTime),
+    warmUp(incident),
     completeness(incident),
     section("Timeline", timeline(incident)),
     section("Measures", measures(incident)),
@@ -61,11 +62,21 @@ function facts(incident, eventTime) {
   return el("dl", { class: "facts" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
+/** Nothing was lost in a warm-up: the window reaches back behind the beginning of the watching. */
+function warmUp(incident) {
+  const share = incident.watched;
+  if (share === null || share >= 1) return null;
+  return el("p", { class: "complete quiet" }, `Watching had just begun: it covered ${percentOf(share)} % of the rule's window.`);
+}
+
 function completeness(incident) {
   const share = incident.completeness;
-  if (share >= 1) return el("p", { class: "complete quiet" }, "The input was complete while this was judged.");
-  const percent = (Math.floor(share * 1000) / 10).toFixed(1);
-  return el("p", { class: "complete gap" }, `The input was ${percent} % complete: what is missing may have changed the verdict.`);
+  if (share >= 1) return el("p", { class: "complete quiet" }, "No input was lost while this was judged.");
+  return el("p", { class: "complete gap" }, `The input was ${percentOf(share)} % complete: what is missing may have changed the verdict.`);
+}
+
+function percentOf(share) {
+  return (Math.floor(share * 1000) / 10).toFixed(1);
 }
 
 /** Newest first. Small steps but the latest are folded; those that a long history dropped are counted in their place. */
