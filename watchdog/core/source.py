@@ -98,3 +98,18 @@ class Waiting(Protocol):
         None when something was found that is not given yet.
         """
         ...
+
+
+@runtime_checkable
+class FormCounting(Protocol):
+    """A source that reads lines of known forms, and counts those that look like one and are none."""
+
+    @property
+    def line_forms(self) -> Mapping[str, tuple[int, int]]:
+        """By form: lines read and lines unread since it was opened. Lines without a time: (0, n) under "untimed"."""
+        ...
+
+    @property
+    def net_lines(self) -> int:
+        """Lines of Bitcoin Core's category "net" (`-debug=net`) since it was opened."""
+        ...
