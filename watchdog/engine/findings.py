@@ -106,7 +106,7 @@ class Findings:
             measures=measures,
             summary=summary_text(plan.summary, words),
             evidence=evidence_of(rows, plan.evidence),
-            completeness=self._coverage.completeness(begin_ns, end_ns),
+            completeness=self._coverage.completeness(begin_ns, end_ns, plan.kinds),
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
         )

@@ -37,7 +37,7 @@ class WindowRules:
         coverage: Coverage,
     ) -> None:
         self.window, self.group = window, place.group
-        self._coverage, self._over_ns = coverage, plans[0].over_ns
+        self._coverage, self._over_ns, self._kinds = coverage, plans[0].over_ns, plans[0].kinds  # of all its rules
         self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
         self._verdicts = [Verdict(plan) for plan in plans]
@@ -77,7 +77,7 @@ class WindowRules:
         covered = None
         if self._needs_coverage:
             ends = (cells.panes + 1) * self.window.pane_ns
-            covered = self._coverage.whole(ends, self._over_ns)
+            covered = self._coverage.whole(ends, self._over_ns, self._kinds)
         for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
             begun = time.perf_counter()
             values = {name: cells.values[inner] for name, inner in names.items()}
@@ -95,7 +95,7 @@ class WindowRules:
 
     def disturbed(self) -> int:
         """The latest pane at which the input had a gap or the node started: silence counts anew from there."""
-        return self._coverage.disturbed_ns // self.window.pane_ns
+        return self._coverage.disturbed_ns(self._kinds) // self.window.pane_ns
 
     def due(self, pane: int) -> Ints:
         """The slots of which that is true by this pane."""

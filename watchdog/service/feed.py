@@ -281,6 +281,7 @@ class Feed:
             "to_ns": np.array([to_ns], np.int64),
             "lost": np.zeros(1, np.uint64),
             "reason": Strings.of(["source-error"]),
+            "kinds": Strings.of([""]),
         }
         return Batch(GAP, self.options.node, channel.name, columns)
 
