@@ -105,13 +105,17 @@ def _sources(out: Exposition, measured: Measured) -> None:
     unread = [
         ({**labels, "form": form}, unread)
         for labels, one in channels
-        if isinstance(one.source, FormCounting)
-        for form, (_, unread) in one.source.line_forms.items()
+        if one.source is not None
+        for form, (_, unread) in _line_forms(one.source).items()
     ]
     about = (
         "Lines of a log that begin like one of this form and go on otherwise, since it was opened; untimed: no time."
     )
     out.add("watchdog_log_lines_unread_total", "counter", about, unread)
+
+
+def _line_forms(source: Source) -> Mapping[str, tuple[int, int]]:
+    return source.line_forms if isinstance(source, FormCounting) else {}
 
 
 def _counters(source: Source) -> Mapping[str, int]:
