@@ -7,7 +7,7 @@ from watchdog.engine.coverage import Coverage
 
 
 def _seen(coverage: Coverage, begin: int, end: int) -> tuple[float, float]:
-    return coverage.seen(begin * SECOND, end * SECOND)
+    return coverage.seen(begin * SECOND, end * SECOND, ("p2p:ping",))
 
 
 def test_a_warm_up_is_no_loss() -> None:

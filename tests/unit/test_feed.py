@@ -165,7 +165,8 @@ def gap(source: str, second: float, until: float) -> Slice:
     seen = [mempool(source, at).batches[0] for at in (second, until)]
     from_ns, to_ns = (np.array([START + int(at * SECOND)], np.int64) for at in (second, until))
     columns = {"time_ns": from_ns, "from_ns": from_ns, "to_ns": to_ns, "lost": np.zeros(1, np.uint64)}
-    lost = Batch("source:gap", "node", source, {**columns, "reason": Strings.of(["log was truncated"])})
+    texts = {"reason": Strings.of(["log was truncated"]), "kinds": Strings.of([""])}
+    lost = Batch("source:gap", "node", source, {**columns, **texts})
     return Slice(source, (lost, *seen), int(to_ns[0]) - 2 * SECOND, {})
 
 

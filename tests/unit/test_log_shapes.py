@@ -15,9 +15,9 @@ from watchdog.core.batch import Batch, Blobs, Strings
 from watchdog.core.prefix import parse_prefix
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources import debuglog
+from watchdog.sources.core_log.table import FORMS
 from watchdog.sources.debuglog import DebugLogSource
 from watchdog.sources.log_columns import LAYOUT
-from watchdog.sources.log_patterns import SHAPES
 from watchdog.sources.log_peers import ATTEMPTS, OPEN_PEERS, OpenPeers
 
 HASH = "00000000000000000001" + "ab" * 22
@@ -290,7 +290,8 @@ def test_only_wanted_kinds_are_given(tmp_path: Path) -> None:
 def test_the_kinds_given_are_those_of_the_catalogue() -> None:
     assert set(LAYOUT) == debuglog.KINDS
     named = {kind for kind in kinds.KINDS if kind.startswith("log:")}
-    assert named | {"node:started", "node:stopped", "source:gap"} == debuglog.KINDS
+    told = {"node:started", "node:stopped", "source:gap", "source:limited"}
+    assert named | told == debuglog.KINDS
 
 
 def test_lines_that_are_too_long_are_skipped_and_counted(tmp_path: Path) -> None:
@@ -311,11 +312,11 @@ def test_hostile_lines_cost_time_linear_in_their_length() -> None:
         b"a, peer=1 " * 6_000,
         b"[" * 60_000,
     ]
-    for shape in SHAPES:
+    for form in FORMS:
         for body in bodies:
             before = time.process_time()
-            shape.form.fullmatch(shape.head + body)
-            assert time.process_time() - before < 0.1, (shape.head, body[:10])
+            form.pattern.fullmatch(form.head + body)
+            assert time.process_time() - before < 0.1, (form.head, body[:10])
 
 
 def test_text_columns_hold_printable_text_only(tmp_path: Path) -> None:
@@ -368,7 +369,7 @@ def test_the_line_before_the_end_says_why(tmp_path: Path, line: str, reason: str
 def test_the_registry_of_open_connections_is_bounded_and_counts_what_it_drops() -> None:
     peers = OpenPeers()
     for conn in range(OPEN_PEERS + 10):
-        peers.attempt(f"1.2.3.4:{conn}", "feeler")
+        peers.attempt(f"1.2.3.4:{conn}", "manual", 1)
         peers.opened(conn, f"5.6.7.8:{conn}", 1)
     state = peers.state()
     sizes = {name: len(rows) for name, rows in state.items() if isinstance(rows, list)}

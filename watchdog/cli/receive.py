@@ -7,6 +7,7 @@ import asyncio
 import json
 import signal
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -158,7 +159,7 @@ def _coloured(severity: str, *, colour: bool) -> str:
 
 def _key(path: Path) -> bytes:
     """The key in a file; errors name the file and never its content."""
-    raw = path.read_bytes()[:LARGEST_SECRET_FILE]
+    raw = path.read_bytes()[:LARGEST_SECRET_FILE].removeprefix(BOM_UTF8)
     try:
         return secret_key(raw.decode("ascii", "replace"))
     except SecretError as error:

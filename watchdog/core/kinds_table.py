@@ -998,8 +998,8 @@ TABLE: tuple[KindRow, ...] = (
         (
             ("address", "str", "", "Address, without port", False, ""),
             *ENTRY,
-            ("bucket", "u32", "", "Bucket in the tried table", False, ""),
-            ("position", "u32", "", "Position in the bucket, 0 to 63", False, ""),
+            ("bucket", "u32", "", "Bucket in the tried table; 4294967295 in a log of v22, which does not say it", False, ""),
+            ("position", "u32", "", "Position in the bucket, 0 to 63; 4294967295 in a log of v22", False, ""),
         ),
     ),
     (
@@ -1105,7 +1105,7 @@ TABLE: tuple[KindRow, ...] = (
             *PEER,
             ("transport", "str", "", "Transport protocol: v1 or v2", False, ""),
             ("protocol_version", "i32", "", "Protocol version", False, ""),
-            ("start_height", "i32", "blocks", "Height that the peer claims to have", False, ""),
+            ("start_height", "i32", "blocks", "Height that the peer claims to have, -1 when unknown: since v32 the version line alone has it", False, ""),
         ),
     ),
     (
@@ -1194,12 +1194,12 @@ TABLE: tuple[KindRow, ...] = (
     ),
     (
         "log:header",
-        "A new block header came from a peer",
+        "A new block header came; conn is -1 when the line does not say from whom (v25 to v29)",
         "log",
         "",
         (
             *PEER,
-            ("height", "i32", "blocks", "Height of the header", False, ""),
+            ("height", "i32", "blocks", "Height of the header, -1 when the line does not say it (compact blocks of v25 to v29)", False, ""),
             ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
         ),
     ),
@@ -1233,6 +1233,19 @@ TABLE: tuple[KindRow, ...] = (
             ("to_ns", "i64", "ns", "End of the gap, since the epoch", False, ""),
             ("lost", "u64", "events", "Events lost, 0 when unknown", False, ""),
             ("reason", "str", "", "Why they are missing", False, ""),
+            ("kinds", "str", "", "Kinds that are missing, or beginnings of kinds, comma-joined; empty: all", False, ""),
+        ),
+    ),
+    (
+        "source:limited",
+        "A source leaves out events of some kinds from now on; a source:gap that begins now says until when",
+        "log",
+        "",
+        (
+            ("until_ns", "i64", "ns", "The latest end to expect, since the epoch", False, ""),
+            ("reason", "str", "", "Why: log rate limit", False, ""),
+            ("kinds", "str", "", "Kinds that are left out, comma-joined; log:other for none that is known", False, ""),
+            ("location", "str", "", "Place in Core's source whose lines are dropped: file:line (function)", False, ""),
         ),
     ),
     (

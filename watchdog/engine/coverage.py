@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from watchdog.core.batch import Batch
 from watchdog.core.plan import RulePlan
 from watchdog.engine.disturbed import Disturbed
 
-GAP, STARTED = "source:gap", "node:started"
-ALWAYS_WANTED = frozenset({GAP, STARTED, "node:stopped", "source:heartbeat"})
-"""Asked of every source, whatever the rules are about: gaps and starts say what was not seen, the others until when."""
-REMEMBERED = 100_000  # gaps and starts; beyond that the oldest are forgotten, whatever windows they may lie in
+GAP, LIMITED, STARTED = "source:gap", "source:limited", "node:started"
+ALWAYS_WANTED = frozenset({GAP, LIMITED, STARTED, "node:stopped", "source:heartbeat"})
+"""Asked of every source, whatever the rules read: gaps and starts report what was not seen, the others until when."""
+REMEMBERED = 100_000  # gaps and starts; beyond that the oldest are forgotten, whatever windows they overlap
 LONG_AGO = -(1 << 62)
 
 
@@ -24,119 +25,179 @@ def wanted_kinds(plans: Iterable[RulePlan]) -> frozenset[str]:
     return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
 
 
+class Gap(NamedTuple):
+    """A stretch of event time in which events of a source are missing.
+
+    told_ns: time of the event that reports it. kinds: those missing, or beginnings of kinds; empty: all. better_ns:
+    time of a later event with a better end, which replaces this one for windows that end after it; 0 without one.
+    """
+
+    from_ns: int
+    to_ns: int
+    told_ns: int
+    kinds: tuple[str, ...] = ()
+    source: str = ""
+    better_ns: int = 0
+
+    def covers(self, kinds: Iterable[str]) -> bool:
+        """Whether any of these kinds may be missing."""
+        return not self.kinds or any(kind.startswith(self.kinds) for kind in kinds)
+
+
 class Coverage:
     """Stretches of event time for which the input is known to be incomplete.
 
-    A gap counts for windows that end after the event that tells of it: those were not closed before it came, in
-    whatever slices it came, so that what is said of them is always the same.
+    A gap counts for windows that end after the event that reports it: no such window was closed before, in whatever
+    slices the event came, so the answers are always the same. A gap of some kinds counts only for rules that read one
+    of them. One that lasts (`source:limited`) counts until the `source:gap` with its true end comes.
     """
 
     def __init__(self, sources: Iterable[str] = ()) -> None:
         """sources: names of those that feed the rules; more are added with their first events."""
         self.first_ns: int | None = None
-        self.gaps: list[tuple[int, int, int]] = []  # from, to, time of the event that tells of it
+        self.gaps: list[Gap] = []
         self.starts: list[int] = []
         self.lost = 0
         self._began: dict[str, int | None] = dict.fromkeys(sources)  # by source: its first event of any kind
-        self._disturbed: dict[int, Disturbed] = {}  # by length of window, made when asked for
-        self._seen: tuple[int, int, float, float] | None = None  # the last answer of `seen`
+        self._disturbed: dict[tuple[int, tuple[str, ...]], Disturbed] = {}  # by length of window and kinds, on demand
+        self._seen: dict[tuple[str, ...], tuple[int, int, float, float]] = {}  # by kinds: the last answer of `seen`
 
     def begin(self, first_ns: int, source: str = "") -> None:
         """A source had an event of any kind at this time."""
         known = self._began.get(source)
         if known is None or first_ns < known:
             self._began[source] = first_ns
-            self._seen = None
+            self._seen.clear()
         if self.first_ns is None or first_ns < self.first_ns:
             self.first_ns = first_ns
             self._disturbed.clear()
 
     def see(self, batch: Batch) -> None:
-        """Learn from a batch of gaps or of starts of the node; any other tells nothing."""
+        """Learn from a batch of gaps or of starts of the node; batches of other kinds change nothing."""
         if batch.kind == GAP:
-            begins = batch.numbers("from_ns").astype(np.int64).tolist()
-            ends = batch.numbers("to_ns").astype(np.int64).tolist()
-            told = batch.time_ns.tolist()
-            self.gaps = _united(sorted({*self.gaps, *zip(begins, ends, told, strict=True)}))[-REMEMBERED:]
+            self._note(batch, "from_ns", "to_ns")
             self.lost += int(batch.numbers("lost").astype(np.int64).sum())
+        elif batch.kind == LIMITED:
+            self._note(batch, "time_ns", "until_ns")
         elif batch.kind == STARTED:
             self.starts = sorted({*self.starts, *batch.time_ns.tolist()})[-REMEMBERED:]
+        else:
+            return
         self._disturbed.clear()
-        self._seen = None
+        self._seen.clear()
+
+    def _note(self, batch: Batch, begin: str, end: str) -> None:
+        """Add the gaps of a batch; one of some kinds replaces an earlier one of its source with the same begin."""
+        begins = batch.numbers(begin).astype(np.int64).tolist()
+        ends = batch.numbers(end).astype(np.int64).tolist()
+        told, texts = batch.time_ns.tolist(), batch.strings("kinds").tolist()
+        for from_ns, to_ns, told_ns, text in zip(begins, ends, told, texts, strict=True):
+            new = Gap(from_ns, to_ns, told_ns, tuple(kind for kind in text.split(",") if kind), batch.source)
+            if new.kinds:
+                self.gaps = [_bettered(gap, new) for gap in self.gaps]
+            self.gaps.append(new)
+        self.gaps = _united(sorted(set(self.gaps)))[-REMEMBERED:]
 
     def forget(self, before_ns: int) -> None:
-        """No window begins before this time any more."""
-        self.gaps = [gap for gap in self.gaps if gap[1] > before_ns]
+        """No window begins before this time any longer."""
+        self.gaps = [gap for gap in self.gaps if gap.to_ns > before_ns]
         self.starts = [start for start in self.starts if start > before_ns]
         self._disturbed.clear()
 
-    def disturbed(self, over_ns: int) -> Disturbed:
-        """Where a window of this length must not end to be whole: seen from begin to end, without gap or node start."""
-        found = self._disturbed.get(over_ns)
-        if found is None:
+    def disturbed(self, over_ns: int, kinds: tuple[str, ...]) -> Disturbed:
+        """Where a window of this length over these kinds must not end: it would hold a gap or a start of the node."""
+        key = (over_ns, kinds)
+        if key not in self._disturbed:
             first_ns = -LONG_AGO if self.first_ns is None else self.first_ns
-            stretches = [(max(start, told), end + over_ns) for start, end, told in self.gaps]
+            stretches = [_stretch(gap, over_ns) for gap in self.gaps if gap.covers(kinds)]
             stretches += [(start, start + over_ns) for start in self.starts]
-            found = self._disturbed[over_ns] = Disturbed([(LONG_AGO, first_ns + over_ns), *stretches])
-        return found
+            self._disturbed[key] = Disturbed([(LONG_AGO, first_ns + over_ns), *stretches])
+        return self._disturbed[key]
 
-    def seen(self, from_ns: int, to_ns: int) -> tuple[float, float]:
+    def seen(self, from_ns: int, to_ns: int, kinds: tuple[str, ...]) -> tuple[float, float]:
         """Of the window (from_ns, to_ns]: the share of its watched part outside of gaps, and the share watched; 0 to 1.
 
-        Watched is what lies behind the first event of every source and behind the node's last start. A source without
+        Watched is the time after the first event of every source and after the node's last start. A source without
         an event before the window's end is not watched yet, whether one has come since or not.
         """
         if to_ns <= from_ns:
             return 1.0, 1.0
-        if self._seen is None or self._seen[:2] != (from_ns, to_ns):
+        known = self._seen.get(kinds)
+        if known is None or known[:2] != (from_ns, to_ns):
             begin = min(max(from_ns, self._watched_from(to_ns)), to_ns)
             missing, seen_to = 0, begin
-            for gap_from, gap_to, told in self.gaps[: bisect_left(self.gaps, (to_ns,))]:
-                start, end = max(gap_from, seen_to), min(gap_to, to_ns)
-                if told < to_ns and end > start:
+            for gap in self.gaps[: bisect_left(self.gaps, (to_ns,))]:
+                start, end = max(gap.from_ns, seen_to), min(gap.to_ns, to_ns)
+                if end > start and gap.told_ns < to_ns <= (gap.better_ns or to_ns) and gap.covers(kinds):
                     missing += end - start
                     seen_to = end
             whole = 1.0 - missing / (to_ns - begin) if to_ns > begin else 1.0
-            self._seen = (from_ns, to_ns, round(whole, 6), round((to_ns - begin) / (to_ns - from_ns), 6))
-        return self._seen[2:]
+            known = (from_ns, to_ns, round(whole, 6), round((to_ns - begin) / (to_ns - from_ns), 6))
+            self._seen[kinds] = known
+        return known[2:]
 
     def _watched_from(self, before_ns: int) -> int:
         """Since when the input was watched, as far as it is known before this time."""
         firsts = (before_ns if first is None else first for first in self._began.values())
         started = self.starts[: bisect_left(self.starts, before_ns)][-1:]
-        return max([*firsts, *started], default=before_ns)
+        began_ns = before_ns if self.first_ns is None else self.first_ns
+        return max([*firsts, *started], default=began_ns)
 
     def state(self) -> State:
         """All of it."""
         return {
             "first_ns": -1 if self.first_ns is None else self.first_ns,
-            "gaps": [list(gap) for gap in self.gaps],
+            "gaps": [
+                [gap.from_ns, gap.to_ns, gap.told_ns, ",".join(gap.kinds), gap.source, gap.better_ns]
+                for gap in self.gaps
+            ],
             "starts": list(self.starts),
             "lost": self.lost,
             "began": [[source, first] for source, first in self._began.items() if first is not None],
         }
 
     def restore(self, state: State) -> None:
-        """Continue from `state`."""
+        """Continue from `state`; gaps of an older checkpoint cover all kinds."""
         self.first_ns = None if state["first_ns"] < 0 else state["first_ns"]
-        self.gaps = [(int(start), int(end), int(told)) for start, end, told in state["gaps"]]
+        self.gaps = [_gap_from(saved) for saved in state["gaps"]]
         self.starts, self.lost = [int(start) for start in state["starts"]], state["lost"]
         before = [[source, self.first_ns] for source in self._began]  # version 2 did not tell sources apart
         self._began.update({str(source): first for source, first in state.get("began", before)})
         self._disturbed.clear()
-        self._seen = None
+        self._seen.clear()
 
 
-def _united(gaps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Gaps that continue each other as one, where that changes no answer: a source that is down reports many.
+def _stretch(gap: Gap, over_ns: int) -> tuple[int, int]:
+    """Where the end of a window of this length must not lie, as `Disturbed` takes it."""
+    end = gap.to_ns + over_ns
+    return max(gap.from_ns, gap.told_ns), min(end, gap.better_ns + 1) if gap.better_ns else end
+
+
+def _united(gaps: list[Gap]) -> list[Gap]:
+    """Gaps of all kinds that continue each other as one, where that changes no answer: a dead source reports many.
 
     Only those reported no later than they begin: another one covers nothing before its report.
     """
-    united: list[tuple[int, int, int]] = []
-    for start, end, told in gaps:
-        if united and told <= start <= united[-1][1] and united[-1][2] <= united[-1][0]:
-            first, before, told_first = united[-1]
-            united[-1] = first, max(before, end), told_first
-        else:
-            united.append((start, end, told))
+    united: list[Gap] = []
+    last = -1  # the latest gap of all kinds among them
+    for gap in gaps:
+        before = united[last] if last >= 0 else None
+        if before and not gap.kinds and gap.told_ns <= gap.from_ns <= before.to_ns and before.told_ns <= before.from_ns:
+            united[last] = before._replace(to_ns=max(before.to_ns, gap.to_ns))
+            continue
+        united.append(gap)
+        last = last if gap.kinds else len(united) - 1
     return united
+
+
+def _bettered(gap: Gap, new: Gap) -> Gap:
+    """The gap, marked as replaced where a later event of its source reports a better end."""
+    same = (gap.source, gap.from_ns, gap.kinds) == (new.source, new.from_ns, new.kinds)
+    return gap._replace(better_ns=new.told_ns) if same and not gap.better_ns and gap.told_ns < new.told_ns else gap
+
+
+def _gap_from(saved: list[Any]) -> Gap:
+    from_ns, to_ns, told_ns, *rest = saved
+    kinds, source, better_ns = rest or ("", "", 0)
+    named = tuple(kind for kind in str(kinds).split(",") if kind)
+    return Gap(int(from_ns), int(to_ns), int(told_ns), named, str(source), int(better_ns))

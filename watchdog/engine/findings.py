@@ -119,7 +119,7 @@ class Findings:
         if surplus.since is None or not (joined or not len(surplus)):
             return []
         end_ns = (pane + 1) * plan.pane_ns
-        whole, watched = self._coverage.seen(end_ns - plan.over_ns, end_ns)
+        whole, watched = self._coverage.seen(end_ns - plan.over_ns, end_ns, plan.kinds)
         keys = surplus.counted
         change: Change = "fire" if surplus.since == pane else "update" if len(surplus) else "clear"
         finding = Finding(
@@ -187,7 +187,7 @@ class Findings:
             self._open.pop(said.slot, None)
         words = {name: number_text(value) for name, value in measures.items()}
         words |= {"node": self._place.node, "over": self._over, **opened.known}
-        whole, watched = self._coverage.seen(end_ns - plan.over_ns, end_ns)
+        whole, watched = self._coverage.seen(end_ns - plan.over_ns, end_ns, plan.kinds)
         return Finding(
             rule=plan.id,
             attack=plan.attack,

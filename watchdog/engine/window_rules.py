@@ -38,7 +38,7 @@ class WindowRules:
         coverage: Coverage,
     ) -> None:
         self.window, self.group = window, place.group
-        self._coverage, self._over_ns = coverage, plans[0].over_ns
+        self._coverage, self._over_ns, self._kinds = coverage, plans[0].over_ns, plans[0].kinds  # of all its rules
         self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
         self._learns = any(plan.baselines for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
@@ -83,7 +83,7 @@ class WindowRules:
         covered = None
         if self._needs_coverage:
             ends = (cells.panes + 1) * self.window.pane_ns
-            covered = ~self._coverage.disturbed(self._over_ns).among(ends)
+            covered = ~self._coverage.disturbed(self._over_ns, self._kinds).among(ends)
         for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
             begun = time.perf_counter()
             values = {name: cells.values[inner] for name, inner in names.items()}
@@ -103,14 +103,16 @@ class WindowRules:
         """The first pane from `pane` on at which something may be new though no value has changed."""
         found = [self.next_due()]
         if self._needs_coverage:
-            found.append(self._coverage.disturbed(self._over_ns).next_change(pane, self.window.pane_ns))
+            found.append(self._coverage.disturbed(self._over_ns, self._kinds).next_change(pane, self.window.pane_ns))
         if fresh:
             found += [verdict.next_update(pane) for verdict in self._verdicts]
         return max(min(found), pane)
 
     def next_sample(self, pane: int) -> int:
         """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
-        if not self._learns or self._coverage.disturbed(self._over_ns).at((pane + 1) * self.window.pane_ns):
+        if not self._learns or self._coverage.disturbed(self._over_ns, self._kinds).at(
+            (pane + 1) * self.window.pane_ns
+        ):
             return int(NEVER)
         return min(verdict.next_sample(pane) for verdict in self._verdicts)
 

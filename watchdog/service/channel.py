@@ -82,6 +82,7 @@ def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: 
         "to_ns": np.array([span[1]], np.int64),
         "lost": np.zeros(1, np.uint64),
         "reason": Strings.of([reason]),
+        "kinds": Strings.of([""]),
     }
     return Batch(GAP, node, source, columns)
 

@@ -175,7 +175,7 @@ def _from_file(text: str, place: Place, reading: Reading) -> Secret | None:
         return None
     if mode & 0o077:
         report.warn(place, f"secret file '{text}' can be read by others (mode {mode:03o})", f"chmod 600 '{text}'")
-    found = raw.decode("utf-8", "replace").strip()
+    found = raw.decode("utf-8-sig", "replace").strip()
     if not found:
         report.error(place, f"secret file '{text}' is empty")
         return None

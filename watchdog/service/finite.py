@@ -7,7 +7,7 @@ from typing import Final
 
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
-from watchdog.core.source import END_OF_TIME_NS, Source
+from watchdog.core.source import END_OF_TIME_NS, FormCounting, Source
 from watchdog.sources.faults import Damaged
 
 TOLD: Final = 10  # lines that people are shown; the rest is a number
@@ -51,6 +51,11 @@ class FiniteSource:
         found = self._source.faults.lines() if isinstance(self._source, Damaged) else []
         return [*found, self._error] if self._error else found
 
+    @property
+    def unread(self) -> list[str]:
+        """A line for each form of which lines were not understood."""
+        return unread_lines(self._source)
+
     def poll(self) -> Slice | None:
         """The next slice, None when there is none; an error of the source becomes a fault and its end."""
         try:
@@ -80,6 +85,30 @@ def faults_of(sources: Sequence[Source]) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(line for source in sources if isinstance(source, FiniteSource) for line in source.faults)
     )
+
+
+def unread_of(sources: Iterable[Source]) -> tuple[str, ...]:
+    """A line for each source and form of which lines were not understood."""
+    return tuple(
+        line
+        for source in sources
+        for line in (source.unread if isinstance(source, FiniteSource) else unread_lines(source))
+    )
+
+
+def unread_lines(source: Source) -> list[str]:
+    """What to say of lines that look like ones that we read and are none; the lines themselves are a stranger's."""
+    forms = source.line_forms if isinstance(source, FormCounting) else {}
+    told = []
+    for form, (read, unread) in sorted(forms.items()):
+        if unread and form == "untimed":
+            told.append(f"{source.name}: {unread:,} lines have no time; was Bitcoin Core started with logtimestamps=0?")
+        elif unread:
+            told.append(
+                f"{source.name}: {unread:,} of {read + unread:,} lines of the form '{form}' were not understood; "
+                "is Bitcoin Core newer than this program?"
+            )
+    return told
 
 
 def shown(lines: Iterable[str]) -> list[str]:

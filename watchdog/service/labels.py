@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,7 +66,7 @@ class Match:
 def read_labels(path: Path) -> tuple[Label, ...]:
     """The labels in a `labels.json`; SourceError with place and reason."""
     try:
-        labels = msgspec.json.decode(path.read_bytes(), type=tuple[Label, ...])
+        labels = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=tuple[Label, ...])
     except FileNotFoundError:
         raise SourceError(
             f"recording '{path.parent}' has no labels.json to compare with; "

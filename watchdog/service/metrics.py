@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
-from watchdog.core.source import END_OF_TIME_NS, Counting, Source
+from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
 from watchdog.core.text import printable
 from watchdog.service.asking import Asking
 from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
@@ -116,6 +116,21 @@ def _sources(out: Exposition, measured: Measured) -> None:
     ]
     about = "What a source has read and left out since it was opened, by its own count."
     out.add("watchdog_source_counts_total", "counter", about, counts)
+
+    unread = [
+        ({**labels, "form": form}, unread)
+        for labels, one in channels
+        if one.source is not None
+        for form, (_, unread) in _line_forms(one.source).items()
+    ]
+    about = (
+        "Lines of a log that begin like one of this form and go on otherwise, since it was opened; untimed: no time."
+    )
+    out.add("watchdog_log_lines_unread_total", "counter", about, unread)
+
+
+def _line_forms(source: Source) -> Mapping[str, tuple[int, int]]:
+    return source.line_forms if isinstance(source, FormCounting) else {}
 
 
 def _counters(source: Source) -> Mapping[str, int]:

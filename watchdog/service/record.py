@@ -11,7 +11,7 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS
 from watchdog.core.source import Source, SourceOptions
-from watchdog.service.finite import faults_of, finite
+from watchdog.service.finite import faults_of, finite, unread_of
 from watchdog.service.merge import merged
 from watchdog.sources.syntax import open_sources, split_source, unseen_parts
 
@@ -40,7 +40,8 @@ class RecordProgress:
     """Where a recording stands. share: of the input, 0 to 1; time_ns: latest event time, None before any event.
 
     events: added by this call. faults: a line for each damaged file of a finite input, so far. warnings: what else the
-    caller should know: parts that a recording lacks, an events file that was torn.
+    caller should know: parts that a recording lacks, an events file that was torn, lines of a log that were not
+    understood.
     """
 
     share: float
@@ -77,7 +78,7 @@ def record(
     try:
         with EventsWriter(out, tuple(source.name for source in inputs), append=options.append) as file:
             done = _pump(inputs, file, progress)
-            return replace(done, warnings=(*torn, *unseen_parts(sources, wanted)))
+            return replace(done, warnings=(*torn, *unseen_parts(sources, wanted), *done.warnings))
     finally:
         for source in inputs:
             source.close()
@@ -101,6 +102,6 @@ def _pump(inputs: Sequence[Source], file: EventsWriter, progress: Callable[[Reco
         times = [int(batch.time_ns.max()) for batch in piece.batches if batch.rows]
         latest = max([*times, *([] if step.time_ns is None else [step.time_ns])], default=None)
         share = sum(source.progress for source in inputs) / max(1, len(inputs))
-        step = RecordProgress(share, latest, file.rows, file.size, faults_of(inputs))
+        step = RecordProgress(share, latest, file.rows, file.size, faults_of(inputs), unread_of(inputs))
         progress(step)
-    return replace(step, faults=faults_of(inputs))
+    return replace(step, faults=faults_of(inputs), warnings=unread_of(inputs))

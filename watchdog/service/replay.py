@@ -15,7 +15,7 @@ from watchdog.engine.coverage import ALWAYS_WANTED, wanted_kinds
 from watchdog.engine.parted import PartedEngine
 from watchdog.service.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from watchdog.service.course import Course
-from watchdog.service.finite import faults_of, finite, shown
+from watchdog.service.finite import faults_of, finite, shown, unread_of
 from watchdog.service.history import History, opened_history
 from watchdog.service.merge import merged
 from watchdog.service.pace import Clock, Pace, SystemClock
@@ -150,7 +150,7 @@ def _replayed(
     keeper.store(course)
     if not keeper.held:
         keeper.remove()
-    unseen = unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED)
+    unseen = [*unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED), *unread_of(inputs)]
     return replace(_result(course, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
 
 

@@ -66,6 +66,7 @@ class BatchMaker:
             "to_ns": time_ns,
             "lost": np.array([one.lost for one in damage], np.uint64),
             "reason": Strings.of([one.reason for one in damage]),
+            "kinds": Strings.constant("", len(damage)),
         }
         return self._batch("source:gap", columns)
 

@@ -16,14 +16,15 @@ from watchdog.core.enrich import Enricher
 from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
-from watchdog.sources import log_patterns
+from watchdog.sources.core_log import table
 from watchdog.sources.faults import Faults
-from watchdog.sources.log_facts import LogFacts
+from watchdog.sources.log_facts import UNTIMED, LogFacts
 from watchdog.sources.log_files import LogFiles
 from watchdog.sources.log_lines import BANNER_LINES, LONGEST_LINE, QUARANTINED, Lines, Prefixes, find_lines
 
-KINDS = log_patterns.KINDS
+KINDS = table.KINDS
 CHUNK = 1 << 20  # bytes a poll: a slice of minutes, so that sources stay together in event time
+TIMELESS = 20  # lines of interest in a row without a time, and none with one: an option, no damage
 LATENESS_NS = 2_000_000_000  # clocks are stepped back by less than this, or their lines are late; see below
 """Not less: without -logtimemicros (Bitcoin Core's default) times are whole seconds, so what silence promises is wrong
 by up to one; the other second is for steps of the node's clock. Rules that no log can feed do not wait for it.
@@ -41,7 +42,7 @@ class DebugLogSource:
     def __init__(self, path: str, options: SourceOptions) -> None:
         self._options = options
         self._name = f"log:{path}"
-        selection = log_patterns.select(options.wanted)
+        selection = table.select(options.wanted)
         self._prefixes = Prefixes.of(selection.heads)
         self._start_code = selection.start_code
         enricher = Enricher(options.asmap_path, options.lists)
@@ -54,7 +55,8 @@ class DebugLogSource:
         self._skipping = False  # inside a line that is too long
         self._patience = False  # a start was held back once
         self._ended = False
-        self._lines = self._long = 0
+        self._lines = self._long = self._net = 0
+        self._timeless = 0  # lines without a time since the last that has one
         self.faults = Faults()  # damage of a log that is not followed
         self._files = LogFiles(path, follow=options.follow, position=options.position)
         if options.position is not None:
@@ -97,6 +99,16 @@ class DebugLogSource:
         """Lines of interest left out because of their time; see `core.source.Dated`."""
         return self._quarantined
 
+    @property
+    def line_forms(self) -> Mapping[str, tuple[int, int]]:
+        """Lines read and lines unread by form; those without a time under "untimed"."""
+        return self._facts.line_forms
+
+    @property
+    def net_lines(self) -> int:
+        """Lines of Core's category "net"."""
+        return self._net
+
     def poll(self) -> Slice | None:
         """Events of the next megabyte of lines; None when there is no whole new line."""
         if self._ended:
@@ -136,6 +148,8 @@ class DebugLogSource:
                 f"log file '{file.path}': none of its {self._early:,} lines of interest has a time between "
                 "2009 and tomorrow; is the clock of this machine right?"
             )
+        if self._lines and not self._before_ns and self.line_forms[UNTIMED][1]:
+            raise SourceError(self._timeless_text())
         if self._lines and not self._before_ns:
             raise SourceError(
                 f"log file '{file.path}' is no log of Bitcoin Core: "
@@ -159,6 +173,12 @@ class DebugLogSource:
         if at >= 0:
             file = self._files.file
             self.faults.note(str(file.path), f"{file.path} at byte {file.offset + at}: zeros instead of a line")
+
+    def _timeless_text(self) -> str:
+        return (
+            f"log file '{self._files.file.path}': Bitcoin Core writes its lines without a time; "
+            "start it without logtimestamps=0"
+        )
 
     def _torn_text(self) -> str:
         file = self._files.file
@@ -193,8 +213,12 @@ class DebugLogSource:
     def _slice(self, chunk: bytes) -> Slice:
         lines = find_lines(chunk, self._prefixes, self._latest_true_ns(), self._start_code)
         self._quarantine(lines)
+        self._timeless = 0 if lines.first_ns else self._timeless + len(lines.untimed)
+        if self._options.follow and self._timeless >= TIMELESS:
+            raise SourceError(self._timeless_text())
         self._lines += lines.lines
         self._long += lines.long
+        self._net += lines.net
         if self._files.lost and lines.first_ns:
             self._facts.gap(self._latest_ns or lines.first_ns, lines.first_ns, self._files.lost)
             self._files.lost = ""
@@ -221,6 +245,7 @@ class DebugLogSource:
         return {
             **self._files.state(),
             **self._facts.peers.state(),
+            "limits": self._facts.limits.state(),
             "skipping": self._skipping,
             "lost": self._files.lost,
             "latest_ns": self._latest_ns,
@@ -233,6 +258,7 @@ class DebugLogSource:
     def _restore(self, position: Mapping[str, object]) -> None:
         try:
             self._facts.peers.restore(position)
+            self._facts.limits.restore(position.get("limits", []))
             self._latest_ns, self._facts.boot_ns = int(str(position["latest_ns"])), int(str(position["boot_ns"]))
         except (KeyError, TypeError, ValueError) as error:
             self.close()

@@ -190,6 +190,7 @@ class EventsFileSource:
             "to_ns": at,
             "lost": np.array([lost], np.uint64),
             "reason": Strings.constant(reason, 1),
+            "kinds": Strings.constant("", 1),
         }
         return (Batch("source:gap", self._node, self.name, columns),)
 

@@ -60,7 +60,8 @@ LAYOUT: Mapping[str, tuple[bool, Mapping[str, str]]] = {
     "log:asmap_health": (False, {"peers": "u32", "asns": "u32", "unmapped": "u32"}),
     "node:started": (False, {"reason": "str", "version": "str"}),
     "node:stopped": (False, {"reason": "str"}),
-    "source:gap": (False, {"from_ns": "i64", "to_ns": "i64", "lost": "u64", "reason": "str"}),
+    "source:gap": (False, {"from_ns": "i64", "to_ns": "i64", "lost": "u64", "reason": "str", "kinds": "str"}),
+    "source:limited": (False, {"until_ns": "i64", "reason": "str", "kinds": "str", "location": "str"}),
 }
 
 

@@ -20,6 +20,11 @@ BANNER_LINES = 16  # timed lines looked at after a start: the mock clock is set 
 _PADDING = 64
 _MOCK = b"(mocktime: "  # Bitcoin Core src/logging.cpp: stands behind the system time
 _MOCK_SIZE = len(_MOCK) + len("2026-01-21T12:53:55Z) ")
+_BOM = b"\xef\xbb\xbf"  # the byte order mark of UTF-8, as editors and Windows tools write it
+_LIMITED = b"[*] "  # Bitcoin Core src/logging.cpp since v30: before every line while any source location is suppressed
+_FIRST_6, _FIRST_5 = np.uint64((1 << 48) - 1), np.uint64((1 << 40) - 1)
+_NET = np.uint64(int.from_bytes(b"[net] ", "little"))
+_NET_LEVEL = np.uint64(int.from_bytes(b"[net:", "little"))
 QUARANTINED = -1
 _MOST_PREFIXES = 6  # thread, file and line, function, category with level, and room for one more
 
@@ -29,23 +34,32 @@ ByteArray = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefixes:
-    """Beginnings of wanted messages, as 8-byte words to compare at once; rows of `codes` say which."""
+    """Beginnings of wanted messages, as words of 8 bytes to compare at once.
 
-    masks: tuple[np.uint64, ...]
-    words: tuple[np.uint64, ...]
+    short: (mask, word, code) of beginnings below 8 bytes. words: the others, sorted; codes: theirs, in that order.
+    """
+
+    short: tuple[tuple[np.uint64, np.uint64, int], ...]
+    words: NDArray[np.uint64]
+    numbers: NDArray[np.int16]
 
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> Prefixes:
-        """From beginnings; the first 8 bytes of each decide, and of two that fit the later one."""
-        heads = [text[:8] for text in texts]
-        masks = tuple(np.uint64((1 << 8 * len(head)) - 1) for head in heads)
-        return cls(masks, tuple(np.uint64(int.from_bytes(head, "little")) for head in heads))
+        """From beginnings; the first 8 bytes of each decide, and of two that fit the later one, the longer here."""
+        heads = [(int.from_bytes(text[:8], "little"), len(text[:8]), code) for code, text in enumerate(texts)]
+        short = tuple((np.uint64((1 << 8 * size) - 1), np.uint64(word), code) for word, size, code in heads if size < 8)
+        whole = sorted((word, code) for word, size, code in heads if size == 8)
+        words = np.array([word for word, _ in whole] or [0], np.uint64)
+        return cls(short, words, np.array([code for _, code in whole] or [-1], np.int16))
 
     def codes(self, words: NDArray[np.uint64]) -> NDArray[np.int16]:
         """For each message's first 8 bytes the number of the beginning that it has, -1 for none."""
         found = np.full(len(words), -1, np.int16)
-        for code, (mask, word) in enumerate(zip(self.masks, self.words, strict=True)):
+        for mask, word, code in self.short:
             found[(words & mask) == word] = code
+        nearest = np.minimum(np.searchsorted(self.words, words), len(self.words) - 1)
+        same = self.words[nearest] == words
+        found[same] = self.numbers[nearest[same]]
         return found
 
 
@@ -57,6 +71,7 @@ class Lines:
     beginning, `QUARANTINED` for one whose time cannot be true. time_ns: event time, of a quarantined line
     that of the line before it in the chunk (of any kind), 0 if there is none. first_ns, last_ns: of the first
     and last line that has a plausible time, 0 if none has. long: lines left out because of their length.
+    untimed: (start, end, code) of wanted lines without a time. net: lines of the category "net".
     """
 
     starts: IntArray
@@ -67,6 +82,8 @@ class Lines:
     last_ns: int
     lines: int
     long: int
+    untimed: tuple[tuple[int, int, int], ...] = ()
+    net: int = 0
 
 
 def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = -2) -> Lines:
@@ -80,14 +97,18 @@ def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = 
     starts = np.empty_like(ends)
     starts[:1] = 0
     starts[1:] = ends[:-1] + 1
-    lengths = ends - starts
-    lines, long = len(ends), int(np.count_nonzero(lengths > LONGEST_LINE))
-    timed = _timed(padded, starts, lengths)
+    lines, long = len(ends), int(np.count_nonzero(ends - starts > LONGEST_LINE))
+    _skip_marks(padded, starts)
+    timed = _timed(padded, starts, ends - starts)
+    untimed = _untimed(padded, starts[~timed], ends[~timed], prefixes)
     starts, ends = starts[timed], ends[timed]
-    clocks, messages = _messages(padded, starts, ends)
+    clocks, messages, net = _messages(padded, starts, ends)
     codes = prefixes.codes(_words(padded, messages))
     rows = np.flatnonzero((codes >= 0) & (messages < ends))
     times, valid = _times(padded, clocks[rows])
+    if not valid.all():
+        wrong = rows[~valid]
+        untimed += _rows_of(messages[wrong], ends[wrong], codes[wrong])
     rows, times, codes = rows[valid], times[valid], codes[rows[valid]]
     for row in (codes == start_code).nonzero()[0].tolist():
         steady = steady_time(chunk, int(starts[rows[row]]), now_ns)[0]
@@ -101,7 +122,38 @@ def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = 
     first, last = _bounds(padded, clocks, now_ns)
     stops = ends[rows]
     stops = stops - (padded[stops - 1] == 13)
-    return Lines(messages[rows], stops, codes, times, first, last, lines, long)
+    return Lines(messages[rows], stops, codes, times, first, last, lines, long, untimed, net)
+
+
+def _skip_marks(padded: ByteArray, starts: IntArray) -> None:
+    """Skip in place what may stand before the time of a line: a byte order mark, and Core's sign of a rate limit."""
+    first = padded[starts]
+    rows = np.flatnonzero(first == _BOM[0])
+    for row in rows.tolist():
+        at = int(starts[row])
+        starts[row] += len(_BOM) * (padded[at : at + len(_BOM)].tobytes() == _BOM)
+    rows = np.flatnonzero((padded[starts] == _LIMITED[0]) & (padded[starts + 1] == _LIMITED[1]))
+    starts[rows] += len(_LIMITED) * (
+        (padded[starts[rows] + 2] == _LIMITED[2]) & (padded[starts[rows] + 3] == _LIMITED[3])
+    )
+
+
+def _untimed(
+    padded: ByteArray, starts: IntArray, ends: IntArray, prefixes: Prefixes
+) -> tuple[tuple[int, int, int], ...]:
+    """Lines that begin with a wanted message where the time should be."""
+    starts, ends = starts[ends - starts <= LONGEST_LINE], ends[ends - starts <= LONGEST_LINE]
+    if not len(starts):
+        return ()
+    messages = starts.copy()
+    _skip_prefixes(padded, messages, ends)
+    codes = prefixes.codes(_words(padded, messages))
+    rows = np.flatnonzero((codes >= 0) & (messages < ends))
+    return _rows_of(messages[rows], ends[rows], codes[rows])
+
+
+def _rows_of(starts: IntArray, ends: IntArray, codes: NDArray[np.int16]) -> tuple[tuple[int, int, int], ...]:
+    return tuple(zip(starts.tolist(), ends.tolist(), codes.tolist(), strict=True))
 
 
 def steady_time(chunk: bytes, start: int, now_ns: int) -> tuple[int, int]:
@@ -116,8 +168,9 @@ def steady_time(chunk: bytes, start: int, now_ns: int) -> tuple[int, int]:
     padded = np.frombuffer(piece + bytes(_PADDING), np.uint8)
     ends = np.flatnonzero(padded == 10)
     starts = np.concatenate((np.zeros(1, np.int64), ends[:-1] + 1))[: len(ends)]
+    _skip_marks(padded, starts)
     timed = _timed(padded, starts, ends - starts)
-    clocks, _ = _messages(padded, starts[timed], ends[timed])
+    clocks, _, _ = _messages(padded, starts[timed], ends[timed])
     times, valid = _times(padded, clocks)
     times = times[valid & plausible(times, now_ns)][:BANNER_LINES]
     return (int(times.min()), len(times)) if len(times) else (0, 0)
@@ -132,8 +185,8 @@ def _timed(padded: ByteArray, starts: IntArray, lengths: IntArray) -> NDArray[np
     return found
 
 
-def _messages(padded: ByteArray, starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray]:
-    """Where each line's clock text and its message start, prefixes in brackets skipped."""
+def _messages(padded: ByteArray, starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray, int]:
+    """Where each line's clock text and its message start, prefixes skipped; how many lines are of category "net"."""
     clocks = starts.copy()
     messages = starts + np.where(padded[starts + 19] == ord("Z"), 21, 28)
     mocked = np.flatnonzero(padded[messages] == ord("("))
@@ -142,35 +195,71 @@ def _messages(padded: ByteArray, starts: IntArray, ends: IntArray) -> tuple[IntA
         if padded[at : at + len(_MOCK)].tobytes() == _MOCK and at + _MOCK_SIZE <= ends[row]:
             clocks[row] = at + len(_MOCK)
             messages[row] = at + _MOCK_SIZE
-    _skip_known(padded, messages)
+    return clocks, messages, _skip_prefixes(padded, messages, ends)
+
+
+def _skip_prefixes(padded: ByteArray, messages: IntArray, ends: IntArray) -> int:
+    """Skip Core's prefixes in place; how many of the lines are of the category "net"."""
+    net = _skip_known(padded, messages)
     rows = np.flatnonzero(padded[messages] == ord("["))
-    if len(rows):
-        _skip_brackets(padded, messages, ends, rows)
-    return clocks, messages
+    return net + (_skip_brackets(padded, messages, ends, rows) if len(rows) else 0)
 
 
-def _skip_known(padded: ByteArray, messages: IntArray) -> None:
-    """Skip the two most usual prefixes in place, without a search for brackets."""
+def _skip_known(padded: ByteArray, messages: IntArray) -> int:
+    """Skip the two most usual prefixes in place, without a search for brackets; how often the first stood there."""
     words = _words(padded, messages)
-    net = np.uint64(int.from_bytes(b"[net] ", "little"))
-    messages += 6 * ((words & np.uint64((1 << 48) - 1)) == net)
+    net = (words & _FIRST_6) == _NET
+    messages += 6 * net
     rows = np.flatnonzero(words == np.uint64(int.from_bytes(b"[addrman", "little")))
     inside = messages[rows]
     messages[rows] = inside + 10 * ((padded[inside + 8] == ord("]")) & (padded[inside + 9] == ord(" ")))
+    return int(np.count_nonzero(net))
 
 
-def _skip_brackets(padded: ByteArray, messages: IntArray, ends: IntArray, rows: NDArray[np.intp]) -> None:
-    """Skip "[anything] " in place for the chosen rows, as often as Core can write one."""
+def _skip_brackets(padded: ByteArray, messages: IntArray, ends: IntArray, rows: NDArray[np.intp]) -> int:
+    """Skip "[anything] " in place for the chosen rows, as often as Core can write one; how many were "net".
+
+    Core src/logging.cpp Logger::Format: thread, "file:line", function, category with level. Only the function, which
+    stands behind a "file:line", can hold blanks: what else does is part of the message ("[background validation] ").
+    """
     closing = np.flatnonzero((padded[:-1] == ord("]")) & (padded[1:] == ord(" ")))
+    located = np.zeros(len(rows), np.bool_)
+    net = 0
     for _ in range(_MOST_PREFIXES):
         if not len(rows) or not len(closing):
-            return
-        nearest = np.searchsorted(closing, messages[rows])
+            break
+        begins = messages[rows]
+        nearest = np.searchsorted(closing, begins)
         beyond = closing[np.minimum(nearest, len(closing) - 1)]
         inside = (nearest < len(closing)) & (beyond + 2 < ends[rows])
-        rows = rows[inside]
-        messages[rows] = beyond[inside] + 2
-        rows = rows[padded[messages[rows]] == ord("[")]
+        inside &= located | ~_hold_blank(padded, begins, beyond)
+        rows, begins, beyond = rows[inside], begins[inside], beyond[inside]
+        words = _words(padded, begins)
+        net += int(np.count_nonzero(((words & _FIRST_6) == _NET) | ((words & _FIRST_5) == _NET_LEVEL)))
+        messages[rows] = beyond + 2
+        more = padded[messages[rows]] == ord("[")
+        located = _locations(padded, begins[more], beyond[more])
+        rows = rows[more]
+    return net
+
+
+def _hold_blank(padded: ByteArray, begins: IntArray, ends: IntArray) -> NDArray[np.bool_]:
+    """Whether there is a blank between two places of each row."""
+    blanks = np.flatnonzero(padded == ord(" "))
+    nearest = np.searchsorted(blanks, begins)
+    found: NDArray[np.bool_] = (nearest < len(blanks)) & (blanks[np.minimum(nearest, len(blanks) - 1)] < ends)
+    return found
+
+
+def _locations(padded: ByteArray, begins: IntArray, ends: IntArray) -> NDArray[np.bool_]:
+    """Which brackets hold "file:line": a colon, then at most seven digits up to the end."""
+    found = np.zeros(len(begins), np.bool_)
+    digits = np.ones(len(begins), np.bool_)
+    for back in range(1, 9):
+        at = np.maximum(ends - back, begins)
+        found |= digits & (back > 1) & (padded[at] == ord(":")) & (at > begins)
+        digits &= (padded[at] >= ord("0")) & (padded[at] <= ord("9"))
+    return found
 
 
 def _words(padded: ByteArray, at: IntArray) -> NDArray[np.uint64]:

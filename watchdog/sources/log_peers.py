@@ -8,12 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from watchdog.core.address import NETWORK_NAMES, UNROUTABLE, Address, parse_address, split_port
+from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.text import printable
 
 OPEN_PEERS = 4_096  # far above any maxconnections in use; the oldest goes first, and is counted
 CLOSED = 256  # closed connections whose last lines may still come; the message thread runs behind the socket thread
 ATTEMPTS = 256  # outbound attempts waiting for their connection
+ATTEMPT_NS = 180 * SECOND_NS
+"""How long an attempt may take. Bitcoin Core: 5 s by default to connect (net.h), 20 s for an answer of a SOCKS5 proxy
+(netbase.cpp), a minute for each of an I2P proxy's (i2p.cpp). Later the same address is one that connects to us.
+"""
+_AUTOMATIC = frozenset({"outbound-full-relay", "block-relay-only", "feeler", "addr-fetch"})
+"""Types of the thread that opens connections one after the other: a new attempt says that the one before has ended."""
 _KNOWN_FACTS = 65_536
 _TUNNELS = ("2002:", "2001:0:", "2001::", "64:ff9b:", "::")  # IPv4 inside IPv6: Bitcoin Core HasLinkedIPv4
 
@@ -22,7 +29,10 @@ UNKNOWN = PeerFacts(addr="", network="unroutable", netgroup=0, netblock=0, subne
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peer:
-    """One connection at one moment; `opened_ns` is 0 when its start was not seen."""
+    """One connection at one moment; `opened_ns` is 0 when its start was not seen.
+
+    `height`: the chain height that the peer claims, -1 when no line said it.
+    """
 
     conn: int
     peer: str
@@ -30,6 +40,7 @@ class Peer:
     connection_type: str = "unknown"
     opened_ns: int = 0
     ending: str = ""
+    height: int = -1
 
 
 class Addresses:
@@ -79,7 +90,7 @@ class OpenPeers:
         self._peers: dict[int, Peer] = {}
         self._closed: dict[int, Peer] = {}
         self._by_text: dict[str, int] = {}
-        self._attempts: dict[str, str] = {}
+        self._attempts: dict[str, tuple[str, int]] = {}  # type, and when it was tried
 
     def clear(self) -> None:
         """Forget everything: ids start at 0 again."""
@@ -88,17 +99,26 @@ class OpenPeers:
         self._by_text.clear()
         self._attempts.clear()
 
-    def attempt(self, text: str, connection_type: str) -> None:
+    def attempt(self, text: str, connection_type: str, time_ns: int) -> None:
         """An outbound connection is tried; a named type stays when a second line does not name one."""
-        known = self._attempts.pop(text, "unknown")
-        self._attempts[text] = known if connection_type == "unknown" else connection_type
+        known, _ = self._attempts.pop(text, ("unknown", 0))
+        if connection_type in _AUTOMATIC:
+            ended = [other for other, (kind, _) in self._attempts.items() if kind in _AUTOMATIC]
+            for other in ended:
+                del self._attempts[other]
+        self._attempts[text] = (known if connection_type == "unknown" else connection_type, time_ns)
         if len(self._attempts) > ATTEMPTS:
             del self._attempts[next(iter(self._attempts))]
 
+    def attempt_failed(self, text: str) -> None:
+        """The outbound connection did not come about."""
+        self._attempts.pop(text, None)
+
     def opened(self, conn: int, text: str, time_ns: int) -> Peer:
         """A connection was set up: outbound if it was tried before, else inbound, unknown without address."""
-        tried = self._attempts.pop(text, None) if text else None
-        direction = "unknown" if not text else "in" if tried is None else "out"
+        kind, tried_ns = self._attempts.pop(text, ("", 0)) if text else ("", 0)
+        tried = kind if time_ns - tried_ns <= ATTEMPT_NS else ""
+        direction = "unknown" if not text else "out" if tried else "in"
         kind = tried or ("inbound" if direction == "in" else "unknown")
         return self._keep(Peer(conn, text, direction, kind, time_ns))
 
@@ -127,6 +147,11 @@ class OpenPeers:
         if (peer.direction, peer.connection_type) == (direction, connection_type):
             return peer
         changed = replace(peer, direction=direction, connection_type=connection_type)
+        return self._keep(changed) if peer.conn in self._peers else changed
+
+    def claims(self, peer: Peer, height: int) -> Peer:
+        """The connection now that its peer has claimed a chain height."""
+        changed = replace(peer, height=height)
         return self._keep(changed) if peer.conn in self._peers else changed
 
     def ending(self, peer: Peer, reason: str) -> None:
@@ -167,7 +192,7 @@ class OpenPeers:
         return {
             "peers": [_row(peer) for peer in self._peers.values()],
             "closed": [_row(peer) for peer in self._closed.values()],
-            "attempts": [[text, kind] for text, kind in self._attempts.items()],
+            "attempts": [[text, kind, tried_ns] for text, (kind, tried_ns) in self._attempts.items()],
         }
 
     def restore(self, state: Mapping[str, object]) -> None:
@@ -176,17 +201,18 @@ class OpenPeers:
             self._keep(peer)
         for peer in map(_peer_of, _rows(state["closed"])):
             self._closed[peer.conn] = peer
-        for text, kind in _rows(state["attempts"]):
-            self._attempts[str(text)] = str(kind)
+        for text, kind, *tried_ns in _rows(state["attempts"]):  # older positions have no time
+            self._attempts[str(text)] = str(kind), int(str((tried_ns or [state["latest_ns"]])[0]))
 
 
 def _row(peer: Peer) -> list[object]:
-    return [peer.conn, peer.peer, peer.direction, peer.connection_type, peer.opened_ns, peer.ending]
+    return [peer.conn, peer.peer, peer.direction, peer.connection_type, peer.opened_ns, peer.ending, peer.height]
 
 
 def _peer_of(row: list[object]) -> Peer:
-    conn, text, direction, kind, opened_ns, ending = row
-    return Peer(int(str(conn)), str(text), str(direction), str(kind), int(str(opened_ns)), str(ending))
+    conn, text, direction, kind, opened_ns, ending, *height = row  # older positions have no height
+    claimed = int(str((height or [-1])[0]))
+    return Peer(int(str(conn)), str(text), str(direction), str(kind), int(str(opened_ns)), str(ending), claimed)
 
 
 def _rows(value: object) -> list[list[object]]:

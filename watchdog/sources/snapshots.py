@@ -184,6 +184,7 @@ class SnapshotsSource:
             self._rounds.check(polls)
         for reason, count in sorted(polls.faults.items()):
             gap: dict[str, Value] = {"from_ns": polls.time_ns, "to_ns": polls.time_ns, "lost": count, "reason": reason}
+            gap["kinds"] = ""
             self._rows.add("source:gap", polls.time_ns, one_row(gap))
 
     def _follow_process(

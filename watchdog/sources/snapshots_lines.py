@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -105,7 +106,7 @@ class LineReader:
         self.offset += size
         self._torn.clear()
         self._dropping = False
-        return Line(start, data)
+        return Line(start, data if start or data is None else data.removeprefix(BOM_UTF8))
 
     def _hold(self, part: bytes) -> None:
         self._torn += part
@@ -119,7 +120,8 @@ class LineReader:
         """The last line of a file that will not grow any more, when it has no line end."""
         if not self._torn and not self._dropping:
             return None
-        line = Line(self.offset, None if self._dropping else bytes(self._torn))
+        left = bytes(self._torn) if self.offset else bytes(self._torn).removeprefix(BOM_UTF8)
+        line = Line(self.offset, None if self._dropping else left)
         self.offset += len(self._torn)
         self._torn.clear()
         self._dropping = False

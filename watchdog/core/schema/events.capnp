@@ -691,8 +691,8 @@ struct LogAddrmanTried $kind("log:addrman_tried") $sources("log") $sameFact("add
     $doc("Core moved an address to the tried table") {
   address @0 :Text $doc("Address, without port");
   entry @1 :Entry;
-  bucket @2 :UInt32 $doc("Bucket in the tried table");
-  position @3 :UInt32 $doc("Position in the bucket, 0 to 63");
+  bucket @2 :UInt32 $doc("Bucket in the tried table; 4294967295 in a log of v22, which does not say it");
+  position @3 :UInt32 $doc("Position in the bucket, 0 to 63; 4294967295 in a log of v22");
 }
 
 struct LogAddrmanCollision $kind("log:addrman_collision") $sources("log")
@@ -752,7 +752,7 @@ struct LogPeerConnected $kind("log:peer_connected") $sources("log")
   peer @0 :Peer;
   transport @1 :Text $doc("Transport protocol: v1 or v2");
   protocolVersion @2 :Int32 $doc("Protocol version");
-  startHeight @3 :Int32 $unit("blocks") $doc("Height that the peer claims to have");
+  startHeight @3 :Int32 $unit("blocks") $doc("Height that the peer claims to have, -1 when unknown: since v32 the version line alone has it");
 }
 
 struct LogVersion $kind("log:version") $sources("log") $sameFact("p2p:version")
@@ -804,9 +804,9 @@ struct LogTip $kind("log:tip") $sources("log") $sameFact("chain:tip, validation:
   txs @2 :UInt64 $unit("transactions") $doc("Transactions in the chain up to the tip");
 }
 
-struct LogHeader $kind("log:header") $sources("log") $doc("A new block header came from a peer") {
+struct LogHeader $kind("log:header") $sources("log") $doc("A new block header came; conn is -1 when the line does not say from whom (v25 to v29)") {
   peer @0 :Peer;
-  height @1 :Int32 $unit("blocks") $doc("Height of the header");
+  height @1 :Int32 $unit("blocks") $doc("Height of the header, -1 when the line does not say it (compact blocks of v25 to v29)");
   hash @2 :Data $doc("Block hash, 32 bytes in internal order");
 }
 
@@ -827,6 +827,15 @@ struct SourceGap $kind("source:gap") $sources("capture, snapshots, log")
   toNs @1 :Int64 $unit("ns") $doc("End of the gap, since the epoch");
   lost @2 :UInt64 $unit("events") $doc("Events lost, 0 when unknown");
   reason @3 :Text $doc("Why they are missing");
+  kinds @4 :Text $doc("Kinds that are missing, or beginnings of kinds, comma-joined; empty: all");
+}
+
+struct SourceLimited $kind("source:limited") $sources("log")
+    $doc("A source leaves out events of some kinds from now on; a source:gap that begins now says until when") {
+  untilNs @0 :Int64 $unit("ns") $doc("The latest end to expect, since the epoch");
+  reason @1 :Text $doc("Why: log rate limit");
+  kinds @2 :Text $doc("Kinds that are left out, comma-joined; log:other for none that is known");
+  location @3 :Text $doc("Place in Core's source whose lines are dropped: file:line (function)");
 }
 
 struct SourceHeartbeat $kind("source:heartbeat") $sources("tracepoint")
