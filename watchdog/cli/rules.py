@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_rules(listing)
     show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the rule's id")
+    show.add_argument("--json", action="store_true", help="a JSON object: what 'list' says, and the place of each key")
     _add_rules(show)
     actions.add_parser("schema", help="print the JSON Schema of rule files", allow_abbrev=False)
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     found = load(args.rules, packs=not args.no_packs)
     warn(problem.render() for problem in found.warnings)
     if args.action == "show":
-        return _show(found, args.id)
+        return _show(found, args.id, as_json=args.json)
     _list(found, as_json=args.json)
     return 0
 
@@ -108,7 +109,7 @@ def _facts(plan: RulePlan) -> dict[str, object]:
     }
 
 
-def _show(found: RuleSet, rule_id: str) -> int:
+def _show(found: RuleSet, rule_id: str, *, as_json: bool) -> int:
     """One rule; RuleError, with the nearest id, when there is none of that id."""
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)
     if plan is None:
@@ -116,6 +117,12 @@ def _show(found: RuleSet, rule_id: str) -> int:
         raise RuleError(
             f"no rule '{rule_id}'" + (f", did you mean '{near[0]}'" if near else "") + "; see 'watchdog rules list'"
         )
+    if as_json:
+        source = found.sources[rule_id]
+        places = {name: f"{one.key.place.source.name}:{one.key.place.line}" for name, one in source.entries.items()}
+        facts = {**_facts(plan), "places": places, "text": "\n".join(show_rule(plan, source))}
+        print(json.dumps(facts, indent=2))
+        return 0
     for line in show_rule(plan, found.sources[rule_id]):
         print(line)
     return 0
