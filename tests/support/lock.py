@@ -21,8 +21,8 @@ PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
 GLIBC_MOST = 39  # minor version of the C library; wheels for an older one are taken as well
 HEAD = (
-    "# Made by `make lock`; `make setup` installs exactly this, and checks every file against its hash. Every test and\n"
-    "# `make check` run with it. For CPython 3.11 to 3.13 on Linux, x86_64 and aarch64.\n"
+    "# Made by `make lock`; `make setup` installs exactly this, and checks every file against its hash. Every test\n"
+    "# and `make check` run with it. For CPython 3.11 to 3.13 on Linux, x86_64 and aarch64.\n"
 )
 
 

@@ -379,3 +379,11 @@ def test_verdicts_that_can_be_true_are_no_mistake(fire: str) -> None:
     text = UNUSED.partition("rules:")[2].replace("peer_addr in others", "size > 0").replace("odd and pings > 10", fire)
     text = re.sub(r"measure: .*", f"measure: {measures}", text).replace("{odd_expected}", "{n} {share} {top}")
     assert load_text("rules:" + text).plans
+
+
+def test_a_list_that_is_given_twice_names_the_first_place_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("lists:\n  spies: [192.0.2.0/24]\n")
+    (tmp_path / "b.yaml").write_text("lists:\n  spies: [198.51.100.0/24]\n")
+    (problem,) = check([tmp_path], packs=False)
+    assert problem.message == f"list 'spies' is given twice, first in {tmp_path / 'a.yaml'}:2"
+    assert "x in spies or x in my_spies" in problem.hint

@@ -332,7 +332,7 @@ def _read(path: str) -> bytes:
     return raw
 
 
-def _drained(parts: list[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:  # columns of several types
+def _drained(parts: list[Any]) -> list[NDArray[Any]]:  # columns of several types
     """The columns of all parts; each part's column is dropped once it is copied."""
     columns: list[NDArray[Any]] = []
     for _ in parts[0]:
