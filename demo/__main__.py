@@ -75,7 +75,7 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
     print(f"Source recording:{near(RECORDING)}, {len(load(()).plans)} shipped rules.\n")
     async with running(folder, RECORDING) as service:
         print(f"The service watches; page and API on {service.url}")
-        print("Alerts that reached a receiver beside it, in the order of the recording's time (UTC).")
+        print("Alerts that reached a receiver, in the order of the recording's time (UTC).")
         print("They are sent by severity, so a high one may arrive before an earlier warning.\n", flush=True)
         if not await watched(service):
             return False
@@ -92,7 +92,7 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
 
 
 async def watched(service: Running) -> bool:
-    """Wait for the last alert, with a progress bar on a terminal, and print all; False when the service was told to end."""
+    """Wait for the last alert with a progress bar, and print all; False when the service was told to end."""
     bar = ProgressBar()
     labels = read_labels(RECORDING / "labels.json")
     start_s, span_s = labels[0].start, max(label.end for label in labels) - labels[0].start

@@ -52,7 +52,7 @@ def _stored(type_: str) -> Bounds:
     dtype = dtype_of(type_)
     if dtype is None or dtype.kind not in "iu":
         return ANY
-    info = np.iinfo(dtype)
+    info = np.iinfo(dtype.name)
     low = float(info.min) if info.min > -LARGEST else -math.inf
     return Bounds(low, float(info.max) if info.max < LARGEST else math.inf, whole=True)
 

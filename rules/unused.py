@@ -18,7 +18,13 @@ _IN = re.compile(r"\bin\s+([a-z][a-z0-9_]*)")
 
 
 def unused_measures(keys: RuleKeys, measures: Measures, verdicts: Verdicts, summary: str) -> None:
-    """Warn of each measure that decides nothing and is shown nowhere."""
+    """Warn of each measure that decides nothing and is shown nowhere.
+
+    Not where an override has changed what decides: the measures below it are another file's.
+    """
+    sources = {entry.key.place.source.name for entry in keys.rule.entries.values()}
+    if len(sources) > 1:
+        return
     used = set(_PLACEHOLDER.findall(summary))
     deciding = [verdicts.fire, verdicts.clear, *(one for _, one in verdicts.escalate)]
     for formula in (*deciding, *(value for _, value in measures.values), *(one.value for one in measures.baselines)):

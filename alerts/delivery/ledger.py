@@ -35,6 +35,7 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
         self._news = asyncio.Event()
+        self._failing = False  # whether the latest call failed
         self._episodes = {"read": Episode(), "write": Episode()}
         self._failure: StoreError | None = None
         self._closing = asyncio.Event()
@@ -136,7 +137,9 @@ class Ledger:
             said = f"{type(error).__name__}: {error}".splitlines()[0]
             if episode.failed(said):
                 _LOG.error(line("outbox-failing", what=how, error=said))
+            self._failing = True
             return None
+        self._failing = False
         if episode.worked(self._clock.monotonic()):
             _LOG.info(line("outbox-works-again", what=how, failures=self.failures))
         other = "write" if how == "read" else "read"

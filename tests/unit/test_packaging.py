@@ -52,7 +52,7 @@ def test_every_pin_has_the_hashes_of_its_files_and_setup_checks_them(root: Path)
 
 def test_a_lock_that_lacks_a_package_on_one_platform_is_refused() -> None:
     needs = {"name": "one", "version": "1", "requires_dist": ["two>=2; python_version < '3.12'", "gone; extra == 'x'"]}
-    items = [{"metadata": needs}, {"metadata": {"name": "Two", "version": "1.9"}}]
+    items: list[dict[str, object]] = [{"metadata": needs}, {"metadata": {"name": "Two", "version": "1.9"}}]
     assert missing(items, "3.11", "x86_64") == ["one on 3.11, x86_64: two>=2; python_version < '3.12'"]
     assert missing(items, "3.13", "aarch64") == []
 

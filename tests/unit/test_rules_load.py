@@ -387,3 +387,11 @@ def test_a_list_that_is_given_twice_names_the_first_place_and_what_to_do(tmp_pat
     (problem,) = check([tmp_path], packs=False)
     assert problem.message == f"list 'spies' is given twice, first in {tmp_path / 'a.yaml'}:2"
     assert "x in spies or x in my_spies" in problem.hint
+
+
+def test_measures_of_a_rule_that_is_overridden_are_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        UNUSED.replace("  spies: [192.0.2.0/24]\n", "").replace("size_sum: sum(size), ", "")
+    )
+    (tmp_path / "b.yaml").write_text('overrides:\n  pings: {fire: pings > 10, summary: "{pings} pings"}\n')
+    assert load([tmp_path], packs=False).warnings == ()
