@@ -81,8 +81,20 @@ class QuietProtocol(web.RequestHandler):
     no version. The library has no deadline for a head, a body or an answer: `overdue` decides about all of them.
     """
 
-    __slots__ = ("_body_of", "_body_s", "_endless", "_head_s", "_host", "_link", "_quiet_s", "_room", "_seen")
-    __slots__ += ("_mark", "_since_s", "_taken")
+    __slots__ = (
+        "_body_of",
+        "_body_s",
+        "_endless",
+        "_head_s",
+        "_host",
+        "_link",
+        "_mark",
+        "_quiet_s",
+        "_room",
+        "_seen",
+        "_since_s",
+        "_taken",
+    )
 
     def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, host: str, room: Room) -> None:
         super().__init__(manager, loop=loop, access_log=None, keepalive_timeout=_NEVER_S)  # type: ignore[arg-type] # None is documented
