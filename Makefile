@@ -10,7 +10,7 @@ setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml watchdog/_launcher.py watchdog/core/release.py detectors/kernel.c detectors/kernel_build.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install $(PIP_QUIET) --requirement requirements.lock
+	$(BIN)/python -m pip install $(PIP_QUIET) --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install $(PIP_QUIET) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -51,7 +51,7 @@ docs: $(STAMP)
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install $(PIP_QUIET) '.[parquet,dev]'
-	{ sed -n '1,/^[^#]/{/^#/p}' requirements.lock; .venv-lock/bin/python -m pip freeze --exclude bitcoin-watchdog; } > .venv-lock/new
+	.venv-lock/bin/python -m pip freeze --exclude bitcoin-watchdog | .venv-lock/bin/python -m tests.support.lock > .venv-lock/new
 	mv .venv-lock/new requirements.lock && rm -rf .venv-lock
 
 test-lowest:

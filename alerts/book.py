@@ -174,7 +174,7 @@ class IncidentBook:
         """The book of a snapshot; StateError when the bytes are of another version or damaged."""
         try:
             record = msgspec.msgpack.decode(blob, type=BookRecord)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StateError(f"incident book: not a snapshot of this version ({error})") from None
         if record.version not in TAKEN_OVER:
             raise StateError(f"incident book: version {record.version}, this program reads {BOOK_VERSION}")

@@ -108,7 +108,7 @@ class IncidentBooks:
         """
         try:
             saved = msgspec.msgpack.decode(blob, type=_Saved)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise StateError(f"incident books: not a snapshot of this version ({error})") from None
         if saved.version not in TAKEN_OVER:
             raise StateError(f"incident books: version {saved.version}, this program reads {BOOK_VERSION}")

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.rivals.plain_incidents import PlainIncidents
 from benchmarks.rounds import Row, Settings, by_cost, cpu_seconds, in_turns
 from rules.load import load_text
-from watchdog.core.batch import Batch, Slice, Strings
+from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.kinds import KINDS, dtype_of
 from watchdog.core.plan import RulePlan
 from watchdog.engine.parted import PartedEngine
@@ -92,7 +92,7 @@ def _slices(groups: int) -> list[Slice]:
 
 
 def _batch(times: np.ndarray[tuple[int], np.dtype[np.int64]], addresses: Strings) -> Batch:
-    columns = {}
+    columns: dict[str, Column] = {}
     for name, field in KINDS[KIND].fields.items():
         if field.type == "str":
             columns[name] = Strings.of(["misbehaving"] * len(times))

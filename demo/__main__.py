@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.service import Running, claimed, logged, running
-from demo.texts import alert_line, attacks_table, coloured, near
+from demo.texts import alert_line, attacks_table, coloured, event_time, near
 from rules.load import load
 from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.cli.progress import ProgressBar
@@ -75,7 +75,8 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
     print(f"Source recording:{near(RECORDING)}, {len(load(()).plans)} shipped rules.\n")
     async with running(folder, RECORDING) as service:
         print(f"The service watches; page and API on {service.url}")
-        print("Alerts, as they reach a receiver beside it (times of the recording, UTC):\n", flush=True)
+        print("Alerts that reached a receiver, in the order of the recording's time (UTC).")
+        print("They are sent by severity, so a high one may arrive before an earlier warning.\n", flush=True)
         if not await watched(service):
             return False
         result = service.result()
@@ -91,21 +92,15 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
 
 
 async def watched(service: Running) -> bool:
-    """Until the last alert has arrived, with a progress bar on a terminal; False when the service was told to end."""
-    bar, shown, colour = ProgressBar(), 0, coloured()
+    """Wait for the last alert with a progress bar, and print all; False when the service was told to end."""
+    bar = ProgressBar()
     labels = read_labels(RECORDING / "labels.json")
     start_s, span_s = labels[0].start, max(label.end for label in labels) - labels[0].start
     clock = asyncio.get_running_loop().time
     end_s = clock() + PATIENCE_S
     try:
         while True:
-            whole = await service.delivered()
-            if shown < len(service.arrivals):
-                bar.clear()
-                for arrival in service.arrivals[shown:]:
-                    print(alert_line(arrival, colour=colour), flush=True)
-                shown = len(service.arrivals)
-            if whole:
+            if await service.delivered():
                 return True
             watch = service.daemon.core.engine.watch
             share = ((watch.last_event_ns or 0) / 1e9 - start_s) / span_s
@@ -116,6 +111,9 @@ async def watched(service: Running) -> bool:
                 raise ServiceError(f"not everything was delivered within {PATIENCE_S:.0f} s; see the service's log")
     finally:
         bar.clear()
+        for arrival in sorted(service.arrivals, key=event_time):  # of one time: as they came
+            print(alert_line(arrival, colour=coloured()))
+        sys.stdout.flush()
 
 
 def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the demo prints: alerts as they arrive, and the table of attacks."""
+"""What the demo prints: alerts, and the table of attacks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ NAME_WIDTH, DELAY_WIDTH = 24, 9  # columns of the table of attacks; the rest bel
 RULE_WIDTH = 27  # columns of a rule's name in a line of an alert
 
 
+def event_time(arrival: Arrival) -> float:
+    """Unix seconds of the node's time at which what a webhook reports happened; 0 when it does not say."""
+    data = (arrival.body or {}).get("data")
+    updated = data.get("updated") if isinstance(data, dict) else None
+    return float(updated) if isinstance(updated, int | float) else 0.0
+
+
 def alert_line(arrival: Arrival, *, colour: bool) -> str:
     """One webhook in at most 80 columns: event time, severity, event, rule, whether it is to be believed."""
     data = (arrival.body or {}).get("data")
     incident = data if isinstance(data, dict) else {}
-    updated = incident.get("updated")
-    time = datetime.fromtimestamp(updated, UTC).strftime("%H:%M:%S") if isinstance(updated, int | float) else "-"
+    updated = event_time(arrival)
+    time = datetime.fromtimestamp(updated, UTC).strftime("%H:%M:%S") if updated else "-"
     severity = printable(str(incident.get("severity") or "-"), 8)
     code = next((code for name, code in COLOURS.items() if name == severity), None)
     mark = f"\x1b[{code}m{severity:<8}\x1b[0m" if colour and code else f"{severity:<8}"

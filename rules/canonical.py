@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from rules.syntax import Binary, Call, Constant, Expr, Literally, Logic, Member, Name, Span, Unary
 
-_FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 Lists = Mapping[str, Sequence[str] | Sequence[int]]
 
@@ -101,8 +101,8 @@ def _unary(tree: Unary, lists: Lists) -> str:
 def _binary(tree: Binary, lists: Lists) -> str:
     """Comparisons with the constant on the right; comparisons with true and false resolved."""
     left, right, op = tree.left, tree.right, tree.op
-    if op in _FLIPPED and isinstance(left, Literally) and not isinstance(right, Literally):
-        left, right, op = right, left, _FLIPPED[op]
+    if op in FLIPPED and isinstance(left, Literally) and not isinstance(right, Literally):
+        left, right, op = right, left, FLIPPED[op]
     shown = canonical(left, lists)
     if op in ("==", "!=") and isinstance(right, Literally) and isinstance(right.value, bool):
         return shown if (op == "==") == right.value else f"(not {shown})"

@@ -156,27 +156,6 @@ def parts_of(tree: Expr) -> tuple[Expr, ...]:
     return ()
 
 
-_BOUNDED = {"count": (0.0, np.inf), "distinct": (0.0, np.inf), "entropy": (0.0, np.inf), "top_share": (0.0, 1.0)}
-
-
-def settled(tree: Expr, ops: Mapping[str, str]) -> bool | None:
-    """Whether `measure < number` is always true or always false, from what the measure can be.
-
-    ops: the operation of each measure; None when nothing is known.
-    """
-    if not (isinstance(tree, Binary) and isinstance(tree.left, Name) and isinstance(tree.right, Literally)):
-        return None
-    bounds, limit = _BOUNDED.get(ops.get(tree.left.name, "")), tree.right.value
-    if bounds is None or isinstance(limit, (bool, str)):
-        return None
-    low, high = bounds
-    always = {"<": high < limit, "<=": high <= limit, ">": low > limit, ">=": low >= limit}
-    never = {"<": low >= limit, "<=": low > limit, ">": high <= limit, ">=": high < limit}
-    if always.get(tree.op):
-        return True
-    return False if never.get(tree.op) else None
-
-
 def overlaps(fire: Expr, clear: Expr) -> bool:
     """Whether both are one comparison of the same name and can be true together."""
     sides = []

@@ -14,6 +14,7 @@ from rules.naming import read_entities, read_fields, read_incident, read_summary
 from rules.problem import Report
 from rules.rule import RuleKeys, RuleSource
 from rules.stream import read_kinds, read_where, read_window
+from rules.unused import unused_measures
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Attack, Severity
 from watchdog.core.plan import RulePlan
@@ -56,6 +57,7 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
     named = _named(keys, kinds, measures)
     if verdicts.fire is None:
         return None
+    unused_measures(keys, measures, verdicts, named.summary)
     return RulePlan(
         id=keys.rule.id.text,
         title=title,

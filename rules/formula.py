@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rules.canonical import Lists, canonical, conjuncts
 from rules.catalogue import PSEUDO, shared_fields, storage_type
+from rules.impossible import check_together
 from rules.rows import Row, RowScope
 from rules.syntax import Binary, Expr, Literally, Logic, Name
 from rules.tokens import ExpressionError, Flaw
@@ -163,3 +164,5 @@ def check_row(tree: Expr, kinds: Sequence[str], lists: Lists, use: Use, where: R
                 flaws.setdefault((flaw.start, flaw.end), flaw)
     if flaws:
         raise ExpressionError(*flaws.values())
+    if use == "filter":
+        check_together(tree)

@@ -15,9 +15,10 @@ from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
 from rules.named_lists import NamedLists, read_lists, texts_of
 from rules.near import did_you_mean
 from rules.overrides import Override, apply_override, read_overrides
-from rules.problem import Problem, Report, RuleSetError
+from rules.problem import Place, Problem, Report, RuleSetError
 from rules.reader import Node, Scalar, Table, read_file, read_yaml, source_text
 from rules.rule import RuleSource
+from rules.unused import unused_lists
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.plan import RulePlan
 
@@ -119,6 +120,7 @@ class _Reading:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.lists: NamedLists = {}
+        self.list_places: dict[str, Place] = {}
         self.rules: dict[str, RuleSource] = {}
         self.overrides: list[Override] = []
 
@@ -135,7 +137,7 @@ class _Reading:
             elif isinstance(entry.value, Scalar) and entry.value.empty:
                 continue
             elif name == "lists":
-                read_lists(entry.value, self.lists, self.report)
+                read_lists(entry.value, self.lists, self.list_places, self.report)
             elif name == "rules":
                 self._add_rules(entry.value, shipped=shipped)
             else:
@@ -143,7 +145,9 @@ class _Reading:
 
     def finish(self) -> RuleSet:
         """Compile everything."""
+        written = list(self.rules.values())
         self._apply_overrides()
+        unused_lists(self.list_places, [*written, *self.rules.values()], self.report)
         plans = []
         for rule in self.rules.values():
             plan = compile_rule(rule, self.lists, self.report)

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from rules.canonical import Lists, canonical
 from rules.catalogue import field_types
-from rules.cells import CellFormula, settled
+from rules.cells import CellFormula
 from rules.detector import baseline
 from rules.formula import RowFormula, Use, check_row
 from rules.functions import NUMERIC, count_arguments
+from rules.impossible import Bounds, Reach, check_together, field_bounds
 from rules.near import did_you_mean
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import Type, fail
@@ -40,6 +41,8 @@ class Measures:
         self.over_ns, self.pane_ns = over_ns, pane_ns
         self.plans: list[MeasurePlan] = []
         self.values: list[tuple[str, CellExpression]] = []
+        self.formulas: dict[str, CellFormula] = {}
+        self.fields: dict[str, Bounds] = {}
         self.baselines: list[BaselinePlan] = []
         self.types: dict[str, Type] = {}
         self.verdicts: dict[str, Type] = {}
@@ -58,6 +61,7 @@ class Measures:
                 return
         formula = CellFormula(self._lower(tree), {**self.types, COVERED: "bool"})
         self.values.append((name, formula))
+        self.formulas[name] = formula
         self.types[name] = formula.type
 
     def poison(self, name: str) -> None:
@@ -70,9 +74,12 @@ class Measures:
         formula = CellFormula(lowered, {**self.types, **self.verdicts, COVERED: "bool"})
         if formula.type != "bool":
             raise fail(tree, "expected true or false, found a number", "compare it with something")
-        truth = formula.constant if formula.constant is not None else settled(lowered, self.ops())
+        reach = Reach(self.ops(), {each: value.tree for each, value in self.formulas.items()}, self.fields)
+        truth = formula.constant if formula.constant is not None else reach.truth(lowered)
         if truth is not None:
             raise fail(tree, f"'{name}' is {'always' if truth else 'never'} true")
+        reach.check(lowered)
+        check_together(lowered)
         return formula
 
     def ops(self) -> dict[str, str]:
@@ -115,6 +122,8 @@ class Measures:
         where = self._filter(call.where) if call.where else None
         use: Use = "identity" if op in _IDENTITY else "amount" if op == "sum" else "number"
         check_row(call.args[0], self.kinds, self.lists, use, where)
+        if isinstance(call.args[0], Name):
+            self.fields[name] = field_bounds(self.kinds, call.args[0].name)
         return MeasurePlan(name, op, RowFormula(call.args[0], self.kinds, self.lists, use), where)
 
     def _check_fields(self, call: Call) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rules import values
 from rules.keys import LONGEST_ID, NAME
-from rules.problem import Report
+from rules.problem import Place, Report
 from rules.reader import Node, Scalar, Series
 from rules.syntax import LARGEST
 from rules.texts import parse_network
@@ -15,8 +15,8 @@ from rules.values import parse_integer
 NamedLists = dict[str, tuple[str, ...] | tuple[int, ...]]
 
 
-def read_lists(node: Node, lists: NamedLists, report: Report) -> None:
-    """Add the lists of one file to those of the files before it; a name may be given once."""
+def read_lists(node: Node, lists: NamedLists, places: dict[str, Place], report: Report) -> None:
+    """Add the lists of one file to those of the files before it; a name may be given once. places: of their names."""
     table = values.table(node, "lists", report)
     for entry in table.entries if table else ():
         name = entry.key.text
@@ -24,11 +24,18 @@ def read_lists(node: Node, lists: NamedLists, report: Report) -> None:
             hint = "small letters, digits and _, a letter first"
             report.error(entry.key.place, f"bad list name '{name[:80]}'", hint)
         elif name in lists:
-            report.error(entry.key.place, f"list '{name}' is given twice")
+            first = places[name]
+            hint = (
+                f"to add to it, give yours a name of its own and override 'where' of the rules that use it: "
+                f"x in {name} or x in my_{name}; to replace it: x in my_{name}"
+            )
+            where = f"{first.source.name}:{first.line}"
+            report.error(entry.key.place, f"list '{name}' is given twice, first in {where}", hint)
         elif not isinstance(entry.value, Series):
             found = values.describe(entry.value)
             report.error(entry.value.place, f"list '{name}' must be a list, not {found}")
         else:
+            places[name] = entry.key.place
             lists[name] = _read(name, entry.value, report)
 
 

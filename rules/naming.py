@@ -68,7 +68,7 @@ def read_summary(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...], me
     """The sentence for people; the title when there is none."""
     node = keys.node("summary") or keys.node("title")
     if not isinstance(node, Scalar):
-        return ""
+        return values.text(node, "summary", keys.report) if node is not None and node is keys.node("summary") else ""
     if keys.node("summary") is None:
         return node.text.strip().replace("{", "(").replace("}", ")")
     given = keys.node("by")

@@ -7,11 +7,29 @@ from collections.abc import Iterable
 
 ALL_NAMES = 8  # a hint lists as many; of more only the nearest
 NEAREST = 5
+ALL_AT_MOST = 40  # where nothing is near the nearest help nobody: a hint lists all of so many
+OTHER_WORDS = {
+    "average": "mean",
+    "avg": "mean",
+    "cardinality": "distinct",
+    "len": "count",
+    "maximum": "max",
+    "minimum": "min",
+    "nunique": "distinct",
+    "regex": "matches",
+    "regexp": "matches",
+    "total": "sum",
+    "uniq": "distinct",
+    "unique": "distinct",
+}
+"""What other tools call our functions."""
 LONGEST_NAME = 64  # longer input is no typing mistake and not worth comparing
 
 
 def closest(name: str, choices: Iterable[str]) -> str:
     """The choice that was probably meant; nothing when none is near."""
+    if OTHER_WORDS.get(name.lower()) in set(choices := list(choices)):
+        return OTHER_WORDS[name.lower()]
     found = difflib.get_close_matches(name, sorted(set(choices)), n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
     return found[0] if found else ""
 
@@ -19,7 +37,8 @@ def closest(name: str, choices: Iterable[str]) -> str:
 def did_you_mean(name: str, choices: Iterable[str], what: str = "", see: str = "") -> str:
     """`did you mean 'x'? <what>: a, b, c`; either half is left out when it is empty.
 
-    Of many choices the five nearest are named, and how many more there are; `see` says where to find them.
+    Of many choices the five nearest are named, and how many more there are; `see` says where to find them. All are
+    named where none is near and no other place has them.
     """
     known = sorted(set(choices))
     parts = []
@@ -29,6 +48,8 @@ def did_you_mean(name: str, choices: Iterable[str], what: str = "", see: str = "
     if what and known:
         shown, more = known, ""
         if len(known) > ALL_NAMES:
+            if not close and not see and len(known) <= ALL_AT_MOST:
+                return f"{what}: {', '.join(known)}"
             shown = difflib.get_close_matches(name[:LONGEST_NAME], known, n=NEAREST, cutoff=0.0)
             more = f" and {len(known) - len(shown)} more" + (f", see '{see}'" if see else "")
         parts.append(f"{what}: {', '.join(shown)}{more}")

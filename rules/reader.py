@@ -123,7 +123,8 @@ def read_yaml(source: SourceText, report: Report) -> Node | None:
             mark = error.context_mark  # where the open quote is helps, where the file ends does not
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         message = (error.problem or error.context or "not valid YAML").lower()
-        report.error(place, f"not valid YAML: {message}", _yaml_hint(message))
+        line = source.lines[place.line - 1] if place.line <= len(source.lines) else ""
+        report.error(place, f"not valid YAML: {message}", _yaml_hint(message, line[: place.column - 1]))
     except yaml.reader.ReaderError as error:
         lines = _LINE_END.split(source.text[: error.position])
         report.error(Place(source, len(lines), len(lines[-1]) + 1), "not valid YAML: control character")
@@ -134,8 +135,11 @@ def read_yaml(source: SourceText, report: Report) -> Node | None:
     return None
 
 
-def _yaml_hint(message: str) -> str:
-    """What usually helps against a parser's complaint."""
+def _yaml_hint(message: str, before: str) -> str:
+    """What usually helps against a parser's complaint. before: the line up to the place."""
+    opening = re.search(r":\s+([{\[])", before)
+    if opening and "end of stream" not in message:
+        return f"put the whole value in quotes when it starts with '{opening[1]}'"
     if "\\t" in message:
         return "indent with spaces, not tabs"
     if "mapping values are not allowed" in message:

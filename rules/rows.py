@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rules.canonical import Lists
 from rules.catalogue import PSEUDO, field_types, possible_values, storage_type
 from rules.functions import NUMERIC, count_arguments, numeric_call
+from rules.impossible import check_address, check_member_numbers, check_number, check_prefix, check_ranges
 from rules.near import did_you_mean
 from rules.syntax import Binary, Call, Expr, Literally, Member, Name
 from rules.texts import TextIds, TextTest, is_text, list_test, pattern_test
@@ -94,7 +95,11 @@ class RowScope:
         if "prefix" in (left.type, right.type) and {left.type, right.type} <= {"prefix", "text"}:
             return self._compare_prefix(node, left, right)
         if left.type != "text" or right.type != "text":
-            return compare_numbers(node, left, right)
+            if {left.field, right.field} & {"asn"} and "text" in (left.type, right.type):
+                raise fail(node, "'asn' is a number", "write it without quotes and AS, as in asn == 24940")
+            found = compare_numbers(node, left, right)
+            check_number(node, self.kinds)
+            return found
         if node.op not in ("==", "!="):
             raise fail(node, f"cannot order text by '{node.op}'")
         if left.constant is not None and right.constant is None:
@@ -122,6 +127,7 @@ class RowScope:
         known = possible_values(self.kinds, name)
         if known and value not in known:
             raise fail(spot, f"'{name}' is never \"{value[:80]}\"", did_you_mean(value, known, "values"))
+        check_address(spot, name, value)
 
     def _compare_prefix(self, node: Binary, left: Row, right: Row) -> Row:
         """`netgroup == "136.43.0.0/16"`, `netgroup != source_netgroup`."""
@@ -133,6 +139,7 @@ class RowScope:
                 if not isinstance(tree, Literally):
                     raise fail(tree, "cannot compare text with a prefix", "write the prefix in quotes")
                 packed = np.uint64(_prefix(tree))
+                check_prefix(tree, right.field if side is left else left.field, str(tree.value))
                 runs.append(_always(packed))
             else:
                 runs.append(side.run)
@@ -158,11 +165,17 @@ class RowScope:
                 if not isinstance(value, str):
                     raise fail(spot, f"expected text to compare with {WORDS[item.type]}, found {value}")
         if item.type == "prefix":
+            if not isinstance(node.choices, Name):
+                for choice in node.choices:
+                    _prefix(choice)
+                    check_prefix(choice, item.field, str(choice.value))
             packed = np.array([_prefix(spot, v) for v, spot in zip(values, spots, strict=True)], np.uint64)
             return Typed("bool", lambda batch: np.isin(item.run(batch), packed))
         if item.type == "text":
             return self._text_member(node, item, values)
-        return number_member(node, item, values, spots)
+        found = number_member(node, item, values, spots)
+        check_member_numbers(node, self.kinds)
+        return found
 
     def _text_member(self, node: Member, item: Row, values: Sequence[str]) -> Row:
         """Text against a list; addresses against its ranges when the list is a named one."""
@@ -173,7 +186,9 @@ class RowScope:
                     raise fail(node, f"kind '{value}' is not among the rule's kinds", hint)
         if not isinstance(node.choices, Name):
             for choice in node.choices:
-                self._check_value(choice, item.field, str(choice.value))
+                if "/" not in str(choice.value):  # ranges are for lists
+                    self._check_value(choice, item.field, str(choice.value))
+        check_ranges(node, item.field, values)
         try:
             ask = list_test(values)
         except ValueError as error:

@@ -21,6 +21,18 @@ LARGEST = (1 << 63) - 1  # numbers are int64
 Constant = bool | int | float | str
 
 WORDS = ("and", "or", "not", "in", "where", "true", "false")
+_FOREIGN_WORDS = {
+    "contains": 'write contains(field, "...")',
+    "startswith": 'write startswith(field, "...")',
+    "endswith": 'write endswith(field, "...")',
+    "matches": 'write matches(field, "...")',
+    "like": 'write contains(field, "...") or matches(field, "...")',
+    "has": 'write has(field, "...")',
+    "is": "write '==' to compare",
+    "equals": "write '==' to compare",
+    "between": "write two comparisons: x >= 1 and x <= 9",
+    "xor": "write '!=' between two conditions",
+}
 _COMPARE = ("==", "!=", "<", "<=", ">", ">=")
 
 
@@ -165,7 +177,7 @@ class _Parser:
             raise self.unexpected("comparisons cannot be chained", "join two with 'and'")
         if self.next.text == "where":
             raise self.unexpected("'where' stands inside a measure", "as in sum(entries where x > 1)")
-        raise self.unexpected("expected an operator or the end")
+        raise self.unexpected("expected an operator or the end", _FOREIGN_WORDS.get(self.next.text.lower(), ""))
 
     def unexpected(self, message: str, hint: str = "") -> ExpressionError:
         """An error at this token."""
@@ -223,7 +235,9 @@ class _Parser:
             name = self.take()
             choices = Name(name.text, name.start, name.end)
             return Member(item, choices, negated, item.start, name.end, depth)
-        self.expect("[")
+        if self.next.text != "[":
+            raise self.unexpected("expected '['", 'a list stands in brackets: in ["a", "b"], or is the name of one')
+        self.take()
         values: list[Literally] = []
         while not self.accept("]"):
             if values:

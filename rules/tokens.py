@@ -18,7 +18,24 @@ _NUMBER = re.compile(r"(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)([A-Za-z_]*)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'', re.DOTALL)
 _SIGN = re.compile(r"==|!=|<=|>=|[<>+\-*/()\[\],=]")
-_FOREIGN = {"&&": "and", "||": "or", "!": "not", "&": "and", "|": "or"}
+_FOREIGN = {
+    "&&": "and",
+    "||": "or",
+    "!~": 'not matches(field, "...")',
+    "!": "not",
+    "&": "and",
+    "|": "or",
+    "=~": 'matches(field, "...")',
+    "~": 'matches(field, "...")',
+    "===": "==",
+    "<>": "!=",
+    "≥": ">=",
+    "≤": "<=",
+    "≠": "!=",
+    "`": "quotes",
+}
+_BARE = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){2,3}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?:/\d+)?|(?:AS|as)\d+\b")
+"""An address, a range or an AS that somebody has written without quotes; no two numbers or names look like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +88,12 @@ def tokenize(text: str) -> list[Token]:
 
 def _token(text: str, at: int) -> Token:
     """The token that starts here."""
+    found = _BARE.match(text, at)
+    if found:
+        raise ExpressionError(Flaw(at, found.end(), f"'{found[0]}' without quotes", _quoted(found[0])))
+    for foreign in ("===", "=~", "<>"):
+        if text.startswith(foreign, at):
+            raise ExpressionError(_foreign(foreign, at))
     found = _NAME.match(text, at)
     if found:
         return Token("name", found[0], at, found.end())
@@ -84,11 +107,24 @@ def _token(text: str, at: int) -> Token:
         return Token("text", _unquote(found), at, found.end())
     if text[at] in "\"'":
         raise ExpressionError(Flaw(at, len(text), "text without a closing quote"))
-    for foreign, ours in _FOREIGN.items():
+    for foreign in _FOREIGN:
         if text.startswith(foreign, at):
-            flaw = Flaw(at, at + len(foreign), f"unknown sign '{foreign}'", f"write '{ours}'")
-            raise ExpressionError(flaw)
+            raise ExpressionError(_foreign(foreign, at))
+    if text[at] == "%":
+        before = re.search(r"([\d.]+)\s*$", text[:at])
+        share = f"{float(before[1]) / 100:g}" if before and before[1].count(".") < 2 and before[1] != "." else "0.6"
+        raise ExpressionError(Flaw(at, at + 1, "unexpected character '%'", f"shares are 0 to 1: write {share}"))
     raise ExpressionError(Flaw(at, at + 1, f"unexpected character '{text[at]}'"))
+
+
+def _foreign(sign: str, at: int) -> Flaw:
+    return Flaw(at, at + len(sign), f"unknown sign '{sign}'", f"write '{_FOREIGN[sign]}'")
+
+
+def _quoted(bare: str) -> str:
+    if bare[:2].upper() == "AS":
+        return f'write "{bare.upper()}" for a netgroup, {bare[2:]} for asn'
+    return f'write it in quotes; ranges stand in a list: in ["{bare}"]'
 
 
 def _number(text: str, at: int) -> Token:

@@ -32,8 +32,17 @@ def scalar(node: Node, name: str, wanted: str, report: Report) -> Scalar | None:
     """A scalar that is not empty; else a problem says what was wanted."""
     if isinstance(node, Scalar) and not node.empty:
         return node
-    report.error(node.place, f"'{name}' must be {wanted}, not {describe(node)}")
+    bracket = node.place.source.text[node.start : node.start + 1] if isinstance(node, Scalar) else _bracket(node)
+    hint = f"put the value in quotes when it starts with '{bracket}'" if bracket in ("{", "[") else ""
+    report.error(node.place, f"'{name}' must be {wanted}, not {describe(node)}", hint)
     return None
+
+
+def _bracket(node: Node) -> str:
+    """The character at which a table or a list begins."""
+    place = node.place
+    line = place.source.lines[place.line - 1] if place.line <= len(place.source.lines) else ""
+    return line[place.column - 1 : place.column]
 
 
 def text(node: Node, name: str, report: Report) -> str:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from alerts.delivery.journal import line
 from alerts.delivery.ports import DeliveryClock, Due, OutboxLike, Outcome
+from watchdog.core.episode import Episode
 from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.core.finding import Severity
 
@@ -34,7 +35,8 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._waiting: list[tuple[Outcome, asyncio.Future[None]]] = []
         self._news = asyncio.Event()
-        self._failing = False
+        self._failing = False  # whether the latest call failed
+        self._episodes = {"read": Episode(), "write": Episode()}
         self._failure: StoreError | None = None
         self._closing = asyncio.Event()
         self._since_s: float | None = None  # when the oldest outcome that waits came, or the last one was stored
@@ -52,19 +54,19 @@ class Ledger:
 
     async def due(self, receiver: str, limit: int) -> Sequence[Due] | None:
         """What is due for a receiver, the most severe first; None while the database fails."""
-        return await self._ask(lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit))
+        return await self._ask("read", lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit))
 
     async def merge(self, receiver: str, least: int, in_hand: Collection[str]) -> int | None:
         """Merge openings that wait; how many notices merged, None while the database fails."""
-        return await self._ask(lambda: self._outbox.merge(self._clock.wall_ns(), receiver, least, in_hand))
+        return await self._ask("write", lambda: self._outbox.merge(self._clock.wall_ns(), receiver, least, in_hand))
 
     async def firing(self, types: Collection[str], floor: Severity) -> Sequence[str] | None:
         """Ids as the port has them; None while the database fails."""
-        return await self._ask(lambda: self._outbox.firing(types, floor))
+        return await self._ask("read", lambda: self._outbox.firing(types, floor))
 
     async def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]] | None:
         """Incident objects as the port has them; None while the database fails."""
-        return await self._ask(lambda: self._outbox.pictures(ids))
+        return await self._ask("read", lambda: self._outbox.pictures(ids))
 
     def note(self, outcome: Outcome) -> asyncio.Future[None]:
         """Store an outcome; the future is done when it is stored."""
@@ -105,7 +107,7 @@ class Ledger:
     async def _store(self) -> bool:
         """One transaction; False when it failed and everything stays."""
         batch = self._waiting[:LARGEST_BATCH]
-        done = await self._ask(lambda: self._settle([outcome for outcome, _ in batch]))
+        done = await self._ask("write", lambda: self._settle([outcome for outcome, _ in batch]))
         if done is None:
             return False
         del self._waiting[: len(batch)]
@@ -119,8 +121,12 @@ class Ledger:
         self._outbox.settle(outcomes)
         return True
 
-    async def _ask(self, work: Callable[[], _T]) -> _T | None:
-        """Run in the thread; None, counted, and told once an episode, when the database fails."""
+    async def _ask(self, how: str, work: Callable[[], _T]) -> _T | None:
+        """Run in the thread; None, counted, and logged once an episode, when the database fails.
+
+        how: a full disk refuses writes and answers reads, so each has episodes of its own.
+        """
+        episode = self._episodes[how]
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except StoreError as error:
@@ -128,11 +134,15 @@ class Ledger:
                 self._failure = error
                 self._news.set()
             self.failures += 1
-            if not self._failing:
-                _LOG.error(line("outbox-failing", error=f"{type(error).__name__}: {error}".splitlines()[0]))
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            if episode.failed(said):
+                _LOG.error(line("outbox-failing", what=how, error=said))
             self._failing = True
             return None
-        if self._failing:
-            _LOG.info(line("outbox-works-again", failures=self.failures))
         self._failing = False
+        if episode.worked(self._clock.monotonic()):
+            _LOG.info(line("outbox-works-again", what=how, failures=self.failures))
+        other = "write" if how == "read" else "read"
+        if self._episodes[other].over(self._clock.monotonic()):  # it may be long until it is used next
+            _LOG.info(line("outbox-works-again", what=other, failures=self.failures))
         return result

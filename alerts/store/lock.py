@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from alerts.store.faults import as_store_error
 from watchdog.core.errors import StoreError, StoreUnavailableError
+from watchdog.core.own_file import open_own
 
 LOCK_KEY = 0x7761746368646F67
 """The name of PostgreSQL's advisory lock, within one database: "watchdog" as a number of 64 bits."""
@@ -58,7 +59,7 @@ def file_lock(path: Path) -> FileLock:
     real = path.resolve()
     place = real.with_name(f"{real.name}.lock")
     try:
-        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(place, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StoreError(f"lock '{place}': {(error.strerror or 'cannot be opened').lower()}") from None
     try:

@@ -62,6 +62,8 @@ def test_the_alerts_arrive_with_right_signatures_and_an_id_each(root: Path, tmp_
         incidents = {row[0] for row in database.execute("select id from incidents")}
     alerts = re.findall(r"^\d\d:\d\d:\d\d +\w+ +(\w+) +[a-z0-9-]+ +(.*)$", printed, re.MULTILINE)
     assert len(alerts) >= len(incidents) > 0
+    times = re.findall(r"^(\d\d:\d\d:\d\d) +\w+ +\w+ +[a-z0-9-]+ +signature", printed, re.MULTILINE)
+    assert times == sorted(times), "alerts are not in the order of event time"
     assert {trust for _, trust in alerts} == {"signature verified"}
     assert sorted(f"incident.{kind}" for kind, _ in alerts) == sorted(kind for kind, _, _ in sent)
     assert {(status, attempts) for _, status, attempts in sent} == {("sent", 1)}

@@ -170,6 +170,9 @@ def test_a_full_disk_is_said_in_one_line_and_waited_for(tmp_path: Path, receiver
     ballast.unlink()
     assert until_told(receiver, 1) == ["incident.opened"]
     service.wait_for("the database takes changes again")
+    lines = service.text().splitlines()
+    for said in (WAITS, "takes changes again", "outbox-failing what=write", "outbox-works-again what=write"):
+        assert sum(said in line for line in lines) <= 1, lines
     service.end()
     assert [rows(small_disk, f"SELECT count(*) FROM {name}") for name in tables] == [[(1,)]] * 4
 

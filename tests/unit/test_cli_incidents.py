@@ -55,13 +55,13 @@ def test_the_list_shows_the_latest_first_and_nothing_harmful(place: Path, capfd:
 
 
 def test_filters_pages_and_json(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (only,) = lines(capfd, "incidents", "list", "--json", "--severity", "high", "--since", "2020-01-01")
+    (only,) = lines(capfd, "incidents", "list", "--jsonl", "--severity", "high", "--since", "2020-01-01")
     assert json.loads(only)["id"] == incident(1).id
     assert lines(capfd, "incidents", "list", "--since", "1h") == ["no incidents"]
-    assert main(("incidents", "list", "--json", "--limit", "2")) == 0
+    assert main(("incidents", "list", "--jsonl", "--limit", "2")) == 0
     captured = capfd.readouterr()
     cursor = captured.err.split("--cursor ")[1].strip()
-    (last,) = lines(capfd, "incidents", "list", "--json", "--limit", "2", "--cursor", cursor)
+    (last,) = lines(capfd, "incidents", "list", "--jsonl", "--limit", "2", "--cursor", cursor)
     assert [json.loads(line)["id"] for line in (*captured.out.splitlines(), last)] == [
         incident(n).id for n in (3, 2, 1)
     ]
@@ -69,7 +69,7 @@ def test_filters_pages_and_json(place: Path, capfd: pytest.CaptureFixture[str]) 
 
 def test_a_severity_means_that_and_above(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def listed(*argv: str) -> list[str]:
-        return [json.loads(line)["id"] for line in lines(capfd, "incidents", "list", "--json", *argv)]
+        return [json.loads(line)["id"] for line in lines(capfd, "incidents", "list", "--jsonl", *argv)]
 
     assert listed("--severity", "warning") == [incident(n).id for n in (3, 2, 1)]
     assert listed("--severity", "high") == [incident(1).id]
@@ -80,8 +80,8 @@ def test_a_severity_means_that_and_above(place: Path, capfd: pytest.CaptureFixtu
 
 def test_states_may_be_named_with_commas(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for argv in (("--state", "open,resolved"), ("--state", "open", "--state", "resolved")):
-        assert len(lines(capfd, "incidents", "list", "--json", *argv)) == 3
-    assert len(lines(capfd, "incidents", "list", "--json", "--state", "open,acknowledged")) == 2
+        assert len(lines(capfd, "incidents", "list", "--jsonl", *argv)) == 3
+    assert len(lines(capfd, "incidents", "list", "--jsonl", "--state", "open,acknowledged")) == 2
     (line,) = lines(capfd, "incidents", "list", "--state", "open,acknowledge", code=2)
     assert "invalid choice: 'acknowledge', did you mean 'acknowledged'" in line
 
@@ -182,13 +182,13 @@ def test_the_configuration_names_the_database(
         if (place / f"watchdog.db{suffix}").exists():
             (place / f"watchdog.db{suffix}").rename(place / "etc" / f"kept.db{suffix}")
     for command in ("incidents", "deliveries"):
-        assert len(lines(capfd, command, "list", "--json", "--config", str(config))) == 3
+        assert len(lines(capfd, command, "list", "--jsonl", "--config", str(config))) == 3
     monkeypatch.setenv("WATCHDOG_DB", "other.db")
-    assert len(lines(capfd, "incidents", "list", "--json", "--config", str(config))) == 3
+    assert len(lines(capfd, "incidents", "list", "--jsonl", "--config", str(config))) == 3
     monkeypatch.chdir(config.parent)
     assert lines(capfd, "incidents", "list", code=2) == ["watchdog: database 'other.db': no such file"]
     monkeypatch.delenv("WATCHDOG_DB")
-    assert len(lines(capfd, "incidents", "list", "--json")) == 3
+    assert len(lines(capfd, "incidents", "list", "--jsonl")) == 3
     assert lines(capfd, "incidents", "list", "--db", "none.db", code=2) == [
         "watchdog: database 'none.db': no such file"
     ]
@@ -205,7 +205,7 @@ def test_a_filter_on_an_unknown_name_says_so(place: Path, capfd: pytest.CaptureF
 
     node = incident(1).node
     assert "no incident of a node 'alic\\x1b' is kept" in said("incidents", "list", "--node", "alic\x1b")
-    assert "no incident of a node 'alic' is kept" in said("incidents", "list", "--json", "--node", "alic")
+    assert "no incident of a node 'alic' is kept" in said("incidents", "list", "--jsonl", "--node", "alic")
     (place / "key").write_text("0123456789abcdef0123456789abcdef\n")
     assert "a node 'alic'" in said("incidents", "export", "--redact-key-file", "key", "--node", "alic")
     assert said("incidents", "list", "--node", node, "--severity", "critical") == ""
@@ -221,7 +221,7 @@ def test_old_incidents_are_removed_and_open_ones_stay(place: Path, capfd: pytest
         Outbox(database).sent(notice.id, 200, START)
     database.close()
     assert lines(capfd, "incidents", "remove", "--older-than", "90d") == ["1 incident removed"]
-    assert len(lines(capfd, "incidents", "list", "--json")) == 2
+    assert len(lines(capfd, "incidents", "list", "--jsonl")) == 2
 
 
 def test_an_export_has_evidence_without_addresses(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -233,11 +233,11 @@ def test_an_export_has_evidence_without_addresses(place: Path, capfd: pytest.Cap
 
 
 def test_deliveries_are_listed_and_sent_again(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert len(lines(capfd, "deliveries", "list", "--json")) == 3
-    (own,) = lines(capfd, "deliveries", "list", "--incident", incident(1).id[:6], "--json")
+    assert len(lines(capfd, "deliveries", "list", "--jsonl")) == 3
+    (own,) = lines(capfd, "deliveries", "list", "--incident", incident(1).id[:6], "--jsonl")
     assert json.loads(own)["incident"] == incident(1).id
     assert lines(capfd, "deliveries", "list", "--incident", "ffff", code=2) == ["watchdog: no incident 'ffff'"]
-    (dead,) = lines(capfd, "deliveries", "list", "--status", "dead", "--json")
+    (dead,) = lines(capfd, "deliveries", "list", "--status", "dead", "--jsonl")
     id_ = json.loads(dead)["id"]
     table = lines(capfd, "deliveries", "list", "--status", "dead")
     assert id_ in table[1]
@@ -262,3 +262,15 @@ def test_what_operators_said_is_shown_whatever_they_did_with_it(place: Path, cap
     begin = shown.index("said by operators:") + 1
     said = [line.split("  ")[-1] for line in shown[begin : begin + len(done)]]
     assert said == [f"{verb} by {who}: {text}" for verb, who, text in done]
+
+
+@pytest.mark.parametrize("command", ["incidents", "deliveries"])
+def test_json_is_one_document_and_jsonl_is_lines(command: str, place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    in_lines = [json.loads(line) for line in lines(capfd, command, "list", "--jsonl")]
+    assert main([command, "list", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == in_lines
+    assert len(in_lines) == 3
+    lines(capfd, command, "list", "--json", "--jsonl", code=2)
+    none = ("--node", "none") if command == "incidents" else ("--receiver", "none")
+    assert lines(capfd, command, "list", "--json", *none) == ["[]"]
+    assert lines(capfd, command, "list", "--jsonl", *none) == []

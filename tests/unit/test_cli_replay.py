@@ -63,7 +63,7 @@ def test_replay_keeps_its_incidents_in_a_database_once(folder: Path, capfd: pyte
     assert main(["replay", *arguments(folder, *place)]) == 0
     (told,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     for _ in range(2):
-        assert main(["incidents", "list", "--json", *place]) == 0
+        assert main(["incidents", "list", "--jsonl", *place]) == 0
         (listed,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
         assert main(["incidents", "show", listed["id"], "--json", *place]) == 0
         kept = json.loads(capfd.readouterr().out)

@@ -157,7 +157,26 @@ def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again
     clock.now += 61
     drained(feed)
     assert feed.down == []
+    clock.now += 11
+    drained(feed)
     assert caplog.records[-1].message.startswith("source log:b: works again, after 2")
+
+
+def test_a_source_that_fails_now_and_then_is_one_episode_of_the_log(
+    said: Said, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    broken = SourceError("'b': input/output error")
+    said["log:b"] = []
+    feed, clock = feed_of("log:b")
+    for _ in range(100):
+        said["log:b"][:] = [broken]
+        drained(feed)
+        clock.now += 2
+        said["log:b"].clear()
+        drained(feed)
+        clock.now += 1
+    assert len(caplog.records) == 1
 
 
 def gap(source: str, second: float, until: float) -> Slice:

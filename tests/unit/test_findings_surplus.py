@@ -147,6 +147,6 @@ def test_strength_is_a_measure_relative_to_its_constant(fire: str, strengths: li
             "sum(size)}", "sum(size), share: bytes / n, flooded: n > 3}"
         )
     )
-    values = {"n": 12, "bytes": 24, "share": 2.0}
+    values: dict[str, Any] = {"n": 12, "bytes": 24, "share": 2.0}
     expected = [eval(text, {}, values) for text in strengths]
     assert [float(one(dict(values))) for one in _strengths(plan)] == expected

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lock import MACHINES, PYTHONS, missing
 from tests.support.parts import program
 
 FOREIGN_NAMES = {"events", "version", "observers", "tricks", "utils", "watchmedo"}
@@ -16,8 +17,9 @@ FOREIGN_NAMES = {"events", "version", "observers", "tricks", "utils", "watchmedo
 
 
 def pins(path: Path) -> dict[str, str]:
-    """Distribution (lower case) -> version of a file of `name==version` lines."""
-    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    """Distribution (lower case) -> version of a file of `name==version` lines, with or without hashes below."""
+    texts = path.read_text(encoding="utf-8").splitlines()
+    lines = [line.split("#")[0].rstrip("\\").strip() for line in texts if not line.startswith("    --hash=")]
     return {name.lower(): version for name, _, version in (line.partition("==") for line in lines if line)}
 
 
@@ -33,6 +35,26 @@ def test_the_lock_pins_every_dependency_and_not_the_file_watcher(root: Path) -> 
     assert "watchdog" not in locked
     assert set(requirements(root)) <= set(locked)
     assert all(re.fullmatch(r"[\w.+]+", version) for version in locked.values()), "a line is not name==version"
+
+
+def test_every_pin_has_the_hashes_of_its_files_and_setup_checks_them(root: Path) -> None:
+    parts = re.split(r"^(?=\w)", (root / "requirements.lock").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(parts) == len(pins(root / "requirements.lock"))
+    for part in parts:
+        first, *rest = part.rstrip().split(" \\\n")
+        assert re.fullmatch(r"[\w.-]+==[\w.+]+", first)
+        assert rest, f"{first} has no hash"
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in rest), first
+    compiled = next(part for part in parts if part.startswith("numpy=="))
+    assert compiled.count("--hash") >= len(PYTHONS) * len(MACHINES)
+    assert "--require-hashes --requirement requirements.lock" in (root / "Makefile").read_text(encoding="utf-8")
+
+
+def test_a_lock_that_lacks_a_package_on_one_platform_is_refused() -> None:
+    needs = {"name": "one", "version": "1", "requires_dist": ["two>=2; python_version < '3.12'", "gone; extra == 'x'"]}
+    items: list[dict[str, object]] = [{"metadata": needs}, {"metadata": {"name": "Two", "version": "1.9"}}]
+    assert missing(items, "3.11", "x86_64") == ["one on 3.11, x86_64: two>=2; python_version < '3.12'"]
+    assert missing(items, "3.13", "aarch64") == []
 
 
 def test_the_lowest_lock_has_exactly_the_lower_bounds(root: Path) -> None:

@@ -101,3 +101,13 @@ def test_an_id_with_a_slip_names_the_nearest_rule(capsys: pytest.CaptureFixture[
     assert main(["rules", "show", "addr-beyond-limits"]) == 2
     expected = "no rule 'addr-beyond-limits', did you mean 'addr-beyond-limit'; see 'watchdog rules list'"
     assert expected in capsys.readouterr().err
+
+
+def test_one_rule_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "show", "addr-beyond-limit", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["id"], found["severity"]) == ("addr-beyond-limit", "warning")
+    assert "packs/addr-flooding.yaml:" in found["places"]["fire"]
+    assert f"hash {found['hash']}" in found["text"]
+    assert main(["rules", "list", "--json", "--no-packs"]) == 0
+    assert json.loads(capsys.readouterr().out) == []

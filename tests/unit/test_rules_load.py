@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from rules.digest import rule_hash
 from rules.load import PACKS, RuleSet, check, load, load_text
 from rules.problem import RuleSetError
+from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.errors import RuleError
 from watchdog.core.plan import COVERED, RulePlan
@@ -298,3 +300,98 @@ def test_an_override_that_clashes_with_a_key_it_left_is_the_one_at_fault(
     kept = problem.hint.removeprefix("override ").removesuffix(" too")
     assert kept in {"'clear'", "'escalate'"}
     assert problem.render().startswith(f"{start}; {kept} is still that of a.yaml:1")
+
+
+UNUSED = """
+lists:
+  spies: [192.0.2.0/24]
+  others: [192.0.2.1]
+rules:
+  pings:
+    title: Pings
+    attack: resource
+    severity: warning
+    on: p2p:ping
+    where: peer_addr in others
+    measure: {pings: count(), size_sum: sum(size), per_s: rate(pings), odd: anomalous(per_s)}
+    over: 10m
+    fire: odd and pings > 10
+    summary: "{odd_expected} pings are usual"
+"""
+
+
+def test_unused_lists_and_measures_are_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = load_text(UNUSED)
+    assert [(one.place.line, one.message) for one in found.warnings] == [
+        (3, "list 'spies' is never used"),
+        (12, "measure 'size_sum' is never used"),
+    ]
+    (tmp_path / "mine.yaml").write_text(UNUSED)
+    assert main(["rules", "check", "--no-packs", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "mine.yaml:3:3: list 'spies' is never used" in said.err
+    assert "1 rule, no mistakes" in said.out
+
+
+def test_a_list_of_a_rule_that_is_switched_off_is_no_warning() -> None:
+    off = UNUSED.replace("spies: [192.0.2.0/24]\n", "").replace("  \n", "")
+    found = load_text(off + "overrides:\n  pings: {enabled: false}\n")
+    assert (found.plans, found.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        'peer_addr == "192.0.2.1"',
+        'peer_addr == "abcdefg.onion"',
+        'peer_addr in ["10.0.0.0/8", "2001:DB8::/32"]',
+        "size >= 0 and size < 4294967295",
+        "size == 4294967295",
+        'netgroup == "136.43.0.0/16" or netgroup == "AS24940" or netgroup == "onion:5"',
+        'subnet == "136.43.1.0/24"',
+        'netblock == "onion:5"',
+        'direction == "in" or direction == "out"',
+        'direction != "in" and direction != "out"',
+        "size > 5 and size <= 6 and size != 6",
+        "size >= 5 and size <= 5",
+        'flow in ["received", "sent"] and flow == "sent"',
+    ],
+)
+def test_what_can_be_true_is_no_mistake(where: str) -> None:
+    text = UNUSED.replace("peer_addr in others", "PLACE").replace("size_sum: sum(size), ", "").partition("rules:")[2]
+    assert not load_text("rules:" + text.replace("PLACE", f"'{where}'")).warnings
+
+
+@pytest.mark.parametrize(
+    "fire",
+    [
+        "share >= 1",
+        "share == 0",
+        "n == 0 or n > 5",
+        "n > 5 and n < 7",
+        "not n > 5",
+        "n / top > 0.5",
+        "top == 4294967295",
+    ],
+)
+def test_verdicts_that_can_be_true_are_no_mistake(fire: str) -> None:
+    measures = "{n: count(), share: top_share(netgroup), top: max(size)}"
+    text = UNUSED.partition("rules:")[2].replace("peer_addr in others", "size > 0").replace("odd and pings > 10", fire)
+    text = re.sub(r"measure: .*", f"measure: {measures}", text).replace("{odd_expected}", "{n} {share} {top}")
+    assert load_text("rules:" + text).plans
+
+
+def test_a_list_that_is_given_twice_names_the_first_place_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("lists:\n  spies: [192.0.2.0/24]\n")
+    (tmp_path / "b.yaml").write_text("lists:\n  spies: [198.51.100.0/24]\n")
+    (problem,) = check([tmp_path], packs=False)
+    assert problem.message == f"list 'spies' is given twice, first in {tmp_path / 'a.yaml'}:2"
+    assert "x in spies or x in my_spies" in problem.hint
+
+
+def test_measures_of_a_rule_that_is_overridden_are_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        UNUSED.replace("  spies: [192.0.2.0/24]\n", "").replace("size_sum: sum(size), ", "")
+    )
+    (tmp_path / "b.yaml").write_text('overrides:\n  pings: {fire: pings > 10, summary: "{pings} pings"}\n')
+    assert load([tmp_path], packs=False).warnings == ()

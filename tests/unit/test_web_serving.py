@@ -14,6 +14,7 @@ from aiohttp import ClientSession, web
 from alerts.delivery.inbox import Inbox
 from alerts.delivery.ports import SystemDeliveryClock
 from tests.support.web_view import StoredView
+from watchdog.service.callers import Callers
 from watchdog.web.app import make_app
 from watchdog.web.problem import CONTENT_TYPE
 from watchdog.web.serving import Listening, listen
@@ -29,13 +30,13 @@ MALFORMED = {
 }
 
 
-def serve(app: web.Application, story: Callable[[Listening, list[None]], Awaitable[None]]) -> None:
+def serve(app: web.Application, story: Callable[[Listening, Callers], Awaitable[None]]) -> None:
     async def run() -> None:
-        malformed: list[None] = []
-        listening = await listen(app, "127.0.0.1", 0, end_s=0.5, malformed=lambda: malformed.append(None))
+        callers = Callers()
+        listening = await listen(app, "127.0.0.1", 0, end_s=0.5, callers=callers)
         try:
             async with asyncio.timeout(30):
-                await story(listening, malformed)
+                await story(listening, callers)
         finally:
             await listening.close()
 
@@ -58,7 +59,7 @@ def test_what_is_no_request_gets_a_problem_document_and_one_line_of_debug(
 ) -> None:
     view = StoredView(tmp_path)
 
-    async def story(listening: Listening, malformed: list[None]) -> None:
+    async def story(listening: Listening, callers: Callers) -> None:
         head, body = await said_to(listening, MALFORMED[name])
         assert head.split(b"\r\n")[0].endswith(b" 400 Bad Request")
         assert f"Content-Type: {CONTENT_TYPE}".encode() in head
@@ -66,7 +67,7 @@ def test_what_is_no_request_gets_a_problem_document_and_one_line_of_debug(
         assert b"aiohttp" not in head + body
         found = json.loads(body)
         assert (found["status"], found["title"], "that can be read" in found["detail"]) == (400, "Bad Request", True)
-        assert len(malformed) == 1
+        assert callers.malformed == 1
 
     with caplog.at_level(logging.DEBUG):
         serve(make_app(view), story)
@@ -84,14 +85,14 @@ def test_what_is_no_request_gets_a_problem_document_and_one_line_of_debug(
 def test_good_requests_are_answered_beside_bad_ones_and_say_no_version(tmp_path: Path) -> None:
     view = StoredView(tmp_path)
 
-    async def story(listening: Listening, malformed: list[None]) -> None:
+    async def story(listening: Listening, callers: Callers) -> None:
         host, port = listening.addresses[0]
         async with ClientSession() as session:
             for number in range(5):
                 await said_to(listening, MALFORMED["bad header"])
                 async with session.get(f"http://{host}:{port}/healthz") as answer:
                     assert (answer.status, answer.headers["Server"]) == (200, "watchdog")
-                assert len(malformed) == number + 1
+                assert callers.malformed == number + 1
 
     serve(make_app(view), story)
     view.database.close()
@@ -100,7 +101,7 @@ def test_good_requests_are_answered_beside_bad_ones_and_say_no_version(tmp_path:
 def test_a_receiver_of_webhooks_says_no_version_either() -> None:
     inbox = Inbox((), SystemDeliveryClock(), lambda _: None)
 
-    async def story(listening: Listening, _malformed: list[None]) -> None:
+    async def story(listening: Listening, _callers: Callers) -> None:
         host, port = listening.addresses[0]
         async with ClientSession() as session:
             for method in ("POST", "GET"):
@@ -118,11 +119,11 @@ def test_an_error_below_the_application_is_told_with_its_trace(caplog: pytest.Lo
     app = web.Application()
     app.router.add_get("/", broken)
 
-    async def story(listening: Listening, malformed: list[None]) -> None:
+    async def story(listening: Listening, callers: Callers) -> None:
         head, body = await said_to(listening, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 500 ")
         assert b"ours" not in body
-        assert not malformed
+        assert not callers.malformed
 
     serve(app, story)
     (told,) = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -130,7 +131,7 @@ def test_an_error_below_the_application_is_told_with_its_trace(caplog: pytest.Lo
 
 
 def test_an_address_that_is_taken_is_named() -> None:
-    async def story(listening: Listening, _malformed: list[None]) -> None:
+    async def story(listening: Listening, _callers: Callers) -> None:
         host, port = listening.addresses[0]
         with pytest.raises(OSError, match="in use") as caught:
             await listen(web.Application(), host, port, end_s=0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 
@@ -14,7 +13,7 @@ from rules.near import did_you_mean
 from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import delivery_table
-from watchdog.cli.output import write_output
+from watchdog.cli.output import add_json_arguments, json_text, write_output
 from watchdog.core.text import printable
 
 SUMMARY = "List deliveries to receivers, and send some of them again."
@@ -32,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--incident", metavar="ID", help="of this incident; its first digits do (at least 4)")
     listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50, most: 1000)")
     listing.add_argument("--cursor", help="go on where another page ended; each page says how")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_json_arguments(listing)
     resend = verbs.add_parser(
         "resend", help="send again, with the same id; a running service does it within seconds", allow_abbrev=False
     )
@@ -59,8 +58,8 @@ def _list(args: argparse.Namespace, database: Database) -> int:
         receiver=args.receiver, status=args.status, incident=incident, limit=args.limit, cursor=args.cursor
     )
     rows = [row.as_object() for row in page.rows]
-    if args.json:
-        write_output("-", "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows))
+    if args.json or args.jsonl:
+        write_output("-", json_text(rows, lines=args.jsonl))
     else:
         write_output("-", fitted(delivery_table(rows)) if rows else "no deliveries\n")
     known = {name for name, _ in outbox.counts()} if args.receiver is not None and not rows else {args.receiver}

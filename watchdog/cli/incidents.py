@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
-from watchdog.cli.output import check_output, write_output
+from watchdog.cli.output import add_json_arguments, check_output, json_line, json_text, write_output
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 from watchdog.core.text import counted, printable
 
@@ -38,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = _verb(verbs, "list", "the latest incidents", _list)
     _add_filters(listing, 50)
     listing.add_argument("--cursor", help="go on where another page ended; each page says how")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_json_arguments(listing)
     showing = _verb(verbs, "show", "one incident with evidence, changes, notes and deliveries", _show)
     _add_id(showing)
     showing.add_argument("--json", action="store_true", help="the JSON object")
@@ -126,8 +125,8 @@ def _filter(args: argparse.Namespace) -> IncidentFilter:
 def _list(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
     page = queries.page(_filter(args), args.limit, args.cursor)
-    if args.json:
-        write_output("-", "".join(_line(row) for row in page.rows))
+    if args.json or args.jsonl:
+        write_output("-", json_text(page.rows, lines=args.jsonl))
     else:
         write_output("-", fitted(incident_table(page.rows)) if page.rows else "no incidents\n")
     if not page.rows:
@@ -149,7 +148,7 @@ def _show(args: argparse.Namespace, database: Database) -> int:
     one = queries.one(id_)
     if one is None:
         raise UnknownIncidentError(f"no incident {id_!r}")
-    write_output("-", _line(one) if args.json else fitted(incident_page(one)))
+    write_output("-", json_line(one) if args.json else fitted(incident_page(one)))
     return 0
 
 
@@ -168,7 +167,7 @@ def _act(args: argparse.Namespace, database: Database) -> int:
 def _export(args: argparse.Namespace, database: Database) -> int:
     check_output(args.out)
     redactor, queries = Redactor.from_file(args.redact_key_file), IncidentQueries(database)
-    text = "".join(_line(redactor.incident(one)) for one in _whole_incidents(queries, _filter(args), args.limit))
+    text = "".join(json_line(redactor.incident(one)) for one in _whole_incidents(queries, _filter(args), args.limit))
     write_output(args.out, text)
     if not text:
         _hint_node(queries, args.node)
@@ -200,10 +199,6 @@ def _login() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def _count(text: str) -> int:

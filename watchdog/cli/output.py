@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from watchdog.cli.exits import BAD_INPUT
@@ -88,3 +90,22 @@ def _write_handle(handle: int, content: bytes) -> None:
         if half and stat.S_ISREG(os.fstat(handle).st_mode):
             os.ftruncate(handle, os.fstat(handle).st_size - half)
         raise
+
+
+def add_json_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--json` and `--jsonl` of a command that lists things."""
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="a JSON array instead of a table")
+    forms.add_argument("--jsonl", action="store_true", help="JSON lines: one object a line")
+
+
+def json_line(value: object) -> str:
+    """One JSON document on a line of its own, in ASCII."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def json_text(values: Sequence[object], *, lines: bool) -> str:
+    """Things as JSON lines, or as one array with a line for each."""
+    if lines:
+        return "".join(map(json_line, values))
+    return "[" + ",".join(f"\n{json_line(value)[:-1]}" for value in values) + ("\n]\n" if values else "]\n")

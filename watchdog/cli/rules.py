@@ -7,6 +7,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rules.digest import rule_hash
@@ -18,7 +19,7 @@ from watchdog.cli.exits import BAD_INPUT, WRONG
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import warn
 from watchdog.core.errors import RuleError
-from watchdog.core.own_rules import OWN_RULES
+from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
 
 SUMMARY = "check, list and describe rules"
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_rules(listing)
     show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the rule's id")
+    show.add_argument("--json", action="store_true", help="a JSON object: what 'list' says, and the place of each key")
     _add_rules(show)
     actions.add_parser("schema", help="print the JSON Schema of rule files", allow_abbrev=False)
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     found = load(args.rules, packs=not args.no_packs)
     warn(problem.render() for problem in found.warnings)
     if args.action == "show":
-        return _show(found, args.id)
+        return _show(found, args.id, as_json=args.json)
     _list(found, as_json=args.json)
     return 0
 
@@ -109,18 +111,32 @@ def _facts(plan: RulePlan) -> dict[str, object]:
     }
 
 
-def _show(found: RuleSet, rule_id: str) -> int:
+def _show_own(own: OwnRule, *, as_json: bool) -> int:
+    """Print a built-in finding."""
+    if as_json:
+        print(json.dumps({**asdict(own), "own": True}, indent=2))
+        return 0
+    print(f"{own.id}: {own.title} (built in, {own.severity})\n\n{own.about}\n")
+    print("\n".join(["Causes:", *(f"- {cause}" for cause in own.causes), "", own.remedy]))
+    return 0
+
+
+def _show(found: RuleSet, rule_id: str, *, as_json: bool) -> int:
     """One rule, or built-in finding; RuleError, with the nearest id, when there is none of that id."""
     if (own := OWN_RULES.get(rule_id)) is not None:
-        print(f"{own.id}: {own.title} (built in, {own.severity})\n\n{own.about}\n")
-        print("\n".join(["Causes:", *(f"- {cause}" for cause in own.causes), "", own.remedy]))
-        return 0
+        return _show_own(own, as_json=as_json)
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)
     if plan is None:
         near = difflib.get_close_matches(rule_id, [*(plan.id for plan in found.plans), *OWN_RULES], n=1)
         raise RuleError(
             f"no rule '{rule_id}'" + (f", did you mean '{near[0]}'" if near else "") + "; see 'watchdog rules list'"
         )
+    if as_json:
+        source = found.sources[rule_id]
+        places = {name: f"{one.key.place.source.name}:{one.key.place.line}" for name, one in source.entries.items()}
+        facts = {**_facts(plan), "places": places, "text": "\n".join(show_rule(plan, source))}
+        print(json.dumps(facts, indent=2))
+        return 0
     for line in show_rule(plan, found.sources[rule_id]):
         print(line)
     return 0

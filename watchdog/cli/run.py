@@ -10,6 +10,7 @@ import sys
 import threading
 
 from watchdog.cli.arguments import add_config_argument
+from watchdog.service.callers import raise_descriptor_limit
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Close, Daemon
 from watchdog.service.live_view import LiveView
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until told to stop; 0 then, 2 when the service cannot start or a part of it failed."""
     config = load_config(args.config)
+    raise_descriptor_limit()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogForm())
     logging.basicConfig(handlers=[handler], level=config.log_level.upper())
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 async def serve(daemon: Daemon) -> Close:
     """Page and API over a service; how to end them. OSError when the address is taken."""
     api, app = daemon.config.api, make_app(LiveView(daemon))
-    listening = await listen(app, api.host, api.port, end_s=0.5, malformed=daemon.note_malformed)
+    listening = await listen(app, api.host, api.port, end_s=0.5, callers=daemon.callers)
     for address in listening.addresses:
         _LOG.info("page and API at http://%s:%s", *address)
     return listening.close

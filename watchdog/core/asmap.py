@@ -2,14 +2,16 @@
 
 The file is a program over the bits of an address (Bitcoin Core src/util/asmap.cpp): RETURN an
 AS, JUMP if the next bit is set, MATCH bits or return the default, set the DEFAULT. It is
-unfolded once, all branches of one depth together, into the sorted list of addresses where the
-AS changes; a look-up of many addresses is then one binary search.
+unfolded once, many branches at a time, into the sorted list of addresses where the AS changes; a
+look-up of many addresses is then one binary search.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +28,12 @@ _MATCH_SIZES = tuple(range(1, 9))
 _JUMP_SIZES = tuple(range(5, 31))
 _RETURN, _JUMP, _MATCH, _DEFAULT = range(4)
 _IP_BITS = 128
-_MAX_BYTES = 1 << 26  # 64 MiB; the map of the whole internet has 1.5 MB
-_MAX_STEPS = 2 * _IP_BITS + 2  # every JUMP and MATCH takes a bit, with at most one DEFAULT before it
+_MAX_BYTES = 1 << 23  # 8 MiB; the map of the whole internet has 1.5 MB
+_MOST_TIMES, _SMALL = 12, 1 << 16  # memory while parsing: at most so many times the file, or the same for 64 kB
+_LOW_BYTES, _ANY_BYTES = 12, 20  # for a change of AS: below 2**64, and at any other address
+_SORT_BYTES = 16  # more for each while they are sorted
+_AT_ONCE = 4_096  # branches in one step; at most so many for each bit of an address wait
+_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")).tobytes()
 _MAX_PADDING = 7
 
 
@@ -58,8 +64,7 @@ class _Program:
 
     def __init__(self, raw: bytes) -> None:
         self.size = len(raw) * 8
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
-        self._packed = np.concatenate((np.packbits(bits), np.zeros(16, np.uint8)))
+        self._packed = np.frombuffer(raw.translate(_REVERSED) + bytes(16), np.uint8)
         # every byte position as the start of a big-endian word: overlapping views, nothing is copied
         self._words = np.ndarray((len(raw) + 8,), ">u8", self._packed, strides=(1,))
 
@@ -86,8 +91,10 @@ class _Program:
 
     def padded_from(self, position: int) -> bool:
         """Whether only a few zero bits follow."""
+        if self.size - position > _MAX_PADDING:
+            return False
         rest = np.unpackbits(self._packed[position >> 3 :])[position & 7 : self.size - (position & ~7)]
-        return len(rest) <= _MAX_PADDING and not rest.any()
+        return not rest.any()
 
 
 def _placed(branches: _Branches, value: Words, length: Positions) -> tuple[Words, Words]:
@@ -99,53 +106,108 @@ def _placed(branches: _Branches, value: Words, length: Positions) -> tuple[Words
     return branches.high | into_high, branches.low | into_low
 
 
+class _Bits:
+    """A set of bit positions, an eighth of a byte each."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = np.zeros((size >> 3) + 2, np.uint8)
+
+    def add(self, positions: Positions) -> bool:
+        """Add them; False when one is there already."""
+        byte, bit = positions >> 3, (1 << (positions & 7)).astype(np.uint8)
+        if np.any(self._bytes[byte] & bit) or len(np.unique(positions)) != len(positions):
+            return False
+        np.bitwise_or.at(self._bytes, byte, bit)
+        return True
+
+    def equals(self, other: _Bits) -> bool:
+        return bool(np.array_equal(self._bytes, other._bytes))
+
+
+class _Changes:
+    """Where the AS changes: address halves and AS number, in parts as they were found.
+
+    IPv4 addresses are below 2**64 and a good half of every map: they need no high half.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = _MOST_TIMES * max(size, _SMALL) - size
+        self._many = [0, 0]
+        self.below: list[tuple[Words, NDArray[np.uint32]]] = []
+        self.above: list[tuple[Words, Words, NDArray[np.uint32]]] = []
+
+    def add(self, high: Words, low: Words, number: Words) -> None:
+        """Take them over; a map that has far more of them than bytes is none of the internet."""
+        if not len(high):
+            return
+        first = high == 0
+        small = number.astype(np.uint32)
+        self.below.append((low[first], small[first]))
+        self.above.append((high[~first], low[~first], small[~first]))
+        self._many[0] += int(np.count_nonzero(first))
+        self._many[1] += len(first) - int(np.count_nonzero(first))
+        needed = _LOW_BYTES * self._many[0] + _ANY_BYTES * self._many[1] + _SORT_BYTES * max(self._many)
+        if needed > self._left:
+            raise _CorruptError("it has too many changes of AS for its size")
+
+
 class _Unfolding:
-    """Runs all branches at once; collects where the AS changes and which bits were instructions."""
+    """Follows branches, the newest first and many at a time; collects where the AS changes and which bits it used."""
 
     def __init__(self, program: _Program) -> None:
         self.program = program
-        self.changes: list[tuple[Words, Words, Words]] = []
-        self.instructions: list[tuple[Positions, Positions]] = []
-        self.seen = 0
+        self.changes = _Changes(program.size >> 3)
+        self._starts, self._ends = _Bits(program.size), _Bits(program.size)
+        self._last = 0
 
     def run(self) -> None:
+        """Every jump leads forward and no bit is read twice, so this ends."""
         zero, word = np.zeros(1, np.int64), np.zeros(1, np.uint64)
-        branches = _Branches(zero, word, word, zero, word)
-        for _ in range(_MAX_STEPS):
-            if not len(branches.position):
-                return
-            branches = self._step(branches)
-        raise _CorruptError("it does not end")
+        waiting = [_Branches(zero, word, word, zero, word)]
+        while waiting:
+            chosen = [waiting.pop()]
+            while waiting and sum(len(one.position) for one in chosen) < _AT_ONCE:
+                chosen.append(waiting.pop())
+            branches = _joined(chosen)
+            if len(branches.position) > _AT_ONCE:
+                kept = np.arange(len(branches.position)) < len(branches.position) - _AT_ONCE
+                waiting.append(branches.take(kept))
+                branches = branches.take(~kept)
+            following = self._step(branches)
+            if len(following.position):
+                waiting.append(following)
 
     def _step(self, branches: _Branches) -> _Branches:
-        self.seen += len(branches.position)
-        if self.seen > self.program.size:  # a sane file visits an instruction once
-            raise _CorruptError("jumps cross")
         starts = branches.position
+        if not self._starts.add(starts):
+            raise _CorruptError("jumps cross")
         opcode, branches.position = self.program.numbers(starts, 0, _TYPE_SIZES)
         actions = ((_RETURN, self._return), (_JUMP, self._jump), (_MATCH, self._match), (_DEFAULT, self._set))
-        following = [
-            act(branches.take(opcode == code), starts[opcode == code])
-            for code, act in actions
-            if np.any(opcode == code)
-        ]
-        joined = [np.concatenate(parts) for parts in zip(*(part.columns() for part in following), strict=True)]
-        return _Branches(*joined)
+        return _joined([act(branches.take(opcode == code)) for code, act in actions if np.any(opcode == code)])
 
-    def _return(self, branches: _Branches, starts: Positions) -> _Branches:
+    def _used(self, end: Positions) -> None:
+        """Note where instructions end."""
+        self._last = max(self._last, int(end.max()))
+        if not self._ends.add(end):
+            raise _CorruptError("jumps cross")
+
+    def _return(self, branches: _Branches) -> _Branches:
         number, end = self.program.numbers(branches.position, 1, _AS_SIZES)
-        self.instructions.append((starts, end))
-        self.changes.append((branches.high, branches.low, number))
+        self._used(end)
+        self.changes.add(branches.high, branches.low, number)
         return branches.take(np.zeros(len(end), np.bool_))
 
-    def _set(self, branches: _Branches, starts: Positions) -> _Branches:
+    def _set(self, branches: _Branches) -> _Branches:
         number, end = self.program.numbers(branches.position, 1, _AS_SIZES)
-        self.instructions.append((starts, end))
+        self._used(end)
+        following, _ = self.program.numbers(end, 0, _TYPE_SIZES)
+        if np.any(following == _DEFAULT):  # each branch would be as long as the file
+            raise _CorruptError("a default is set twice")
         return _Branches(end, branches.high, branches.low, branches.depth, number)
 
-    def _jump(self, branches: _Branches, starts: Positions) -> _Branches:
+    def _jump(self, branches: _Branches) -> _Branches:
         offset, end = self.program.numbers(branches.position, 17, _JUMP_SIZES)
-        self.instructions.append((starts, end))
+        self._used(end)
         target = end + offset.astype(np.int64)
         if np.any(branches.depth >= _IP_BITS) or np.any(target >= self.program.size):
             raise _CorruptError("a jump leads out of the file or past the last bit of an address")
@@ -159,34 +221,37 @@ class _Unfolding:
             np.concatenate((branches.default, branches.default)),
         )
 
-    def _match(self, branches: _Branches, starts: Positions) -> _Branches:
+    def _match(self, branches: _Branches) -> _Branches:
         number, end = self.program.numbers(branches.position, 2, _MATCH_SIZES)
-        self.instructions.append((starts, end))
+        self._used(end)
         length = np.frexp(number.astype(np.float64))[1].astype(np.int64) - 1
         if np.any(branches.depth + length > _IP_BITS):
             raise _CorruptError("a match runs past the last bit of an address")
         top = np.uint64(1) << length.astype(np.uint64)
         bits = number ^ top
         below, above = bits > 0, bits + np.uint64(1) < top
-        self.changes.append((branches.high[below], branches.low[below], branches.default[below]))
+        self.changes.add(branches.high[below], branches.low[below], branches.default[below])
         high, low = _placed(branches, bits + np.uint64(1), length)
-        self.changes.append((high[above], low[above], branches.default[above]))
+        self.changes.add(high[above], low[above], branches.default[above])
         high, low = _placed(branches, bits, length)
         return _Branches(end, high, low, branches.depth + length, branches.default)
 
     def check_tiling(self) -> None:
         """Instructions must cover the file without overlap, up to a few zero bits (as SanityCheckASMap asks)."""
-        starts = np.concatenate([start for start, _ in self.instructions])
-        ends = np.concatenate([end for _, end in self.instructions])
-        order = np.argsort(starts)
-        if np.any(starts[order][1:] != ends[order][:-1]):
+        self._ends.add(np.zeros(1, np.int64))  # the first instruction begins where nothing ends,
+        self._starts.add(np.full(1, self._last, np.int64))  # and the last one ends where nothing begins
+        if not self._starts.equals(self._ends):
             raise _CorruptError("it has code that is never reached, or reached twice")
-        if not self.program.padded_from(int(ends.max())):
+        if not self.program.padded_from(self._last):
             raise _CorruptError("something follows its end")
 
 
+def _joined(parts: list[_Branches]) -> _Branches:
+    return _Branches(*(np.concatenate(columns) for columns in zip(*(part.columns() for part in parts), strict=True)))
+
+
 class Asmap:
-    """An unfolded map. Memory: about 20 bytes for each change of AS, some 15 MB for the whole internet."""
+    """An unfolded map. Memory: 12 bytes for a change of AS below 2**64 (IPv4), 21 for others; 8 MB for the internet."""
 
     def __init__(self, raw: bytes) -> None:
         """`raw` is the file; ValueError when it is not a sane map."""
@@ -196,21 +261,36 @@ class Asmap:
             unfolding.check_tiling()
         except _CorruptError as error:
             raise ValueError(str(error)) from None
-        high, low, number = (np.concatenate(parts) for parts in zip(*unfolding.changes, strict=True))
+        changes = unfolding.changes
+        del unfolding  # the program is not needed while its changes are sorted
+        low, number = _drained(changes.below)
+        order = np.argsort(low)
+        self._first_low = low[order]
+        del low
+        self._first_number = number[order]
+        del number, order
+        # the last AS below 2**64 holds until another change
+        one = np.ones(1, np.uint64)
+        changes.above.append((one, one - one, self._first_number[-1:]))
+        self._sort_above(changes)
+
+    def _sort_above(self, changes: _Changes) -> None:
+        high, low, number = _drained(changes.above)
         order = np.lexsort((low, high))
-        self._high, self._low, self._number = high[order], low[order], number[order].astype(np.uint32)
+        if len(order) > 1 and high[order[1]] == 1 and low[order[1]] == 0:  # a change of the map's own is there
+            order = np.delete(order, 0 if order[0] == len(order) - 1 else 1)
+        self._high = high[order]
+        del high
+        self._low, self._number = low[order], number[order]
         self._within = self._low != 0  # the AS changes within the 2**64 addresses of one high half
 
     @classmethod
     def load(cls, path: str) -> Asmap:
         """Read a file; SourceError when it is missing, empty, too large or not a sane map."""
         try:
-            size = Path(path).stat().st_size
-            raw = Path(path).read_bytes() if 0 < size <= _MAX_BYTES else b""
+            raw = _read(path)
         except OSError as error:
             raise SourceError(f"asmap {path!r}: {(error.strerror or str(error)).lower()}") from None
-        if not raw:
-            raise SourceError(f"asmap {path!r}: size {size} bytes, should be 1 to {_MAX_BYTES}")
         try:
             return cls(raw)
         except ValueError as error:
@@ -221,6 +301,13 @@ class Asmap:
 
         Any address is looked up as it is; Core asks for routable ones only, see `Enricher.asns`.
         """
+        first = high == 0
+        answer = np.zeros(len(high), np.uint32)
+        answer[first] = self._first_number[np.searchsorted(self._first_low, low[first], side="right") - 1]
+        answer[~first] = self._above(high[~first], low[~first])
+        return answer
+
+    def _above(self, high: Words, low: Words) -> NDArray[np.uint32]:
         found = np.searchsorted(self._high, high, side="right") - 1
         inner = (self._high[found] == high) & self._within[found]
         for half in np.unique(high[inner]).tolist():
@@ -229,3 +316,26 @@ class Asmap:
             stop = int(np.searchsorted(self._high, np.uint64(half), side="right"))
             found[chosen] = first + np.searchsorted(self._low[first:stop], low[chosen], side="right") - 1
         return self._number[found]
+
+
+def _read(path: str) -> bytes:
+    """The file, if it is an ordinary one of a map's size. A pipe or a device has no size and may never end."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError(f"asmap {path!r}: not an ordinary file")
+        if not 0 < status.st_size <= _MAX_BYTES:
+            raise SourceError(f"asmap {path!r}: size {status.st_size} bytes, should be 1 to {_MAX_BYTES}")
+        raw = file.read(_MAX_BYTES + 1)
+    if not 0 < len(raw) <= _MAX_BYTES:  # it changes while it is read
+        raise SourceError(f"asmap {path!r}: size {len(raw)} bytes or more, should be 1 to {_MAX_BYTES}")
+    return raw
+
+
+def _drained(parts: list[Any]) -> list[NDArray[Any]]:  # columns of several types
+    """The columns of all parts; each part's column is dropped once it is copied."""
+    columns: list[NDArray[Any]] = []
+    for _ in parts[0]:
+        columns.append(np.concatenate([part[0] for part in parts]))
+        parts[:] = [part[1:] for part in parts]
+    return columns

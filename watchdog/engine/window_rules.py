@@ -110,9 +110,8 @@ class WindowRules:
 
     def next_sample(self, pane: int) -> int:
         """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
-        if not self._learns or self._coverage.disturbed(self._over_ns, self._kinds).at(
-            (pane + 1) * self.window.pane_ns
-        ):
+        disturbed = self._coverage.disturbed(self._over_ns, self._kinds)
+        if not self._learns or disturbed.at((pane + 1) * self.window.pane_ns):
             return int(NEVER)
         return min(verdict.next_sample(pane) for verdict in self._verdicts)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.episode import Episode
 from watchdog.core.source import END_OF_TIME_NS, Source
 from watchdog.engine.coverage import GAP
 from watchdog.service.timekeeping import Timekeeping
@@ -53,6 +54,7 @@ class Channel:
     failures: int = 0
     down_s: float = 0.0
     warned_s: float = 0.0
+    fault: Episode = field(default_factory=Episode)
     retry_s: float = 0.0
     errors: int = 0  # since the start of the service
     heard_s: float | None = None

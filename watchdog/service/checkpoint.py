@@ -53,7 +53,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     body = raw[len(MAGIC) + 4 :]
     if raw[len(MAGIC) : len(MAGIC) + 4] != zlib.crc32(body).to_bytes(4, "little"):
         raise StateError(f"checkpoint '{path}': checksum does not fit, the file is damaged; remove it to start anew")
-    try:
+    try:  # text that is not UTF-8, or lists in lists without limit, are no DecodeError
         return msgspec.msgpack.decode(body, type=Checkpoint)
-    except msgspec.DecodeError as error:
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+    ) as error:
         raise StateError(f"checkpoint '{path}': {error}; remove it to start anew") from None

@@ -16,6 +16,7 @@ from alerts.render import as_object
 from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
+from watchdog.core.episode import Episode
 from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
@@ -29,6 +30,7 @@ from watchdog.service.assembly import (
     receivers_text,
     routes,
 )
+from watchdog.service.callers import Callers
 from watchdog.service.config import load_config
 from watchdog.service.hub import Hub
 from watchdog.service.pace import Clock, SystemClock
@@ -74,7 +76,7 @@ class Daemon:
         self.stored: Final = Stored({}, {})
         self.started_s = self.clock.monotonic()
         self.reloads = 0
-        self.malformed = 0  # requests that could not be read
+        self.callers: Final = Callers()
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
         self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
@@ -169,10 +171,6 @@ class Daemon:
                 text += f"; needs a restart: {', '.join(waiting)}"
             _LOG.info("reload: %s", text)
             return self._answered(ok=True, text=text)
-
-    def note_malformed(self) -> None:
-        """Somebody has sent what is no request."""
-        self.malformed += 1
 
     def look_for_actions(self) -> None:
         """An operator has acted: do not wait for the next look."""
@@ -273,13 +271,16 @@ class Daemon:
             self.hub.announce("incident", one)
 
     async def _fetch_actions(self) -> None:
-        last = self.core.engine.watch.last_action
+        last, fault = self.core.engine.watch.last_action, Episode()
         while True:
             try:
                 found = await self._own.ask(lambda after=last: self.core.store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default
             except StoreUnavailableError as error:
-                _LOG.warning("actions: %s", error)
+                if fault.failed(str(error)):
+                    _LOG.warning("actions: %s", error)
                 found = []
+            else:
+                fault.worked(self.clock.monotonic())
             if found and self.core.engine.act(found):  # else the engine is behind: they are fetched again
                 last = found[-1].id
             self._news.clear()

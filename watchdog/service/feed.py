@@ -284,10 +284,10 @@ class Feed:
 
     def _note_work(self, channel: Channel) -> None:
         """A poll has worked. To be open again is not enough: a broken disk may let a file be opened."""
-        if channel.error:
+        channel.error = ""
+        if channel.fault.on and channel.fault.worked(self.clock.monotonic()):
             after = rough_duration(int((self.clock.monotonic() - channel.down_s) * 1e9))
             _LOG.info("source %s: works again, after %s", printable(channel.name), after)
-            channel.error = ""
 
     def _note_end(self, channel: Channel) -> None:
         if channel.source is not None and channel.source.ended and not channel.ended:
@@ -359,13 +359,14 @@ class Feed:
         if channel.source is not None:
             channel.source.close()
             channel.source = None
-        if not channel.error:
+        begins = not channel.fault.on
+        if begins:
             channel.down_s = now_s
         text = printable(error.in_one_line() if isinstance(error, WatchdogError) else str(error))
         if isinstance(error, PositionError) and self.state_file:
             text += f". To read this source again, stop the service and remove '{self.state_file}': {COST}"
-        if text != channel.error or now_s - channel.warned_s >= REMIND_S:
-            down = f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})" if channel.error else ""
+        if channel.fault.failed(text) or now_s - channel.warned_s >= REMIND_S:
+            down = "" if begins else f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})"
             _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
             channel.warned_s = now_s
         wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)

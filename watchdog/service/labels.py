@@ -74,7 +74,7 @@ def read_labels(path: Path) -> tuple[Label, ...]:
         ) from None
     except OSError as error:
         raise SourceError(f"labels '{path}': {(error.strerror or 'cannot be read').lower()}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(f"labels '{path}': {_told(error)}") from None
     for place, label in enumerate(labels, 1):
         if not 0 <= label.start < LATEST_S or not 0 <= label.end < LATEST_S:

@@ -133,7 +133,7 @@ class LiveView:
             hub=daemon.hub,
             stored=daemon.stored,
             asked=daemon.asked,
-            malformed=daemon.malformed,
+            callers=daemon.callers,
             vitals=daemon.vitals,
         )
         return exposition(parts, daemon.wall_ns())

@@ -10,6 +10,7 @@ from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
 from watchdog.core.text import printable
 from watchdog.service.asking import Asking
+from watchdog.service.callers import Callers
 from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
 from watchdog.service.exposition import Exposition, Labels
 from watchdog.service.hub import MOST_WATCHERS, Hub
@@ -27,7 +28,7 @@ class Measured:
     hub: Hub
     stored: Stored
     asked: Asking
-    malformed: int
+    callers: Callers
     vitals: Vitals
 
 
@@ -260,7 +261,6 @@ def _store(out: Exposition, measured: Measured) -> None:
     out.one("watchdog_store_waiting_seconds", "gauge", "How long changes have waited to be stored.", waits_s)
     up = measured.vitals.database_up
     out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
-    about = "Requests that were no HTTP."
-    out.one("watchdog_requests_malformed_total", "counter", about, measured.malformed)
+    measured.callers.export(out)
     about = "Requests that had no answer of the database in time."
     out.one("watchdog_requests_unanswered_total", "counter", about, measured.asked.unanswered)

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from watchdog.core.errors import ServiceError
+from watchdog.core.own_file import open_own
 from watchdog.service.whole_file import write_whole
 
 PID_FILE, ANSWER_FILE = "watchdog.pid", "watchdog.reload"
@@ -34,7 +35,7 @@ class PidFile:
     def __init__(self, folder: Path) -> None:
         """ServiceError when another service holds it, or it cannot be made."""
         self.path = folder / PID_FILE
-        self._descriptor = _opened(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        self._descriptor = _opened(self.path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,7 +47,7 @@ class PidFile:
     def answer(self, number: int, *, ok: bool, text: str) -> None:
         """Leave the answer to a reload for the command that asked."""
         body = msgspec.json.encode(ReloadAnswer(os.getpid(), number, ok, text))
-        write_whole(self.path.with_name(ANSWER_FILE), body)
+        write_whole(self.path.with_name(ANSWER_FILE), body, follow=False)
 
     def release(self) -> None:
         """Give it back; the file stays, empty."""
@@ -57,7 +58,7 @@ class PidFile:
 def running(folder: Path) -> int | None:
     """The process id of the service that runs with this folder, None when none does."""
     try:
-        descriptor = os.open(folder / PID_FILE, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = open_own(folder / PID_FILE, os.O_RDWR)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -94,12 +95,12 @@ def ask_reload(folder: Path, *, wait_s: float = ANSWER_S, pause: Callable[[float
 def _last_answer(folder: Path) -> ReloadAnswer | None:
     try:
         return msgspec.json.decode((folder / ANSWER_FILE).read_bytes(), type=ReloadAnswer)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def _opened(path: Path, flags: int) -> int:
     try:
-        return os.open(path, flags, 0o600)
+        return open_own(path, flags)
     except OSError as error:
         raise ServiceError(f"'{path}': {(error.strerror or 'cannot be opened').lower()}") from None

@@ -19,13 +19,13 @@ def check_place(path: Path) -> None:
     Path(name).unlink()
 
 
-def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
+def write_whole(path: Path, content: bytes, *, private: bool = False, follow: bool = True) -> None:
     """Write a file so that its name holds the old or the new content, never half of it. OSError names `path`.
 
-    private: only its owner can read it.
+    private: only its owner can read it. follow: write where a symbolic link of that name leads; else replace the link.
     """
-    folder = path.resolve().parent
-    handle, name = _temporary(path)
+    target = path.resolve() if follow else path.parent.resolve() / path.name
+    handle, name = _temporary(target)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -33,11 +33,11 @@ def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o600 if private else 0o666 & ~_umask())
-        temporary.replace(path.resolve())
+        temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
-    _sync_folder(folder)
+    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

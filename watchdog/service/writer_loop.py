@@ -18,6 +18,7 @@ from typing import Protocol
 from alerts.notice import ChangeRecord, Notice
 from alerts.routing import Receiver, notices
 from alerts.store.writer import Written
+from watchdog.core.episode import Episode
 from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.service.checkpoint import Checkpoint, write_checkpoint
 from watchdog.service.engine_loop import Bundle
@@ -87,6 +88,7 @@ class WriterLoop:
         self.failure: StoreError | None = None  # why the thread has ended before its time
         self._recorder, self._bundles, self._checkpoint = recorder, bundles, checkpoint
         self._clock, self._wall_ns, self._stored = clock, wall_ns, stored
+        self._database, self._keeping = Episode(), Episode()
         self._giving_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
@@ -129,6 +131,8 @@ class WriterLoop:
             try:
                 bundle = self._bundles.get(timeout=IDLE_S)
             except queue.Empty:
+                if self._database.over(self._clock.monotonic()):
+                    _LOG.info("the database takes changes again")
                 continue
             self.counts.since_s = self._clock.monotonic()
             records = list(bundle.records)
@@ -176,14 +180,14 @@ class WriterLoop:
 
     def _failed(self, text: str) -> None:
         self.counts.failures += 1
-        if text != self.counts.error:
+        if self._database.failed(text):
             _LOG.error("%s; changes wait, and it is tried again", text)
         self.counts.error = text
 
     def _succeeded(self, written: Written, records: int, told: int) -> None:
-        if self.counts.error:
+        self.counts.error = ""
+        if self._database.worked(self._clock.monotonic()):
             _LOG.info("the database takes changes again")
-            self.counts.error = ""
         self.counts.records += records
         self.counts.fresh += written.new
         self.counts.notices += told
@@ -196,8 +200,10 @@ class WriterLoop:
         except OSError as error:
             self.counts.checkpoint_failures += 1
             text = f"checkpoint '{self._checkpoint}': {(error.strerror or 'cannot be written').lower()}"
-            if text != self.counts.checkpoint_error:
+            if self._keeping.failed(text):
                 _LOG.error("%s; the last one is kept", text)
             self.counts.checkpoint_error = text
         else:
             self.counts.checkpoint_error = ""
+            if self._keeping.worked(self._clock.monotonic()):
+                _LOG.info("checkpoints are written again")

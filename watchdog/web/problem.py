@@ -101,6 +101,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _response(unavailable("the database does not answer now"), request)
     except WatchdogError as error:
         LOG.error("%s %s: %s", request.method, printable(request.path), error)  # noqa: TRY400 (one line, made for people)
+    except ConnectionError:
+        raise  # the client has gone in the middle of its request: nobody is left to answer, and no fault of ours
     except Exception:
         # The edge of the process to strangers: a client gets a document here too, and never a trace.
         LOG.exception("%s %s", request.method, printable(request.path))

@@ -17,12 +17,13 @@ from aiohttp import web
 from watchdog.service.view import Announcement, ServiceView, Subscription
 from watchdog.web.answer import encoded
 from watchdog.web.problem import unavailable
+from watchdog.web.serving import mark_endless
 
 KEPT = 256
 ENCODED = 16  # events whose text is kept: watchers get the same one at about the same time
 LINGER_S = 60.0  # twice the page's longest wait between two tries
 HEARTBEAT_S = 15.0
-WRITE_S = 10.0
+WRITE_S = 60.0
 """A client that takes nothing for so long is gone or too slow; the view drops it earlier when its queue is full."""
 RETRY_MS = 2_000
 _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
@@ -56,6 +57,7 @@ class EventStream:
         response.content_type = "text/event-stream"
         task: asyncio.Task[None] | None = None
         try:
+            mark_endless(request)
             await response.prepare(request)
             task = asyncio.create_task(self._serve(request, response, subscription))
             self._watchers.add(task)

@@ -1,0 +1,53 @@
+"""What is written and never used: a warning, as it is often a name that was mistyped elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from rules.cells import CellFormula, names_in
+from rules.deciding import Verdicts
+from rules.measures import Measures
+from rules.problem import Place, Report
+from rules.reader import Node, Scalar, Series, Table
+from rules.rule import RuleKeys, RuleSource
+
+EXPECTED = "_expected"  # `Measures` makes such a name for each baseline
+_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_IN = re.compile(r"\bin\s+([a-z][a-z0-9_]*)")
+
+
+def unused_measures(keys: RuleKeys, measures: Measures, verdicts: Verdicts, summary: str) -> None:
+    """Warn of each measure that decides nothing and is shown nowhere.
+
+    Not where an override has changed what decides: the measures below it are another file's.
+    """
+    sources = {entry.key.place.source.name for entry in keys.rule.entries.values()}
+    if len(sources) > 1:
+        return
+    used = set(_PLACEHOLDER.findall(summary))
+    deciding = [verdicts.fire, verdicts.clear, *(one for _, one in verdicts.escalate)]
+    for formula in (*deciding, *(value for _, value in measures.values), *(one.value for one in measures.baselines)):
+        if isinstance(formula, CellFormula):
+            used |= names_in(formula.tree)
+    used |= {name.removesuffix(EXPECTED) for name in used}
+    node = keys.node("measure")
+    for entry in node.entries if isinstance(node, Table) else ():
+        if entry.key.text not in used:
+            hint = "use it in fire, clear, escalate or the summary, or remove it"
+            keys.report.warn(entry.key.place, f"measure '{entry.key.text}' is never used", hint)
+
+
+def unused_lists(places: Mapping[str, Place], rules: Iterable[RuleSource], report: Report) -> None:
+    """Warn of each list that no rule looks anything up in, also none that is switched off."""
+    used = {name for rule in rules for entry in rule.entries.values() for name in _lists_in(entry.value)}
+    for name, place in places.items():
+        if name not in used:
+            report.warn(place, f"list '{name}' is never used", f"as in where: peer_addr in {name}")
+
+
+def _lists_in(node: Node) -> set[str]:
+    if isinstance(node, Scalar):
+        return set(_IN.findall(node.text))
+    parts = node.items if isinstance(node, Series) else [entry.value for entry in node.entries]
+    return {name for part in parts for name in _lists_in(part)}
