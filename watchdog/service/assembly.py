@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
+from watchdog.service.capabilities import Capability
 from watchdog.service.checkpoint import read_checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.feed import Feed
@@ -208,8 +209,8 @@ def _fixed_api(config: ServiceConfig) -> tuple[str, int, Secret | None]:
     return config.api.host, config.api.port, config.api.token
 
 
-def rule_facts(rules: RuleSet) -> list[dict[str, object]]:
-    """The rules in force for page and API; durations in seconds."""
+def rule_facts(rules: RuleSet, judged: Mapping[str, Capability]) -> list[dict[str, object]]:
+    """The rules in force for page and API; durations in seconds. judged: what each can do."""
     return [
         {
             "id": plan.id,
@@ -223,6 +224,8 @@ def rule_facts(rules: RuleSet) -> list[dict[str, object]]:
             "pane_s": plan.pane_ns / 1e9,
             "incident": list(plan.incident),
             "place": Path(plan.place).name if plan.place.startswith("/") else plan.place,
+            "can_fire": judged[plan.id].word,
+            "lacks": list(judged[plan.id].lacks),
         }
         for plan in rules.plans
     ]

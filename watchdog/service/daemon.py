@@ -18,6 +18,7 @@ from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
+from watchdog.service.abilities import Abilities
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.assembly import (
     Core,
@@ -89,7 +90,9 @@ class Daemon:
         self.vitals: Final = Vitals(
             self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
         )
+        self.abilities: Final = Abilities(self.core, config)
         self.sign_of_life: Final = SignOfLife(self.vitals, self.core.engine, config.node, self.clock)
+        self.sign_of_life.cannot_fire = self.abilities.cannot_fire
         self.sender: Final = Sender(
             StoredOutbox(self.core.store.database),
             routes(config).receivers,
@@ -113,8 +116,8 @@ class Daemon:
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
             chores = [asyncio.create_task(work) for work in self._chores()]
             tasks = [sending, *chores]
-            watched = counted(len(self.core.engine.feed.channels), "source")
-            _LOG.info("watching %s of node %s", watched, self.config.node)
+            _LOG.info("watching %s of node %s", counted(len(self.core.engine.feed.names), "source"), self.config.node)
+            self.abilities.log()
             self.ready.set()
             await self._until_stopped(tasks)
             await self._end(sending, close_web, chores)
@@ -157,6 +160,7 @@ class Daemon:
             except ServiceError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error}")
             self.core.rules = rules
+            self.abilities.log()
             self.core.writer.routes = routes(config)
             self.sender.configure(self.core.writer.routes.receivers, heartbeat(config))
             text = f"{counted(len(rules.plans), 'rule')} ({'changed' if changed else 'as before'}), "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS, Counting, Source
 from watchdog.core.text import printable
 from watchdog.service.asking import Asking
+from watchdog.service.capabilities import Capability
 from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
 from watchdog.service.exposition import Exposition, Labels
 from watchdog.service.hub import MOST_WATCHERS, Hub
@@ -29,6 +31,7 @@ class Measured:
     asked: Asking
     malformed: int
     vitals: Vitals
+    judged: Mapping[str, Capability]
 
 
 def exposition(measured: Measured, now_ns: int) -> str:
@@ -120,6 +123,12 @@ def _rules(out: Exposition, measured: Measured) -> None:
         "Time spent on deciding a rule.",
         [({"rule": rule}, seconds) for rule, seconds in spent],
     )
+    judged = sorted(measured.judged.items())
+    about = (
+        "1 where the sources can make a rule fire, 0 where they cannot, NaN where it depends on what they will hold."
+    )
+    values = [({"rule": rule}, math.nan if one.can_fire is None else float(one.can_fire)) for rule, one in judged]
+    out.add("watchdog_rule_can_fire", "gauge", about, values)
     out.one("watchdog_findings_total", "counter", "Findings of all rules.", engine.statistics.findings)
 
 
