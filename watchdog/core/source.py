@@ -24,6 +24,7 @@ class SourceOptions:
     (a source skips the work for others). follow: wait for more at the end of the input.
     position: where to resume, as the last slice said, or None for the start. wall_ns: the
     wall clock, nanoseconds since the epoch; it only tells which event times can be true.
+    since_ns: without a position, pass over what was written before this time, unread; 0 reads all.
     """
 
     node: str = "node"
@@ -33,6 +34,7 @@ class SourceOptions:
     asmap_path: str | None = None
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wall_ns: Callable[[], int] = time.time_ns
+    since_ns: int = 0
 
     def wants(self, kind: str) -> bool:
         """Whether somebody reads this kind."""
@@ -84,6 +86,28 @@ class Counting(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """Numbers by name, since it was opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What a source passed over at its start. size: bytes. from_ns: time of the first of it, None when not known.
+
+    note: why something was read that should have been passed over, or the other way; empty without a reason.
+    """
+
+    size: int = 0
+    from_ns: int | None = None
+    note: str = ""
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """A source that can pass over what was written before a time (`SourceOptions.since_ns`)."""
+
+    @property
+    def skipped(self) -> Skipped:
+        """What was passed over when it was opened."""
         ...
 
 

@@ -26,6 +26,7 @@ from watchdog.service.capabilities import Capability
 from watchdog.service.checkpoint import read_checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.feed import Feed
+from watchdog.service.first_start import LEAD_NS, first_starts, start_before
 from watchdog.service.pace import Clock
 from watchdog.service.pid_file import PidFile
 from watchdog.service.secret import Secret
@@ -115,8 +116,8 @@ def build(
         wall_ns=wall_ns,
         stored=stored,
     )
-    if first:
-        engine.out.put(Bundle(first))
+    if first or engine.fresh:
+        engine.out.put(Bundle(first, engine.checkpoint() if engine.fresh else None))
     return Core(rules, pid_file, store, engine.out, engine, writer)
 
 
@@ -130,10 +131,17 @@ def _engine(
     feed = Feed(config.sources, options, clock, wall_ns)
     if saved is not None:
         check_fits(saved, config.node, str(path))
-    feed.open(saved.positions if saved else {})
+    positions = {name: one for name, one in (saved.positions if saved else {}).items() if one}
+    starts = first_starts(
+        config.sources, saved.starts if saved else {}, positions, start_before(config.start, wall_ns())
+    )
+    feed.open(positions, {name: max(1, start_ns - LEAD_NS) for name, start_ns in starts.items()})
     watch = Watch(rules, config.node, feed.kinds)
     bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
     first = watch.resume(saved) if saved else []
+    fresh = any(name not in watch.quiet.starts for name in starts)
+    if fresh:
+        watch.begin(starts)
     feed.keep_promises(watch.engine.marks)
     watch.forget_actions(store.actions.last_id())
     for promise in feed.promises():
@@ -142,6 +150,7 @@ def _engine(
         first += watch.act(action)
     every_s = config.checkpoint.every_ns / 1e9
     engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")
+    engine.fresh = fresh
     return engine, first
 
 

@@ -236,6 +236,7 @@ def _assembled(
         retention=RetentionSettings(retention.get("resolved", int), retention.get("deliveries", int)),
         queues=QueueSettings(queues.get("changes", int), queues.get("events", int)),
         log_level=top.get("log_level", str),
+        start=top.get("start", str),
         changed=tuple(line for name, found in receivers.items() for line in changed_defaults(name, found)),
     )
 

@@ -18,18 +18,21 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
 
 import numpy as np
 
 from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError, WatchdogError
-from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions, Waiting
+from watchdog.core.source import END_OF_TIME_NS, Skipped, Skipping, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.service.pace import Clock
 from watchdog.sources.syntax import kinds_of, open_sources, split_source
 
+NO_STARTS: Mapping[str, int] = MappingProxyType({})
 START_NS = 0  # the engine's own watermark of a source that has said nothing
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
 WRITE_DELAY_NS: Mapping[str, int] = {
@@ -57,7 +60,8 @@ class Channel:
     mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
     source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news, or
     as far as it speaks (`Waiting`). error: why it is down, empty when it works. down_s: since when no poll has worked.
-    warned_s: the last warning of that.
+    warned_s: the last warning of that. since_ns: what was written before is passed over where there is no position.
+    skipped: what was; None when it was not asked for.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Channel:
     warned_s: float = 0.0
     retry_s: float = 0.0
     errors: int = 0  # since the start of the service
+    since_ns: int = 0
+    skipped: Skipped | None = None
 
 
 @dataclass(slots=True)
@@ -90,9 +96,10 @@ class Feed:
     moved: int = 0  # slices with a gap that is told later than its own time
     _idle: set[int] = field(default_factory=set)
 
-    def open(self, positions: Mapping[str, Mapping[str, object]]) -> None:
+    def open(self, positions: Mapping[str, Mapping[str, object]], since_ns: Mapping[str, int] = NO_STARTS) -> None:
         """Open every source at its position. One that cannot be opened now is tried again later.
 
+        since_ns: by source without a position, the time before which nothing is read.
         SourceError: a recording cannot be opened (its parts are not known then), or two sources have one name.
         """
         self.channels = []
@@ -101,7 +108,7 @@ class Feed:
                 found = open_sources([text], replace(self.options, follow=False, position=positions))
                 self.channels += [Channel(one.name, text, one, position=positions.get(one.name)) for one in found]
                 continue
-            channel = Channel(text, text, position=positions.get(text))
+            channel = Channel(text, text, position=positions.get(text) or None, since_ns=since_ns.get(text, 0))
             self.channels.append(channel)
             self._reopen(channel)
         names = [channel.name for channel in self.channels]
@@ -305,7 +312,8 @@ class Feed:
         """Open it at its position; False when that failed."""
         positions = {channel.name: channel.position} if channel.position is not None else None
         try:
-            found = open_sources([channel.text], replace(self.options, position=positions))
+            since_ns = 0 if positions else channel.since_ns
+            found = open_sources([channel.text], replace(self.options, position=positions, since_ns=since_ns))
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, self.clock.monotonic())
             return False
@@ -318,7 +326,20 @@ class Feed:
             self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
             return False
         channel.quiet_s = None
+        if since_ns and isinstance(channel.source, Skipping):
+            channel.skipped = channel.source.skipped
+            _LOG.info("source %s: %s", printable(channel.name), skipped_text(channel.skipped, since_ns))
         return True
+
+
+def skipped_text(skipped: Skipped, since_ns: int) -> str:
+    """What a source passed over, for people."""
+    moment = datetime.fromtimestamp(since_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if skipped.note and not skipped.size:
+        return skipped.note
+    span = rough_duration(since_ns - skipped.from_ns) if skipped.size and skipped.from_ns is not None else "0s"
+    more = f"; {skipped.note}" if skipped.note else ""
+    return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"
 
 
 def _told_from(gaps: Batch, promised_ns: int) -> Batch:

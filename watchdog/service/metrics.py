@@ -96,6 +96,16 @@ def _sources(out: Exposition, measured: Measured) -> None:
         "No earlier event is expected from a source.",
         [(labels, one.mark_ns / 1e9) for labels, one in channels if 0 < one.mark_ns < END_OF_TIME_NS],
     )
+    begun = [(labels, one.skipped, one.since_ns) for labels, one in channels if one.skipped is not None]
+    sizes = [(labels, skipped.size) for labels, skipped, _ in begun]
+    about = "Bytes that were passed over at the first start of a source."
+    out.add("watchdog_source_skipped_bytes", "gauge", about, sizes)
+    spans = [
+        (labels, max(0, since_ns - skipped.from_ns) / 1e9 if skipped.size and skipped.from_ns is not None else 0.0)
+        for labels, skipped, since_ns in begun
+    ]
+    about = "Time that was passed over at the first start of a source."
+    out.add("watchdog_source_skipped_seconds", "gauge", about, spans)
     counts = [
         ({**labels, "what": what}, number)
         for labels, one in channels

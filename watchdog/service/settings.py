@@ -88,8 +88,8 @@ class QueueSettings:
 class ServiceConfig:
     """Everything of one `watchdog.yaml`; every path is absolute or as given on the command line.
 
-    path: the file itself. warnings: what deserves a look, rendered. changed: lines on what this file means in another
-    way than it did for the version before, for the first start of this one.
+    path: the file itself. start: `now`, `beginning` or a duration. warnings: what deserves a look, rendered. changed:
+    lines on what this file means in another way than it did for the version before, for the first start of this one.
     """
 
     path: Path
@@ -106,5 +106,6 @@ class ServiceConfig:
     retention: RetentionSettings = RetentionSettings()
     queues: QueueSettings = QueueSettings()
     log_level: str = "info"
+    start: str = "now"
     warnings: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

@@ -8,8 +8,9 @@ from typing import Final
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import SourceError, StateError
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources.capture_batches import BatchMaker
+from watchdog.sources.capture_files import HEADER_BYTES
 from watchdog.sources.capture_merge import CaptureMerge, Cut
 from watchdog.sources.capture_rows import message_rows
 from watchdog.sources.capture_tree import ArchiveTree, CaptureTree, DiskTree
@@ -73,9 +74,12 @@ class CaptureSource:
         position = options.position
         self._tracker = ConnectionTracker() if position is None else ConnectionTracker.resumed(_part(position, "who"))
         self._follow = options.follow and not archive
+        self._since_ns = 0 if position is not None else options.since_ns
         files = None if position is None else _part(position, "read")
         chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
-        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path)
+        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path, options.since_ns // 1_000)
+        if position is None:
+            self._enter(chosen)
         if not self._follow and not self._merge.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
         self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists))
@@ -113,6 +117,20 @@ class CaptureSource:
     def given_ago_s(self) -> float | None:
         """See `core.source.Waiting`: a large tree is looked at in turn, and what is found early waits for the rest."""
         return self._merge.given_ago_s
+
+    @property
+    def skipped(self) -> Skipped:
+        """See `core.source.Skipping`."""
+        if self._since_ns and not self._follow:
+            return Skipped(note="an archive cannot be passed over: it is read from its start")
+        first_us = self._merge.passed_from_us
+        return Skipped(self._merge.passed_over, first_us * 1_000 if first_us else None)
+
+    def _enter(self, tree: CaptureTree) -> None:
+        """Know the connections that had begun before the first record that is read, by the first records of each."""
+        for folder in sorted(self._merge.entered):
+            sent, received = (tree.read(folder, received, 0, HEADER_BYTES) for received in (False, True))
+            self._tracker.enter(folder, sent, received, self._since_ns // 1_000)
 
     def poll(self) -> Slice | None:
         """The next slice, None when there is nothing new (for good if `ended`)."""

@@ -19,6 +19,7 @@ from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
 from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_marks import Marks
+from watchdog.sources.capture_seek import place_since
 from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
 from watchdog.sources.connections import SILENCE_US
 from watchdog.sources.faults import Faults
@@ -64,10 +65,11 @@ class CaptureMerge:
         position: Mapping[str, object] | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         path: str = "",
+        since_us: int = 0,
     ) -> None:
         """position: as `position` gave it, or None for the start. StateError when it is not one of ours.
 
-        wall_ns: the time now, which tells what times cannot be true. path: the tree's, for messages.
+        since_us: without a position, what was written before is passed over. wall_ns: the time now, which tells what times cannot be true. path: the tree's, for messages.
         """
         self._path = path
         self.faults = Faults()  # of a finite read
@@ -80,7 +82,7 @@ class CaptureMerge:
         self._pushed = 0
         self._marks = Marks()
         self._span_us = FIRST_SPAN_US
-        self._skip_us = 0
+        self._skip_us = since_us if follow and position is None else 0
         self._seen_us = 0
         self._last_us = 0
         self._behind = True
@@ -90,6 +92,9 @@ class CaptureMerge:
         self.caught_up = False  # whether the last cut of a followed tree left nothing that could be given yet
         self.bytes_total = 0
         self.bytes_taken = 0
+        self.passed_over = 0  # bytes
+        self.passed_from_us = 0  # time of the first record that was passed over, 0 without any
+        self.entered: set[str] = set()  # folders of which some records were passed over, and some were not
         if position is not None:
             self._resume(position)
         self._refresh()
@@ -177,11 +182,7 @@ class CaptureMerge:
         for folder in self._tree.gone():
             self._remove(folder)
         for folder in new:
-            skip = 0 if folder in self._marks else self._skip_us
-            self._files[folder] = (
-                CaptureFile(folder, False, self._marks.place(folder, False), skip),
-                CaptureFile(folder, True, self._marks.place(folder, True), skip),
-            )
+            self._files[folder] = (self._file(folder, False), self._file(folder, True))
             self._growth.add(folder)
             for file in self._files[folder]:
                 news |= self._look(file)
@@ -191,6 +192,20 @@ class CaptureMerge:
                     news = True
                     self._growth.grew(folder)
         return news
+
+    def _file(self, folder: str, received: bool) -> CaptureFile:
+        """A file at its place; where that is not known, behind what was given by its time, which is not read."""
+        if folder in self._marks:
+            return CaptureFile(folder, received, self._marks.place(folder, received))
+        skip_us = self._skip_us
+        found = place_since(self._tree, folder, received, skip_us, self._latest_us()) if self._follow else None
+        if found is None:
+            return CaptureFile(folder, received, skip_us=skip_us)
+        self.passed_over += found.offset
+        self.passed_from_us = min(found.first_us, self.passed_from_us or found.first_us)
+        if found.offset < self._tree.state(folder, received)[0]:
+            self.entered.add(folder)
+        return CaptureFile(folder, received, (found.offset, found.clock_us, found.mark), skip_us)
 
     def _look(self, file: CaptureFile, *, at_once: bool = False) -> bool:
         """Whether the file grew. at_once: read what is little, to know its time without reading twice."""
@@ -205,7 +220,7 @@ class CaptureMerge:
         self.bytes_total += file.size - before
         if not before:
             self.bytes_taken += min(file.offset, file.size)
-        if not file.queued:
+        if not (file.queued or file.exhausted):
             if at_once and file.size - file.offset <= STEP_MIN:
                 self._fill(file, END_US, STEP_MIN)
             following = file.next_us

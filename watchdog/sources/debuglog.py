@@ -15,7 +15,7 @@ from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import SourceError
 from watchdog.core.moments import IMPLAUSIBLE
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources import log_patterns
 from watchdog.sources.faults import Faults
 from watchdog.sources.log_facts import LogFacts
@@ -56,7 +56,8 @@ class DebugLogSource:
         self._ended = False
         self._lines = self._long = 0
         self.faults = Faults()  # damage of a log that is not followed
-        self._files = LogFiles(path, follow=options.follow, position=options.position)
+        since_ns = options.since_ns if options.follow else 0
+        self._files = LogFiles(path, follow=options.follow, position=options.position, since_ns=since_ns)
         if options.position is not None:
             self._restore(options.position)
 
@@ -91,6 +92,11 @@ class DebugLogSource:
             "dropped_peers": self._facts.peers.dropped,
             "implausible_times": self._quarantined,
         }
+
+    @property
+    def skipped(self) -> Skipped:
+        """See `core.source.Skipping`."""
+        return self._files.skipped
 
     def poll(self) -> Slice | None:
         """Events of the next megabyte of lines; None when there is no whole new line."""
