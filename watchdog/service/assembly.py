@@ -132,10 +132,9 @@ def _engine(
     if saved is not None:
         check_fits(saved, config.node, str(path))
     positions = {name: one for name, one in (saved.positions if saved else {}).items() if one}
-    starts = first_starts(
-        config.sources, saved.starts if saved else {}, positions, start_before(config.start, wall_ns())
-    )
-    feed.open(positions, {name: max(1, start_ns - LEAD_NS) for name, start_ns in starts.items()})
+    start_ns = start_before(config.start, wall_ns())
+    starts = first_starts(config.sources, saved.starts if saved else {}, positions, start_ns)
+    feed.open(positions, {name: max(1, from_ns - LEAD_NS) for name, from_ns in starts.items()})
     watch = Watch(rules, config.node, feed.kinds)
     bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
     first = watch.resume(saved) if saved else []

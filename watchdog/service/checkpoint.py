@@ -21,7 +21,8 @@ class Checkpoint:
     """rules: digest of the rule set. sources: as given. positions: by source name. times in ns.
 
     starts: by source, where its news began (`first_start.Quiet`). held: incidents that nobody was told of, by their
-    first change, and whether they fire. last_action: operators' actions up to this id are in the book, and those of `acted`, which came before their turn.
+    first change, and whether they fire. last_action: operators' actions up to this id are in the book, and those of
+    `acted`, which came before their turn.
     """
 
     rules: str

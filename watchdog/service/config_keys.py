@@ -76,9 +76,9 @@ TOP = Section(
         ConfigKey(
             "start",
             "start",
-            "Where a source begins of which no checkpoint knows how far it was read: `now`; `beginning`, to read all that "
-            "is there; or so long ago. The hour before is read to fill windows, and nothing of it is told. Not for "
-            "events: and recording:, which are read whole. `watchdog run --start` comes first.",
+            "Where a source begins that no checkpoint has a position of: `now`, `beginning` (all that is there), or so "
+            "long ago. The hour before is read to fill windows, and not reported. events: and recording: are read "
+            "whole. `watchdog run --start` overrides it.",
             "now",
             shown="`now`",
             low=MINUTE_NS,

@@ -77,7 +77,7 @@ class CaptureSource:
         self._since_ns = 0 if position is not None else options.since_ns
         files = None if position is None else _part(position, "read")
         chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
-        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path, options.since_ns // 1_000)
+        self._merge = CaptureMerge(chosen, self._follow, files, options.wall_ns, path, since_us=self._since_ns // 1_000)
         if position is None:
             self._enter(chosen)
         if not self._follow and not self._merge.bytes_total:

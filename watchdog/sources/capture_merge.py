@@ -65,11 +65,13 @@ class CaptureMerge:
         position: Mapping[str, object] | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
         path: str = "",
+        *,
         since_us: int = 0,
     ) -> None:
         """position: as `position` gave it, or None for the start. StateError when it is not one of ours.
 
-        since_us: without a position, what was written before is passed over. wall_ns: the time now, which tells what times cannot be true. path: the tree's, for messages.
+        since_us: without a position, what was written before is passed over. wall_ns: the time now, which tells what
+        times cannot be true. path: the tree's, for messages.
         """
         self._path = path
         self.faults = Faults()  # of a finite read
