@@ -123,12 +123,12 @@ class CaptureSource:
         """See `core.source.Skipping`."""
         if self._since_ns and not self._follow:
             return Skipped(note="an archive cannot be passed over: it is read from its start")
-        first_us = self._merge.passed_from_us
-        return Skipped(self._merge.passed_over, first_us * 1_000 if first_us else None)
+        passed = self._merge.passed
+        return Skipped(passed.size, passed.first_us * 1_000 if passed.first_us else None)
 
     def _enter(self, tree: CaptureTree) -> None:
         """Know the connections that had begun before the first record that is read, by the first records of each."""
-        for folder in sorted(self._merge.entered):
+        for folder in sorted(self._merge.passed.entered):
             sent, received = (tree.read(folder, received, 0, HEADER_BYTES) for received in (False, True))
             self._tracker.enter(folder, sent, received, self._since_ns // 1_000)
 

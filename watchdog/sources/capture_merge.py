@@ -19,7 +19,7 @@ from watchdog.core.moments import IMPLAUSIBLE, latest_plausible
 from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_marks import Marks
-from watchdog.sources.capture_seek import place_since
+from watchdog.sources.capture_seek import START, PassedOver
 from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
 from watchdog.sources.connections import SILENCE_US
 from watchdog.sources.faults import Faults
@@ -94,9 +94,7 @@ class CaptureMerge:
         self.caught_up = False  # whether the last cut of a followed tree left nothing that could be given yet
         self.bytes_total = 0
         self.bytes_taken = 0
-        self.passed_over = 0  # bytes
-        self.passed_from_us = 0  # time of the first record that was passed over, 0 without any
-        self.entered: set[str] = set()  # folders of which some records were passed over, and some were not
+        self.passed = PassedOver(tree)
         if position is not None:
             self._resume(position)
         self._refresh()
@@ -199,15 +197,8 @@ class CaptureMerge:
         """A file at its place; where that is not known, behind what was given by its time, which is not read."""
         if folder in self._marks:
             return CaptureFile(folder, received, self._marks.place(folder, received))
-        skip_us = self._skip_us
-        found = place_since(self._tree, folder, received, skip_us, self._latest_us()) if self._follow else None
-        if found is None:
-            return CaptureFile(folder, received, skip_us=skip_us)
-        self.passed_over += found.offset
-        self.passed_from_us = min(found.first_us, self.passed_from_us or found.first_us)
-        if found.offset < self._tree.state(folder, received)[0]:
-            self.entered.add(folder)
-        return CaptureFile(folder, received, (found.offset, found.clock_us, found.mark), skip_us)
+        place = self.passed.place(folder, received, self._skip_us, self._latest_us()) if self._follow else START
+        return CaptureFile(folder, received, place, self._skip_us)
 
     def _look(self, file: CaptureFile, *, at_once: bool = False) -> bool:
         """Whether the file grew. at_once: read what is little, to know its time without reading twice."""
@@ -222,7 +213,8 @@ class CaptureMerge:
         self.bytes_total += file.size - before
         if not before:
             self.bytes_taken += min(file.offset, file.size)
-        if not (file.queued or file.exhausted):
+        passed_over = file.exhausted and file.folder not in self._marks  # all of it: nothing of it is to be given
+        if not (file.queued or passed_over):
             if at_once and file.size - file.offset <= STEP_MIN:
                 self._fill(file, END_US, STEP_MIN)
             following = file.next_us

@@ -23,6 +23,7 @@ WINDOW: Final = 1 << 18  # bytes of one look for a header
 CHAIN: Final = 8  # headers in a row that make one of them believed
 CLOCK_US: Final = 1_000_000  # a file system's clock and the node's differ by less
 
+START: Final = (0, 0, NO_MARK)  # of a file that is read from its beginning
 Read = Callable[[int, int], bytes]
 
 
@@ -67,6 +68,29 @@ def _placed(read: Read, offset: int, clock_us: int, first_us: int) -> Place:
 
 def _time(head: bytes) -> int:
     return int.from_bytes(head[:8], "little") if len(head) >= 8 else 0
+
+
+class PassedOver:
+    """What is passed over of the files of one tree. size: bytes. first_us: time of the first record of it, 0 without.
+
+    entered: folders of which some records were passed over, and some were not.
+    """
+
+    def __init__(self, tree: CaptureTree) -> None:
+        self._tree = tree
+        self.size = self.first_us = 0
+        self.entered: set[str] = set()
+
+    def place(self, folder: str, received: bool, since_us: int, latest_us: int) -> tuple[int, int, int]:
+        """Where to begin in a file, as `CaptureFile` takes it."""
+        found = place_since(self._tree, folder, received, since_us, latest_us) if since_us else None
+        if found is None:
+            return START
+        self.size += found.offset
+        self.first_us = min(found.first_us, self.first_us or found.first_us)
+        if found.offset < self._tree.state(folder, received)[0]:
+            self.entered.add(folder)
+        return found.offset, found.clock_us, found.mark
 
 
 class _Search:
