@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,19 +109,21 @@ class Service:
         self.core.close()
 
 
+Services = Callable[..., Service]
+
+
 def _nothing(_records: Sequence[ChangeRecord]) -> None: ...
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Iterator[type[Service]]:
+def services(tmp_path: Path) -> Iterator[Services]:
     made: list[Service] = []
 
-    class Noted(Service):
-        def __init__(self, **given: str | int) -> None:
-            super().__init__(tmp_path, **given)  # type: ignore[arg-type] # as the test names them
-            made.append(self)
+    def begun(*, sources: str = "log:debug.log", start: str = "", now_s: int = NOW) -> Service:
+        made.append(Service(tmp_path, sources, start, now_s))
+        return made[-1]
 
-    yield Noted
+    yield begun
     for one in made:
         one.end(kept=False)
 
@@ -135,7 +137,7 @@ def line(second: float, mark: str = "") -> str:
 
 
 def attack(begin: int, end: int) -> str:
-    """A line each five seconds: fires, and never escalates."""
+    """A line each seven seconds: fires, and never escalates."""
     return "".join(line(second) for second in range(begin, end, 7))
 
 
@@ -143,7 +145,7 @@ def reasons(records: Sequence[ChangeRecord]) -> list[str]:
     return [one.change.reason.value for one in records]
 
 
-def test_old_attacks_are_neither_read_nor_told(tmp_path: Path, services: type[Service]) -> None:
+def test_old_attacks_are_neither_read_nor_told(tmp_path: Path, services: Services) -> None:
     old = attack(NOW - 7 * DAY, NOW - 7 * DAY + 600)
     (tmp_path / "debug.log").write_text(old + line(NOW - 1))
     service = services()
@@ -155,7 +157,7 @@ def test_old_attacks_are_neither_read_nor_told(tmp_path: Path, services: type[Se
     service.end()
 
 
-def test_an_attack_of_the_hour_before_is_read_and_not_told(tmp_path: Path, services: type[Service]) -> None:
+def test_an_attack_of_the_hour_before_is_read_and_not_told(tmp_path: Path, services: Services) -> None:
     (tmp_path / "debug.log").write_text(attack(NOW - 1800, NOW - 1200) + line(NOW - 1) + line(NOW + 30))
     service = services()
     assert service.run() == []
@@ -163,7 +165,7 @@ def test_an_attack_of_the_hour_before_is_read_and_not_told(tmp_path: Path, servi
     assert [one.state.value for one in service.core.engine.watch.books.incidents()] == ["resolved"]
 
 
-def test_an_attack_across_the_start_opens_once_with_its_true_time(tmp_path: Path, services: type[Service]) -> None:
+def test_an_attack_across_the_start_opens_once_with_its_true_time(tmp_path: Path, services: Services) -> None:
     (tmp_path / "debug.log").write_text(attack(NOW - 900, NOW + 30))
     service = services()
     told = service.run()
@@ -181,7 +183,7 @@ def test_an_attack_across_the_start_opens_once_with_its_true_time(tmp_path: Path
     assert reasons(again)[-2:] == ["cleared", "resolved"]
 
 
-def test_one_that_was_quiet_at_the_start_and_fires_again_opens_then(tmp_path: Path, services: type[Service]) -> None:
+def test_one_that_was_quiet_at_the_start_and_fires_again_opens_then(tmp_path: Path, services: Services) -> None:
     (tmp_path / "debug.log").write_text(attack(NOW - 400, NOW - 130) + line(NOW + 5) + attack(NOW + 20, NOW + 90))
     told = services().run()
     assert reasons(told)[0] == "opened"
@@ -191,9 +193,7 @@ def test_one_that_was_quiet_at_the_start_and_fires_again_opens_then(tmp_path: Pa
 
 
 @pytest.mark.parametrize("stop", ["kept", "killed"])
-def test_a_restart_before_the_first_event_keeps_the_first_start(
-    tmp_path: Path, services: type[Service], stop: str
-) -> None:
+def test_a_restart_before_the_first_event_keeps_the_first_start(tmp_path: Path, services: Services, stop: str) -> None:
     (tmp_path / "debug.log").write_text("")
     service = services()
     assert service.run() == []
@@ -205,7 +205,7 @@ def test_a_restart_before_the_first_event_keeps_the_first_start(
 
 
 @pytest.mark.parametrize("cut", range(0, 240, 16))
-def test_a_kill_at_any_time_tells_the_same(tmp_path: Path, services: type[Service], cut: int) -> None:
+def test_a_kill_at_any_time_tells_the_same(tmp_path: Path, services: Services, cut: int) -> None:
     text = attack(NOW - 700, NOW - 400) + attack(NOW - 130, NOW + 60) + line(NOW + 500)
     lines = text.splitlines(keepends=True)
     (tmp_path / "debug.log").write_text("".join(lines[:cut]))
@@ -223,7 +223,7 @@ def test_a_kill_at_any_time_tells_the_same(tmp_path: Path, services: type[Servic
     assert list(known.values()) == [one.change for one in whole]
 
 
-def test_beginning_and_durations(tmp_path: Path, services: type[Service]) -> None:
+def test_beginning_and_durations(tmp_path: Path, services: Services) -> None:
     week, day = attack(NOW - 7 * DAY, NOW - 7 * DAY + 60), attack(NOW - DAY, NOW - DAY + 60)
     (tmp_path / "debug.log").write_text(week + day + line(NOW))
     service = services(start="beginning")
@@ -234,7 +234,7 @@ def test_beginning_and_durations(tmp_path: Path, services: type[Service]) -> Non
     assert reasons(services(start="2d").run()).count("opened") == 1
 
 
-def test_a_source_that_comes_later_has_its_own_start(tmp_path: Path, services: type[Service]) -> None:
+def test_a_source_that_comes_later_has_its_own_start(tmp_path: Path, services: Services) -> None:
     (tmp_path / "debug.log").write_text(line(NOW - 1))
     service = services()
     service.run()
@@ -254,7 +254,7 @@ def test_a_source_that_comes_later_has_its_own_start(tmp_path: Path, services: t
     assert told[-1].incident.opened_ns >= (NOW + 2 * HOUR) * SECOND
 
 
-def test_connections_that_began_before_the_start_keep_their_direction(tmp_path: Path, services: type[Service]) -> None:
+def test_connections_that_began_before_the_start_keep_their_direction(tmp_path: Path, services: Services) -> None:
     root = tmp_path / "captures"
     for folder, inbound in (("1.2.3.4_51234", True), ("5.6.7.8_8333", False)):
         handshake(root, folder, (NOW - 3 * DAY) * 10**6, inbound=inbound)
@@ -272,7 +272,7 @@ def test_connections_that_began_before_the_start_keep_their_direction(tmp_path: 
     assert not [batch for batch in found.batches if batch.kind.endswith("_connection")]
 
 
-def test_a_hundred_gigabytes_of_log_are_not_read(tmp_path: Path, services: type[Service]) -> None:
+def test_a_hundred_gigabytes_of_log_are_not_read(tmp_path: Path, services: Services) -> None:
     with (tmp_path / "debug.log").open("wb") as log:
         log.write(attack(NOW - 9 * DAY, NOW - 8 * DAY).encode())
         log.seek(100 << 30)
@@ -286,7 +286,7 @@ def test_a_hundred_gigabytes_of_log_are_not_read(tmp_path: Path, services: type[
     assert file.offset == (tmp_path / "debug.log").stat().st_size
 
 
-def test_rotated_logs_are_begun_at_the_one_that_was_written_to_since(tmp_path: Path, services: type[Service]) -> None:
+def test_rotated_logs_are_begun_at_the_one_that_was_written_to_since(tmp_path: Path, services: Services) -> None:
     (tmp_path / "debug.log").write_text(attack(NOW - 20, NOW + 60))
     for name, begin, end in (("debug.log.1", NOW - 2 * HOUR, NOW - 20), ("debug.log.2", NOW - DAY, NOW - 2 * HOUR)):
         (tmp_path / name).write_text(line(begin) + attack(end - 1200, end))
@@ -335,7 +335,7 @@ def test_headers_that_a_peer_wrote_into_its_messages_lead_nowhere(tmp_path: Path
         assert found.offset == sum(map(len, made[:since]))
 
 
-def test_a_hundred_gigabytes_of_capture_are_not_read(tmp_path: Path, services: type[Service]) -> None:
+def test_a_hundred_gigabytes_of_capture_are_not_read(tmp_path: Path, services: Services) -> None:
     root = tmp_path / "captures"
     for number in range(25):  # files of peers that are gone, known by the time of their last change
         folder = f"10.0.0.{number}_8333"
@@ -363,7 +363,7 @@ def test_the_command_line_refuses_a_start_that_is_none(capsys: pytest.CaptureFix
     assert "'soon' is no start: now, beginning, or a duration from 1m to 365d" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_before_is_taken_over(tmp_path: Path, services: type[Service]) -> None:
+def test_a_checkpoint_of_before_is_taken_over(tmp_path: Path, services: Services) -> None:
     (tmp_path / "debug.log").write_text(attack(NOW - 3 * DAY, NOW - 3 * DAY + 60))
     service = services(start="beginning")
     opened = service.run()
