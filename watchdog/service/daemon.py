@@ -74,12 +74,10 @@ class Daemon:
         self.hub: Final = Hub(config.queues.events)
         self.stored: Final = Stored({}, {})
         self.started_s = self.clock.monotonic()
-        self.reloads = 0
-        self.malformed = 0  # requests that could not be read
+        self.reloads = self.malformed = 0  # malformed: requests that could not be read
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
-        self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
-        self._news = asyncio.Event()
+        self._stop, self._sender_stop, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._background: set[asyncio.Future[tuple[bool, str]]] = set()
         self._reloading = asyncio.Lock()
         # Two pools: what strangers ask for can never hold up what the service itself looks after, nor the other way.
