@@ -33,6 +33,7 @@ NAME = "demo-service"
 CONFIG = """\
 # Written by the demo, anew each time.
 sources: [{source}]
+start: beginning
 database: sqlite:///watchdog.db
 log_level: info
 api:

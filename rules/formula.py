@@ -59,6 +59,11 @@ class RowFormula:
             return values
         return np.broadcast_to(np.asarray(values, self._dtype), (batch.rows,))
 
+    @property
+    def tree(self) -> Expr:
+        """As it was parsed."""
+        return self._tree
+
     def without(self, field: str, value: str) -> RowFormula | None:
         """The filter for rows that are known to fulfil `field == value`; None if that is all it asks."""
         known = ((field, value),)

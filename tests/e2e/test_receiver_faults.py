@@ -13,6 +13,7 @@ from tests.support.service_process import WATCHING, ServiceProcess, end_all, row
 
 CONFIG = """
 sources: snapshots:snapshots.jsonl
+start: beginning
 rules: rules.yaml
 packs: false
 checkpoint: {{every: 1s, folder: state}}

@@ -45,6 +45,7 @@ rules:
 """
 CONFIG = """
 sources: snapshots:snapshots.jsonl
+start: beginning
 rules: rules.yaml
 packs: false
 checkpoint: {{every: 1s, folder: state}}

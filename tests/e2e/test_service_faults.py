@@ -83,6 +83,7 @@ def prepare(
     (folder / "watchdog.yaml").write_text(
         f"""
 sources: snapshots:{source}
+start: beginning
 rules: rules.yaml
 packs: false
 checkpoint: {{every: {every}}}

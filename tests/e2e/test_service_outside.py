@@ -68,6 +68,7 @@ rules:
 """
 CONFIG = """
 sources: {sources}
+start: beginning
 rules: rules.yaml
 packs: false
 {more}

@@ -13,6 +13,7 @@ from watchdog.service.daemon import Daemon
 CONFIG = """
 node: {node}
 sources: {sources}
+start: beginning
 packs: false
 rules: rules.yaml
 retention: {{resolved: {resolved}}}

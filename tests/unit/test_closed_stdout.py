@@ -27,6 +27,7 @@ LINE = b"watchdog: standard output or input: bad file descriptor\n"
 LOG = "2026-01-21T12:53:20Z [net] Misbehaving: peer=1: x\n"
 CONFIG = """
 sources: ["log:recording/debug.log"]
+start: beginning
 receivers:
   ops: {url: "http://127.0.0.1:9/", allow_private: true}
 """

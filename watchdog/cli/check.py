@@ -12,15 +12,18 @@ from rules.load import RuleSet, load
 from rules.problem import Problem, RuleSetError
 from watchdog.cli.arguments import add_config_argument, config_hint
 from watchdog.cli.exits import BAD_INPUT, WRONG
-from watchdog.cli.output import warn
-from watchdog.core.text import counted
+from watchdog.cli.output import LONGEST, warn
+from watchdog.core.text import counted, printable
+from watchdog.service.capabilities import capabilities, lines
 from watchdog.service.config import ConfigError, NamedRules, load_config
 from watchdog.service.config_schema import config_schema
 from watchdog.service.settings import ServiceConfig
+from watchdog.service.source_paths import check_paths, facts_of, source_kinds
 
 SUMMARY = (
-    "Read the configuration, its rules and its secrets, and print every mistake. Touches neither node, database nor "
-    "network. Exit code 0 when all is right, 1 for mistakes, 2 when a file cannot be read."
+    "Read the configuration, its rules and its secrets, and print every mistake; try the paths of its sources with the "
+    "rights of this user, and name the rules that cannot fire. Touches neither node, database nor network. Exit code 0 "
+    "when all is right, 1 for mistakes, 2 when a file cannot be read."
 )
 
 
@@ -48,11 +51,24 @@ def run(args: argparse.Namespace) -> int:
     if config.asmap is not None and not Path(config.asmap).is_file():
         sys.stderr.write(f"watchdog: {config.asmap}: no such file\n")
         return BAD_INPUT
+    if not _sources_are_right(config, rules):
+        return WRONG
     print(
         f"no mistakes: {counted(len(config.sources), 'source')}, {counted(len(rules.plans), 'rule')} "
         f"(hash {rules.hash}), {counted(len(config.receivers), 'receiver')}"
     )
     return 0
+
+
+def _sources_are_right(config: ServiceConfig, rules: RuleSet) -> bool:
+    """Whether this user can read what is named; prints what is wrong or odd, and what rules lack."""
+    found = check_paths(config)
+    warn(one.text for one in found if not one.mistake)
+    mistakes = [one.text for one in found if one.mistake]
+    judged = capabilities(rules.plans, source_kinds(config.sources), facts_of(config.sources, config.asmap))
+    for line in (*mistakes, *lines(judged)):
+        print(printable(line, LONGEST))
+    return not mistakes
 
 
 def _read(path: Path) -> tuple[ServiceConfig | None, RuleSet | None, Sequence[Problem]]:

@@ -21,6 +21,9 @@ from watchdog.cli.output import warn
 from watchdog.core.errors import RuleError
 from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
+from watchdog.service.capabilities import Capability, capabilities
+from watchdog.service.config import DEFAULT_PATH, ConfigError, load_config
+from watchdog.service.source_paths import facts_of, source_kinds
 
 SUMMARY = "check, list and describe rules"
 
@@ -33,6 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--no-packs", action="store_true", help="without the shipped rules, which are read first")
     listing = actions.add_parser("list", help="list the rules in force", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
+    listing.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"a service's configuration: its rules, and what they lack (default: the sources of {DEFAULT_PATH})",
+    )
     _add_rules(listing)
     show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the rule's id")
@@ -48,11 +57,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "check":
         return _check(args.paths, packs=not args.no_packs)
-    found = load(args.rules, packs=not args.no_packs)
+    found = _loaded(args)
     warn(problem.render() for problem in found.warnings)
     if args.action == "show":
         return _show(found, args.id, as_json=args.json)
-    _list(found, as_json=args.json)
+    _list(found, args)
     return 0
 
 
@@ -80,10 +89,31 @@ def _check(paths: Sequence[Path], *, packs: bool) -> int:
     return 0
 
 
-def _list(found: RuleSet, *, as_json: bool) -> None:
+def _loaded(args: argparse.Namespace) -> RuleSet:
+    """The rules of the command line; with `--config` those of the configuration come first."""
+    if args.action == "list" and args.config is not None:
+        config = load_config(args.config)
+        return load([*config.rules, *args.rules], packs=config.packs and not args.no_packs)
+    return load(args.rules, packs=not args.no_packs)
+
+
+def _judged(found: RuleSet, given: Path | None) -> dict[str, Capability]:
+    """What each rule can do with the sources of a configuration; without one nothing is known but what it needs."""
+    try:
+        config = load_config(given or DEFAULT_PATH) if given or DEFAULT_PATH.exists() else None
+    except ConfigError as error:
+        warn([f"{error.in_one_line()}; so it is not known which rules can fire"])
+        config = None
+    if config is None:
+        return {name: one._replace(can_fire=None) for name, one in capabilities(found.plans, {}).items()}
+    return capabilities(found.plans, source_kinds(config.sources), facts_of(config.sources, config.asmap))
+
+
+def _list(found: RuleSet, args: argparse.Namespace) -> None:
     """A line for each rule."""
-    if as_json:
-        print(json.dumps([_facts(plan) for plan in found.plans], indent=2))
+    if args.json:
+        judged = _judged(found, args.config)
+        print(json.dumps([_facts(plan, judged[plan.id]) for plan in found.plans], indent=2))
         return
     rows = [(plan.id, plan.severity, plan.maturity, plan.attack, plan.title) for plan in found.plans]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
@@ -92,7 +122,7 @@ def _list(found: RuleSet, *, as_json: bool) -> None:
         sys.stdout.write(fitted("  ".join([*cells, plain(row[4])]) + "\n"))
 
 
-def _facts(plan: RulePlan) -> dict[str, object]:
+def _facts(plan: RulePlan, judged: Capability) -> dict[str, object]:
     """What `list --json` says of a rule; durations in seconds."""
     return {
         "id": plan.id,
@@ -107,6 +137,8 @@ def _facts(plan: RulePlan) -> dict[str, object]:
         "incident": plan.incident,
         "place": plan.place,
         "hash": rule_hash(plan),
+        "can_fire": judged.word,
+        "lacks": judged.lacks,
         **plan.metadata,
     }
 
@@ -134,7 +166,11 @@ def _show(found: RuleSet, rule_id: str, *, as_json: bool) -> int:
     if as_json:
         source = found.sources[rule_id]
         places = {name: f"{one.key.place.source.name}:{one.key.place.line}" for name, one in source.entries.items()}
-        facts = {**_facts(plan), "places": places, "text": "\n".join(show_rule(plan, source))}
+        facts = {
+            **_facts(plan, _judged(found, None)[rule_id]),
+            "places": places,
+            "text": "\n".join(show_rule(plan, source)),
+        }
         print(json.dumps(facts, indent=2))
         return 0
     for line in show_rule(plan, found.sources[rule_id]):

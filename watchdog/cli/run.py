@@ -8,11 +8,13 @@ import logging
 import os
 import sys
 import threading
+from dataclasses import replace
 
 from watchdog.cli.arguments import add_config_argument
 from watchdog.service.callers import raise_descriptor_limit
 from watchdog.service.config import load_config
 from watchdog.service.daemon import Close, Daemon
+from watchdog.service.first_start import start_before
 from watchdog.service.live_view import LiveView
 from watchdog.service.log_form import LogForm
 from watchdog.web.app import make_app
@@ -29,6 +31,13 @@ _LOG = logging.getLogger("watchdog.service")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of `watchdog run`."""
     add_config_argument(parser)
+    parser.add_argument(
+        "--start",
+        type=_start,
+        metavar="WHEN",
+        help="where sources begin that were never read: now, beginning, or how long ago, as 2h (default: the "
+        "configuration's 'start')",
+    )
     parser.add_argument("--no-web", action="store_true", help="without page and API")
 
 
@@ -36,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until told to stop; 0 then, 2 when the service cannot start or a part of it failed."""
     config = load_config(args.config)
     raise_descriptor_limit()
+    config = replace(config, start=args.start) if args.start else config
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LogForm())
     logging.basicConfig(handlers=[handler], level=config.log_level.upper())
@@ -49,6 +59,15 @@ def run(args: argparse.Namespace) -> int:
 
     asyncio.run(main())
     return 0
+
+
+def _start(text: str) -> str:
+    """A start as the configuration takes it; ArgumentTypeError for what is none."""
+    try:
+        start_before(text, 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 async def serve(daemon: Daemon) -> Close:

@@ -27,7 +27,8 @@ class SourceOptions:
     wall clock, nanoseconds since the epoch; it only tells which event times can be true.
     skew_ns: how far an event may be ahead of the wall clock, None for what old input may
     (a day). believed_ns: times in `position` after this one are of a clock that was wrong;
-    the source forgets them and keeps its place in the input.
+    the source forgets them and keeps its place in the input. since_ns: without a position,
+    pass over what was written before this time, unread; 0 reads all.
     """
 
     node: str = "node"
@@ -39,6 +40,7 @@ class SourceOptions:
     wall_ns: Callable[[], int] = time.time_ns
     skew_ns: int | None = None
     believed_ns: int = END_OF_TIME_NS
+    since_ns: int = 0
 
     def latest_ns(self) -> int:
         """The latest time that an event may have now."""
@@ -95,6 +97,28 @@ class Counting(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """Numbers by name, since it was opened."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What a source passed over at its start. size: bytes. from_ns: time of the first of it, None when not known.
+
+    note: why something was read that should have been passed over, or the other way; empty without a reason.
+    """
+
+    size: int = 0
+    from_ns: int | None = None
+    note: str = ""
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """A source that can pass over what was written before a time (`SourceOptions.since_ns`)."""
+
+    @property
+    def skipped(self) -> Skipped:
+        """What was passed over when it was opened."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,11 @@ from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
+from watchdog.service.capabilities import Capability
 from watchdog.service.checkpoint import read_checkpoint
 from watchdog.service.engine_loop import Bundle, EngineLoop
 from watchdog.service.feed import Feed
+from watchdog.service.first_start import LEAD_NS, first_starts, start_before
 from watchdog.service.pace import Clock
 from watchdog.service.pid_file import PidFile
 from watchdog.service.secret import Secret
@@ -114,8 +116,8 @@ def build(
         wall_ns=wall_ns,
         stored=stored,
     )
-    if first:
-        engine.out.put(Bundle(first))
+    if first or engine.fresh:
+        engine.out.put(Bundle(first, engine.checkpoint() if engine.fresh else None))
     return Core(rules, pid_file, store, engine.out, engine, writer)
 
 
@@ -132,10 +134,16 @@ def _engine(
     feed = Feed(config.sources, options, clock, wall_ns, state_file=str(path))
     if saved is not None:
         check_fits(saved, config.node, str(path))
-    feed.open(saved.positions if saved else {})
+    positions = {name: one for name, one in (saved.positions if saved else {}).items() if one}
+    start_ns = start_before(config.start, wall_ns())
+    starts = first_starts(config.sources, saved.starts if saved else {}, positions, start_ns)
+    feed.open(positions, {name: max(1, from_ns - LEAD_NS) for name, from_ns in starts.items()})
     watch = Watch(rules, config.node, feed.kinds)
     bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
     first = watch.resume(saved) if saved else []
+    fresh = any(name not in watch.quiet.starts for name in starts)
+    if fresh:
+        watch.begin(starts)
     feed.keep_promises(watch.engine.marks)
     watch.forget_actions(store.actions.last_id())
     for promise in feed.promises():
@@ -144,6 +152,7 @@ def _engine(
         first += watch.act(action)
     every_s = config.checkpoint.every_ns / 1e9
     engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")
+    engine.fresh = fresh
     return engine, first
 
 
@@ -211,8 +220,8 @@ def _fixed_api(config: ServiceConfig) -> tuple[str, int, Secret | None]:
     return config.api.host, config.api.port, config.api.token
 
 
-def rule_facts(rules: RuleSet) -> list[dict[str, object]]:
-    """The rules in force for page and API; durations in seconds."""
+def rule_facts(rules: RuleSet, judged: Mapping[str, Capability]) -> list[dict[str, object]]:
+    """The rules in force for page and API; durations in seconds. judged: what each can do."""
     return [
         {
             "id": plan.id,
@@ -226,6 +235,8 @@ def rule_facts(rules: RuleSet) -> list[dict[str, object]]:
             "pane_s": plan.pane_ns / 1e9,
             "incident": list(plan.incident),
             "place": Path(plan.place).name if plan.place.startswith("/") else plan.place,
+            "can_fire": judged[plan.id].word,
+            "lacks": list(judged[plan.id].lacks),
         }
         for plan in rules.plans
     ]

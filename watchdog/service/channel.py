@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 
 from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
-from watchdog.core.source import END_OF_TIME_NS, Source
+from watchdog.core.source import END_OF_TIME_NS, Skipped, Source
 from watchdog.engine.coverage import GAP
 from watchdog.service.timekeeping import Timekeeping
 
@@ -37,7 +39,8 @@ class Channel:
     warned_s: the last warning of that. heard_s: when it gave an event last. net_lines, net_s: lines of the category
     `net` since it was opened, and when there was a new one last. times: whether its times fit the wall clock. anew:
     what was promised is not believed, and the engine has not heard of it yet. doubted_ns: the promise when its times
-    were first not believed. believed_ns: later times in `position` are not believed.
+    were first not believed. believed_ns: later times in `position` are not believed. since_ns: without a position, what
+    was written before is passed over. skipped: what was; None when not asked for.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Channel:
     anew: bool = False
     doubted_ns: int = START_NS
     believed_ns: int = END_OF_TIME_NS
+    since_ns: int = 0
+    skipped: Skipped | None = None
 
     @property
     def promised_ns(self) -> int:
@@ -102,3 +107,13 @@ def is_heard(channel: Channel, found: Slice) -> bool:
     if any(batch.rows and batch.kind != GAP for batch in found.batches):
         return True
     return not found.batches and not channel.name.startswith("log:")
+
+
+def skipped_text(skipped: Skipped, since_ns: int) -> str:
+    """What a source passed over, for people."""
+    moment = datetime.fromtimestamp(since_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if skipped.note and not skipped.size:
+        return skipped.note
+    span = rough_duration(since_ns - skipped.from_ns) if skipped.size and skipped.from_ns is not None else "0s"
+    more = f"; {skipped.note}" if skipped.note else ""
+    return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"

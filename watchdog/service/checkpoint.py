@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from alerts.incident import IncidentChange
 from watchdog.core.errors import StateError
 from watchdog.service.whole_file import write_whole
 
@@ -19,7 +20,9 @@ MAGIC = b"watchdog checkpoint 2\n"  # 2: engine and book by parts of the rules
 class Checkpoint:
     """rules: digest of the rule set. sources: as given. positions: by source name. times in ns.
 
-    last_action: operators' actions up to this id are in the book, and those of `acted`, which came before their turn.
+    starts: by source, where its news began (`first_start.Quiet`). held: incidents that nobody was told of, by their
+    first change, and whether they fire. last_action: operators' actions up to this id are in the book, and those of
+    `acted`, which came before their turn.
     """
 
     rules: str
@@ -34,6 +37,8 @@ class Checkpoint:
     last_event_ns: int | None = None
     last_action: int = 0
     acted: tuple[int, ...] = ()
+    starts: Mapping[str, int] = field(default_factory=dict)
+    held: tuple[tuple[IncidentChange, bool], ...] = ()
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

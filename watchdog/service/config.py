@@ -237,6 +237,7 @@ def _assembled(
         queues=QueueSettings(queues.get("changes", int), queues.get("events", int)),
         clock_skew=top.get("clock_skew", int),
         log_level=top.get("log_level", str),
+        start=top.get("start", str),
         changed=tuple(line for name, found in receivers.items() for line in changed_defaults(name, found)),
     )
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 from alerts.notice import EVENT_TYPES
 from alerts.routing import DEFAULT_EVENTS, FORMATS
-from watchdog.core.durations import DAY_NS, HOUR_NS, SECOND_NS
+from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES
 
 Shape = Literal[
-    "text", "path", "paths", "sources", "choice", "choices", "duration", "whole", "flag", "listen", "url",
+    "start", "text", "path", "paths", "sources", "choice", "choices", "duration", "whole", "flag", "listen", "url",
     "secret", "secrets", "sealed", "headers", "receiver",
 ]  # fmt: skip
 
@@ -73,6 +73,17 @@ TOP = Section(
         ConfigKey("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
         ConfigKey("packs", "flag", "Whether the shipped rules are used.", "true"),
         ConfigKey("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
+        ConfigKey(
+            "start",
+            "start",
+            "Where a source begins that no checkpoint has a position of: `now`, `beginning` (all that is there), or so "
+            "long ago. The hour before is read to fill windows, and not reported. events: and recording: are read "
+            "whole. `watchdog run --start` overrides it.",
+            "now",
+            shown="`now`",
+            low=MINUTE_NS,
+            high=365 * DAY_NS,
+        ),
         ConfigKey(
             "database",
             "sealed",

@@ -97,6 +97,7 @@ def _shape(key: ConfigKey) -> Schema:
         "path": _TEXT,
         "paths": _one_or_more(_TEXT),
         "sources": {**_one_or_more({"type": "string", "pattern": "^(capture|snapshots|log|events|recording):."})},
+        "start": {"anyOf": [{"enum": ["now", "beginning"]}, {"type": "string", "pattern": DURATION_PATTERN}]},
         "choice": {"enum": list(key.choices)},
         "choices": _one_or_more({"enum": list(key.choices)}),
         "duration": {"type": "string", "pattern": DURATION_PATTERN},
@@ -122,6 +123,8 @@ def _value(key: ConfigKey) -> str:
     if key.shape in ("choice", "choices"):
         names = ", ".join(f"`{choice}`" for choice in key.choices)
         return names if key.shape == "choice" else f"list of {names}"
+    if key.shape == "start":
+        return f"`now`, `beginning` or a duration, {exact_duration(key.low)} to {exact_duration(key.high)}"
     if key.shape == "duration":
         return f"duration, {exact_duration(key.low)} to {exact_duration(key.high)}"
     if key.shape == "whole":

@@ -25,6 +25,7 @@ from watchdog.service.config_keys import (
     VARIABLE,
     ConfigKey,
 )
+from watchdog.service.first_start import start_before
 from watchdog.service.secret import Secret
 from watchdog.service.url_secrets import password_part, secret_part
 from watchdog.sources.syntax import split_source
@@ -51,6 +52,8 @@ def read_value(key: ConfigKey, node: Node, reading: Reading) -> Value | None:
     match key.shape:
         case "text" | "receiver":
             return values.text(node, key.name, report) or None
+        case "start":
+            return _start(node, key, report)
         case "choice":
             return values.choice(node, key.name, key.choices, report)
         case "duration":
@@ -124,6 +127,18 @@ def _source(node: Scalar, reading: Reading) -> str | None:
         reading.report.error(node.place, message, hint)
         return None
     return f"{scheme}:{reading.folder / path}"
+
+
+def _start(node: Node, key: ConfigKey, report: Report) -> str | None:
+    """`now`, `beginning` or a duration between the bounds of the key."""
+    text = node.text if isinstance(node, Scalar) else ""
+    try:
+        start_before(text, 0)
+    except ValueError:
+        hint = f"write now, beginning, or how long ago ({key.name}: 2h), from 1m to 365d"
+        report.error(node.place, f"bad value of '{key.name}'" + (f": '{text[:80]}'" if text else ""), hint)
+        return None
+    return text
 
 
 def _path(node: Node, name: str, reading: Reading) -> Path | None:

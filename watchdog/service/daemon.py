@@ -19,6 +19,7 @@ from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.episode import Episode
 from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
+from watchdog.service.abilities import Abilities
 from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.assembly import (
     Core,
@@ -79,8 +80,7 @@ class Daemon:
         self.callers: Final = Callers()
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
-        self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
-        self._news = asyncio.Event()
+        self._stop, self._sender_stop, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._background: set[asyncio.Future[tuple[bool, str]]] = set()
         self._reloading = asyncio.Lock()
         # Two pools: what strangers ask for can never hold up what the service itself looks after, nor the other way.
@@ -91,7 +91,9 @@ class Daemon:
         self.vitals: Final = Vitals(
             self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
         )
+        self.abilities: Final = Abilities(self.core, config)
         self.sign_of_life: Final = SignOfLife(self.vitals, self.core.engine, config.node, self.clock)
+        self.sign_of_life.cannot_fire = self.abilities.cannot_fire
         self.sender: Final = Sender(
             StoredOutbox(self.core.store.database),
             routes(config).receivers,
@@ -115,8 +117,8 @@ class Daemon:
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
             chores = [asyncio.create_task(work) for work in self._chores()]
             tasks = [sending, *chores]
-            watched = counted(len(self.core.engine.feed.channels), "source")
-            _LOG.info("watching %s of node %s", watched, self.config.node)
+            _LOG.info("watching %s of node %s", counted(len(self.core.engine.feed.names), "source"), self.config.node)
+            self.abilities.log()
             self.ready.set()
             await self._until_stopped(tasks)
             await self._end(sending, close_web, chores)
@@ -159,6 +161,7 @@ class Daemon:
             except ServiceError as error:
                 return self._answered(ok=False, text=f"nothing was changed: {error}")
             self.core.rules = rules
+            self.abilities.log()
             self.core.writer.routes = routes(config)
             self.sender.configure(self.core.writer.routes.receivers, heartbeat(config))
             text = f"{counted(len(rules.plans), 'rule')} ({'changed' if changed else 'as before'}), "

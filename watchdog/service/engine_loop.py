@@ -73,6 +73,7 @@ class EngineLoop:
         self._kept: tuple[int, int] | None = None
         self._kept_s = clock.monotonic()
         self._finished = False
+        self.fresh = False  # a source is read for the first time: where it begins is to be kept before anything else
         self._quiet_s: float | None = None
         self._self_watch = self_watch(watch.engine.node, feed, clock.monotonic())
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -221,13 +222,17 @@ class EngineLoop:
                 self.counts.changes[name] = self.counts.changes.get(name, 0) + 1
             self._put(Bundle(records))
 
+    def checkpoint(self) -> Checkpoint:
+        """The state now; in the engine's thread, or before it runs."""
+        return self.watch.checkpoint(self.feed.texts, self._asmap)
+
     def _keep(self) -> None:
         """A checkpoint for the writer, if there is anything new in it."""
         self._kept_s = self._clock.monotonic()
         state = (self.watch.events, self.watch.last_action)
         if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
             return  # a state from the future would be of no use after a restart
-        self._put(Bundle(checkpoint=self.watch.checkpoint(self.feed.texts, self._asmap)))
+        self._put(Bundle(checkpoint=self.checkpoint()))
         self._kept = state
         self.counts.checkpoints += 1
 

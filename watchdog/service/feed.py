@@ -22,19 +22,21 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import PositionError, SourceError, WatchdogError
 from watchdog.core.moments import CLOCK, clock_reset_ns
-from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions, Waiting
+from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
-from watchdog.service.channel import START_NS, WRITE_DELAY_NS, Channel, gap_of, is_heard, told_from
+from watchdog.service.channel import START_NS, WRITE_DELAY_NS, Channel, gap_of, is_heard, skipped_text, told_from
 from watchdog.service.pace import Clock
 from watchdog.service.timekeeping import earliest, fitting
 from watchdog.sources.syntax import kinds_of, open_sources, split_source
 
+NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
@@ -62,9 +64,10 @@ class Feed:
     moved: int = 0  # slices with a gap that is told later than its own time
     _idle: set[int] = field(default_factory=set)
 
-    def open(self, positions: Mapping[str, Mapping[str, object]]) -> None:
+    def open(self, positions: Mapping[str, Mapping[str, object]], since_ns: Mapping[str, int] = NO_STARTS) -> None:
         """Open every source at its position. One that cannot be opened now is tried again later.
 
+        since_ns: by source without a position, the time before which nothing is read.
         SourceError: a recording cannot be opened (its parts are not known then), or two sources have one name.
         """
         self.channels = []
@@ -74,7 +77,7 @@ class Feed:
                 found = open_sources([text], replace(self.options, follow=False, position=positions, skew_ns=None))
                 self.channels += [Channel(one.name, text, one, position=positions.get(one.name)) for one in found]
                 continue
-            channel = Channel(text, text, position=positions.get(text))
+            channel = Channel(text, text, position=positions.get(text) or None, since_ns=since_ns.get(text, 0))
             self.channels.append(channel)
             self._reopen(channel)
         names = [channel.name for channel in self.channels]
@@ -377,7 +380,8 @@ class Feed:
     def _reopen(self, channel: Channel) -> bool:
         """Open it at its position; False when that failed."""
         positions = {channel.name: channel.position} if channel.position else None
-        options = replace(self.options, position=positions, believed_ns=channel.believed_ns)
+        since_ns = 0 if positions else channel.since_ns
+        options = replace(self.options, position=positions, believed_ns=channel.believed_ns, since_ns=since_ns)
         try:
             found = open_sources([channel.text], options)
         except (WatchdogError, OSError) as error:
@@ -393,4 +397,7 @@ class Feed:
             return False
         channel.quiet_s = None
         channel.times.opened()
+        if options.since_ns and isinstance(channel.source, Skipping):
+            channel.skipped = channel.source.skipped
+            _LOG.info("source %s: %s", printable(channel.name), skipped_text(channel.skipped, options.since_ns))
         return True

@@ -69,7 +69,7 @@ class LiveView:
 
     def rules(self) -> Sequence[Mapping[str, object]]:
         """The rules in force."""
-        return rule_facts(self._daemon.core.rules)
+        return rule_facts(self._daemon.core.rules, self._daemon.abilities.now())
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
         """Receivers without secrets, with the state of their lanes."""
@@ -135,5 +135,6 @@ class LiveView:
             asked=daemon.asked,
             callers=daemon.callers,
             vitals=daemon.vitals,
+            judged=daemon.abilities.now(),
         )
         return exposition(parts, daemon.wall_ns())

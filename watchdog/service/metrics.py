@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
 from watchdog.core.text import printable
 from watchdog.service.asking import Asking
 from watchdog.service.callers import Callers
+from watchdog.service.capabilities import Capability
 from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
 from watchdog.service.exposition import Exposition, Labels
 from watchdog.service.hub import MOST_WATCHERS, Hub
@@ -30,6 +32,7 @@ class Measured:
     asked: Asking
     callers: Callers
     vitals: Vitals
+    judged: Mapping[str, Capability]
 
 
 def exposition(measured: Measured, now_ns: int) -> str:
@@ -109,6 +112,16 @@ def _sources(out: Exposition, measured: Measured) -> None:
     out.add(
         "watchdog_source_clock_faults_total", "counter", about, [(name, one.times.faults) for name, one in channels]
     )
+    begun = [(labels, one.skipped, one.since_ns) for labels, one in channels if one.skipped is not None]
+    sizes = [(labels, skipped.size) for labels, skipped, _ in begun]
+    about = "Bytes that were passed over at the first start of a source."
+    out.add("watchdog_source_skipped_bytes", "gauge", about, sizes)
+    spans = [
+        (labels, max(0, since_ns - skipped.from_ns) / 1e9 if skipped.size and skipped.from_ns is not None else 0.0)
+        for labels, skipped, since_ns in begun
+    ]
+    about = "Time that was passed over at the first start of a source."
+    out.add("watchdog_source_skipped_seconds", "gauge", about, spans)
     counts = [
         ({**labels, "what": what}, number)
         for labels, one in channels
@@ -151,6 +164,12 @@ def _rules(out: Exposition, measured: Measured) -> None:
         "Time spent on deciding a rule.",
         [({"rule": rule}, seconds) for rule, seconds in spent],
     )
+    judged = sorted(measured.judged.items())
+    about = (
+        "1 where the sources can make a rule fire, 0 where they cannot, NaN where it depends on what they will hold."
+    )
+    values = [({"rule": rule}, math.nan if one.can_fire is None else float(one.can_fire)) for rule, one in judged]
+    out.add("watchdog_rule_can_fire", "gauge", about, values)
     out.one("watchdog_findings_total", "counter", "Findings of all rules.", engine.statistics.findings)
 
 

@@ -88,8 +88,9 @@ class QueueSettings:
 class ServiceConfig:
     """Everything of one `watchdog.yaml`; every path is absolute or as given on the command line.
 
-    clock_skew: how far event times may be ahead of the wall clock, ns. path: the file itself. warnings: what deserves
-    a look, rendered. changed: lines on keys whose meaning changed since the version before, for the first start.
+    clock_skew: how far event times may be ahead of the wall clock, ns. path: the file itself. start: `now`, `beginning`
+    or a duration. warnings: what deserves a look, rendered. changed: lines on keys whose meaning changed since the
+    version before, for the first start.
     """
 
     path: Path
@@ -107,5 +108,6 @@ class ServiceConfig:
     queues: QueueSettings = QueueSettings()
     clock_skew: int = 2 * MINUTE_NS
     log_level: str = "info"
+    start: str = "now"
     warnings: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ class SignOfLife:
         self._vitals, self._engine, self._node, self._clock = vitals, engine, node, clock
         self._started_s = clock.monotonic()
         self._told = ""
-        self.state_of: Callable[[], str] = lambda: "blind" if self._vitals.trouble() else "ok"
+        self.state_of: Callable[[], str] = self._vitals.state
         self.cannot_fire: Callable[[], Sequence[str]] = lambda: self._engine.watch.engine.parts[UNFED].rules
 
     def __call__(self) -> dict[str, object] | None:

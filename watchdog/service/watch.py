@@ -25,11 +25,13 @@ from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
 from watchdog.core.own_rules import OWN_RULES
+from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import Kinds
 from watchdog.service.checkpoint import Checkpoint
 from watchdog.service.course import Course
+from watchdog.service.first_start import Quiet
 
 ACTION_AHEAD_NS = (
     600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
@@ -52,10 +54,11 @@ class _Due:
 class Watch:
     """The course of events, with actions in between; belongs to the engine's thread.
 
-    sources: the kinds that each can give, by name.
+    sources: the kinds that each can give, by name. `quiet` holds back what is old news at a first start.
     """
 
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
+        self.quiet = Quiet()
         self.rules, self._node, self._sources = rules, node, dict(sources)
         self._course = Course(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
         self.last_action = 0
@@ -93,6 +96,15 @@ class Watch:
     def last_event_ns(self) -> int | None:
         """Latest event time, None before the first event."""
         return self._course.last_event_ns
+
+    def begin(self, starts: Mapping[str, int]) -> None:
+        """Of sources that are read for the first time, what happened before their starts (ns, by name) is old news.
+
+        Sources of an earlier run had told all up to where they had come.
+        """
+        reached = {name: mark for name, mark in self.engine.marks.items() if 0 < mark < END_OF_TIME_NS}
+        told = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
+        self.quiet.begin({**told, **starts}, self.engine.parts)
 
     def take(self, slice_: Slice) -> list[ChangeRecord]:
         """One slice of one source through engine and books."""
@@ -168,6 +180,7 @@ class Watch:
         self._titles |= {plan.id: plan.title for plan in rules.plans}
         self._start_anew(self._course.change_engine(_engine(rules, self._sources, self._node)))
         self._course.move_books()
+        self.quiet.divide(self.engine.parts, self.books.holder)
         for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
             waiting.parts.update(range(len(self.engine.parts)))
         for promise in promises:
@@ -180,6 +193,8 @@ class Watch:
             self._course.checkpoint(self.rules.hash, sources, asmap),
             last_action=self.taken,
             acted=tuple(sorted(id_ for id_ in self._acted_early if id_ > self.taken)),
+            starts=self.quiet.starts,
+            held=self.quiet.held(self.books.holder),
         )
 
     def resume(self, saved: Checkpoint) -> list[ChangeRecord]:
@@ -188,6 +203,7 @@ class Watch:
         StateError when it is damaged or of another version.
         """
         anew = self._course.resume(saved)
+        self.quiet.restore(saved.starts, saved.held, self.engine.parts, self.books.holder)
         kept = self._course.positions
         self._course.positions = {name: kept[name] for name in self._sources if name in kept}
         self.last_action, self._acted_early = saved.last_action, set(saved.acted)
@@ -196,6 +212,10 @@ class Watch:
 
     def _before(self, part: int, time_ns: int, ended: bool) -> None:
         """A part knows everything up to this time: actions up to then come before the book's own timers."""
+        start_ns = self.quiet.due(part, time_ns)
+        if start_ns is not None:
+            self._note(self.books.advance(part, start_ns - 1))
+            self._record(self.quiet.passed(part))
         for waiting in [one for one in self._due if part in one.parts and (ended or one.at_ns <= time_ns)]:
             self._note(self.books.advance(part, min(waiting.at_ns, time_ns)))
             waiting.parts.discard(part)
@@ -220,7 +240,11 @@ class Watch:
             self._note(changes, action.id)
 
     def _note(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
-        """Changes just made, each with its incident as it stands now."""
+        """Changes just made, without those that are old news."""
+        self._record(self.quiet.news(changes, self.books.holder) if self.quiet else changes, action)
+
+    def _record(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
+        """Changes that are told, each with its incident as it stands now."""
         pictures: dict[str, Incident | None] = {}
         taken = self.taken
         for change in changes:

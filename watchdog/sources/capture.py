@@ -8,8 +8,9 @@ from typing import Final
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import PositionError, SourceError
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources.capture_batches import BatchMaker
+from watchdog.sources.capture_files import HEADER_BYTES
 from watchdog.sources.capture_merge import CaptureMerge, Cut
 from watchdog.sources.capture_rows import message_rows
 from watchdog.sources.capture_tree import ArchiveTree, CaptureTree, DiskTree
@@ -76,12 +77,21 @@ class CaptureSource:
         position = options.position
         self._tracker = ConnectionTracker() if position is None else ConnectionTracker.resumed(_part(position, "who"))
         self._follow = options.follow and not archive
+        self._since_ns = 0 if position is not None else options.since_ns
         files = None if position is None else _part(position, "read")
         chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
         self._tracker.forget_after(options.believed_ns // 1_000)
         self._merge = CaptureMerge(
-            chosen, self._follow, options.latest_ns, files, path, believed_ns=options.believed_ns
+            chosen,
+            self._follow,
+            options.latest_ns,
+            files,
+            path,
+            believed_ns=options.believed_ns,
+            since_us=self._since_ns // 1_000,
         )
+        if position is None:
+            self._enter(chosen)
         if not self._follow and not self._merge.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
         blocks = NewBlocks(None if position is None else position.get("blocks"))
@@ -125,6 +135,20 @@ class CaptureSource:
     def untrue_times(self) -> int:
         """Records left out because of their time; see `core.source.Dated`."""
         return self._merge.left_out
+
+    @property
+    def skipped(self) -> Skipped:
+        """See `core.source.Skipping`."""
+        if self._since_ns and not self._follow:
+            return Skipped(note="an archive cannot be passed over: it is read from its start")
+        passed = self._merge.passed
+        return Skipped(passed.size, passed.first_us * 1_000 if passed.first_us else None)
+
+    def _enter(self, tree: CaptureTree) -> None:
+        """Know the connections that had begun before the first record that is read, by the first records of each."""
+        for folder in sorted(self._merge.passed.entered):
+            sent, received = (tree.read(folder, received, 0, HEADER_BYTES) for received in (False, True))
+            self._tracker.enter(folder, sent, received, self._since_ns // 1_000)
 
     def poll(self) -> Slice | None:
         """The next slice, None when there is nothing new (for good if `ended`)."""

@@ -20,6 +20,7 @@ from watchdog.core.source import END_OF_TIME_NS
 from watchdog.sources.capture_files import EARLIEST_US, END_US, CaptureFile, Part
 from watchdog.sources.capture_growth import Growth
 from watchdog.sources.capture_marks import Marks
+from watchdog.sources.capture_seek import START, PassedOver
 from watchdog.sources.capture_tree import RECEIVED_FILE, SENT_FILE, CaptureTree
 from watchdog.sources.connections import SILENCE_US
 from watchdog.sources.faults import Faults
@@ -67,11 +68,13 @@ class CaptureMerge:
         path: str = "",
         *,
         believed_ns: int = END_OF_TIME_NS,
+        since_us: int = 0,
     ) -> None:
         """position: as `position` gave it, or None for the start. StateError when it is not one of ours.
 
         latest_ns: gives the latest time that a record may have now. path: the tree's, for messages. believed_ns: times
-        in the position after this one are of a wrong clock: forgotten, and the places in the files kept.
+        in the position after this one are of a wrong clock: forgotten, and the places in the files kept. since_us:
+        without a position, what was written before is passed over.
         """
         self._path = path
         self.faults = Faults()  # of a finite read
@@ -84,7 +87,7 @@ class CaptureMerge:
         self._pushed = 0
         self._marks = Marks()
         self._span_us = FIRST_SPAN_US
-        self._skip_us = 0
+        self._skip_us = since_us if follow and position is None else 0
         self._seen_us = 0
         self._last_us = 0
         self._behind = True
@@ -94,6 +97,7 @@ class CaptureMerge:
         self.caught_up = False  # whether the last cut of a followed tree left nothing that could be given yet
         self.bytes_total = 0
         self.bytes_taken = 0
+        self.passed = PassedOver(tree)
         if position is not None:
             self._resume(position, believed_ns // 1_000)
         self._refresh()
@@ -184,11 +188,7 @@ class CaptureMerge:
         for folder in self._tree.gone():
             self._remove(folder)
         for folder in new:
-            skip = 0 if folder in self._marks else self._skip_us
-            self._files[folder] = (
-                CaptureFile(folder, False, self._marks.place(folder, False), skip),
-                CaptureFile(folder, True, self._marks.place(folder, True), skip),
-            )
+            self._files[folder] = (self._file(folder, False), self._file(folder, True))
             self._growth.add(folder)
             for file in self._files[folder]:
                 news |= self._look(file)
@@ -198,6 +198,13 @@ class CaptureMerge:
                     news = True
                     self._growth.grew(folder)
         return news
+
+    def _file(self, folder: str, received: bool) -> CaptureFile:
+        """A file at its place; where that is not known, behind what was given by its time, which is not read."""
+        if folder in self._marks:
+            return CaptureFile(folder, received, self._marks.place(folder, received))
+        place = self.passed.place(folder, received, self._skip_us, self._latest_us()) if self._follow else START
+        return CaptureFile(folder, received, place, self._skip_us)
 
     def _look(self, file: CaptureFile, *, at_once: bool = False) -> bool:
         """Whether the file grew. at_once: read what is little, to know its time without reading twice."""
@@ -212,7 +219,8 @@ class CaptureMerge:
         self.bytes_total += file.size - before
         if not before:
             self.bytes_taken += min(file.offset, file.size)
-        if not file.queued:
+        passed_over = file.exhausted and file.folder not in self._marks  # all of it: nothing of it is to be given
+        if not (file.queued or passed_over):
             if at_once and file.size - file.offset <= STEP_MIN:
                 self._fill(file, END_US, STEP_MIN)
             following = file.next_us

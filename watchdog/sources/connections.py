@@ -121,6 +121,32 @@ class ConnectionTracker:
         self._touched.append(connection)
         return connection
 
+    def enter(self, folder: str, sent: bytes, received: bytes, seen_us: int) -> None:
+        """Take a connection for open whose beginning is not read, by the headers of its first records in both files.
+
+        seen_us: it was silent no longer than since then. Without a `version` first it is not known who began it; an
+        earlier connection of the same folder may have been the other way round, but hardly ever is.
+        """
+        sent_us, received_us = (int.from_bytes(head[:8], "little") or NEVER for head in (sent, received))
+        greets, greeted = (head[8:20].rstrip(b"\0") == b"version" for head in (sent, received))
+        if sent_us == received_us:
+            port = folder.rpartition("_")[2]
+            listens = port.isdecimal() and int(port) in LISTENING_PORTS
+            greets, greeted = greets and listens, greeted and not listens
+        elif sent_us < received_us:
+            greeted = False
+        else:
+            greets = False
+        if not (greets or greeted):
+            return
+        first_us = min(sent_us, received_us)
+        direction: Direction = "out" if greets else "in"
+        self.open[folder] = Connection(
+            folder, direction, first_us, seen_us, True, True, Exchange(first_us), self.numbered
+        )
+        self.numbered += 1
+        self.counts[direction] += 1
+
     def assign(self, folder: str, rows: FolderRows) -> list[Stretch]:
         """The connections that the rows of a folder belong to, in order; opens and closes as needed."""
         connection = self.open.get(folder)

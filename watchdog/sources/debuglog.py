@@ -15,7 +15,7 @@ from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.moments import IMPLAUSIBLE
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources.core_log import table
 from watchdog.sources.faults import Faults
 from watchdog.sources.log_facts import UNTIMED, LogFacts
@@ -58,7 +58,8 @@ class DebugLogSource:
         self._lines = self._long = self._net = 0
         self._timeless = 0  # lines without a time since the last that has one
         self.faults = Faults()  # damage of a log that is not followed
-        self._files = LogFiles(path, follow=options.follow, position=options.position)
+        since_ns = options.since_ns if options.follow else 0
+        self._files = LogFiles(path, follow=options.follow, position=options.position, since_ns=since_ns)
         if options.position is not None:
             self._restore(options.position)
 
@@ -108,6 +109,11 @@ class DebugLogSource:
     def net_lines(self) -> int:
         """Lines of Core's category "net"."""
         return self._net
+
+    @property
+    def skipped(self) -> Skipped:
+        """See `core.source.Skipping`."""
+        return self._files.skipped
 
     def poll(self) -> Slice | None:
         """Events of the next megabyte of lines; None when there is no whole new line."""

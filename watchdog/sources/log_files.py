@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from watchdog.core.errors import PositionError, SourceError
+from watchdog.core.source import Skipped
 from watchdog.sources.faults import TornError
+from watchdog.sources.line_seek import log_time, seek
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
 
 MARK = 200  # bytes before the offset; a log line's time and text make it unique
@@ -79,6 +81,11 @@ class LogFile:
         return os.fstat(self._raw.fileno())
 
     @property
+    def handle(self) -> int:
+        """The descriptor of the open file."""
+        return self._raw.fileno()
+
+    @property
     def share_read(self) -> float:
         """How much of the file was consumed, 0.0 to 1.0."""
         size = self.stat.st_size
@@ -107,14 +114,18 @@ class LogFiles:
     counts half lines at the end of files that will not grow any more.
     """
 
-    def __init__(self, path: str, *, follow: bool, position: Mapping[str, object] | None):
+    def __init__(self, path: str, *, follow: bool, position: Mapping[str, object] | None, since_ns: int = 0):
         self.path = Path(path)
         self.follow = follow
         self.lost = ""
         self.torn_lines = 0
         self.finished = False
+        self.skipped = Skipped()
         self._later: list[Path] = []
-        self.file = self._open(self.path) if position is None else self._resume(position)
+        if position is None:
+            self.file = self._open_since(since_ns) if since_ns else self._open(self.path)
+        else:
+            self.file = self._resume(position)
 
     def _open(self, path: Path, offset: int = 0) -> LogFile:
         try:
@@ -130,6 +141,25 @@ class LogFiles:
                 file.close()
                 raise TornError(f"cannot read log file '{path}': not {FORMATS[path.suffix]} data ({file.torn.lower()})")
         return file
+
+    def _open_since(self, since_ns: int) -> LogFile:
+        """The first of the files that were written to since then, at its first line of that time."""
+        if self.path.suffix in FORMATS:
+            self.skipped = Skipped(note="a packed file cannot be passed over: it is read from its start")
+            return self._open(self.path)
+        earlier = self._rotated(after_ns=since_ns)
+        packed = [path for path in earlier if path.suffix in FORMATS]
+        self._later = [path for path in earlier if path not in packed] + [self.path]
+        first = self._open(self._later.pop(0))
+        try:
+            spot = seek(first.handle, since_ns, log_time)
+        except OSError as error:
+            raise SourceError(f"cannot read log file '{first.path}': {(error.strerror or '').lower()}") from None
+        finally:
+            first.close()
+        note = f"not read, as they are packed: {', '.join(path.name for path in packed)}" if packed else ""
+        self.skipped = Skipped(spot.offset, spot.first_ns, note)
+        return self._open(first.path, spot.offset)
 
     def fill(self, size: int) -> bool:
         """Get up to `size` bytes pending; whether anything changed. Sets `finished` at the end of all input."""

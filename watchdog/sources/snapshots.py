@@ -18,7 +18,7 @@ import msgspec
 from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import PositionError, SourceError
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources import addrman_diff, node_state, peers_diff, rpc_types
 from watchdog.sources.address_facts import AddressFacts
 from watchdog.sources.faults import Faults
@@ -74,12 +74,15 @@ class SnapshotsSource:
         self._addrman: addrman_diff.AddrmanPoll | None = None
         self._said_end = False
         self._peers = peers_diff.PeersDiff(self._known, self._position.peers)
-        if options.position is not None:
-            try:
+        self.skipped = Skipped()
+        try:
+            if options.position is not None:
                 self._resume(options.believed_ns)
-            except SourceError:
-                self.close()
-                raise
+            elif options.since_ns and options.follow:
+                self.skipped = self._rounds.pass_over(options.since_ns)
+        except SourceError:
+            self.close()
+            raise
 
     @property
     def kinds(self) -> frozenset[str] | None:

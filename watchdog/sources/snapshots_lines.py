@@ -11,6 +11,7 @@ from typing import IO, Literal
 
 from watchdog.core.errors import SourceError
 from watchdog.sources.faults import TornError
+from watchdog.sources.line_seek import Spot, poll_time, seek
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, Unpacked, unpacked
 
 MAX_LINE = 64 << 20  # bytes; a getrawaddrman of full tables is about 18 MB
@@ -133,6 +134,15 @@ class LineReader:
         self._dropping = False
         self._seek(offset)
         self.offset = offset
+
+    def seek_time(self, since_ns: int) -> Spot:
+        """Continue at the first line of this time; where that is. SourceError when the file cannot be read."""
+        try:
+            spot = seek(self._file.fileno(), since_ns, poll_time)
+        except OSError as error:
+            raise SourceError(f"{self.path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+        self.go_to(spot.offset)
+        return spot
 
     def line_number(self, offset: int) -> int:
         """Which line begins at an offset that was read before, counted from 1. Reads up to there once more."""

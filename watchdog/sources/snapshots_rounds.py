@@ -11,6 +11,7 @@ import msgspec
 
 from watchdog.core.errors import SourceError
 from watchdog.core.moments import IMPLAUSIBLE, is_plausible, latest_plausible
+from watchdog.core.source import Skipped
 from watchdog.sources.faults import Faults
 from watchdog.sources.rpc_types import is_json, peek
 from watchdog.sources.snapshots_lines import Line, LineReader
@@ -112,6 +113,14 @@ class RoundReader:
     def progress(self) -> float:
         """Share of the file that was read, 0 to 1."""
         return 1.0 if self.ended else self._reader.progress
+
+    def pass_over(self, since_ns: int) -> Skipped:
+        """Begin at the first poll of this time, without reading those before it; what was passed over."""
+        if self._reader.packed:
+            return Skipped(note="a packed file cannot be passed over: it is read from its start")
+        spot = self._reader.seek_time(since_ns)
+        self._start = self._here(spot.offset)
+        return Skipped(spot.offset, spot.first_ns)
 
     def resume(self, place: Place, earlier: tuple[Place | None, ...]) -> tuple[bytes | None, ...]:
         """Continue at `place`; gives the whole lines at `earlier` places, None where the file is gone.

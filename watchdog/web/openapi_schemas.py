@@ -10,6 +10,7 @@ from alerts.store.actions import TEXT_LIMIT, VERBS, WHO_LIMIT
 from alerts.store.incidents import STATES
 from alerts.store.outbox import STATUSES
 from watchdog.core.finding import ATTACKS, SEVERITIES
+from watchdog.service.capabilities import LACKS
 
 Json = dict[str, object]
 
@@ -128,7 +129,23 @@ SCHEMAS: Mapping[str, Json] = {
     "Resent": closed({"id": TEXT, "status": {"const": "waiting"}}),
     "Rules": closed(
         {
-            "rules": listed({"type": "object", "required": ["id", "title", "attack", "severity"]}),
+            "rules": listed(
+                {
+                    "type": "object",
+                    "required": ["id", "title", "attack", "severity"],
+                    "properties": {
+                        "can_fire": {
+                            "enum": [True, False, "unknown"],
+                            "description": "Whether the sources can make it fire",
+                        },
+                        "lacks": {
+                            "type": "array",
+                            "items": {"enum": list(LACKS)},
+                            "description": "What has to be added; where one of several would do, all of these",
+                        },
+                    },
+                }
+            ),
             "own": listed({"type": "object", "required": ["id", "title", "attack", "severity", "about"]}),
         }
     ),

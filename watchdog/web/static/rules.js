@@ -4,7 +4,7 @@ import { Problem, read } from "/static/api.js";
 import { badge, el, foreign, table } from "/static/dom.js";
 
 const STEP = 50; // rows more
-const COLUMNS = ["Rule", "Severity", "Attack", "Watches", "By", "Window", "Maturity", "From"];
+const COLUMNS = ["Rule", "Severity", "Attack", "Can fire", "Watches", "By", "Window", "Maturity", "From"];
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
 export class RuleList {
@@ -47,8 +47,8 @@ export class RuleList {
   }
 }
 
-function words({ id, title, attack, severity, kinds = [], place = "" }) {
-  return [id, title, attack, severity, ...kinds, place].join("\n").toLowerCase();
+function words({ id, title, attack, severity, kinds = [], lacks = [], place = "" }) {
+  return [id, title, attack, severity, ...kinds, ...lacks, place].join("\n").toLowerCase();
 }
 
 function cells(rule) {
@@ -56,12 +56,22 @@ function cells(rule) {
     el("span", { class: "rule" }, foreign(rule.title), el("code", { class: "quiet" }, foreign(rule.id))),
     badge("severity", rule.severity),
     rule.attack,
+    ability(rule),
     el("span", { class: "words" }, (rule.kinds ?? []).map((kind) => el("code", {}, foreign(kind)))),
     el("span", { class: "words" }, (rule.by ?? []).map((name) => el("code", {}, foreign(name)))),
     rule.over_s ? whole(rule.over_s) : "",
     rule.maturity ?? "",
     rule.place ? el("span", { class: "words" }, foreign(rule.place)) : "",
   ];
+}
+
+/** Whether the sources can make the rule fire, and what they lack. */
+function ability({ can_fire, lacks = [] }) {
+  if (can_fire === undefined) return "";
+  const word = can_fire === true ? "yes" : can_fire === false ? "no" : "not known";
+  const value = { yes: "sent", no: "high" }[word] ?? "waiting";
+  const lacking = lacks.length ? el("span", { class: "quiet" }, foreign(`lacks ${lacks.join(", ")}`)) : null;
+  return el("span", { class: "words" }, el("span", { class: "badge ability", "data-value": value }, word), lacking);
 }
 
 /** `10 min`, `36 h`, `90 s`: exact, in the largest unit that divides it. */

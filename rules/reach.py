@@ -1,0 +1,183 @@
+"""Whether a rule can fire at all when only some kinds of events can come: what its numbers can be, without any event.
+
+A value of an expression is what it can be: a range of numbers (truth is 0 to 1), a text that is known, or anything.
+The answer is on the safe side: a rule is said to be unable to fire only where no events of these kinds could make it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final
+
+from rules.cells import CellFormula
+from rules.formula import RowFormula
+from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
+from watchdog.core.plan import CellExpression, MeasurePlan, RowExpression, RulePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Numbers from low to high, both included."""
+
+    low: float
+    high: float
+
+    @property
+    def only(self) -> float | None:
+        """The number, where there is one only."""
+        return self.low if self.low == self.high else None
+
+
+Can = Range | str | None  # None: anything
+ZERO: Final = Range(0, 0)
+MAYBE: Final = Range(0, 1)
+COUNT: Final = Range(0, math.inf)
+_COMPARE: Final[Mapping[str, Callable[[Range, Range], tuple[bool, bool]]]] = {  # (always, never)
+    "<": lambda a, b: (a.high < b.low, a.low >= b.high),
+    "<=": lambda a, b: (a.high <= b.low, a.low > b.high),
+    ">": lambda a, b: (a.low > b.high, a.high <= b.low),
+    ">=": lambda a, b: (a.low >= b.high, a.high < b.low),
+    "==": lambda a, b: (a.only is not None and a == b, a.high < b.low or b.high < a.low),
+    "!=": lambda a, b: (a.high < b.low or b.high < a.low, a.only is not None and a == b),
+}
+
+
+def can_fire(plan: RulePlan, kinds: Collection[str], nameless: Callable[[str, str], bool]) -> bool:
+    """Whether events of these kinds can make the rule fire.
+
+    nameless: whether a field (second) of a kind (first) is 0 in every event, as an ASN is without an asmap.
+    """
+    open_kinds = [kind for kind in plan.kinds if kind in kinds and _passes(plan.where, kind, nameless)]
+    if not open_kinds:
+        return False
+    names: dict[str, Can] = {one.name: _measured(one, open_kinds, nameless) for one in plan.measures}
+    for name, value in plan.values:
+        names[name] = _cell(value, names)
+    for baseline in plan.baselines:
+        watched = _cell(baseline.value, names)
+        constant = isinstance(watched, Range) and watched.only is not None
+        names[baseline.name] = ZERO if constant else MAYBE  # what never changes is never unusual
+    return _possible(_cell(plan.fire, names))
+
+
+def _possible(value: Can) -> bool:
+    return not isinstance(value, Range) or value != ZERO
+
+
+def _cell(expression: CellExpression, names: Mapping[str, Can]) -> Can:
+    return able(expression.tree, names.get) if isinstance(expression, CellFormula) else None
+
+
+def _row(expression: RowExpression, kind: str, nameless: Callable[[str, str], bool]) -> Can:
+    def field(name: str) -> Can:
+        return kind if name == "kind" else ZERO if nameless(kind, name) else None
+
+    return able(expression.tree, field) if isinstance(expression, RowFormula) else None
+
+
+def _passes(where: RowExpression | None, kind: str, nameless: Callable[[str, str], bool]) -> bool:
+    return where is None or _possible(_row(where, kind, nameless))
+
+
+def _measured(plan: MeasurePlan, kinds: Collection[str], nameless: Callable[[str, str], bool]) -> Can:
+    """What a measure can be over events of these kinds, or over none."""
+    counted = [kind for kind in kinds if _passes(plan.where, kind, nameless)]
+    if not counted:
+        return ZERO
+    if plan.op == "count" or plan.value is None:
+        return COUNT
+    found = [_row(plan.value, kind, nameless) for kind in counted]
+    constant = all(isinstance(one, Range) and one.only is not None and one == found[0] for one in found)
+    if plan.op in ("distinct", "top_share"):
+        return MAYBE if constant or plan.op == "top_share" else COUNT
+    if plan.op == "entropy":
+        return ZERO if constant else COUNT
+    spans = [one if isinstance(one, Range) else Range(-math.inf, math.inf) for one in found]
+    low, high = min(0.0, *(one.low for one in spans)), max(0.0, *(one.high for one in spans))
+    if plan.op != "sum":
+        return Range(low, high)
+    return Range(-math.inf if low < 0 else 0, math.inf if high > 0 else 0)
+
+
+def able(tree: Expr, name: Callable[[str], Can]) -> Can:
+    """What an expression can be. name: what a name in it can be."""
+    if isinstance(tree, Literally):
+        return tree.value if isinstance(tree.value, str) else Range(tree.value, tree.value)
+    if isinstance(tree, Name):
+        return name(tree.name)
+    if isinstance(tree, Logic):
+        parts = [_truth(able(part, name)) for part in tree.parts]
+        pick: Callable[[float, float], float] = min if tree.op == "and" else max
+        return Range(reduce(pick, (one.low for one in parts)), reduce(pick, (one.high for one in parts)))
+    if isinstance(tree, Unary):
+        inner = able(tree.operand, name)
+        if tree.op == "not":
+            inner = _truth(inner)
+            return Range(1 - inner.high, 1 - inner.low)
+        return Range(-inner.high, -inner.low) if isinstance(inner, Range) else None
+    if isinstance(tree, Member):
+        return _member(tree, able(tree.item, name))
+    if isinstance(tree, Call):
+        return _call(tree, name)
+    if isinstance(tree, Binary):
+        left, right = able(tree.left, name), able(tree.right, name)
+        return _compared(tree.op, left, right) if tree.op in _COMPARE else _arithmetic(tree.op, left, right)
+    return None
+
+
+def _truth(value: Can) -> Range:
+    return value if isinstance(value, Range) and value.low >= 0 and value.high <= 1 else MAYBE
+
+
+def _compared(op: str, left: Can, right: Can) -> Range:
+    if isinstance(left, str) and isinstance(right, str) and op in ("==", "!="):
+        return Range(1, 1) if (left == right) == (op == "==") else ZERO
+    if not (isinstance(left, Range) and isinstance(right, Range)):
+        return MAYBE
+    always, never = _COMPARE[op](left, right)
+    return Range(1, 1) if always else ZERO if never else MAYBE
+
+
+def _member(tree: Member, item: Can) -> Range:
+    known = item.only if isinstance(item, Range) else item
+    if known is None or isinstance(tree.choices, Name):
+        return MAYBE
+    inside = known in [choice.value for choice in tree.choices]
+    return Range(1, 1) if inside != tree.negated else ZERO
+
+
+def _arithmetic(op: str, left: Can, right: Can) -> Can:
+    """Of ranges; a division by zero gives 0, and nothing that could wrap round is narrowed."""
+    if op in ("*", "/") and ZERO in (left, right):
+        return ZERO
+    if not (isinstance(left, Range) and isinstance(right, Range)):
+        return None
+    if op == "+":
+        return Range(left.low + right.low, left.high + right.high)
+    if op == "-":
+        return Range(left.low - right.high, left.high - right.low)
+    if op == "*":
+        ends = [a * b for a in (left.low, left.high) for b in (right.low, right.high)]
+        return None if any(map(math.isnan, ends)) else Range(min(ends), max(ends))
+    return COUNT if op == "/" and left.low >= 0 and right.low >= 0 else None
+
+
+def _call(tree: Call, name: Callable[[str], Can]) -> Can:
+    """Functions of numbers; anything for the others."""
+    args = [able(part, name) for part in tree.args]
+    if tree.name == "if" and len(args) == 3:
+        test = _truth(args[0]).only
+        return None if test is None else args[1] if test else args[2]
+    numbers = [one for one in args if isinstance(one, Range)]
+    if not numbers or len(numbers) < len(args):
+        return None
+    if tree.name in ("min", "max"):
+        pick: Callable[..., float] = min if tree.name == "min" else max
+        return Range(reduce(pick, (one.low for one in numbers)), reduce(pick, (one.high for one in numbers)))
+    if tree.name == "abs":
+        low, high = numbers[0].low, numbers[0].high
+        return Range(0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high)))
+    return ZERO if tree.name == "log2" and numbers[0].high <= 1 else None

@@ -1,0 +1,119 @@
+"""Which rules can fire with which sources, and what the others lack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from rules.load import RuleSet, load, load_text
+from watchdog.cli.main import main
+from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities, lines
+from watchdog.sources.syntax import kinds_of
+
+SHIPPED = load([])
+UNKNOWN = Facts()
+RULE = """
+rules:
+  mine:
+    title: t
+    attack: node
+    severity: info
+    on: {on}
+    by: []
+    measure: {{{measures}}}
+    over: 1m
+    fire: {fire}
+    summary: s
+"""
+
+
+def judged(sources: Sequence[str], facts: Facts = UNKNOWN, rules: RuleSet = SHIPPED) -> dict[str, Capability]:
+    return capabilities(rules.plans, {name: kinds_of(name) for name in sources}, facts)
+
+
+def one(on: str, measures: str, fire: str, sources: Sequence[str], facts: Facts = UNKNOWN) -> Capability:
+    return judged(sources, facts, load_text(RULE.format(on=on, measures=measures, fire=fire)))["mine"]
+
+
+def test_a_capture_and_a_log_leave_17_rules_waiting_for_rpc() -> None:
+    found = judged(["capture:a", "log:b"], Facts(log_net=True, log_addrman=True))
+    waiting = {name for name, one in found.items() if one.can_fire is False}
+    assert len(waiting) == 17
+    assert sum(name.startswith("eclipse-") for name in waiting) == 12
+    assert all("rpc" in found[name].lacks for name in waiting)
+    assert lines(found)[0].startswith("17 rules wait for rpc or snapshots: clock-offset, connectivity-lost, ")
+
+
+def test_everything_lets_every_rule_fire() -> None:
+    found = judged(["capture:a", "log:b", "snapshots:c"], Facts(asmap=True, log_net=True, log_addrman=True))
+    assert {name for name, one in found.items() if one != (True, ())} == set()
+    assert lines(found) == []
+
+
+def test_categories_of_a_log_are_unknown_until_lines_show_them() -> None:
+    assert judged(["log:b"])["eclipse-evictions"] == (None, ("log:net",))
+    assert judged(["log:b"], Facts(log_net=False))["eclipse-evictions"] == (False, ("log:net",))
+    assert judged(["log:b"], Facts(log_net=True))["eclipse-evictions"] == (True, ())
+    assert judged(["log:b"], Facts(log_net=False, seen=frozenset({"log:version"})))["eclipse-evictions"] == (True, ())
+    assert judged(["log:b"])["eclipse-tried-growth"] == (None, ("log:addrman",))
+
+
+def test_an_asmap_may_be_the_nodes_own_where_rpcs_are_asked() -> None:
+    assert judged(["snapshots:a"])["eclipse-inbound-as"] == (None, ("asmap",))
+    assert judged(["snapshots:a"])["eclipse-outbound-as"] == (None, ("asmap",))
+    assert judged(["snapshots:a"], Facts(asmap=True))["eclipse-outbound-as"] == (True, ())
+    assert one("p2p:ping", "n: distinct(asn where asn > 0)", "n > 3", ["capture:a"]) == (False, ("asmap",))
+    assert one("p2p:ping", "n: distinct(asn)", "n > 3", ["capture:a"]) == (False, ("asmap",))
+
+
+@pytest.mark.parametrize(
+    ("measures", "fire", "fires"),
+    [
+        ('a: count(kind == "rpc:peers"), b: count(kind == "node:started")', "a > 3 and b == 0", False),
+        ('a: count(kind == "rpc:peers"), b: count(kind == "node:started")', "a > 3 or b > 0", True),
+        ('a: count(kind == "rpc:peers"), b: count(kind == "node:started")', "a == 0 and b > 0", True),
+        ('a: max(inbound where kind == "rpc:peers"), b: a * 2 - a', "b >= 10", False),
+        ('a: max(inbound where kind == "rpc:peers"), b: abs(a - 20)', "b >= 10", True),
+        ('a: count(kind == "rpc:peers"), b: count(kind == "node:started"), c: a / b', "c > 0.5", False),
+        ('a: count(kind != "rpc:peers"), b: "if(a > 2, 5, 1)"', "b > 3", True),
+    ],
+)
+def test_numbers_that_no_source_can_raise_keep_a_rule_from_firing(measures: str, fire: str, fires: bool) -> None:
+    found = one("[rpc:peers, node:started]", measures, fire, ["log:b"])
+    assert found == ((True, ()) if fires else (False, ("rpc",)))
+
+
+def test_alternatives_are_all_named_and_needs_are_needs() -> None:
+    assert judged([])["connection-churn"] == (False, ("capture", "log:net"))
+    assert judged([])["eclipse-inbound-as"] == (False, ("rpc", "asmap"))
+    assert judged([])["node-restart"] == (False, ("log", "rpc"))
+    assert one("utxocache:flush", "n: count()", "n > 1", ["log:b"]) == (False, ("tracepoint",))
+    assert {lack for found in judged([]).values() for lack in found.lacks} <= set(LACKS)
+
+
+def test_of_a_recording_of_events_nothing_is_known_before_it_is_read() -> None:
+    found = judged(["events:a"])
+    assert {one.can_fire for one in found.values()} == {None}
+    seen = judged(["events:a"], Facts(seen=frozenset({"rpc:network"})))
+    assert seen["network-inactive"].can_fire is True
+
+
+def test_rules_list_says_what_each_rule_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listed(*arguments: str) -> dict[str, tuple[object, list[str]]]:
+        assert main(["rules", "list", "--json", *arguments]) == 0
+        return {one["id"]: (one["can_fire"], one["lacks"]) for one in json.loads(capsys.readouterr().out)}
+
+    monkeypatch.chdir(tmp_path)
+    assert listed()["clock-offset"] == ("unknown", ["rpc"])
+    (tmp_path / "watchdog.yaml").write_text("sources: [capture:a, log:b]\n")
+    assert listed()["clock-offset"] == (False, ["rpc"])
+    assert listed()["ping-flood"] == (True, [])
+    assert listed()["eclipse-evictions"] == ("unknown", ["log:net"])
+    (tmp_path / "other.yaml").write_text("sources: snapshots:a\npacks: false\nrules: mine.yaml\n")
+    (tmp_path / "mine.yaml").write_text(RULE.format(on="p2p:ping", measures="n: count()", fire="n > 1"))
+    assert listed("--config", "other.yaml") == {"mine": (False, ["capture"])}

@@ -1,0 +1,43 @@
+"""What the rules of the running service can do, by what its sources have given so far."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from watchdog.core.text import printable
+from watchdog.service.assembly import Core
+from watchdog.service.capabilities import Capability, Facts, capabilities, lines
+from watchdog.service.settings import ServiceConfig
+from watchdog.service.source_paths import facts_of
+
+LONGEST: Final = 4_096  # characters of a line
+_LOG = logging.getLogger("watchdog.service")
+
+
+class Abilities:
+    """Belongs to the event loop. The ends of the logs are looked at once; what is read later counts as it comes."""
+
+    def __init__(self, core: Core, config: ServiceConfig) -> None:
+        self._core = core
+        self._begun = facts_of(config.sources, config.asmap)
+        self._known: tuple[object, dict[str, Capability]] | None = None
+
+    def now(self) -> Mapping[str, Capability]:
+        """By id, for the rules in force."""
+        seen = frozenset(kind for kind, _ in dict(self._core.engine.watch.seen))
+        key = (self._core.rules.hash, seen)
+        if self._known is None or self._known[0] != key:
+            facts = Facts(self._begun.asmap, seen, self._begun.log_net, self._begun.log_addrman)
+            self._known = (key, capabilities(self._core.rules.plans, self._core.engine.feed.kinds, facts))
+        return self._known[1]
+
+    def cannot_fire(self) -> list[str]:
+        """Ids of the rules that cannot fire, sorted."""
+        return sorted(rule for rule, one in self.now().items() if one.can_fire is False)
+
+    def log(self) -> None:
+        """A line for each thing that rules lack."""
+        for line in lines(self.now()):
+            _LOG.warning("%s", printable(line, LONGEST))
