@@ -21,7 +21,7 @@ from tests.support.service_process import LOOK_S, ROOT, rows
 
 OLD = ROOT / "tests" / "data" / "03b34e2"
 FULL, BUSY, THIN = "321ea014abb02717", "f62149e7adc6c62c", "5cfeea97d48a8339"  # incidents on the mempool
-RESOLVED = "SELECT id FROM outbox WHERE incident_id = '{}' AND receiver = 'ops' AND type = 'incident.resolved' AND status = 'sent'"
+RESOLVED = "SELECT id FROM outbox WHERE incident_id = '{}' AND type = 'incident.resolved' AND status = 'sent'"
 OPENED = "SELECT incident_id, count(*) FROM incident_changes WHERE reason = 'opened' GROUP BY incident_id"
 ACKNOWLEDGED = "SELECT count(*) FROM incident_changes WHERE incident_id = '{}' AND reason = 'acknowledged'"
 STARTED = "watching 3 sources of node alice"

@@ -28,7 +28,7 @@ from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.service.pace import Clock
-from watchdog.sources.syntax import kinds_of, open_sources, split_source
+from watchdog.sources.syntax import SEVERAL, kinds_of, one_source_text, open_sources, split_source
 
 START_NS = 0  # the engine's own watermark of a source that has said nothing
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
@@ -69,6 +69,7 @@ class Channel:
     told_s: float = 0.0
     quiet_s: float | None = None
     position: Mapping[str, object] | None = None
+    kinds: frozenset[str] | None = None
     ended: bool = False
     error: str = ""
     failures: int = 0
@@ -93,15 +94,22 @@ class Feed:
     def open(self, positions: Mapping[str, Mapping[str, object]]) -> None:
         """Open every source at its position. One that cannot be opened now is tried again later.
 
-        SourceError: a recording cannot be opened (its parts are not known then), or two sources have one name.
+        SourceError: a recording or an events file cannot be opened (its parts are not known then), or two sources
+        have one name.
         """
         self.channels = []
         for text in self.texts:
-            if split_source(text)[0] == "recording":
-                found = open_sources([text], replace(self.options, follow=False, position=positions))
-                self.channels += [Channel(one.name, text, one, position=positions.get(one.name)) for one in found]
+            scheme, path = split_source(text)
+            if scheme in SEVERAL:
+                follow = scheme != "recording"
+                found = open_sources([text], replace(self.options, follow=follow, position=positions))
+                self.channels += [
+                    Channel(one.name, text, one, position=positions.get(one.name), kinds=one.kinds) for one in found
+                ]
+                if scheme == "events" and [one.name for one in found] == [text]:
+                    _LOG.warning("%s", printable(one_source_text(path)))
                 continue
-            channel = Channel(text, text, position=positions.get(text))
+            channel = Channel(text, text, position=positions.get(text), kinds=kinds_of(text))
             self.channels.append(channel)
             self._reopen(channel)
         names = [channel.name for channel in self.channels]
@@ -126,7 +134,7 @@ class Feed:
     @property
     def kinds(self) -> dict[str, frozenset[str] | None]:
         """The kinds that each source can give, by name, whether it is open or not; None for any."""
-        return {name: kinds_of(name) for name in self.names}
+        return {channel.name: channel.kinds for channel in self.channels}
 
     @property
     def ended(self) -> bool:
@@ -309,7 +317,7 @@ class Feed:
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, self.clock.monotonic())
             return False
-        for source in found:  # a recording is several
+        for source in found:  # a recording or an events file is several
             if source.name == channel.name:
                 channel.source = source
             else:

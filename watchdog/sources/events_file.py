@@ -1,25 +1,31 @@
 """`events:FILE`: recordings of our own format, as a source.
 
-Batches come as they were recorded, with their own node and source names. The watermark is
-the least of all recorded sources', and it never goes back, so a file that several
-sessions were appended to reads as one stream. Events whose time cannot be true are left out and told as lost; a
-recorded watermark that cannot be true counts as the first event time of its slice.
+A file replays as the sources that it was recorded from. Each is a source of its own here, with its kinds, watermark,
+gaps and position, so rules judge as they would have judged over the sources. Each reads the file for itself and passes
+over the slices of the others, so none waits for another, in whatever order sessions were appended. A file of an older
+version, or without names, is one source: its watermark is the least of all recorded ones, and it never goes back.
+
+Batches come as they were recorded, with their own node and source names. Events whose time cannot be true are left out
+and reported as lost; a recorded watermark that cannot be true counts as the first event time of its slice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from watchdog.archive.codec import Original
 from watchdog.archive.index import NEVER_NS
 from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, latest_plausible, plausible
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.faults import Faults
+from watchdog.sources.recording_folder import position_of
 
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
 
@@ -27,19 +33,22 @@ PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer
 class EventsFileSource:
     """An events file as a source.
 
-    path: the file. options.wanted: blocks of other kinds are not even unpacked. options.follow:
-    wait for more at the end. start_ns: leave out events before that time. Kinds that this version
-    does not know are passed over; `torn_at` says where the file was torn.
+    path: the file. original: the recorded source that is read; None: all, as one. options.wanted: blocks of other kinds
+    are not even unpacked. options.follow: wait for more at the end. start_ns: leave out events before that time. Kinds
+    that this version does not know are passed over; `torn_at` says where the file was torn.
     SourceError: the file cannot be read, the position does not fit it, or none of its events has a plausible time.
     """
 
-    def __init__(self, path: str, options: SourceOptions, start_ns: int | None = None) -> None:
-        self.name = f"events:{path}"
+    def __init__(
+        self, path: str, options: SourceOptions, start_ns: int | None = None, original: Original | None = None
+    ) -> None:
+        self._path, self._original = f"events:{path}", original
+        self.name = self._path if original is None else f"{self._path}#{original.name}"
         self.torn_at: Torn | None = None
         self.faults = Faults()  # where a file that is not followed was torn
         self._options = options
         self._start_ns = start_ns
-        self._file = EventsFile(path, options.wanted)
+        self._file = EventsFile(path, options.wanted, source=original and original.name)
         self._marks: dict[str, int] = {}
         self._until_ns = NEVER_NS
         self._seen_ns = NEVER_NS  # latest event time so far
@@ -58,8 +67,8 @@ class EventsFileSource:
 
     @property
     def kinds(self) -> frozenset[str] | None:
-        """Not known: a file that grows may hold any."""
-        return None
+        """Those of the recorded source, as far as they were recorded; None for a file that is one source: any."""
+        return self._original and self._original.kinds
 
     @property
     def ended(self) -> bool:
@@ -93,7 +102,7 @@ class EventsFileSource:
         left = self._file.rest()
         self.torn_at = self._file.torn_at
         if self.torn_at is not None:
-            self.faults.note(self.name, f"{self.name}: torn at byte {self.torn_at.offset}: {self.torn_at.reason}")
+            self.faults.note(self._path, f"{self._path}: torn at byte {self.torn_at.offset}: {self.torn_at.reason}")
         batches = left.batches if left is not None else ()
         made = self._slice(batches).batches
         if self._early:
@@ -137,11 +146,11 @@ class EventsFileSource:
         return self._gap(at_ns, lost, IMPLAUSIBLE) if self._options.wants("source:gap") else ()
 
     def _advance(self, source: str, until_ns: int, first_ns: int, now_ns: int) -> None:
-        """The least watermark of the sources that still go on; all must have spoken first."""
+        """The recorded watermark; of several sources the least of those that still go on, and all must have spoken."""
         if latest_plausible(now_ns) < until_ns < END_OF_TIME_NS:
             until_ns = max(first_ns, min(self._marks.get(source, NEVER_NS), latest_plausible(now_ns)))
         self._marks[source] = until_ns
-        if any(source not in self._marks for source in self._file.sources):
+        if self._original is None and any(source not in self._marks for source in self._file.sources):
             return
         least = min(self._marks.values())
         if least != END_OF_TIME_NS:  # all recorded sources have ended, but another session may follow
@@ -207,6 +216,32 @@ class EventsFileSource:
         seen_ns, early = position.get("seen_ns", self._until_ns), position.get("early", 0)
         self._seen_ns = seen_ns if isinstance(seen_ns, int) else self._until_ns
         self._early = early if isinstance(early, int) else 0
+
+
+def open_events(path: str, options: SourceOptions) -> list[Source]:
+    """The sources that an events file was recorded from, named `events:PATH#NAME`; one for a file that has no names.
+
+    options.position: of all of them, by the name of the source. SourceError: the file cannot be read.
+    """
+    with EventsFile(path, ()) as file:
+        originals: tuple[Original | None, ...] = file.originals() or (None,)
+    sources: list[Source] = []
+    try:
+        for original in originals:
+            name = f"events:{path}" if original is None else f"events:{path}#{original.name}"
+            own = replace(options, position=position_of(options, name))
+            sources.append(EventsFileSource(path, own, original=original))
+    except SourceError:
+        for source in sources:
+            source.close()
+        raise
+    return sources
+
+
+def is_one_source(path: str) -> bool:
+    """Whether a file replays as one source although it was recorded from some. SourceError: it cannot be read."""
+    with EventsFile(path, ()) as file:
+        return not file.originals()
 
 
 def _fits(column: Column, field: Field) -> bool:
