@@ -24,6 +24,8 @@ class SourceOptions:
     (a source skips the work for others). follow: wait for more at the end of the input.
     position: where to resume, as the last slice said, or None for the start. wall_ns: the
     wall clock, nanoseconds since the epoch; it only tells which event times can be true.
+    at_once: nobody waits for a single slice, so a source that is not followed may join
+    several: the same events in fewer slices.
     """
 
     node: str = "node"
@@ -33,6 +35,7 @@ class SourceOptions:
     asmap_path: str | None = None
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wall_ns: Callable[[], int] = time.time_ns
+    at_once: bool = False
 
     def wants(self, kind: str) -> bool:
         """Whether somebody reads this kind."""

@@ -317,6 +317,12 @@ class Feed:
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, self.clock.monotonic())
             return False
+        further = sorted({source.name for source in found} - set(self.names))
+        if further:  # rules were divided among the sources that were known at the start
+            for source in found:
+                source.close()
+            self._fail(channel, SourceError(f"{further[0]!r} is new; a restart reads it"), self.clock.monotonic())
+            return False
         for source in found:  # a recording or an events file is several
             if source.name == channel.name:
                 channel.source = source

@@ -20,6 +20,7 @@ from watchdog.archive.codec import Original
 from watchdog.archive.index import NEVER_NS
 from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
+from watchdog.core.column_join import joined
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, latest_plausible, plausible
@@ -27,22 +28,30 @@ from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.faults import Faults
 from watchdog.sources.recording_folder import position_of
 
+JOINED_SLICES, JOINED_ROWS = 1_000, 20_000  # of one slice, where nobody waits for a single one
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
 
 
 class EventsFileSource:
     """An events file as a source.
 
-    path: the file. original: the recorded source that is read; None: all, as one. options.wanted: blocks of other kinds
+    path: the file. original: the recorded source that is read; None: all, as one. known: names of all recorded sources
+    that are read, if this one is to look out for further ones. options.wanted: blocks of other kinds
     are not even unpacked. options.follow: wait for more at the end. start_ns: leave out events before that time. Kinds
     that this version does not know are passed over; `torn_at` says where the file was torn.
     SourceError: the file cannot be read, the position does not fit it, or none of its events has a plausible time.
     """
 
     def __init__(
-        self, path: str, options: SourceOptions, start_ns: int | None = None, original: Original | None = None
+        self,
+        path: str,
+        options: SourceOptions,
+        start_ns: int | None = None,
+        original: Original | None = None,
+        *,
+        known: frozenset[str] = frozenset(),
     ) -> None:
-        self._path, self._original = f"events:{path}", original
+        self._path, self._original, self._known_names = f"events:{path}", original, known
         self.name = self._path if original is None else f"{self._path}#{original.name}"
         self.torn_at: Torn | None = None
         self.faults = Faults()  # where a file that is not followed was torn
@@ -56,11 +65,15 @@ class EventsFileSource:
         self._ended = False
         self._node = options.node
         self._tears, self._torn_size = 0, 0
+        self._joins = options.at_once and not options.follow
+        self._held: Slice | None = None  # read, but behind what the slice before it promised
+        self._offset = self._file.offset
         try:
             if options.position is not None:
                 self._resume(options.position)
             elif start_ns is not None:
                 self._file.seek(start_ns)
+                self._offset = self._file.offset
         except SourceError:
             self._file.close()
             raise
@@ -88,7 +101,9 @@ class EventsFileSource:
         """The next recorded slice, or None; the last one has the watermark END_OF_TIME_NS."""
         if self._ended:
             return None
-        found = self._file.next_slice()
+        if self._joins:
+            return self._joined() or self._last()
+        found = self._next()
         if found is not None:
             self._tears = 0
             return self._slice(found.batches, found)
@@ -98,8 +113,35 @@ class EventsFileSource:
             return None
         return self._last()
 
+    def _joined(self) -> Slice | None:
+        """Several recorded slices as one: a followed recording has one for each poll, and panes close at a price."""
+        pieces: list[Slice] = []
+        rows, offset = 0, self._offset
+        while len(pieces) < JOINED_SLICES and rows < JOINED_ROWS and (found := self._next()) is not None:
+            if pieces and any(int(batch.time_ns.min()) < self._until_ns for batch in found.batches if batch.rows):
+                self._held, self._offset = found, offset  # late, and only a slice of its own can say so
+                break
+            pieces.append(self._slice(found.batches, found))
+            rows, offset = rows + sum(batch.rows for batch in pieces[-1].batches), self._offset
+        if not pieces[1:]:
+            return pieces[0] if pieces else None
+        batches = _side_by_side([batch for piece in pieces for batch in piece.batches])
+        return Slice(self.name, batches, self._until_ns, self._position())
+
+    def _next(self) -> Slice | None:
+        """The next recorded slice; `_offset` is behind it."""
+        found, self._held = self._held or self._file.next_slice(), None
+        further = set(self._file.sources) - self._known_names if self._known_names else ()
+        if further:
+            raise SourceError(
+                f"{self._path}: {min(further)!r} was appended since the file was opened; start again to read it"
+            )
+        self._offset = self._file.offset
+        return found
+
     def _last(self) -> Slice:
         left = self._file.rest()
+        self._offset = self._file.offset
         self.torn_at = self._file.torn_at
         if self.torn_at is not None:
             self.faults.note(self._path, f"{self._path}: torn at byte {self.torn_at.offset}: {self.torn_at.reason}")
@@ -199,7 +241,7 @@ class EventsFileSource:
 
     def _position(self) -> dict[str, object]:
         return {
-            "offset": self._file.offset,
+            "offset": self._offset,
             "until_ns": self._until_ns,
             "marks": dict(self._marks),
             "seen_ns": self._seen_ns,
@@ -211,11 +253,24 @@ class EventsFileSource:
         if not isinstance(offset, int) or not isinstance(until_ns, int) or not isinstance(marks, dict):
             raise SourceError(f"{self.name!r}: the position to resume at is not one of this source")
         self._file.resume(offset)
+        self._offset = offset
         self._until_ns = NEVER_NS if until_ns == END_OF_TIME_NS else until_ns
         self._marks = {str(source): int(mark) for source, mark in marks.items()}
         seen_ns, early = position.get("seen_ns", self._until_ns), position.get("early", 0)
         self._seen_ns = seen_ns if isinstance(seen_ns, int) else self._until_ns
         self._early = early if isinstance(early, int) else 0
+
+
+def _side_by_side(batches: list[Batch]) -> tuple[Batch, ...]:
+    """Batches of the same kind, node, source and process as one, in the order in which they first came."""
+    found: dict[tuple[str, str, str, int], list[Batch]] = {}
+    for batch in batches:
+        if batch.rows:
+            found.setdefault((batch.kind, batch.node, batch.source, batch.boot_ns), []).append(batch)
+    return tuple(
+        parts[0] if len(parts) == 1 else replace(parts[0], columns=joined([part.columns for part in parts]))
+        for parts in found.values()
+    )
 
 
 def open_events(path: str, options: SourceOptions) -> list[Source]:
@@ -230,7 +285,8 @@ def open_events(path: str, options: SourceOptions) -> list[Source]:
         for original in originals:
             name = f"events:{path}" if original is None else f"events:{path}#{original.name}"
             own = replace(options, position=position_of(options, name))
-            sources.append(EventsFileSource(path, own, original=original))
+            known = frozenset(one.name for one in originals if one) if not sources else frozenset[str]()
+            sources.append(EventsFileSource(path, own, original=original, known=known))
     except SourceError:
         for source in sources:
             source.close()
