@@ -119,6 +119,11 @@ def started(folder: Path, receiver: Receiver) -> tuple[Service, bool]:
     return service, False
 
 
+def states(folder: Path) -> dict[str, str]:
+    """The incidents of the database by id."""
+    return {str(id_): str(state) for id_, state in rows(folder, "SELECT id, state FROM incidents")}
+
+
 def types(seen: list[Seen]) -> list[tuple[str, str]]:
     """Incident and type of each notice, in the order of arrival."""
     bodies = [json.loads(one.body) for one in seen]
@@ -127,7 +132,7 @@ def types(seen: list[Seen]) -> list[tuple[str, str]]:
 
 def test_service_goes_on_and_tells_nothing_twice(tmp_path: Path, receiver: Receiver) -> None:
     folder = unpack("service.tar.xz", tmp_path / "service")
-    before = dict(rows(folder, "SELECT id, state FROM incidents"))
+    before = states(folder)
     sent = {str(id_) for (id_,) in rows(folder, "SELECT id FROM outbox WHERE status = 'sent'")}
     assert before == {FULL: "open", BUSY: "acknowledged", THIN: "resolved"} | dict.fromkeys(
         set(before) - {FULL, BUSY, THIN}, "open"
@@ -141,7 +146,7 @@ def test_service_goes_on_and_tells_nothing_twice(tmp_path: Path, receiver: Recei
         assert service.end() == 0, service.text
     finally:
         service.kill()
-    after = dict(rows(folder, "SELECT id, state FROM incidents"))
+    after = states(folder)
     assert before.keys() <= after.keys()
     assert rows(folder, ACKNOWLEDGED.format(BUSY)) == [(1,)]
     taken = Counter(id_ for id_, _ in receiver.requests)

@@ -13,7 +13,7 @@ from watchdog.archive.frames import BLOCK, FRAME_HEADER, VERSION, read_header, s
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
-from watchdog.core.batch import Batch, Slice
+from watchdog.core.batch import Batch, Column, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service.feed import Feed
@@ -51,7 +51,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tips(source: str, second: int, rows: int = 2) -> Slice:
     """A slice with tips of the chain, one a second."""
     times = T0 + (second + np.arange(rows, dtype=np.int64)) * SECOND
-    columns = {"time_ns": times, "height": np.full(rows, second, np.int32), "interval_s": np.zeros(rows, np.int64)}
+    columns: dict[str, Column] = {
+        "time_ns": times,
+        "height": np.full(rows, second, np.int32),
+        "interval_s": np.zeros(rows, np.int64),
+    }
     batch = Batch("chain:tip", "node", source, columns)
     return Slice(source, (batch,), T0 + (second + rows) * SECOND, {"at": second})
 
@@ -167,7 +171,7 @@ def test_damage_of_one_source_leaves_the_others_whole(tmp_path: Path) -> None:
     pieces = [tips(name, second) for second in (0, 4, 8, 12) for name in ("a", "b")]
     path = written(tmp_path / "f", pieces, "a", "b")
     raw, at, blocks = bytearray(path.read_bytes()), 24, []
-    while at < len(raw) and (frame := read_header(raw[at : at + FRAME_HEADER])).type <= 3:
+    while at < len(raw) and (frame := read_header(bytes(raw[at : at + FRAME_HEADER]))).type <= 3:
         if frame.type == BLOCK and frame.source == source_mark("b"):
             blocks.append(at)
         at += frame.length

@@ -57,7 +57,7 @@ class EventsFileSource:
         self.faults = Faults()  # where a file that is not followed was torn
         self._options = options
         self._start_ns = start_ns
-        self._file = EventsFile(path, options.wanted, source=original and original.name)
+        self._file = EventsFile(path, options.wanted, source=None if original is None else original.name)
         self._marks: dict[str, int] = {}
         self._until_ns = NEVER_NS
         self._seen_ns = NEVER_NS  # latest event time so far
@@ -81,7 +81,7 @@ class EventsFileSource:
     @property
     def kinds(self) -> frozenset[str] | None:
         """Those of the recorded source, as far as they were recorded; None for a file that is one source: any."""
-        return self._original and self._original.kinds
+        return None if self._original is None else self._original.kinds
 
     @property
     def ended(self) -> bool:
