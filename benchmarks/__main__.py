@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "decode-capture": _entry("decode_capture", "measure"),
     "replay": _entry("replay", "measure", "replay"),
     "replay-quiet": _entry("replay", "measure", "replay-quiet"),
+    "replay-polls": _entry("replay_polls", "measure"),
     "live": _entry("live", "measure"),
     "state": _entry("state", "measure"),
     "checkpoint": _entry("checkpoint", "measure"),

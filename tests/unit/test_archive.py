@@ -327,9 +327,9 @@ def test_other_files_are_refused(tmp_path: Path, raw: bytes, message: str) -> No
 
 
 def test_a_newer_version_says_so(tmp_path: Path) -> None:
-    head = struct.pack("<8sII", b"BWEVENTS", 2, 0)
+    head = struct.pack("<8sII", b"BWEVENTS", 3, 0)
     (tmp_path / "a").write_bytes(head + struct.pack("<I4x", zlib.crc32(head)))
-    with pytest.raises(SourceError, match="has version 2 of the events format; this program reads version 1"):
+    with pytest.raises(SourceError, match="has version 3 of the events format; this program reads 1 and 2"):
         EventsFile(tmp_path / "a")
 
 

@@ -13,6 +13,7 @@ from watchdog.service.checkpoint import MAGIC, Checkpoint, read_checkpoint, writ
 from watchdog.service.pace import Pace
 from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
 from watchdog.service.whole_file import check_place, write_whole
+from watchdog.sources import snapshots
 
 START = 1_768_212_000
 RULES = """
@@ -116,7 +117,9 @@ def _interrupted(source: str, chosen: ReplayOptions, after: int) -> ReplayResult
         nonlocal seen
         seen += 1
 
-    return replay([source], chosen, progress=count, stopped=lambda: seen >= after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots, "JOINED_ROUNDS", 10)
+        return replay([source], chosen, progress=count, stopped=lambda: seen >= after)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])

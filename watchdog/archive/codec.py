@@ -8,7 +8,8 @@ whole message alive for ever in the releases that we support, hence a test forbi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ WRITER = "bitcoin-watchdog"
 MAX_COLUMNS = 256
 MAX_LAYOUT = 16_384  # characters
 MAX_SOURCES = 1_024
+_ANY = "*"
 _BOOL = np.dtype(np.bool_)
 _CODES = np.dtype(np.int32)
 _TYPE_OF = {dtype_of(typ): typ for typ in TYPES if typ not in {"str", "bytes", "prefix"}}
@@ -36,17 +38,33 @@ _TYPE_OF = {dtype_of(typ): typ for typ in TYPES if typ not in {"str", "bytes", "
 _FAULTS = (capnp.KjException, UnicodeDecodeError, ValueError, OverflowError)
 
 
-def encode_info(sources: tuple[str, ...]) -> bytes:
-    """The message of the first frame: the names of the sources that feed the file."""
-    return bytes(_SCHEMA.Info.new_message(writer=WRITER, sources=list(sources)).to_bytes())
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A source that a file was recorded from. kinds: those that it can give and that were recorded; None: any."""
+
+    name: str
+    kinds: frozenset[str] | None = None
 
 
-def decode_info(payload: bytes) -> tuple[str, ...]:
+def encode_info(sources: Sequence[Original]) -> bytes:
+    """The message of the first frame: the sources that feed the file."""
+    kinds = [_ANY if one.kinds is None else ",".join(sorted(one.kinds)) for one in sources]
+    names = [one.name for one in sources]
+    return bytes(_SCHEMA.Info.new_message(writer=WRITER, sources=names, kinds=kinds).to_bytes())
+
+
+def decode_info(payload: bytes) -> tuple[Original, ...]:
     """The sources that feed the file."""
     with _opened(_SCHEMA.Info, payload) as info:
         if len(info.sources) > MAX_SOURCES:
             raise DamagedFrameError(f"the file names {len(info.sources)} sources, more than {MAX_SOURCES}")
-        return tuple(info.sources)
+        kinds = list(info.kinds) or [_ANY] * len(info.sources)
+        if len(kinds) != len(info.sources):
+            raise DamagedFrameError("the file does not say which kinds each of its sources gives")
+        return tuple(
+            Original(name, None if text == _ANY else frozenset(filter(None, text.split(","))))
+            for name, text in zip(info.sources, kinds, strict=True)
+        )
 
 
 def encode_slice_end(source: str, until_ns: int, position: Mapping[str, object]) -> bytes:

@@ -1,6 +1,9 @@
 """The frame: what an events file is made of.
 
 A file is `FILE_HEADER` bytes (magic, version, CRC) and then frames, one behind the other.
+Version 2 marks each block and each end of a slice with its source, and its first frame has the
+kinds of each source, so that a file replays as the sources it was recorded from; version 1
+has neither and replays as one source.
 A frame is a header of `FRAME_HEADER` bytes with a CRC of its own, and a payload padded with
 zeros to a multiple of 8 bytes, whose CRC stands in the header. So a torn or damaged frame is
 noticed before anything in it is used, and sizes are checked before memory is asked for.
@@ -18,7 +21,8 @@ import zstandard
 from watchdog.core.errors import SourceError
 
 MAGIC = b"BWEVENTS"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 MAX_PAYLOAD = 64 << 20  # bytes, stored and unpacked; the writer splits what is larger
 WINDOW = 8 << 20  # bytes of zstd history that a reader grants; levels 1 to 3 use at most 4 MiB
 
@@ -29,7 +33,7 @@ _FILE = struct.Struct("<8sIII4x")  # magic, version, reserved, crc of the bytes 
 FILE_HEADER = _FILE.size
 
 _MARK = b"BWFR"
-_FRAME = struct.Struct("<4sBBHIIIIqqI")
+_FRAME = struct.Struct("<4sBBHIIIIqqI")  # the H: `source_mark`, 0 in version 1
 _CRC = struct.Struct("<I")
 FRAME_HEADER = _FRAME.size + _CRC.size
 
@@ -40,7 +44,7 @@ class Frame:
 
     stored: payload bytes in the file, padding not counted; size: payload bytes when
     unpacked; rows and tag (see `tag_of`): of a block, else 0; first_ns, last_ns: time range of
-    a block, watermark of a slice end.
+    a block, watermark of a slice end. source: `source_mark` of a block or a slice end, else 0.
     """
 
     type: int
@@ -52,6 +56,7 @@ class Frame:
     first_ns: int
     last_ns: int
     crc: int
+    source: int = 0
 
     @property
     def length(self) -> int:
@@ -73,21 +78,28 @@ def tag_of(kind: str) -> int:
     return zlib.crc32(kind.encode())
 
 
+def source_mark(name: str) -> int:
+    """A number from 1 to 65,535 that lets a reader pass over the frames of other sources; two names may share one."""
+    return zlib.crc32(name.encode("utf-8", "backslashreplace")) % 65_535 + 1
+
+
 def file_header() -> bytes:
     """The first bytes of a file."""
     crc = zlib.crc32(_FILE.pack(MAGIC, VERSION, 0, 0)[:16])
     return _FILE.pack(MAGIC, VERSION, 0, crc)
 
 
-def check_file_header(raw: bytes, path: str) -> None:
-    """SourceError unless `raw` begins an events file of a version that we read."""
+def check_file_header(raw: bytes, path: str) -> int:
+    """The version of the events file that `raw` begins; SourceError when it is none, or of another version."""
     if len(raw) < FILE_HEADER or raw[:8] != MAGIC:
         raise SourceError(f"'{path}' is not an events file")
     _, version, _, crc = _FILE.unpack(raw[:FILE_HEADER])
     if crc != zlib.crc32(raw[:16]):
         raise SourceError(f"'{path}': the file header fails its checksum")
-    if version != VERSION:
-        raise SourceError(f"'{path}' has version {version} of the events format; this program reads version {VERSION}")
+    if version not in READABLE:
+        versions = " and ".join(map(str, READABLE))
+        raise SourceError(f"'{path}' has version {version} of the events format; this program reads {versions}")
+    return int(version)
 
 
 def pack_frame(
@@ -97,6 +109,7 @@ def pack_frame(
     *,
     rows: int = 0,
     tag: int = 0,
+    source: int = 0,
     span: tuple[int, int] = (0, 0),
 ) -> bytes:
     """A whole frame, ready to be written; compressed when that makes it smaller."""
@@ -108,7 +121,7 @@ def pack_frame(
         if len(packed) < len(payload):
             stored, flags = packed, COMPRESSED
     body = stored.ljust(padded(len(stored)), b"\0")
-    head = _FRAME.pack(_MARK, kind, flags, 0, len(stored), len(payload), rows, tag, *span, zlib.crc32(body))
+    head = _FRAME.pack(_MARK, kind, flags, source, len(stored), len(payload), rows, tag, *span, zlib.crc32(body))
     return b"".join((head, _CRC.pack(zlib.crc32(head)), body))
 
 
@@ -120,12 +133,12 @@ def read_header(raw: bytes) -> Frame:
     (crc,) = _CRC.unpack(raw[_FRAME.size : FRAME_HEADER])
     if crc != zlib.crc32(head):
         raise DamagedFrameError("the frame header fails its checksum")
-    mark, kind, flags, _, stored, size, rows, tag, first_ns, last_ns, body_crc = _FRAME.unpack(head)
+    mark, kind, flags, source, stored, size, rows, tag, first_ns, last_ns, body_crc = _FRAME.unpack(head)
     if mark != _MARK:
         raise DamagedFrameError("there is no frame")
     if stored > MAX_PAYLOAD or size > MAX_PAYLOAD:
         raise DamagedFrameError(f"the frame says {max(stored, size)} bytes, more than {MAX_PAYLOAD}")
-    return Frame(kind, flags, stored, size, rows, tag, first_ns, last_ns, body_crc)
+    return Frame(kind, flags, stored, size, rows, tag, first_ns, last_ns, body_crc, source)
 
 
 def unpack_payload(frame: Frame, body: bytes, unpacker: zstandard.ZstdDecompressor) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from watchdog.archive.codec import decode_block, decode_info, decode_slice_end
+from watchdog.archive.codec import Original, decode_block, decode_info, decode_slice_end
 from watchdog.archive.frames import (
     BLOCK,
     FILE_HEADER,
@@ -26,6 +26,7 @@ from watchdog.archive.frames import (
     check_file_header,
     new_unpacker,
     read_header,
+    source_mark,
     tag_of,
     unpack_payload,
 )
@@ -57,14 +58,23 @@ class EventsFile:
     """An events file, opened for reading.
 
     path: the file. kinds: kinds to read, None for all; blocks of others are passed over
-    unread. strict: raise SourceError where the file is torn instead of stopping there.
+    unread. source: the recorded source to read, None for all; slices of others are passed over
+    unread, and damage within them does not stop the reading. strict: raise SourceError where the
+    file is torn instead of stopping there.
     `torn_at` says where and why the last read stopped, unless it stopped at the end.
     `offset` is the byte behind the last slice that was read: the place to resume at.
-    `sources` are the sources that feed the file, known from its first frame on.
+    `sources` are the sources that feed the file, known from its first frame on. `version` is the file's.
     SourceError: the file cannot be read, or is no events file.
     """
 
-    def __init__(self, path: str | Path, kinds: Collection[str] | None = None, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        kinds: Collection[str] | None = None,
+        *,
+        source: str | None = None,
+        strict: bool = False,
+    ) -> None:
         self.path = str(path)
         self.strict = strict
         self.torn_at: Torn | None = None
@@ -72,6 +82,8 @@ class EventsFile:
         self.until_ns: dict[str, int] = {}
         self._kinds = None if kinds is None else frozenset(kinds)
         self._tags = None if kinds is None else frozenset(map(tag_of, kinds))
+        self._source = source
+        self._mark = 0 if source is None else source_mark(source)
         self._unpacker = new_unpacker()
         self._window, self._window_at = b"", 0
         try:
@@ -80,13 +92,14 @@ class EventsFile:
         except OSError as fault:
             raise self._unreadable(fault) from fault
         try:
-            check_file_header(self._read(0, FILE_HEADER), self.path)
+            self.version = check_file_header(self._read(0, FILE_HEADER), self.path)
         except SourceError:
             self.close()
             raise
         self._at = self.offset = FILE_HEADER
         self._held: list[Batch] = []
         self._held_bytes = 0
+        self._begun = False  # a slice of ours has begun that has not ended
 
     @property
     def size(self) -> int:
@@ -133,8 +146,8 @@ class EventsFile:
 
         Such a file counts as torn, also when it ends at the end of a frame.
         """
-        held, self._held, self._held_bytes = self._held, [], 0
-        if self._at != self.offset and self.torn_at is None:
+        held, begun = self._dropped()
+        if begun and self.torn_at is None:
             self.torn_at = Torn(self._at, "the last slice has no end")
         if not held:
             return None
@@ -144,7 +157,7 @@ class EventsFile:
     def rewind(self) -> None:
         """Forget blocks whose slice has not ended: a writer that crashed within it begins it anew."""
         self._at = self.offset
-        self._held, self._held_bytes = [], 0
+        self._dropped()
         self._window = b""
 
     def resume(self, offset: int) -> None:
@@ -156,7 +169,7 @@ class EventsFile:
             except DamagedFrameError as fault:
                 raise SourceError(f"'{self.path}': cannot resume at byte {offset}: {fault}") from fault
         self._at = self.offset = offset
-        self._held, self._held_bytes = [], 0
+        self._dropped()
 
     def seek(self, start_ns: int) -> None:
         """Go to a slice boundary from which no event at or after `start_ns` is missed (events before may come)."""
@@ -164,7 +177,29 @@ class EventsFile:
         found = self.whole()
         offset = found.entries.start_for(start_ns)
         self._at = self.offset = found.end if offset is None else offset
-        self._held, self._held_bytes = [], 0
+        self._dropped()
+
+    def originals(self) -> tuple[Original, ...]:
+        """The sources that all sessions of the file were recorded from; none when it does not keep them apart.
+
+        Reads the header of every frame up to the first damage. A source of several sessions has the kinds of all.
+        """
+        found: dict[str, Original] = {}
+        at = FILE_HEADER if self.version > 1 else self.size
+        try:
+            while at < self.size:
+                frame = self._frame(at)
+                if frame.type == INDEX:
+                    break
+                if frame.type == INFO:
+                    for one in decode_info(unpack_payload(frame, self._body(at, frame), self._unpacker)):
+                        before = found.get(one.name, Original(one.name, frozenset()))
+                        either = None if before.kinds is None or one.kinds is None else before.kinds | one.kinds
+                        found[one.name] = Original(one.name, either)
+                at += frame.length
+        except DamagedFrameError:
+            pass
+        return tuple(found.values())
 
     def scan(self) -> Scan:
         """Walk over all frames and check their checksums; the place for reading stays where it is."""
@@ -210,7 +245,7 @@ class EventsFile:
         try:
             frame = self._frame(FILE_HEADER)
             if frame.type == INFO:
-                self.sources = decode_info(unpack_payload(frame, self._body(FILE_HEADER, frame), self._unpacker))
+                self._name_sources(unpack_payload(frame, self._body(FILE_HEADER, frame), self._unpacker))
         except DamagedFrameError:
             self.sources = ()
 
@@ -223,19 +258,50 @@ class EventsFile:
             if frame.type == INDEX:
                 self._window = b""  # whoever appends writes over the index
                 return None
+            if self._source is not None and frame.type in (BLOCK, SLICE_END) and frame.source != self._mark:
+                if not self._pass_over(frame):
+                    return None
+                continue
             if frame.type == BLOCK:
                 self._take_block(frame)
+                self._begun = True
             elif frame.type == SLICE_END:
-                source, until_ns, position = decode_slice_end(self._payload(frame))
-                self._at += frame.length
-                self.offset = self._at
-                self.until_ns[source] = until_ns
-                held, self._held, self._held_bytes = self._held, [], 0
-                return Slice(source, tuple(held), until_ns, position)
+                found = self._end_slice(frame)
+                if found is not None:
+                    return found
+                continue
             elif frame.type == INFO:
-                self.sources = decode_info(self._payload(frame))
+                self._name_sources(self._payload(frame))
                 self.offset += frame.length if self.offset == self._at else 0
             self._at += frame.length
+
+    def _pass_over(self, frame: Frame) -> bool:
+        """Go behind a frame of another source; False when the file ends within it."""
+        if self._at + frame.length > self.size:
+            self._window = b""
+            return False
+        self._at += frame.length
+        if frame.type == SLICE_END:
+            self.offset = self._at
+        return True
+
+    def _end_slice(self, frame: Frame) -> Slice | None:
+        """The slice that a frame ends; None when it is of another source whose mark is the same."""
+        source, until_ns, position = decode_slice_end(self._payload(frame))
+        self._at += frame.length
+        self.offset = self._at
+        self.until_ns[source] = until_ns
+        held, _ = self._dropped()
+        return Slice(source, tuple(held), until_ns, position) if self._source in {None, source} else None
+
+    def _dropped(self) -> tuple[list[Batch], bool]:
+        """The blocks of a slice that has not ended, and whether there is one; both are forgotten."""
+        held, begun = self._held, self._begun
+        self._held, self._held_bytes, self._begun = [], 0, False
+        return held, begun
+
+    def _name_sources(self, payload: bytes) -> None:
+        self.sources = tuple(one.name for one in decode_info(payload))
 
     def _take_block(self, frame: Frame) -> None:
         if self._tags is not None and frame.tag not in self._tags:

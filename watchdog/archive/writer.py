@@ -5,14 +5,25 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import zstandard
 
-from watchdog.archive.codec import encode_block, encode_info, encode_slice_end
-from watchdog.archive.frames import BLOCK, FILE_HEADER, INFO, MAX_PAYLOAD, SLICE_END, file_header, pack_frame, tag_of
+from watchdog.archive.codec import Original, encode_block, encode_info, encode_slice_end
+from watchdog.archive.frames import (
+    BLOCK,
+    FILE_HEADER,
+    INFO,
+    MAX_PAYLOAD,
+    SLICE_END,
+    file_header,
+    pack_frame,
+    source_mark,
+    tag_of,
+)
 from watchdog.archive.index import NEVER_NS, IndexEntries
 from watchdog.archive.reader import MAX_SLICE, EventsFile
 from watchdog.core.batch import Batch, Slice, Strings
@@ -27,8 +38,9 @@ class EventsWriter:
     """An events file, opened for writing.
 
     path: the file, which must not exist unless `append` is set. sources: names of the sources
-    that feed it. append: go on behind the last whole slice; what a crash left behind it is cut
-    off. level: of zstd, 0 for none. StateError: the file cannot be written, is there already,
+    that feed it; none: it replays as one source. kinds: by name, those that each can give and that are
+    recorded; a name that is missing: any. append: go on behind the last whole slice; what a crash left
+    behind it is cut off. level: of zstd, 0 for none. StateError: the file cannot be written, is there already,
     is no events file, or another process writes it. After a failed write the file ends
     with its last whole frame.
     """
@@ -38,6 +50,7 @@ class EventsWriter:
         path: str | Path,
         sources: tuple[str, ...] = (),
         *,
+        kinds: Mapping[str, frozenset[str] | None] | None = None,
         append: bool = False,
         level: int = LEVEL,
         sync_bytes: int = SYNC_BYTES,
@@ -51,7 +64,9 @@ class EventsWriter:
         self._file = self._open(append=append)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._end = self._slice_at = self._synced = self._start(sources)
+            self._end = self._slice_at = self._synced = self._start(
+                tuple(Original(name, (kinds or {}).get(name)) for name in sources)
+            )
         except OSError as fault:
             os.close(self._file)
             raise self._unwritable(fault) from fault
@@ -66,9 +81,10 @@ class EventsWriter:
 
     def write(self, piece: Slice) -> None:
         """Append a slice: its batches, then its watermark and position. StateError when that fails."""
-        frames = [frame for batch in piece.batches if batch.rows for frame in self._block_frames(batch)]
+        mark = source_mark(piece.source)
+        frames = [frame for batch in piece.batches if batch.rows for frame in self._block_frames(batch, mark)]
         end = encode_slice_end(piece.source, piece.until_ns, piece.position)
-        frames.append(pack_frame(SLICE_END, end, span=(piece.until_ns, piece.until_ns)))
+        frames.append(pack_frame(SLICE_END, end, source=mark, span=(piece.until_ns, piece.until_ns)))
         if sum(batch_bytes(batch) for batch in piece.batches) > MAX_SLICE // 2:
             raise StateError(f"cannot write '{self.path}': a slice is larger than {MAX_SLICE // 2} bytes")
         for frame in frames:
@@ -116,7 +132,7 @@ class EventsWriter:
         except OSError as fault:
             raise self._unwritable(fault) from fault
 
-    def _start(self, sources: tuple[str, ...]) -> int:
+    def _start(self, sources: tuple[Original, ...]) -> int:
         """Begin the file, or find the place to go on at; the byte offset of the next frame."""
         if os.fstat(self._file).st_size == 0:
             self._end = 0
@@ -134,21 +150,20 @@ class EventsWriter:
             self._append(pack_frame(INFO, encode_info(sources)))
         return self._end
 
-    def _block_frames(self, batch: Batch) -> list[bytes]:
-        """The frames of a batch, split where it has too many rows or bytes."""
+    def _block_frames(self, batch: Batch, mark: int) -> list[bytes]:
+        """The frames of a batch of the source with this mark, split where it has too many rows or bytes."""
         if batch.rows <= MAX_ROWS and batch_bytes(batch) <= MAX_PAYLOAD // 2:
             payload = encode_block(batch)
             if len(payload) <= MAX_PAYLOAD:
                 times = batch.time_ns
                 span = (int(times.min()), int(times.max()))
-                return [
-                    pack_frame(BLOCK, payload, self._compressor, rows=batch.rows, tag=tag_of(batch.kind), span=span)
-                ]
+                tag = tag_of(batch.kind)
+                return [pack_frame(BLOCK, payload, self._compressor, rows=batch.rows, tag=tag, source=mark, span=span)]
         if batch.rows == 1:
             raise StateError(f"cannot write '{self.path}': one event of {batch.kind} exceeds {MAX_PAYLOAD // 2} bytes")
         step = min(MAX_ROWS, (batch.rows + 1) // 2)
         pieces = (batch.take(np.arange(at, min(at + step, batch.rows))) for at in range(0, batch.rows, step))
-        return [frame for piece in pieces for frame in self._block_frames(piece)]
+        return [frame for piece in pieces for frame in self._block_frames(piece, mark)]
 
     def _append(self, data: bytes) -> None:
         """Write at the end; when that fails, cut off what was written of it."""

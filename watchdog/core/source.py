@@ -28,7 +28,8 @@ class SourceOptions:
     skew_ns: how far an event may be ahead of the wall clock, None for what old input may
     (a day). believed_ns: times in `position` after this one are of a clock that was wrong;
     the source forgets them and keeps its place in the input. since_ns: without a position,
-    pass over what was written before this time, unread; 0 reads all.
+    pass over what was written before this time, unread; 0 reads all. at_once: no reader
+    waits for a single slice, so a source that is not followed may join several.
     """
 
     node: str = "node"
@@ -41,6 +42,7 @@ class SourceOptions:
     skew_ns: int | None = None
     believed_ns: int = END_OF_TIME_NS
     since_ns: int = 0
+    at_once: bool = False
 
     def latest_ns(self) -> int:
         """The latest time that an event may have now."""

@@ -52,6 +52,7 @@ class Channel:
     told_s: float = 0.0
     quiet_s: float | None = None
     position: Mapping[str, object] | None = None
+    kinds: frozenset[str] | None = None
     ended: bool = False
     error: str = ""
     failures: int = 0
@@ -78,7 +79,7 @@ class Channel:
     @property
     def finite(self) -> bool:
         """A part of a recording: its times are of the past."""
-        return self.name != self.text
+        return self.text.startswith("recording:")
 
 
 def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: int) -> Batch:

@@ -35,8 +35,8 @@ people.
 Fields marked *c* are constant for the life of a connection.
 
 **Sources.** `capture`, `snapshots` and `log` are read today, and `recording:` is these three together; `events:` gives
-back what was recorded. `tracepoint` stands for kinds that Bitcoin Core's tracepoints give; no live source reads them
-yet.
+back what was recorded, as the sources that it was recorded from. `tracepoint` stands for kinds that Bitcoin Core's
+tracepoints give; no live source reads them yet.
 
 **One fact, several sources.** A message in a capture may also be a line in the log and a step of a counter. Where other
 kinds report the same fact, the page says so: a rule counts one of them.

@@ -34,7 +34,7 @@ from watchdog.engine.coverage import GAP
 from watchdog.service.channel import START_NS, WRITE_DELAY_NS, Channel, gap_of, is_heard, skipped_text, told_from
 from watchdog.service.pace import Clock
 from watchdog.service.timekeeping import earliest, fitting
-from watchdog.sources.syntax import kinds_of, open_sources, split_source
+from watchdog.sources.syntax import SEVERAL, kinds_of, one_source_text, open_sources, split_source
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
@@ -68,16 +68,18 @@ class Feed:
         """Open every source at its position. One that cannot be opened now is tried again later.
 
         since_ns: by source without a position, the time before which nothing is read.
-        SourceError: a recording cannot be opened (its parts are not known then), or two sources have one name.
+        SourceError: a recording or an events file cannot be opened (its parts are not known then), or two sources
+        have one name.
         """
         self.channels = []
         positions = {name: position for name, position in positions.items() if position}
         for text in self.texts:
-            if split_source(text)[0] == "recording":
-                found = open_sources([text], replace(self.options, follow=False, position=positions, skew_ns=None))
-                self.channels += [Channel(one.name, text, one, position=positions.get(one.name)) for one in found]
+            scheme, path = split_source(text)
+            if scheme in SEVERAL:
+                self._open_several(text, scheme, path, positions)
                 continue
-            channel = Channel(text, text, position=positions.get(text) or None, since_ns=since_ns.get(text, 0))
+            position, begin_ns = positions.get(text) or None, since_ns.get(text, 0)
+            channel = Channel(text, text, position=position, since_ns=begin_ns, kinds=kinds_of(text))
             self.channels.append(channel)
             self._reopen(channel)
         names = [channel.name for channel in self.channels]
@@ -87,6 +89,18 @@ class Feed:
             raise SourceError(f"source {twice!r} is given twice")
         for channel in self.channels:
             self._note_end(channel)
+
+    def _open_several(self, text: str, scheme: str, path: str, positions: Mapping[str, Mapping[str, object]]) -> None:
+        """Open what one text names several sources by: a recording, or an events file of several sources."""
+        follow = scheme != "recording"
+        skew_ns = self.options.skew_ns if follow else None
+        options = replace(self.options, follow=follow, position=positions, skew_ns=skew_ns)
+        found = open_sources([text], options)
+        self.channels += [
+            Channel(one.name, text, one, position=positions.get(one.name), kinds=one.kinds) for one in found
+        ]
+        if scheme == "events" and [one.name for one in found] == [text]:
+            _LOG.warning("%s", printable(one_source_text(path)))
 
     def close(self) -> None:
         """Close all sources."""
@@ -102,7 +116,7 @@ class Feed:
     @property
     def kinds(self) -> dict[str, frozenset[str] | None]:
         """The kinds that each source can give, by name, whether it is open or not; None for any."""
-        return {name: kinds_of(name) for name in self.names}
+        return {channel.name: channel.kinds for channel in self.channels}
 
     @property
     def ended(self) -> bool:
@@ -387,7 +401,13 @@ class Feed:
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, self.clock.monotonic())
             return False
-        for source in found:  # a recording is several
+        further = sorted({source.name for source in found} - set(self.names))
+        if further:  # rules were divided among the sources that were known at the start
+            for source in found:
+                source.close()
+            self._fail(channel, SourceError(f"{further[0]!r} is new; a restart reads it"), self.clock.monotonic())
+            return False
+        for source in found:  # a recording or an events file is several
             if source.name == channel.name:
                 channel.source = source
             else:

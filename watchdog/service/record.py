@@ -11,6 +11,7 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS
 from watchdog.core.source import Source, SourceOptions
+from watchdog.engine.coverage import ALWAYS_WANTED
 from watchdog.service.finite import faults_of, finite, unread_of
 from watchdog.service.merge import merged
 from watchdog.sources.syntax import open_sources, split_source, unseen_parts
@@ -23,9 +24,10 @@ LEFT_OUT = frozenset({"rpc:addrman_entry"})
 class RecordOptions:
     """What a recording is made with.
 
-    kinds: what to record, None for all but `LEFT_OUT`. asmap: a file of Core's format. node: the name that events
-    carry. follow: go on until interrupted. append: go on with an existing file, each source behind what the file has
-    of it.
+    kinds: what to record, None for all but `LEFT_OUT`; gaps, heartbeats and starts of the node (`ALWAYS_WANTED`) are
+    recorded with them, since a replay must know what was not seen. asmap: a file of Core's format. node: the name that
+    events carry. follow: go on until interrupted. append: go on with an existing file, each source behind what the file
+    has of it.
     """
 
     kinds: frozenset[str] | None = None
@@ -68,7 +70,7 @@ def record(
         if scheme == "events" and Path(path).exists() and out.exists() and Path(path).samefile(out):
             raise SourceError(f"'{out}' cannot be recorded into itself")
     positions, torn = _recorded(out) if options.append and out.exists() else ({}, ())
-    wanted = frozenset(KINDS) - LEFT_OUT if options.kinds is None else options.kinds
+    wanted = frozenset(KINDS) - LEFT_OUT if options.kinds is None else options.kinds | ALWAYS_WANTED
     opened = open_sources(
         sources,
         SourceOptions(options.node, wanted, options.follow, positions or None, options.asmap),
@@ -76,12 +78,21 @@ def record(
     )
     inputs: Sequence[Source] = opened if options.follow else finite(opened, last_word=False)
     try:
-        with EventsWriter(out, tuple(source.name for source in inputs), append=options.append) as file:
+        names, kinds = (
+            tuple(source.name for source in inputs),
+            {source.name: _recorded_kinds(source, wanted) for source in inputs},
+        )
+        with EventsWriter(out, names, kinds=kinds, append=options.append) as file:
             done = _pump(inputs, file, progress)
-            return replace(done, warnings=(*torn, *unseen_parts(sources, wanted), *done.warnings))
+            return replace(done, warnings=(*torn, *unseen_parts(sources, options.kinds or wanted), *done.warnings))
     finally:
         for source in inputs:
             source.close()
+
+
+def _recorded_kinds(source: Source, wanted: frozenset[str]) -> frozenset[str]:
+    """The kinds that a recording has of a source: those that nobody asked for can feed no rule of a replay."""
+    return wanted if source.kinds is None else source.kinds & wanted
 
 
 def _recorded(path: Path) -> tuple[dict[str, Mapping[str, object]], tuple[str, ...]]:

@@ -163,6 +163,7 @@ def _opened(
         position=positions or None,
         asmap_path=options.asmap,
         lists=rules.lists,
+        at_once=options.speed is None,
     )
     return open_sources(sources, source_options, torn_later=True)
 

@@ -1,45 +1,63 @@
 """`events:FILE`: recordings of our own format, as a source.
 
-Batches come as they were recorded, with their own node and source names. The watermark is
-the least of all recorded sources', and it never goes back, so a file that several
-sessions were appended to reads as one stream. Events whose time cannot be true are left out and told as lost; a
-recorded watermark that cannot be true counts as the first event time of its slice.
+A file replays as the sources that it was recorded from. Each is a source of its own here, with its kinds, watermark,
+gaps and position, so rules judge as they would have judged over the sources. Each reads the file for itself and passes
+over the slices of the others, so none waits for another, in whatever order sessions were appended. A file of an older
+version, or without names, is one source: its watermark is the least of all recorded ones, and it never goes back.
+
+Batches come as they were recorded, with their own node and source names. Events whose time cannot be true are left out
+and reported as lost; a recorded watermark that cannot be true counts as the first event time of its slice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from watchdog.archive.codec import Original
 from watchdog.archive.index import NEVER_NS
 from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
+from watchdog.core.column_join import joined
 from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, clock_reset_ns, plausible
-from watchdog.core.source import END_OF_TIME_NS, SourceOptions
+from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.faults import Faults
+from watchdog.sources.recording_folder import position_of
 
+JOINED_SLICES, JOINED_ROWS = 1_000, 20_000  # of one slice, where nobody waits for a single one
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
 
 
 class EventsFileSource:
     """An events file as a source.
 
-    path: the file. options.wanted: blocks of other kinds are not even unpacked. options.follow:
-    wait for more at the end. start_ns: leave out events before that time. Kinds that this version
-    does not know are passed over; `torn_at` says where the file was torn.
+    path: the file. original: the recorded source that is read; None: all, as one. known: names of all recorded sources
+    that are read, if this one is to look out for further ones. options.wanted: blocks of other kinds
+    are not even unpacked. options.follow: wait for more at the end. start_ns: leave out events before that time. Kinds
+    that this version does not know are passed over; `torn_at` says where the file was torn.
     SourceError: the file cannot be read, the position does not fit it, or none of its events has a plausible time.
     """
 
-    def __init__(self, path: str, options: SourceOptions, start_ns: int | None = None) -> None:
-        self.name = f"events:{path}"
+    def __init__(
+        self,
+        path: str,
+        options: SourceOptions,
+        start_ns: int | None = None,
+        original: Original | None = None,
+        *,
+        known: frozenset[str] = frozenset(),
+    ) -> None:
+        self._path, self._original, self._known_names = f"events:{path}", original, known
+        self.name = self._path if original is None else f"{self._path}#{original.name}"
         self.torn_at: Torn | None = None
         self.faults = Faults()  # where a file that is not followed was torn
         self._options = options
         self._start_ns = start_ns
-        self._file = EventsFile(path, options.wanted)
+        self._file = EventsFile(path, options.wanted, source=None if original is None else original.name)
         self._marks: dict[str, int] = {}
         self._until_ns = NEVER_NS
         self._seen_ns = NEVER_NS  # latest event time so far
@@ -48,19 +66,23 @@ class EventsFileSource:
         self._ended = False
         self._node = options.node
         self._tears, self._torn_size = 0, 0
+        self._joins = options.at_once and not options.follow
+        self._held: Slice | None = None  # read, but behind what the slice before it promised
+        self._offset = self._file.offset
         try:
             if options.position is not None:
                 self._resume(options.position)
             elif start_ns is not None:
                 self._file.seek(start_ns)
+                self._offset = self._file.offset
         except SourceError:
             self._file.close()
             raise
 
     @property
     def kinds(self) -> frozenset[str] | None:
-        """Not known: a file that grows may hold any."""
-        return None
+        """Those of the recorded source, as far as they were recorded; None for a file that is one source: any."""
+        return None if self._original is None else self._original.kinds
 
     @property
     def ended(self) -> bool:
@@ -80,7 +102,9 @@ class EventsFileSource:
         """The next recorded slice, or None; the last one has the watermark END_OF_TIME_NS."""
         if self._ended:
             return None
-        found = self._file.next_slice()
+        if self._joins:
+            return self._joined() or self._last()
+        found = self._next()
         if found is not None:
             self._tears = 0
             return self._slice(found.batches, found)
@@ -90,11 +114,42 @@ class EventsFileSource:
             return None
         return self._last()
 
+    def _joined(self) -> Slice | None:
+        """Several recorded slices as one: a followed recording has one for each poll, and panes close at a price."""
+        pieces: list[Slice] = []
+        rows, offset = 0, self._offset
+        while len(pieces) < JOINED_SLICES and rows < JOINED_ROWS and (found := self._next()) is not None:
+            reset = clock_reset_ns(found.batches) is not None
+            late = any(int(batch.time_ns.min()) < self._until_ns for batch in found.batches if batch.rows)
+            if pieces and (late or reset):
+                self._held, self._offset = found, offset  # only a slice of its own can be late, or reset the engine
+                break
+            pieces.append(self._slice(found.batches, found))
+            if reset:
+                break
+            rows, offset = rows + sum(batch.rows for batch in pieces[-1].batches), self._offset
+        if not pieces[1:]:
+            return pieces[0] if pieces else None
+        batches = _side_by_side([batch for piece in pieces for batch in piece.batches])
+        return Slice(self.name, batches, self._until_ns, self._position())
+
+    def _next(self) -> Slice | None:
+        """The next recorded slice; `_offset` is behind it."""
+        found, self._held = self._held or self._file.next_slice(), None
+        further = set(self._file.sources) - self._known_names if self._known_names else ()
+        if further:
+            raise SourceError(
+                f"{self._path}: {min(further)!r} was appended since the file was opened; start again to read it"
+            )
+        self._offset = self._file.offset
+        return found
+
     def _last(self) -> Slice:
         left = self._file.rest()
+        self._offset = self._file.offset
         self.torn_at = self._file.torn_at
         if self.torn_at is not None:
-            self.faults.note(self.name, f"{self.name}: torn at byte {self.torn_at.offset}: {self.torn_at.reason}")
+            self.faults.note(self._path, f"{self._path}: torn at byte {self.torn_at.offset}: {self.torn_at.reason}")
         batches = left.batches if left is not None else ()
         made = self._slice(batches).batches
         if self._early:
@@ -142,11 +197,11 @@ class EventsFileSource:
         return self._gap(at_ns, lost, IMPLAUSIBLE) if self._options.wants("source:gap") else ()
 
     def _advance(self, source: str, until_ns: int, first_ns: int, latest_ns: int) -> None:
-        """The least watermark of the sources that still go on; all must have spoken first."""
+        """The recorded watermark; of several sources the least of those not yet ended, once all have reported one."""
         if latest_ns < until_ns < END_OF_TIME_NS:
             until_ns = max(first_ns, min(self._marks.get(source, NEVER_NS), latest_ns))
         self._marks[source] = until_ns
-        if any(source not in self._marks for source in self._file.sources):
+        if self._original is None and any(source not in self._marks for source in self._file.sources):
             return
         least = min(self._marks.values())
         if least != END_OF_TIME_NS:  # all recorded sources have ended, but another session may follow
@@ -196,7 +251,7 @@ class EventsFileSource:
 
     def _position(self) -> dict[str, object]:
         return {
-            "offset": self._file.offset,
+            "offset": self._offset,
             "until_ns": self._until_ns,
             "marks": dict(self._marks),
             "seen_ns": self._seen_ns,
@@ -208,6 +263,7 @@ class EventsFileSource:
         if not isinstance(offset, int) or not isinstance(until_ns, int) or not isinstance(marks, dict):
             raise PositionError(f"{self.name!r}: the position to resume at is not one of this source")
         self._file.resume(offset)
+        self._offset = offset
         self._until_ns = NEVER_NS if until_ns == END_OF_TIME_NS else until_ns
         self._marks = {str(source): int(mark) for source, mark in marks.items()}
         seen_ns, early = position.get("seen_ns", self._until_ns), position.get("early", 0)
@@ -225,6 +281,45 @@ class EventsFileSource:
 def _until(marks: Mapping[str, int], most_ns: int) -> dict[str, int]:
     """Watermarks by source, none later than this; a source that has ended stays so."""
     return {name: mark if mark == END_OF_TIME_NS else min(mark, most_ns) for name, mark in marks.items()}
+
+
+def _side_by_side(batches: list[Batch]) -> tuple[Batch, ...]:
+    """Batches of the same kind, node, source and process as one, in the order in which they first came."""
+    found: dict[tuple[str, str, str, int], list[Batch]] = {}
+    for batch in batches:
+        if batch.rows:
+            found.setdefault((batch.kind, batch.node, batch.source, batch.boot_ns), []).append(batch)
+    return tuple(
+        parts[0] if len(parts) == 1 else replace(parts[0], columns=joined([part.columns for part in parts]))
+        for parts in found.values()
+    )
+
+
+def open_events(path: str, options: SourceOptions) -> list[Source]:
+    """The sources that an events file was recorded from, named `events:PATH#NAME`; one for a file that has no names.
+
+    options.position: of all of them, by the name of the source. SourceError: the file cannot be read.
+    """
+    with EventsFile(path, ()) as file:
+        originals: tuple[Original | None, ...] = file.originals() or (None,)
+    sources: list[Source] = []
+    try:
+        for original in originals:
+            name = f"events:{path}" if original is None else f"events:{path}#{original.name}"
+            own = replace(options, position=position_of(options, name))
+            known = frozenset(one.name for one in originals if one) if not sources else frozenset[str]()
+            sources.append(EventsFileSource(path, own, original=original, known=known))
+    except SourceError:
+        for source in sources:
+            source.close()
+        raise
+    return sources
+
+
+def is_one_source(path: str) -> bool:
+    """Whether a file replays as one source although it was recorded from some. SourceError: it cannot be read."""
+    with EventsFile(path, ()) as file:
+        return not file.originals()
 
 
 def _fits(column: Column, field: Field) -> bool:

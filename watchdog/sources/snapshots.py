@@ -31,6 +31,7 @@ __all__ = ["KINDS", "SnapshotsSource"]
 T = TypeVar("T")
 
 MAX_ROUNDS = 10  # of one slice
+JOINED_ROUNDS = 1_000  # the same where nobody waits for a slice: closing panes costs little more for many than for one
 MAX_ROWS = 20_000  # after which a slice takes no further round
 MAX_FACTS = 200_000  # addresses whose netgroup is kept: full tables and their sources
 
@@ -73,6 +74,9 @@ class SnapshotsSource:
         self._rounds = RoundReader(path, options.follow, _PROCESS | needed, latest_ns=options.latest_ns)
         self._addrman: addrman_diff.AddrmanPoll | None = None
         self._said_end = False
+        self._joins = options.at_once and not options.follow
+        self._held: Round | None = None  # read, but behind what the slice before it promised
+        self._place = Place()
         self._peers = peers_diff.PeersDiff(self._known, self._position.peers)
         self.skipped = Skipped()
         try:
@@ -119,28 +123,39 @@ class SnapshotsSource:
         self._rounds.close()
 
     def poll(self) -> Slice | None:
-        """Up to MAX_ROUNDS rounds of polls; None when no round is complete (for good if `ended`)."""
+        """Up to MAX_ROUNDS rounds of polls, or JOINED_ROUNDS; None when no round is complete (for good if `ended`)."""
         position = self._position
         taken = 0
-        while taken < MAX_ROUNDS and self._rows.count < MAX_ROWS:
+        while taken < (JOINED_ROUNDS if self._joins else MAX_ROUNDS) and self._rows.count < MAX_ROWS:
             try:
-                found = self._rounds.next()
+                found = self._next()
             except SourceError:
                 if not taken:
                     raise
                 break  # it is raised again behind what was read before it
             if found is None:
                 break
+            if self._joins and taken and found.time_ns < position.until_ns:
+                self._held = found  # late, and only a slice of its own can say so
+                break
             self._report(found)
             position.until_ns = max(position.until_ns, found.until_ns)
             taken += 1
-        if self._rounds.ended and not self._said_end:
+        if self._rounds.ended and not self._said_end and self._held is None:
             self._said_end = True
             position.until_ns = END_OF_TIME_NS
         elif not taken:
             return None
-        position.place = self._rounds.place
+        position.place = self._rounds.place if self._held is None else self._place
         return Slice(self.name, self._rows.take(), position.until_ns, msgspec.to_builtins(position))
+
+    def _next(self) -> Round | None:
+        """The next round; `_place` says where it starts."""
+        if self._held is not None:
+            found, self._held = self._held, None
+            return found
+        self._place = self._rounds.place
+        return self._rounds.next()
 
     def _resume(self, believed_ns: int) -> None:
         position = self._position

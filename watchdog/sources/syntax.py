@@ -19,37 +19,40 @@ SYNTAX: Final = {
     "events": "events:FILE",
     "recording": "recording:DIR",
 }
+SEVERAL: Final = frozenset({"recording", "events"})  # their sources have names of their own
+
+
+def _check_there(text: str, path: str) -> None:
+    if not Path(path).exists():
+        raise SourceError(f"{text!r}: no such file{_similar(path)}")
 
 
 def open_source(text: str, options: SourceOptions) -> Source:
     """The source that `text` names; its name is `text`. SourceError says what is wrong, and what was perhaps meant.
 
-    options.position: of this source. A recording is several sources: see `open_sources`.
+    options.position: of this source. A recording and an events file are several sources: see `open_sources`.
     """
     scheme, path = split_source(text)
-    if scheme == "recording":
+    if scheme in SEVERAL:
         raise SourceError(f"{text!r} is several sources; it cannot be opened as one")
     if scheme == "capture":
         from watchdog.sources.capture import CaptureSource  # noqa: PLC0415 - only what is asked for is loaded
 
         return CaptureSource(path, options)
-    if not Path(path).exists():
-        raise SourceError(f"{text!r}: no such file{_similar(path)}")
+    _check_there(text, path)
     if scheme == "snapshots":
         from watchdog.sources.snapshots import SnapshotsSource  # noqa: PLC0415 - only what is asked for is loaded
 
         return SnapshotsSource(path, options)
-    if scheme == "log":
-        from watchdog.sources.debuglog import DebugLogSource  # noqa: PLC0415 - only what is asked for is loaded
+    from watchdog.sources.debuglog import DebugLogSource  # noqa: PLC0415 - only what is asked for is loaded
 
-        return DebugLogSource(path, options)
-    from watchdog.sources.events_file import EventsFileSource  # noqa: PLC0415 - only what is asked for is loaded
-
-    return EventsFileSource(path, options)
+    return DebugLogSource(path, options)
 
 
 def open_sources(texts: Sequence[str], options: SourceOptions, *, torn_later: bool = False) -> list[Source]:
-    """All sources that the texts name; a recording gives one for each part that somebody reads.
+    """All sources that the texts name.
+
+    A recording gives one for each part that somebody reads, an events file one for each source it was recorded from.
 
     options.position: maps names of sources to their positions, or None. SourceError when two have one name.
     torn_later: a part of a recording that cannot be unpacked says so at its first poll, so that the others can be read.
@@ -73,13 +76,38 @@ def _opened(text: str, options: SourceOptions, *, torn_later: bool) -> list[Sour
     scheme, path = split_source(text)
     if scheme == "recording":
         return open_recording(path, options, torn_later=torn_later)
+    if scheme == "events":
+        from watchdog.sources.events_file import open_events  # noqa: PLC0415 - only what is asked for is loaded
+
+        _check_there(text, path)
+        return open_events(path, options)
     return [open_source(text, replace(options, position=position_of(options, text)))]
 
 
 def unseen_parts(texts: Sequence[str], wanted: frozenset[str]) -> list[str]:
-    """A line for each part that a recording among the texts lacks, if somebody wants what it could give."""
-    split = (split_source(text) for text in texts)
-    return [line for scheme, path in split if scheme == "recording" for line in unseen(path, wanted)]
+    """Lines about what is not seen, or not in full: parts that a recording lacks, events files of one source.
+
+    wanted: the kinds that somebody reads; a part that could give none of them is not missed.
+    """
+    lines = []
+    for scheme, path in map(split_source, texts):
+        if scheme == "recording":
+            lines += unseen(path, wanted)
+        if scheme == "events" and _is_one_source(path):
+            lines.append(one_source_text(path))
+    return lines
+
+
+def _is_one_source(path: str) -> bool:
+    from watchdog.sources.events_file import is_one_source  # noqa: PLC0415 - only what is asked for is loaded
+
+    return is_one_source(path)
+
+
+def one_source_text(path: str) -> str:
+    """What to say of an events file that does not keep its sources apart."""
+    line = f"'{path}' does not keep its sources apart and replays as one: completeness near its beginning is not always"
+    return f"{line} that of the sources; record them again for that"
 
 
 def kinds_of(name: str) -> frozenset[str] | None:

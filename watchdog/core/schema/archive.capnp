@@ -3,8 +3,10 @@
 
 struct Info {
   # The first frame: who wrote the file and which sources feed it.
+  # An appended session has one of its own in front of its slices.
   writer @0 :Text;
   sources @1 :List(Text);
+  kinds @2 :List(Text);                 # version 2: for each source the kinds that it can give, comma-joined; "*": any
 }
 
 struct Block {
