@@ -43,9 +43,9 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m watchdog.core.schema.generate
-	$(BIN)/python -m watchdog.service.event_docs
-	$(BIN)/python -m watchdog.service.config_schema
-	$(BIN)/python -m watchdog.service.rule_docs
+	$(BIN)/python -m watchdog.docs_build.event_pages
+	$(BIN)/python -m watchdog.service.config.schema
+	$(BIN)/python -m watchdog.docs_build.rule_pages
 	$(BIN)/python -m tests.support.readme
 
 lock:

@@ -13,7 +13,7 @@ from benchmarks.recordings import capture_tree
 from benchmarks.rivals import plain_capture, tuned_capture
 from benchmarks.rounds import Row, Settings, by_rate, cpu_seconds, in_turns
 from watchdog.core.source import SourceOptions
-from watchdog.sources.capture import CaptureSource
+from watchdog.sources.capture.source import CaptureSource
 
 GATE = 8.0
 MESSAGES = ("net:inbound_message", "net:outbound_message")

@@ -19,8 +19,8 @@ from rules.load import load
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.course import Course
-from watchdog.sources.capture import CaptureSource
+from watchdog.pipeline.pipeline import Course
+from watchdog.sources.capture.source import CaptureSource
 
 LIMIT = 5.0  # per cent of one core
 TICKS_A_SECOND, MESSAGES_A_TICK = 4, 125

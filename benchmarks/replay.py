@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.recordings import recording
 from benchmarks.rounds import Row, Settings, by_rate, in_turns, wall_seconds
-from watchdog.service.replay import ReplayOptions, replay
+from watchdog.offline.replay import ReplayOptions, replay
 
 RECORDINGS = {"replay": ("open-2", 2_000.0), "replay-quiet": ("open-1", 3_000.0)}
 SECOND = 1e9

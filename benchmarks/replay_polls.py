@@ -18,8 +18,8 @@ from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.course import Course
-from watchdog.sources import snapshots
+from watchdog.pipeline.pipeline import Course
+from watchdog.sources.rpc import snapshots_source as snapshots
 
 POLLS, QUICK = 8_000, 800
 FIRST_S = 1_768_212_000

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.node import WritingNode
 from benchmarks.rounds import Row, Settings, by_cost, cpu_seconds
-from watchdog.service.replay import ReplayOptions, replay
+from watchdog.offline.replay import ReplayOptions, replay
 
 DAY_S = 86_400
 PAUSES_S = {"none": 60, "day": DAY_S, "years": 3_650 * DAY_S}

@@ -21,10 +21,10 @@ from alerts.store.writer import IncidentWriter
 from benchmarks.rounds import Row, Settings
 from tests.support.history import RECEIVER, incident, record, told
 from watchdog.core.finding import Evidence
-from watchdog.service.engine_loop import Bundle
-from watchdog.service.pace import SystemClock
-from watchdog.service.settings import QueueSettings
-from watchdog.service.writer_loop import Routes, WriterLoop
+from watchdog.pipeline.clock import SystemClock
+from watchdog.service.config.settings import QueueSettings
+from watchdog.service.engine_thread import Bundle
+from watchdog.service.writer_thread import Routes, WriterLoop
 
 LEAST_RATE, SLOWEST_MS, STEEPEST = 500.0, 100.0, 2.0  # of issue 3
 RUNS = 51  # of each page, behind WARM ones that are not counted

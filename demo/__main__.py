@@ -17,10 +17,10 @@ from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import ServiceError, WatchdogError
-from watchdog.service.evaluate import score
-from watchdog.service.labels import read_labels
-from watchdog.service.replay import ReplayResult
-from watchdog.service.whole_file import write_whole
+from watchdog.offline.evaluate import score
+from watchdog.offline.labels import read_labels
+from watchdog.offline.replay import ReplayResult
+from watchdog.pipeline.atomic_file import write_whole
 
 HERE = Path(__file__).resolve().parent
 RECORDING = HERE / "recording"

@@ -20,11 +20,11 @@ from alerts.delivery.signature import new_secret, secret_key
 from alerts.incident import Reason
 from watchdog.cli.run import serve
 from watchdog.core.errors import ServiceError
-from watchdog.service.config import load_config
+from watchdog.offline.replay import ReplayResult
+from watchdog.service.config.read import load_config
+from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.daemon import Daemon
 from watchdog.service.log_form import LogForm
-from watchdog.service.replay import ReplayResult
-from watchdog.service.settings import ServiceConfig
 from watchdog.web.serving import listen
 
 HOST = "127.0.0.1"

@@ -11,7 +11,7 @@ from pathlib import Path
 from alerts.delivery.inbox import Arrival
 from alerts.render import COLOURS
 from watchdog.core.text import printable
-from watchdog.service.evaluate import LabelScore, RecordingScore
+from watchdog.offline.evaluate import LabelScore, RecordingScore
 
 NAME_WIDTH, DELAY_WIDTH = 24, 9  # columns of the table of attacks; the rest belongs to the rules
 RULE_WIDTH = 27  # columns of a rule's name in a line of an alert

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from rules.canonical import canonical, conjuncts
 from rules.functions import NUMERIC, numeric_call
-from rules.near import did_you_mean
 from rules.rows import number_member
 from rules.syntax import DEEPEST, Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import Type, Typed, compare_numbers, compile_tree, constant, fail
 from watchdog.core.plan import Cells
+from watchdog.located_yaml.suggest import did_you_mean
 
 Cell = Typed[Cells]
 

@@ -11,13 +11,13 @@ from rules.evasion import read_answers
 from rules.keys import RULE_KEYS
 from rules.measures import Measures
 from rules.naming import read_entities, read_fields, read_incident, read_summary
-from rules.problem import Report
 from rules.rule import RuleKeys, RuleSource
 from rules.stream import read_kinds, read_where, read_window
 from rules.unused import unused_measures
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Attack, Severity
 from watchdog.core.plan import RulePlan
+from watchdog.located_yaml.problem import Report
 
 RESOLVE_AFTER_NS = 30 * MINUTE_NS
 EVIDENCE = 50  # events

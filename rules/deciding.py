@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from rules import values
 from rules.canonical import Lists
 from rules.catalogue import determined
 from rules.cells import CellFormula, overlaps
@@ -13,14 +12,15 @@ from rules.fragment import parse_node, report_flaws
 from rules.functions import NUMERIC
 from rules.keys import LONGEST_ID, NAME
 from rules.measures import CELL_FUNCTIONS, MEASURES, Measures
-from rules.problem import Problem
-from rules.reader import Node, Scalar
 from rules.rule import RuleKeys
 from rules.summary import ALWAYS
 from rules.syntax import WORDS
 from rules.tokens import ExpressionError
 from watchdog.core.finding import SEVERITIES, Severity
 from watchdog.core.plan import CellExpression
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Problem
+from watchdog.located_yaml.reader import Node, Scalar
 
 _RESERVED = {*WORDS, *MEASURES, *CELL_FUNCTIONS, *NUMERIC, *ALWAYS}
 

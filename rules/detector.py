@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import get_args
 
 from rules.cells import CellFormula
-from rules.near import did_you_mean
 from rules.syntax import Call, Expr, Literally, Span
 from rules.typed import fail
 from watchdog.core.durations import HOUR_NS, MINUTE_NS, exact_duration
 from watchdog.core.plan import BaselinePlan, Direction
+from watchdog.located_yaml.suggest import did_you_mean
 
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 _CHOICES = [f'"{one}"' for one in DIRECTIONS]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rules import values
-from rules.near import did_you_mean
-from rules.problem import Report
 from rules.rule import RuleSource
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Report
+from watchdog.located_yaml.suggest import did_you_mean
 
 QUESTIONS: Mapping[str, str] = {
     "falsify": "Can one peer falsify the condition?",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from rules.problem import Place, Report
-from rules.reader import Node, Scalar
 from rules.syntax import Expr, parse
 from rules.tokens import ExpressionError, Flaw
-from rules.values import describe
+from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.reader import Node, Scalar
+from watchdog.located_yaml.values import describe
 
 
 def parse_node(node: Node, name: str, report: Report) -> Expr | None:

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rules import values
 from rules.compile import compile_rule
 from rules.digest import rule_hash, set_hash
 from rules.evasion import require_answers
 from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
 from rules.named_lists import NamedLists, read_lists, texts_of
-from rules.near import did_you_mean
 from rules.overrides import Override, apply_override, read_overrides
-from rules.problem import Place, Problem, Report, RuleSetError
-from rules.reader import Node, Scalar, Table, read_file, read_yaml, source_text
 from rules.rule import RuleSource
 from rules.unused import unused_lists
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.plan import RulePlan
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Place, Problem, Report, RuleSetError
+from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml, source_text
+from watchdog.located_yaml.suggest import did_you_mean
 
 PACKS = Path(__file__).parent / "packs"
 

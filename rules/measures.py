@@ -16,11 +16,11 @@ from rules.detector import baseline
 from rules.formula import RowFormula, Use, check_row
 from rules.functions import NUMERIC, count_arguments
 from rules.impossible import Bounds, Reach, check_together, field_bounds
-from rules.near import did_you_mean
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import Type, fail
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasureOp, MeasurePlan
+from watchdog.located_yaml.suggest import did_you_mean
 
 MEASURES = ("count", "distinct", "entropy", "last", "max", "mean", "min", "sum", "top_share")
 CELL_FUNCTIONS = ("anomalous", "flat", "rate", *NUMERIC)

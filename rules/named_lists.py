@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rules import values
 from rules.keys import LONGEST_ID, NAME
-from rules.problem import Place, Report
-from rules.reader import Node, Scalar, Series
 from rules.syntax import LARGEST
 from rules.texts import parse_network
-from rules.values import parse_integer
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.reader import Node, Scalar, Series
+from watchdog.located_yaml.values import parse_integer
 
 NamedLists = dict[str, tuple[str, ...] | tuple[int, ...]]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from rules import values
 from rules.catalogue import determined, field_types, missing_in, shared_fields
 from rules.fragment import report_flaws
-from rules.near import did_you_mean
-from rules.problem import Report
-from rules.reader import Scalar
 from rules.rule import RuleKeys
 from rules.summary import check_summary
 from rules.tokens import ExpressionError
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Report
+from watchdog.located_yaml.reader import Scalar
+from watchdog.located_yaml.suggest import did_you_mean
 
 _PERSONAL = ("conn", "peer", "peer_addr")
 

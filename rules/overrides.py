@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from rules import values
 from rules.keys import OVERRIDE_KEYS
-from rules.near import did_you_mean
-from rules.problem import Report
-from rules.reader import Entry, Node, Scalar, Table
 from rules.rule import RuleSource
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Report
+from watchdog.located_yaml.reader import Entry, Node, Scalar, Table
+from watchdog.located_yaml.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from rules.canonical import Lists
 from rules.catalogue import PSEUDO, field_types, possible_values, storage_type
 from rules.functions import NUMERIC, count_arguments, numeric_call
 from rules.impossible import check_address, check_member_numbers, check_number, check_prefix, check_ranges
-from rules.near import did_you_mean
 from rules.syntax import Binary, Call, Expr, Literally, Member, Name
 from rules.texts import TextIds, TextTest, is_text, list_test, pattern_test
 from rules.tokens import ExpressionError
 from rules.typed import WORDS, Typed, compare_numbers, compile_tree, constant, fail
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.prefix import parse_prefix
+from watchdog.located_yaml.suggest import did_you_mean
 
 Row = Typed[Batch]
 

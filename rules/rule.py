@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rules import values
 from rules.keys import RULE_KEYS, Key
-from rules.problem import Place, Report
-from rules.reader import Entry, Node, Scalar
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.reader import Entry, Node, Scalar
 
 _KEYS: Mapping[str, Key] = {key.name: key for key in RULE_KEYS}
 

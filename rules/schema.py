@@ -9,9 +9,9 @@ from rules.catalogue import kind_names
 from rules.evasion import QUESTIONS
 from rules.keys import LONGEST_ID, NAME, RULE_ID, RULE_KEYS, Key
 from rules.tokens import LONGEST
-from rules.values import LONGEST_TEXT
 from watchdog.core.durations import DURATION_PATTERN
 from watchdog.core.finding import SEVERITIES
+from watchdog.located_yaml.values import LONGEST_TEXT
 
 Schema = dict[str, Any]  # JSON, of any depth
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from rules.digest import rule_hash
 from rules.keys import RULE_KEY_NAMES
-from rules.problem import plain
-from rules.reader import Node, Scalar, Series
 from rules.rule import RuleSource
 from watchdog.core.durations import exact_duration
 from watchdog.core.plan import RulePlan
+from watchdog.located_yaml.problem import plain
+from watchdog.located_yaml.reader import Node, Scalar, Series
 
 _ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quotes
 

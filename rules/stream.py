@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from rules import values
 from rules.canonical import Lists
 from rules.catalogue import kind_names
 from rules.formula import RowFormula, check_row
 from rules.fragment import parse_node, report_flaws
-from rules.near import closest, did_you_mean
-from rules.reader import Series
 from rules.rule import RuleKeys
 from rules.tokens import ExpressionError
 from rules.window import MOST_PANES, default_pane_ns
 from watchdog.core.durations import MINUTE_NS, SECOND_NS, exact_duration
+from watchdog.located_yaml import values
+from watchdog.located_yaml.reader import Series
+from watchdog.located_yaml.suggest import closest, did_you_mean
 
 
 def read_kinds(keys: RuleKeys) -> tuple[str, ...]:

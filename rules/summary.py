@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from rules.near import did_you_mean
 from rules.tokens import ExpressionError, Flaw
+from watchdog.located_yaml.suggest import did_you_mean
 
 ALWAYS = ("node", "over")
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from rules.cells import CellFormula, names_in
 from rules.deciding import Verdicts
 from rules.measures import Measures
-from rules.problem import Place, Report
-from rules.reader import Node, Scalar, Series, Table
 from rules.rule import RuleKeys, RuleSource
+from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 
 EXPECTED = "_expected"  # `Measures` makes such a name for each baseline
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")

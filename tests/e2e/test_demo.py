@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from watchdog.service.labels import read_labels
+from watchdog.offline.labels import read_labels
 
 DEMO = (sys.executable, "-W", "error", "-m", "demo")
 

@@ -12,8 +12,8 @@ import pytest
 from tests.support.chromium import NAMES, Tab, browser
 from tests.support.parts import program
 from tests.support.web_view import HOSTILE, SECOND, START_NS, TOKEN, Client, StoredView, flood, serving
-from watchdog.service.secret import Secret
-from watchdog.service.settings import ApiSettings
+from watchdog.service.config.secret import Secret
+from watchdog.service.config.settings import ApiSettings
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "pictures"

@@ -17,7 +17,7 @@ import pytest
 from tests.support.capture_files import batches, read_all
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
-from watchdog.sources.capture import CaptureSource
+from watchdog.sources.capture.source import CaptureSource
 
 NAMES = ("open-2", "open-3", "open-4", "open-5")
 WANTED = frozenset({"net:inbound_message", "net:outbound_message", "net:inbound_connection", "net:outbound_connection"})

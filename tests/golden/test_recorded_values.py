@@ -8,8 +8,8 @@ import pytest
 
 from watchdog.core.kinds import KINDS
 from watchdog.core.source import SourceOptions
-from watchdog.service.merge import merged
-from watchdog.sources.syntax import open_sources
+from watchdog.pipeline.scheduler import merged
+from watchdog.sources.registry import open_sources
 
 pytestmark = pytest.mark.golden
 CLOSED = {

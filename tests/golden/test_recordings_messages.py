@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rules.load import PACKS
-from watchdog.service.evaluate import RecordingScore, evaluate
-from watchdog.service.replay import ReplayOptions
+from watchdog.offline.evaluate import RecordingScore, evaluate
+from watchdog.offline.replay import ReplayOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.golden]
 

@@ -21,9 +21,9 @@ from tests.support.catalogue import check_batch
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources import capture_merge
-from watchdog.sources.capture import CaptureSource
-from watchdog.sources.capture_files import walk
+from watchdog.sources.capture import merge as capture_merge
+from watchdog.sources.capture.files import walk
+from watchdog.sources.capture.source import CaptureSource
 
 FOLDERS = ("8.8.8.8_8333", "9.9.9.9_50000", "[2a01__1]_50001", "abc.onion_8333")
 PAYLOADS = {

@@ -16,8 +16,8 @@ from tests.support.catalogue import check_batch
 from watchdog.core.batch import Batch
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources import debuglog
-from watchdog.sources.debuglog import DebugLogSource
+from watchdog.sources.log import source as debuglog
+from watchdog.sources.log.source import DebugLogSource
 
 WORDS = [
     "[net] trying v1 connection 136.43.7.{n}:8333 lastseen=4.0hrs",

@@ -19,7 +19,7 @@ from tests.support.rulesets import plans
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.course import Course
+from watchdog.pipeline.pipeline import Course
 
 UNTIL = 120
 KINDS: Mapping[str, frozenset[str] | None] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from watchdog.service.replay import Progress, ReplayOptions, replay
+from watchdog.offline.replay import Progress, ReplayOptions, replay
 
 TABLES = ("incidents", "incident_pictures", "incident_changes", "outbox", "actions")
 

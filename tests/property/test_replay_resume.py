@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
+from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
 
 
 def _until(source: str, options: ReplayOptions, slices: int) -> ReplayResult:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rules.formula import check_row
 from rules.keys import RULE_KEY_NAMES
 from rules.load import load_text
-from rules.problem import Problem, RuleSetError
 from rules.syntax import parse
 from rules.texts import pattern_test
 from rules.tokens import ExpressionError, Flaw
+from watchdog.located_yaml.problem import Problem, RuleSetError
 
 VOCABULARY = """
 and or not in where true false ( ) [ ] , = == != < > <= + - * / & | ! . : { } 1 2.5 1e9 6h 10m

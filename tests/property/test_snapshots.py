@@ -18,10 +18,10 @@ from tests.support.snapshot_polls import START, Event, Json, Poll, entry, events
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources import snapshots
-from watchdog.sources.address_facts import AddressFacts
-from watchdog.sources.snapshots import SnapshotsSource
-from watchdog.sources.snapshots_rounds import RPCS
+from watchdog.sources.rpc import snapshots_source as snapshots
+from watchdog.sources.rpc.address_facts import AddressFacts
+from watchdog.sources.rpc.rounds import RPCS
+from watchdog.sources.rpc.snapshots_source import SnapshotsSource
 
 TYPES = ("inbound", "outbound-full-relay", "block-relay-only", "feeler")
 

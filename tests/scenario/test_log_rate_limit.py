@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alerts.incident import Incident
-from watchdog.service.replay import ReplayOptions, replay
+from watchdog.offline.replay import ReplayOptions, replay
 
 pytestmark = pytest.mark.scenario
 

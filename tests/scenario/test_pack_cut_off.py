@@ -12,8 +12,8 @@ from tests.support.capture_files import MINUTE_US, SECOND_US, START_US, append, 
 from tests.support.chain import EASIEST, compact, headers, mined
 from tests.support.packs import HOUR, MINUTE, Rows, incidents, of_rule, opened_s
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.course import Course
-from watchdog.sources.capture import KINDS
+from watchdog.pipeline.pipeline import Course
+from watchdog.sources.capture.source import KINDS
 
 pytestmark = pytest.mark.scenario
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from watchdog.service.replay import ReplayOptions, replay
+from watchdog.offline.replay import ReplayOptions, replay
 
 START = 1_779_999_600
 HOUR = 3600

@@ -11,7 +11,7 @@ import numpy as np
 
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
 from watchdog.core.source import Source, SourceOptions
-from watchdog.sources.capture import CaptureSource
+from watchdog.sources.capture.source import CaptureSource
 
 START_US = 1_770_000_000_000_000
 SECOND_US = 1_000_000

@@ -15,10 +15,10 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
-from watchdog.service.checkpoint import Checkpoint
-from watchdog.service.engine_loop import Bundle, EngineLoop
+from watchdog.pipeline.checkpoint import Checkpoint
+from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
-from watchdog.service.watch import Watch
+from watchdog.service.live_pipeline import Watch
 
 SECOND = 1_000_000_000
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from watchdog.service.config import load_config
+from watchdog.service.config.read import load_config
 from watchdog.service.daemon import Daemon
 
 CONFIG = """

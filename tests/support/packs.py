@@ -10,7 +10,7 @@ from alerts.incident import Incident
 from rules.load import PACKS, load
 from tests.support.events import batch, one_slice
 from watchdog.engine.parted import PartedEngine
-from watchdog.service.course import Course
+from watchdog.pipeline.pipeline import Course
 
 T0 = 1_700_000_000  # every time line begins here, unix seconds
 MINUTE, HOUR = 60, 3600

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.catalogue import check_batch
 from watchdog.core.source import SourceOptions
-from watchdog.sources.snapshots import SnapshotsSource
+from watchdog.sources.rpc.snapshots_source import SnapshotsSource
 
 START = 1_700_000_000
 Json = Any  # what a JSON file may hold

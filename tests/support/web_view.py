@@ -23,9 +23,9 @@ from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import NoReceiverError, Outbox
 from alerts.store.writer import IncidentWriter
 from watchdog.core.finding import Evidence, Finding
+from watchdog.service.config.secret import Secret
+from watchdog.service.config.settings import ApiSettings
 from watchdog.service.hub import Hub, Watcher
-from watchdog.service.secret import Secret
-from watchdog.service.settings import ApiSettings
 from watchdog.service.view import Check, Health
 from watchdog.web.app import make_app
 

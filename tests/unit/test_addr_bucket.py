@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchdog.sources.addr_bucket import AddrBucket
+from watchdog.sources.capture.addr_bucket import AddrBucket
 
 SECOND = 1_000_000
 

@@ -45,7 +45,7 @@ ONLY_IN = {
     "prometheus_client": ("watchdog.service.exposition",),
     "capnp": ("watchdog.archive.codec", "watchdog.core.schema.generate"),
     "zstandard": ("watchdog.archive",),
-    "yaml": ("rules.reader",),
+    "yaml": ("watchdog.located_yaml.reader",),
 }
 BUILD_TOOLS = {"watchdog.core.schema.generate", "detectors.kernel_build"}  # run when building, imported by nothing
 
@@ -240,14 +240,14 @@ def test_imports_in_functions_and_for_type_checking_are_seen() -> None:
     text = """
     import numpy as np
     if TYPE_CHECKING:
-        from rules.reader import Node
+        from watchdog.located_yaml.reader import Node
     def late():
         from ..engine import panes
         import watchdog.core.batch
     """
     path = ROOT / "watchdog" / "service" / "sample.py"
     sample = Module("watchdog.service.sample", path, ast.parse(textwrap.dedent(text)))
-    names = {"numpy", "rules.reader.Node", "watchdog.engine.panes", "watchdog.core.batch"}
+    names = {"numpy", "watchdog.located_yaml.reader.Node", "watchdog.engine.panes", "watchdog.core.batch"}
     assert {name for name, _ in imported_names(sample)} == names
     assert sample.package == "watchdog.service"
     assert Module("watchdog._launcher", ROOT / "watchdog" / "_launcher.py", sample.tree).package == ENTRY

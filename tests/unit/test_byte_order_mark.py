@@ -6,8 +6,8 @@ from codecs import BOM_UTF8
 from pathlib import Path
 
 from rules.load import load
-from watchdog.service.labels import read_labels
-from watchdog.sources.snapshots_lines import LineReader
+from watchdog.offline.labels import read_labels
+from watchdog.sources.rpc.lines import LineReader
 
 
 def test_labels_and_rules_are_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from rules.load import RuleSet, load, load_text
 from watchdog.cli.main import main
 from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities, lines
-from watchdog.sources.syntax import kinds_of
+from watchdog.sources.registry import kinds_of
 
 SHIPPED = load([])
 UNKNOWN = Facts()

@@ -28,8 +28,9 @@ from tests.support.capture_files import (
 )
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
-from watchdog.sources import capture_growth, capture_merge
-from watchdog.sources.capture_notices import Notices
+from watchdog.sources.capture import growth as capture_growth
+from watchdog.sources.capture import merge as capture_merge
+from watchdog.sources.capture.notices import Notices
 
 
 @pytest.fixture(autouse=True, params=["told", "untold"])

@@ -11,11 +11,12 @@ from tests.support.capture_files import PEER, SECOND_US, START_US, append, colum
 from tests.support.parts import lacking
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
-from watchdog.sources import capture_growth, capture_merge
-from watchdog.sources.capture import CaptureSource
-from watchdog.sources.capture_growth import CHECKED_IN_TURN, MISSES, WATCHED_IN_TURN, Growth
-from watchdog.sources.capture_notices import Notices
-from watchdog.sources.capture_tree import DiskTree
+from watchdog.sources.capture import growth as capture_growth
+from watchdog.sources.capture import merge as capture_merge
+from watchdog.sources.capture.growth import CHECKED_IN_TURN, MISSES, WATCHED_IN_TURN, Growth
+from watchdog.sources.capture.notices import Notices
+from watchdog.sources.capture.source import CaptureSource
+from watchdog.sources.capture.tree import DiskTree
 
 NAMES = [f"{at:04}" for at in range(300)]
 

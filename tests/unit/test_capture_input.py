@@ -26,7 +26,7 @@ from tests.support.capture_files import (
 from watchdog.core.errors import SourceError
 from watchdog.core.moments import EARLIEST_NS
 from watchdog.core.source import SourceOptions
-from watchdog.sources.capture import CaptureSource
+from watchdog.sources.capture.source import CaptureSource
 
 
 def test_a_torn_last_record_is_reported_as_a_gap_at_the_end(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_torn_archive_is_one_clear_error(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     handshake(tmp_path / "tree", PEER, START_US, inbound=True)
     path = archive(tmp_path / "tree", tmp_path / "capture.tar.xz")
-    from watchdog.sources.capture_tree import ArchiveTree
+    from watchdog.sources.capture.tree import ArchiveTree
 
     with pytest.raises(SourceError, match="unpacks to more than"):
         ArchiveTree(str(path), limit=1000)

@@ -13,9 +13,11 @@ from tests.support.scripted_feed import VirtualClock
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
 from watchdog.service.feed import Feed
-from watchdog.sources import capture_growth, capture_merge, capture_notices
-from watchdog.sources.capture import CaptureSource
-from watchdog.sources.capture_notices import Notices
+from watchdog.sources.capture import growth as capture_growth
+from watchdog.sources.capture import merge as capture_merge
+from watchdog.sources.capture import notices as capture_notices
+from watchdog.sources.capture.notices import Notices
+from watchdog.sources.capture.source import CaptureSource
 
 FOLDERS = 40
 IN_TURN = 3

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.parts import lacking
-from watchdog.sources import capture_notices
-from watchdog.sources.capture_notices import IN_Q_OVERFLOW, Notices
+from watchdog.sources.capture import notices as capture_notices
+from watchdog.sources.capture.notices import IN_Q_OVERFLOW, Notices
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.support.capture_files import (
 )
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
-from watchdog.sources.capture_notices import Notices
+from watchdog.sources.capture.notices import Notices
 
 LATER_US = START_US + MINUTE_US
 RECEIVED = "msgs_recv.dat"

@@ -22,7 +22,7 @@ from tests.support.capture_files import (
 )
 from tests.support.catalogue import check_batch
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
-from watchdog.sources.capture import KINDS
+from watchdog.sources.capture.source import KINDS
 
 
 def test_messages_of_all_files_come_in_time_order(tmp_path: Path) -> None:

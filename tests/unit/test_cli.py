@@ -14,11 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from rules.problem import Place, Problem, RuleSetError, SourceText
 from tests.support.parts import lacking
 from watchdog.cli import main as cli
 from watchdog.core.errors import SourceError
 from watchdog.core.release import VERSION
+from watchdog.located_yaml.problem import Place, Problem, RuleSetError, SourceText
 
 Install = Callable[[Callable[[Namespace], int]], None]
 

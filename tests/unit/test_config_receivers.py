@@ -11,10 +11,10 @@ from alerts.delivery.client import time_limit
 from alerts.delivery.targets import url_fault
 from tests.support.daemon import MovedClock, configure, hook, serve
 from watchdog.service.assembly import receiver
-from watchdog.service.config import ConfigError, load_config
+from watchdog.service.config.read import ConfigError, load_config
+from watchdog.service.config.settings import ServiceConfig
+from watchdog.service.config.url_secrets import secret_part
 from watchdog.service.daemon import Daemon
-from watchdog.service.settings import ServiceConfig
-from watchdog.service.url_secrets import secret_part
 
 TOKEN = "Xo5vQ1nR8sT2uV7wZ3yA"  # twenty letters and digits
 UUID = "8f14e45f-ceea-467f-a1b2-0123456789ab"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from watchdog.sources import connections
-from watchdog.sources.connections import SILENCE_US, ConnectionTracker, FolderRows, peer_of
+from watchdog.sources.capture import connections
+from watchdog.sources.capture.connections import SILENCE_US, ConnectionTracker, FolderRows, peer_of
 
 SECOND = 1_000_000
 PORT = "8.8.8.8_8333"

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.parts import program
-from watchdog.service.config import load_config
+from watchdog.service.config.read import load_config
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "API.md").read_text(encoding="utf-8")
 

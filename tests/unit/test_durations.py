@@ -25,7 +25,7 @@ from watchdog.core.durations import (
     parse_duration,
     rough_duration,
 )
-from watchdog.service.config import load_config
+from watchdog.service.config.read import load_config
 
 WRITTEN = {
     "500ms": SECOND_NS // 2,

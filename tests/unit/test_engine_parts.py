@@ -16,9 +16,11 @@ from watchdog.core.errors import StateError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import UNFED, divide
-from watchdog.service.course import Course
-from watchdog.sources import capture, debuglog, snapshots
-from watchdog.sources.syntax import kinds_of, open_sources
+from watchdog.pipeline.pipeline import Course
+from watchdog.sources.capture import source as capture
+from watchdog.sources.log import source as debuglog
+from watchdog.sources.registry import kinds_of, open_sources
+from watchdog.sources.rpc import snapshots_source as snapshots
 
 MESSAGE = "net:inbound_message"
 SOURCES: Mapping[str, frozenset[str] | None] = {

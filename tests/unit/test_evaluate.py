@@ -12,10 +12,10 @@ from alerts.incident import Incident
 from demo.texts import attack_rows
 from watchdog.core.errors import SourceError
 from watchdog.core.finding import Attack, Finding, Severity
-from watchdog.service.evaluate import RecordingScore, evaluate, folder_of, score
-from watchdog.service.labels import Label
-from watchdog.service.replay import ReplayOptions, ReplayResult
-from watchdog.service.scorecard import as_data, as_text
+from watchdog.offline.evaluate import RecordingScore, evaluate, folder_of, score
+from watchdog.offline.labels import Label
+from watchdog.offline.replay import ReplayOptions, ReplayResult
+from watchdog.offline.scorecard import as_data, as_text
 
 SECOND = 1_000_000_000
 HOUR = 3600

@@ -8,7 +8,7 @@ import pytest
 
 from watchdog.cli.main import main
 from watchdog.core.kinds import KINDS, PEER_FIELDS
-from watchdog.service import event_docs
+from watchdog.docs_build import event_pages as event_docs
 
 
 def test_events_page_is_current() -> None:

@@ -16,12 +16,12 @@ from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Column, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
+from watchdog.offline.record import RecordOptions, record
+from watchdog.offline.replay import ReplayOptions, replay
+from watchdog.pipeline.clock import SystemClock
 from watchdog.service.feed import Feed
-from watchdog.service.pace import SystemClock
-from watchdog.service.record import RecordOptions, record
-from watchdog.service.replay import ReplayOptions, replay
 from watchdog.sources import events_file
-from watchdog.sources.syntax import open_sources
+from watchdog.sources.registry import open_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo" / "recording"

@@ -22,8 +22,8 @@ from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Blobs, Slice, Strings
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import KINDS, chosen_kinds
-from watchdog.service import export as export_module
-from watchdog.service.export import ExportOptions, Format, export, plain_columns
+from watchdog.offline import export as export_module
+from watchdog.offline.export import ExportOptions, Format, export, plain_columns
 
 
 def write_all(path: Path, pieces: list[Slice]) -> Path:

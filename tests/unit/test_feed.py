@@ -16,9 +16,9 @@ from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, drain
 from watchdog.core.batch import Batch, Slice, Strings
 from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
-from watchdog.service.engine_loop import Bundle, EngineLoop
+from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
-from watchdog.service.watch import Watch
+from watchdog.service.live_pipeline import Watch
 
 
 @pytest.fixture

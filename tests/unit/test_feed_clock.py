@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import watchdog.sources.snapshots_rounds as rounds
 from alerts.notice import ChangeRecord
 from tests.support.clock_rig import DAY, HOUR, MINUTE, SECOND, START, Rig
 from tests.support.scripted_feed import VirtualClock
 from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
-from watchdog.service.watch import Watch
+from watchdog.service.live_pipeline import Watch
 from watchdog.sources.events_file import EventsFileSource
+from watchdog.sources.rpc import rounds
 
 SMALL = -130.0
 STEPS = [-HOUR, SMALL, 2 * HOUR, 12 * HOUR, -40 * DAY, 400 * DAY]

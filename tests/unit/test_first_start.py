@@ -14,11 +14,11 @@ import pytest
 from alerts.notice import ChangeRecord
 from tests.support.capture_files import append, handshake, plain, record
 from watchdog.cli.main import main
+from watchdog.pipeline.checkpoint import read_checkpoint, write_checkpoint
 from watchdog.service.assembly import CHECKPOINT_FILE, Core, build
-from watchdog.service.checkpoint import read_checkpoint, write_checkpoint
-from watchdog.service.config import ConfigError, load_config
-from watchdog.sources.capture_seek import CHAIN, place_since
-from watchdog.sources.capture_tree import DiskTree
+from watchdog.service.config.read import ConfigError, load_config
+from watchdog.sources.capture.seek import CHAIN, place_since
+from watchdog.sources.capture.tree import DiskTree
 from watchdog.sources.line_seek import log_time, poll_time, seek
 
 SECOND, HOUR, DAY = 10**9, 3_600, 86_400

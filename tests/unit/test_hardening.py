@@ -16,7 +16,7 @@ from alerts.store.lock import file_lock
 from watchdog.cli.main import main
 from watchdog.core.asmap import Asmap
 from watchdog.core.errors import ServiceError, SourceError, StateError, StoreError
-from watchdog.service.checkpoint import MAGIC, Checkpoint, read_checkpoint, write_checkpoint
+from watchdog.pipeline.checkpoint import MAGIC, Checkpoint, read_checkpoint, write_checkpoint
 from watchdog.service.pid_file import ANSWER_FILE, PID_FILE, PidFile, running
 
 RECORDINGS = Path(__file__).parents[3] / "shared"

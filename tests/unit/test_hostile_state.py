@@ -18,7 +18,7 @@ from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import SourceOptions
 from watchdog.engine.checkpoint import pack, unpack
 from watchdog.engine.engine import VALUES, Engine
-from watchdog.sources.capture import CaptureSource
+from watchdog.sources.capture.source import CaptureSource
 
 PLANS = w30.plans(w30.rules(20))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchdog.core.errors import SourceError
-from watchdog.service.labels import grace_of, names_entity, network_of, read_labels
+from watchdog.offline.labels import grace_of, names_entity, network_of, read_labels
 
 
 @pytest.mark.parametrize(

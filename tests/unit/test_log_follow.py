@@ -15,7 +15,7 @@ import pytest
 from watchdog.core.batch import Batch
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources.debuglog import LATENESS_NS, DebugLogSource
+from watchdog.sources.log.source import LATENESS_NS, DebugLogSource
 from watchdog.sources.packed import FORMATS
 
 START_NS = 1_769_000_000_000_000_000  # 2026-01-21T12:53:20Z

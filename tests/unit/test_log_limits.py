@@ -12,8 +12,8 @@ from tests.unit.test_log_shapes import Row, read_text, rows_of
 from watchdog.core.source import FormCounting, SourceOptions
 from watchdog.engine.coverage import Coverage
 from watchdog.sources.core_log.locations import NO_KIND, kinds_of
-from watchdog.sources.debuglog import DebugLogSource
-from watchdog.sources.log_limits import LIMITS, Limits, Location
+from watchdog.sources.log.limits import LIMITS, Limits, Location
+from watchdog.sources.log.source import DebugLogSource
 
 PLACE = "net_processing.cpp:3700 (ProcessMessage)"
 REST = (

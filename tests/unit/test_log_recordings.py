@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.catalogue import check_batch
 from watchdog.core.source import SourceOptions
-from watchdog.sources.debuglog import DebugLogSource
+from watchdog.sources.log.source import DebugLogSource
 
 SIMPLE = [
     ("log:addr_received", r"Received addr: "),

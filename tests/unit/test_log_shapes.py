@@ -14,11 +14,11 @@ from watchdog.core import kinds
 from watchdog.core.batch import Batch, Blobs, Strings
 from watchdog.core.prefix import parse_prefix
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
-from watchdog.sources import debuglog
 from watchdog.sources.core_log.table import FORMS
-from watchdog.sources.debuglog import DebugLogSource
-from watchdog.sources.log_columns import LAYOUT
-from watchdog.sources.log_peers import ATTEMPTS, OPEN_PEERS, OpenPeers
+from watchdog.sources.log import source as debuglog
+from watchdog.sources.log.columns import LAYOUT
+from watchdog.sources.log.peers import ATTEMPTS, OPEN_PEERS, OpenPeers
+from watchdog.sources.log.source import DebugLogSource
 
 HASH = "00000000000000000001" + "ab" * 22
 Row = dict[str, object]

@@ -10,8 +10,8 @@ from tests.unit.test_log_shapes import read_text
 from watchdog.cli.main import main
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources.debuglog import TIMELESS, DebugLogSource
-from watchdog.sources.log_peers import ATTEMPT_NS, OpenPeers
+from watchdog.sources.log.peers import ATTEMPT_NS, OpenPeers
+from watchdog.sources.log.source import TIMELESS, DebugLogSource
 
 STAMP = "2026-01-21T12:53:55Z"
 GOOD = f"{STAMP} [net] Misbehaving: peer=5: spam\n"

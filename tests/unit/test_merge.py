@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from watchdog.core.batch import Slice
 from watchdog.core.source import END_OF_TIME_NS
-from watchdog.service.merge import IDLE_S, merged
+from watchdog.pipeline.scheduler import IDLE_S, merged
 
 
 class Script:

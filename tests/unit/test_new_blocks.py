@@ -24,8 +24,8 @@ from tests.support.capture_files import (
 )
 from tests.support.chain import EASIEST, HARDER, block_inv, compact, hash_of, headers, mined
 from watchdog.core.errors import StateError
-from watchdog.sources import new_blocks
-from watchdog.sources.new_blocks import BLOCKS_KEPT, NewBlocks
+from watchdog.sources.capture import new_blocks
+from watchdog.sources.capture.new_blocks import BLOCKS_KEPT, NewBlocks
 
 START_S = START_US // SECOND_US
 HOUR_US = 60 * MINUTE_US

@@ -10,8 +10,8 @@ import pytest
 from tests.support.clock_rig import Rig
 from watchdog.core.errors import PositionError
 from watchdog.core.source import SourceOptions
-from watchdog.service.checkpoint import read_checkpoint, write_checkpoint
-from watchdog.sources.syntax import open_sources
+from watchdog.pipeline.checkpoint import read_checkpoint, write_checkpoint
+from watchdog.sources.registry import open_sources
 
 SCHEMES = ["log", "snapshots", "capture", "events"]
 

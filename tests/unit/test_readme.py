@@ -16,7 +16,7 @@ from alerts.render import as_object
 from tests.support.readme import README, Step, normalised, outputs, renewed, steps
 from watchdog.cli.main import available, main
 from watchdog.core.kinds import KINDS
-from watchdog.sources.syntax import SYNTAX
+from watchdog.sources.registry import SYNTAX
 
 WITH_ACTIONS = ("rules", "receivers", "incidents", "deliveries")
 TEXT = README.read_text(encoding="utf-8")

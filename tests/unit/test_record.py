@@ -14,8 +14,8 @@ from watchdog.cli.main import main
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import Source, SourceOptions
-from watchdog.service import record as record_module
-from watchdog.service.record import LEFT_OUT, RecordOptions, RecordProgress, record
+from watchdog.offline import record as record_module
+from watchdog.offline.record import LEFT_OUT, RecordOptions, RecordProgress, record
 
 
 class ListSource:

@@ -9,8 +9,8 @@ import pytest
 from tests.support.catalogue import check_batch
 from watchdog.archive.reader import EventsFile
 from watchdog.core.kinds import KINDS
-from watchdog.service.record import RecordOptions, record
-from watchdog.service.replay import ReplayOptions, replay
+from watchdog.offline.record import RecordOptions, record
+from watchdog.offline.replay import ReplayOptions, replay
 
 
 @pytest.mark.slow

@@ -9,11 +9,11 @@ import pytest
 
 from watchdog.core.errors import RuleError, SourceError, StateError
 from watchdog.core.source import END_OF_TIME_NS
-from watchdog.service.checkpoint import MAGIC, Checkpoint, read_checkpoint, write_checkpoint
-from watchdog.service.pace import Pace
-from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
-from watchdog.service.whole_file import check_place, write_whole
-from watchdog.sources import snapshots
+from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
+from watchdog.pipeline.atomic_file import check_place, write_whole
+from watchdog.pipeline.checkpoint import MAGIC, Checkpoint, read_checkpoint, write_checkpoint
+from watchdog.pipeline.clock import Pace
+from watchdog.sources.rpc import snapshots_source as snapshots
 
 START = 1_768_212_000
 RULES = """

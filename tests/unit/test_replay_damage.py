@@ -15,8 +15,8 @@ import pytest
 from tests.support.capture_files import PEER, START_US, append, ping, unpack_tree
 from watchdog.cli.main import main
 from watchdog.core.errors import SourceError
-from watchdog.service.record import RecordOptions, record
-from watchdog.service.replay import ReplayOptions, replay
+from watchdog.offline.record import RecordOptions, record
+from watchdog.offline.replay import ReplayOptions, replay
 from watchdog.sources.recording_folder import PARTS
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "recording"

@@ -10,7 +10,7 @@ import pytest
 from rules.digest import rule_hash
 from rules.load import load, load_text
 from watchdog.core.own_rules import OWN_RULES
-from watchdog.service import rule_docs
+from watchdog.docs_build import rule_pages as rule_docs
 
 RULE = """\
 # Rules about talk.

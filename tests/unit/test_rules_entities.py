@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rules.load import load_text
-from rules.problem import RuleSetError
+from watchdog.located_yaml.problem import RuleSetError
 
 RULE = """
 rules:

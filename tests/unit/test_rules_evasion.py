@@ -10,9 +10,9 @@ import pytest
 from rules import load as loading
 from rules.evasion import QUESTIONS
 from rules.load import PACKS, check, load, load_text
-from rules.problem import RuleSetError
 from watchdog.cli.main import main
-from watchdog.service.rule_docs import page
+from watchdog.docs_build.rule_pages import page
+from watchdog.located_yaml.problem import RuleSetError
 
 RULE = """\
 rules:

@@ -10,11 +10,11 @@ import pytest
 
 from rules.digest import rule_hash
 from rules.load import PACKS, RuleSet, check, load, load_text
-from rules.problem import RuleSetError
 from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.errors import RuleError
 from watchdog.core.plan import COVERED, RulePlan
+from watchdog.located_yaml.problem import RuleSetError
 
 BASE = """
 rules:

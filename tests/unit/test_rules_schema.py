@@ -14,13 +14,13 @@ from rules.functions import NUMERIC
 from rules.keys import MATURITIES, RULE_KEYS
 from rules.load import PACKS, check
 from rules.measures import CELL_FUNCTIONS, MEASURES
-from rules.problem import Report
-from rules.reader import Node, Scalar, Series, read_file, read_yaml
 from rules.reference import key_table
 from rules.rows import TEXT_FUNCTIONS
 from rules.schema import json_schema
-from rules.values import parse_integer
 from watchdog.core.finding import ATTACKS, SEVERITIES
+from watchdog.located_yaml.problem import Report
+from watchdog.located_yaml.reader import Node, Scalar, Series, read_file, read_yaml
+from watchdog.located_yaml.values import parse_integer
 
 ROOT = Path(__file__).resolve().parents[2]
 BAD = ROOT / "tests" / "golden" / "rules" / "bad"

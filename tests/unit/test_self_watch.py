@@ -11,12 +11,12 @@ import pytest
 
 from alerts.store.actions import Action
 from rules.load import load_text
-from rules.problem import RuleSetError
 from tests.support.clock_rig import HOUR, MINUTE, Rig
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.source import FormCounting
-from watchdog.service.rule_docs import DOCS
-from watchdog.sources.debuglog import DebugLogSource
+from watchdog.docs_build.rule_pages import DOCS
+from watchdog.located_yaml.problem import RuleSetError
+from watchdog.sources.log.source import DebugLogSource
 
 RULE = """
 rules:

@@ -12,14 +12,14 @@ import jsonschema
 import pytest
 
 from alerts.delivery.headers import request_headers
-from rules.problem import Report
-from rules.reader import read_yaml, source_text
 from watchdog.cli.main import main
+from watchdog.located_yaml.problem import Report
+from watchdog.located_yaml.reader import read_yaml, source_text
 from watchdog.service.assembly import needs_restart, receiver
-from watchdog.service.config import ConfigError, load_config
-from watchdog.service.config_keys import SECTIONS, TOP
-from watchdog.service.config_schema import PLACE, config_schema, documented
-from watchdog.service.settings import ServiceConfig
+from watchdog.service.config.keys import SECTIONS, TOP
+from watchdog.service.config.read import ConfigError, load_config
+from watchdog.service.config.schema import PLACE, config_schema, documented
+from watchdog.service.config.settings import ServiceConfig
 
 KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 OLD_KEY = "whsec_" + base64.b64encode(b"o" * 32).decode()

@@ -25,7 +25,7 @@ from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
 from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.finding import Severity
-from watchdog.service.asking import WAITING_MOST, Asking, BusyError
+from watchdog.service.bounded_executor import WAITING_MOST, Asking, BusyError
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
 from watchdog.service.view import Check

@@ -19,10 +19,10 @@ from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, feed_
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.source import END_OF_TIME_NS
-from watchdog.service.checkpoint import Checkpoint
-from watchdog.service.engine_loop import Bundle, EngineLoop
-from watchdog.service.watch import Watch
-from watchdog.service.writer_loop import Routes, WriterLoop
+from watchdog.pipeline.checkpoint import Checkpoint
+from watchdog.service.engine_thread import Bundle, EngineLoop
+from watchdog.service.live_pipeline import Watch
+from watchdog.service.writer_thread import Routes, WriterLoop
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ class Stubborn:
 def test_a_checkpoint_is_written_only_when_everything_before_it_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watchdog.service.writer_loop.FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr("watchdog.service.writer_thread.FIRST_RETRY_S", 0.01)
     watch, records = watched(0, 5)
     path, bundles, store = tmp_path / "checkpoint", queue.Queue[Bundle](10), Stubborn(2)
     seen: list[bool] = []

@@ -30,8 +30,8 @@ from tests.support.snapshot_polls import (
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources import snapshots_rounds
-from watchdog.sources.snapshots import KINDS, SnapshotsSource
+from watchdog.sources.rpc import rounds as snapshots_rounds
+from watchdog.sources.rpc.snapshots_source import KINDS, SnapshotsSource
 
 OpenSource = Callable[..., SnapshotsSource]
 

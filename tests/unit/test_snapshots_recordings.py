@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.catalogue import check_batch
 from tests.support.snapshot_polls import Event
 from watchdog.core.source import SourceOptions
-from watchdog.sources.snapshots import SnapshotsSource
+from watchdog.sources.rpc.snapshots_source import SnapshotsSource
 
 CHANGES = frozenset({"node:started", "peer:outbound_replaced", "peer:outbound_lost", "peer:disconnected", "rpc:uptime"})
 

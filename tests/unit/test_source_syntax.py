@@ -9,7 +9,7 @@ import pytest
 from tests.support.capture_files import START_US, append, handshake, read_all, record
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources.syntax import open_source, open_sources
+from watchdog.sources.registry import open_source, open_sources
 
 OPTIONS = SourceOptions()
 

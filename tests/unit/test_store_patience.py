@@ -13,7 +13,7 @@ from sqlalchemy import text
 from alerts.store import patience
 from alerts.store.database import Database
 from watchdog.core.errors import StoreUnavailableError
-from watchdog.service.asking import ANSWER_S
+from watchdog.service.bounded_executor import ANSWER_S
 from watchdog.service.vitals import LOST_S, SILENT_S
 from watchdog.web.problem import RETRY_S
 

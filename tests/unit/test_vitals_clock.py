@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import MovedClock, configure, serve, until
-from watchdog.service.config import load_config
+from watchdog.service.config.read import load_config
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
 

@@ -12,7 +12,7 @@ from rules.load import load_text
 from tests.support.events import SECOND, batch
 from tests.support.rulesets import FULL_MEMPOOL
 from watchdog.core.batch import Slice
-from watchdog.service.watch import Watch
+from watchdog.service.live_pipeline import Watch
 
 START = 1_768_212_000 * SECOND
 TWO = {"capture:a": frozenset({"rpc:mempool"}), "log:b": frozenset({"log:tip"})}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.web_view import AUTHORIZED, TOKEN, Client, StoredView, flood, serving
-from watchdog.service.secret import Secret
-from watchdog.service.settings import ApiSettings
+from watchdog.service.config.secret import Secret
+from watchdog.service.config.settings import ApiSettings
 from watchdog.web.guard import check_host, is_loopback
 from watchdog.web.problem import ProblemError
 

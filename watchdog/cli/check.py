@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rules.load import RuleSet, load
-from rules.problem import Problem, RuleSetError
 from watchdog.cli.arguments import add_config_argument, config_hint
 from watchdog.cli.exits import BAD_INPUT, WRONG
 from watchdog.cli.output import LONGEST, warn
 from watchdog.core.text import counted, printable
+from watchdog.located_yaml.problem import Problem, RuleSetError
 from watchdog.service.capabilities import capabilities, lines
-from watchdog.service.config import ConfigError, NamedRules, load_config
-from watchdog.service.config_schema import config_schema
-from watchdog.service.settings import ServiceConfig
+from watchdog.service.config.read import ConfigError, NamedRules, load_config
+from watchdog.service.config.schema import config_schema
+from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.source_paths import check_paths, facts_of, source_kinds
 
 SUMMARY = (

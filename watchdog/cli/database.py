@@ -11,7 +11,7 @@ from alerts.book import IncidentError, UnknownIncidentError
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from watchdog.core.errors import StoreError
-from watchdog.service.config import DEFAULT_PATH, ConfigError, load_config
+from watchdog.service.config.read import DEFAULT_PATH, ConfigError, load_config
 
 VARIABLE = "WATCHDOG_DB"
 DEFAULT = "sqlite:///watchdog.db"

@@ -9,12 +9,12 @@ import time
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import STATUSES, Outbox
-from rules.near import did_you_mean
 from watchdog.cli.database import add_database_argument, known_incident, opened
 from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import delivery_table
 from watchdog.cli.output import add_json_arguments, json_text, write_output
 from watchdog.core.text import printable
+from watchdog.located_yaml.suggest import did_you_mean
 
 SUMMARY = "List deliveries to receivers, and send some of them again."
 

@@ -10,9 +10,9 @@ from watchdog.cli.arguments import add_rule_arguments
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
-from watchdog.service.evaluate import evaluate
-from watchdog.service.replay import Progress, ReplayOptions
-from watchdog.service.scorecard import as_data, as_text
+from watchdog.offline.evaluate import evaluate
+from watchdog.offline.replay import Progress, ReplayOptions
+from watchdog.offline.scorecard import as_data, as_text
 
 SUMMARY = (
     "Replay labelled recordings and compare the incidents with the labels. Exit code 0 whatever was found, 2 for bad "

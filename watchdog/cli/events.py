@@ -8,7 +8,7 @@ import sys
 
 from watchdog.cli.folding import fitted
 from watchdog.core.kinds import KINDS, kind_named
-from watchdog.service.event_docs import as_data, listing, page_of
+from watchdog.docs_build.event_pages import as_data, listing, page_of
 
 SUMMARY = "List the kinds of events that rules can read, or one kind with its fields, units and sources."
 

@@ -11,7 +11,7 @@ from watchdog.cli.arguments import add_kind_argument
 from watchdog.cli.output import tell_damage
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import chosen_kinds
-from watchdog.service.export import ExportOptions, export
+from watchdog.offline.export import ExportOptions, export
 
 SUMMARY = "Turn an events file into Parquet, CSV or JSON lines. Byte strings are hex in the order of the wire."
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from watchdog.cli.exits import BAD_INPUT
 from watchdog.core.text import counted, printable
-from watchdog.service.finite import shown
-from watchdog.service.whole_file import check_place, write_whole
+from watchdog.offline.read_once import shown
+from watchdog.pipeline.atomic_file import check_place, write_whole
 
 STDOUT = 1
 LONGEST = 4_096  # characters of a line: a path on Linux has as many bytes at most

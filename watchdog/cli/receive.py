@@ -21,7 +21,7 @@ from alerts.render import COLOURS
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.errors import SecretError, WatchdogError
 from watchdog.core.text import printable
-from watchdog.service.config_values import split_listen
+from watchdog.service.config.values import split_listen
 from watchdog.web.serving import listen
 
 SUMMARY = "Receive webhooks, verify their signatures and print them readably: for demos and for debugging."

@@ -14,12 +14,12 @@ from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.sender import send_test
 from alerts.delivery.signature import new_secret
 from alerts.routing import Receiver
-from rules.near import did_you_mean
 from watchdog.cli.exits import WRONG
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
+from watchdog.located_yaml.suggest import did_you_mean
 from watchdog.service.assembly import receiver as receiver_of
-from watchdog.service.config import DEFAULT_PATH, load_config
+from watchdog.service.config.read import DEFAULT_PATH, load_config
 
 SUMMARY = "List the receivers of a configuration, send one a test message, make a signing secret."
 COLUMNS = ("NAME", "FORMAT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")

@@ -13,7 +13,7 @@ from watchdog.cli.output import tell_damage, warn
 from watchdog.cli.progress import ProgressBar
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import chosen_kinds
-from watchdog.service.record import RecordOptions, RecordProgress, record
+from watchdog.offline.record import RecordOptions, RecordProgress, record
 
 SUMMARY = "Write what sources see to an events file, which `replay`, `export` and `events:FILE` read."
 

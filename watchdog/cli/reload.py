@@ -7,7 +7,7 @@ import sys
 
 from watchdog.cli.arguments import add_config_argument
 from watchdog.cli.exits import WRONG
-from watchdog.service.config import ConfigError, load_config
+from watchdog.service.config.read import ConfigError, load_config
 from watchdog.service.pid_file import ask_reload
 
 SUMMARY = (

@@ -16,7 +16,7 @@ from watchdog.cli.database import database_url
 from watchdog.cli.exits import INTERRUPTED
 from watchdog.cli.output import check_output, cut_text, late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
-from watchdog.service.replay import Progress, ReplayOptions, ReplayResult, replay
+from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
 
 SUMMARY = (
     "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "

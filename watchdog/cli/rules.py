@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rules.digest import rule_hash
 from rules.load import RuleSet, load
-from rules.problem import RuleSetError, plain
 from rules.schema import json_schema
 from rules.show import show_rule
 from watchdog.cli.exits import BAD_INPUT, WRONG
@@ -21,8 +20,9 @@ from watchdog.cli.output import warn
 from watchdog.core.errors import RuleError
 from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
+from watchdog.located_yaml.problem import RuleSetError, plain
 from watchdog.service.capabilities import Capability, capabilities
-from watchdog.service.config import DEFAULT_PATH, ConfigError, load_config
+from watchdog.service.config.read import DEFAULT_PATH, ConfigError, load_config
 from watchdog.service.source_paths import facts_of, source_kinds
 
 SUMMARY = "check, list and describe rules"

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from watchdog.cli.arguments import add_config_argument
 from watchdog.service.callers import raise_descriptor_limit
-from watchdog.service.config import load_config
+from watchdog.service.config.read import load_config
 from watchdog.service.daemon import Close, Daemon
 from watchdog.service.first_start import start_before
 from watchdog.service.live_view import LiveView

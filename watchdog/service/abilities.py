@@ -9,7 +9,7 @@ from typing import Final
 from watchdog.core.text import printable
 from watchdog.service.assembly import Core
 from watchdog.service.capabilities import Capability, Facts, capabilities, lines
-from watchdog.service.settings import ServiceConfig
+from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.source_paths import facts_of
 
 LONGEST: Final = 4_096  # characters of a line

@@ -22,17 +22,17 @@ from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
+from watchdog.pipeline.checkpoint import read_checkpoint
+from watchdog.pipeline.clock import Clock
 from watchdog.service.capabilities import Capability
-from watchdog.service.checkpoint import read_checkpoint
-from watchdog.service.engine_loop import Bundle, EngineLoop
+from watchdog.service.config.secret import Secret
+from watchdog.service.config.settings import ReceiverSettings, ServiceConfig
+from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
 from watchdog.service.first_start import LEAD_NS, first_starts, start_before
-from watchdog.service.pace import Clock
+from watchdog.service.live_pipeline import Watch, check_fits
 from watchdog.service.pid_file import PidFile
-from watchdog.service.secret import Secret
-from watchdog.service.settings import ReceiverSettings, ServiceConfig
-from watchdog.service.watch import Watch, check_fits
-from watchdog.service.writer_loop import Routes, WriterLoop
+from watchdog.service.writer_thread import Routes, WriterLoop
 
 CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"

@@ -11,7 +11,7 @@ from watchdog.core.kinds import KINDS
 from watchdog.core.plan import RulePlan
 from watchdog.core.text import counted
 from watchdog.engine.parts import Kinds
-from watchdog.sources.log_categories import category_of
+from watchdog.sources.log.categories import category_of
 
 LACKS: Final[Mapping[str, str]] = {
     "capture": "a capture (-capturemessages)",

@@ -19,8 +19,8 @@ from alerts.store.retention import remove_resolved, remove_settled
 from watchdog.core.episode import Episode
 from watchdog.core.errors import ServiceError, StoreError, StoreUnavailableError, WatchdogError
 from watchdog.core.text import counted, printable
+from watchdog.pipeline.clock import Clock, SystemClock
 from watchdog.service.abilities import Abilities
-from watchdog.service.asking import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.assembly import (
     Core,
     build,
@@ -31,14 +31,14 @@ from watchdog.service.assembly import (
     receivers_text,
     routes,
 )
+from watchdog.service.bounded_executor import ANSWER_S, WAITING_MOST, Asking
 from watchdog.service.callers import Callers
-from watchdog.service.config import load_config
+from watchdog.service.config.read import load_config
+from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.hub import Hub
-from watchdog.service.pace import Clock, SystemClock
-from watchdog.service.settings import ServiceConfig
+from watchdog.service.live_pipeline import anew_text
 from watchdog.service.sign_of_life import SignOfLife
 from watchdog.service.vitals import Stored, Vitals
-from watchdog.service.watch import anew_text
 
 T = TypeVar("T")
 ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # together under the 5 s that an end may take

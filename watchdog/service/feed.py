@@ -31,10 +31,10 @@ from watchdog.core.moments import CLOCK, clock_reset_ns
 from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions, Waiting
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
+from watchdog.pipeline.clock import Clock
 from watchdog.service.channel import START_NS, WRITE_DELAY_NS, Channel, gap_of, is_heard, skipped_text, told_from
-from watchdog.service.pace import Clock
 from watchdog.service.timekeeping import earliest, fitting
-from watchdog.sources.syntax import SEVERAL, kinds_of, one_source_text, open_sources, split_source
+from watchdog.sources.registry import SEVERAL, kinds_of, one_source_text, open_sources, split_source
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle

@@ -14,9 +14,9 @@ from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.service.assembly import rule_facts
+from watchdog.service.config.settings import ApiSettings
 from watchdog.service.daemon import Daemon
 from watchdog.service.metrics import Measured, exposition
-from watchdog.service.settings import ApiSettings
 from watchdog.service.view import Health, Subscription
 
 T = TypeVar("T")

@@ -10,14 +10,14 @@ from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
 from watchdog.core.text import printable
-from watchdog.service.asking import Asking
+from watchdog.service.bounded_executor import Asking
 from watchdog.service.callers import Callers
 from watchdog.service.capabilities import Capability
-from watchdog.service.engine_loop import COMMANDS_MOST, EngineLoop
+from watchdog.service.engine_thread import COMMANDS_MOST, EngineLoop
 from watchdog.service.exposition import Exposition, Labels
 from watchdog.service.hub import MOST_WATCHERS, Hub
 from watchdog.service.vitals import Stored, Vitals
-from watchdog.service.writer_loop import WriterLoop
+from watchdog.service.writer_thread import WriterLoop
 
 
 @dataclass(frozen=True, slots=True)

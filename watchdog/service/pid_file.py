@@ -13,7 +13,7 @@ import msgspec
 
 from watchdog.core.errors import ServiceError
 from watchdog.core.own_file import open_own
-from watchdog.service.whole_file import write_whole
+from watchdog.pipeline.atomic_file import write_whole
 
 PID_FILE, ANSWER_FILE = "watchdog.pid", "watchdog.reload"
 ANSWER_S = 30.0

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from watchdog.engine.parts import UNFED
-from watchdog.service.engine_loop import EngineLoop
-from watchdog.service.pace import Clock
+from watchdog.pipeline.clock import Clock
+from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.vitals import Vitals
 
 CANNOT_FIRE_MOST = 500  # rules that a heartbeat names

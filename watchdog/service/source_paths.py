@@ -17,11 +17,11 @@ from typing import Final
 from watchdog.core.text import printable
 from watchdog.engine.parts import Kinds
 from watchdog.service.capabilities import Facts
-from watchdog.service.settings import ServiceConfig
-from watchdog.sources.capture_tree import FILES
-from watchdog.sources.log_categories import LogTail, look_at_tail
+from watchdog.service.config.settings import ServiceConfig
+from watchdog.sources.capture.tree import FILES
+from watchdog.sources.log.categories import LogTail, look_at_tail
 from watchdog.sources.recording_folder import PARTS
-from watchdog.sources.syntax import kinds_of, split_source
+from watchdog.sources.registry import kinds_of, split_source
 
 LOOKED_AT: Final = 50  # entries of a capture folder
 _ARCHIVES: Final = (".tar", ".tar.xz", ".tar.gz")

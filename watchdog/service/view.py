@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from watchdog.service.settings import ApiSettings
+from watchdog.service.config.settings import ApiSettings
 
 if TYPE_CHECKING:
     from alerts.store.actions import Done

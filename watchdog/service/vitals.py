@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watchdog.core.text import printable
+from watchdog.pipeline.clock import Clock
 from watchdog.service.channel import Channel
-from watchdog.service.engine_loop import EngineLoop
+from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.feed import DOWN_S
-from watchdog.service.pace import Clock
 from watchdog.service.view import Check, Health
-from watchdog.service.writer_loop import WriterLoop
+from watchdog.service.writer_thread import WriterLoop
 
 LOST_S = DOWN_S
 """No heartbeat: as long as a source may be away, and beyond all tries of a locked database."""

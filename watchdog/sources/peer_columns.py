@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Column, Strings
 from watchdog.core.enrich import PeerFacts
-from watchdog.sources.connections import Connection
+from watchdog.sources.capture.connections import Connection
 
 _CONNECTION_TYPES = {"in": "inbound", "out": "outbound", "unknown": "unknown"}
 

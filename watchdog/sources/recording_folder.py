@@ -108,14 +108,14 @@ Opener = Callable[[str, SourceOptions], Source]
 def kinds_of_part(part: str) -> frozenset[str]:
     """The kinds that capture, snapshots or log can give."""
     if part == "capture":
-        from watchdog.sources import capture  # noqa: PLC0415 - only what is asked for is loaded
+        from watchdog.sources.capture import source as capture  # noqa: PLC0415 - only what is asked for is loaded
 
         return capture.KINDS
     if part == "snapshots":
-        from watchdog.sources import snapshots  # noqa: PLC0415 - only what is asked for is loaded
+        from watchdog.sources.rpc import snapshots_source as snapshots  # noqa: PLC0415 - only what is asked for is loaded
 
         return snapshots.KINDS
-    from watchdog.sources import debuglog  # noqa: PLC0415 - only what is asked for is loaded
+    from watchdog.sources.log import source as debuglog  # noqa: PLC0415 - only what is asked for is loaded
 
     return debuglog.KINDS
 
@@ -123,13 +123,13 @@ def kinds_of_part(part: str) -> frozenset[str]:
 def _opener(part: str) -> Opener:
     """The constructor of one part; imported only when the folder has it."""
     if part == "capture":
-        from watchdog.sources import capture  # noqa: PLC0415 - only what is asked for is loaded
+        from watchdog.sources.capture import source as capture  # noqa: PLC0415 - only what is asked for is loaded
 
         return capture.CaptureSource
     if part == "snapshots":
-        from watchdog.sources import snapshots  # noqa: PLC0415 - only what is asked for is loaded
+        from watchdog.sources.rpc import snapshots_source as snapshots  # noqa: PLC0415 - only what is asked for is loaded
 
         return snapshots.SnapshotsSource
-    from watchdog.sources import debuglog  # noqa: PLC0415 - only what is asked for is loaded
+    from watchdog.sources.log import source as debuglog  # noqa: PLC0415 - only what is asked for is loaded
 
     return debuglog.DebugLogSource

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from watchdog.core.text import printable
-from watchdog.service.settings import ApiSettings
+from watchdog.service.config.settings import ApiSettings
 from watchdog.service.view import ServiceView
 from watchdog.web.problem import ProblemError
 

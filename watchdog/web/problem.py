@@ -15,7 +15,7 @@ from alerts.book import IncidentError, UnknownIncidentError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import StoreUnavailableError, WatchdogError
 from watchdog.core.text import printable
-from watchdog.service.asking import BusyError
+from watchdog.service.bounded_executor import BusyError
 
 LOG = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"

@@ -1,0 +1,1 @@
+"""Builders of generated documentation; the service imports none of them."""

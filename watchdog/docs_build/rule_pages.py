@@ -1,0 +1,330 @@
+"""The shipped rules for people: docs/rules/, one page a rule, made from the packs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rules.digest import rule_hash
+from rules.evasion import QUESTIONS
+from rules.load import RuleSet, load
+from rules.rule import RuleSource
+from watchdog.core.durations import exact_duration
+from watchdog.core.kinds import KINDS
+from watchdog.core.own_rules import OWN_RULES, OwnRule
+from watchdog.core.plan import RulePlan
+from watchdog.located_yaml.reader import Node, Scalar, Series, Table
+from watchdog.sources.registry import SYNTAX
+
+DOCS = Path(__file__).parents[2] / "docs" / "rules"
+INDEX = "README.md"
+TUNED = ("over", "fire", "clear", "for", "escalate")  # the keys of the override that a page proposes
+ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#([0-9]+)")  # bitcoin/bitcoin#22387
+CITATION = re.compile(r"(?:docs/)?\bthreats\.md(?:#([a-z0-9-]+))?")  # a section of docs/threats.md
+QUOTED = re.compile(
+    r"^\s*(?:- )?(?:[\w-]+:\s+)?(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*')"
+)  # a value in quotes may hold #
+COMMENT = re.compile(r"(?:^|\s)#+\s?(.*)$")
+ODD = re.compile(r"^[\s\"'\[\]{}&*!|>%@`,?:-]|[:#]|\s$")  # what YAML could take for something else
+SHOWN = 20  # entries of a named list
+INTRODUCTION = """\
+# Shipped rules
+
+Made from `rules/packs/` by `make docs`. Each page says what a rule looks at, when it fires, where its numbers come
+from, what else can make it fire, and which override to write. How rules work: [RULES.md](../RULES.md); what the kinds
+and fields mean: [EVENTS.md](../EVENTS.md); what the numbers rest on: [threats.md](../threats.md).
+
+A rule speaks only when its kinds come from a source that you have: the column *from* names them. To switch a rule off:
+
+```yaml
+overrides:
+  the-id-of-the-rule:
+    enabled: false
+```
+"""
+UNTUNED = (
+    "It is built in: no file of rules defines it, and no override changes it. Only `watchdog run` reports it; a replay "
+    "has no wall clock."
+)
+BUILT_IN = """\
+## By the wall clock
+
+`watchdog run` reports these itself, since no event comes where the input fails. No file of rules defines them.
+"""
+
+
+def pages(found: RuleSet) -> dict[str, str]:
+    """File name -> Markdown, for every rule of the set and the index."""
+    made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists) for plan in found.plans}
+    own = {f"{rule.id}.md": own_page(rule) for rule in OWN_RULES.values()}
+    return {INDEX: index(found.plans), **made, **own}
+
+
+def own_page(rule: OwnRule) -> str:
+    """One finding by the wall clock."""
+    after = exact_duration(rule.resolve_after_ns)
+    sections = [
+        f"# {rule.id}\n\n{rule.title}.\n",
+        _table(
+            ("attack", "severity", "from", "one incident for each", "resolved"),
+            [
+                (
+                    "data",
+                    rule.severity,
+                    "the wall clock",
+                    rule.by,
+                    f"{after} after it cleared",
+                )
+            ],
+        ),
+        f"## When it fires\n\n{rule.about}",
+        f"## What causes it\n\n{_bullets(rule.causes)}",
+        f"## What to do\n\n{rule.remedy}",
+        f"## Tuning\n\n{UNTUNED}",
+    ]
+    return "\n".join(f"{section.rstrip()}\n" for section in sections)
+
+
+def index(plans: Sequence[RulePlan]) -> str:
+    """The list of all rules, by family of attacks."""
+    parts = [INTRODUCTION]
+    for attack in dict.fromkeys(sorted(plan.attack for plan in plans)):
+        rows = [
+            (f"[{plan.id}]({plan.id}.md)", _severities(plan), _sources(plan), plan.title)
+            for plan in plans
+            if plan.attack == attack
+        ]
+        parts.append(f"## {attack}\n\n{_table(('rule', 'severity', 'from', 'what it sees'), rows)}")
+    built_in = [(f"[{one.id}]({one.id}.md)", one.severity, one.by, one.title) for one in OWN_RULES.values()]
+    parts.append(f"{BUILT_IN}\n{_table(('finding', 'severity', 'for each', 'what it sees'), built_in)}")
+    return "\n".join(parts)
+
+
+def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]]) -> str:
+    """One rule; `lists` are the named ones that it may use."""
+    sections = [
+        f"# {plan.id}\n\n{plan.title}.\n",
+        _table(
+            ("attack", "severity", "maturity", "from", "defined in"),
+            [(plan.attack, _severities(plan), plan.maturity, _sources(plan), f"`{plan.place.rpartition(':')[0]}`")],
+        ),
+        f"## What it looks at\n\n{_looks_at(plan, source, lists)}",
+        f"## When it fires\n\n{_fires(plan, source)}",
+        f"## Where the numbers come from\n\n{_numbers(plan, source)}",
+        f"## What else can make it fire\n\n{_bullets(_texts(plan, 'false_positives')) or 'Nothing is known.'}",
+        f"## How it could be evaded\n\n{_evasion(plan)}",
+        f"## References\n\n{_bullets([_linked(text) for text in _texts(plan, 'references')]) or 'None.'}",
+        f"## Tuning\n\n{_tuning(plan, source)}",
+    ]
+    return "\n".join(f"{section.rstrip()}\n" for section in sections)
+
+
+def numbers_explained(source: RuleSource) -> Iterator[str]:
+    """The comments in a rule's text, each with the key that it stands beside or above; those above the rule first."""
+    lines = source.place.source.lines
+    first = source.place.line - 1
+    above = first
+    while above > 0 and lines[above - 1].lstrip().startswith("#"):
+        above -= 1
+    head = " ".join(_comment(line) for line in lines[above:first]).strip()
+    if head:
+        yield head
+    starts = {entry.key.place.line - 1: name for name, entry in source.entries.items()}
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    name, waiting = "", []
+    for at in range(first, len(lines)):
+        line = lines[at]
+        if at > first and line.strip() and len(line) - len(line.lstrip()) <= indent:
+            break
+        name = starts.get(at, name)
+        text = _comment(line)
+        if line.lstrip().startswith("#"):
+            waiting.append(text)
+            continue
+        said = " ".join([*waiting, text]).strip()
+        waiting = []
+        if said:
+            yield f"`{name}`: {said}" if name else said
+
+
+def said_of_all(source: RuleSource) -> Iterator[str]:
+    """The paragraphs of the comment at the head of a rule's file."""
+    head: list[str] = []
+    for line in source.place.source.lines:
+        if not line.startswith("#"):
+            break
+        indented = line.startswith("#   ")
+        head.append(f"{chr(10) if indented else ''}{'- ' if indented else ''}{_comment(line)}")
+    for paragraph in re.split(r"\n\n(?!- )", "\n".join(head)):
+        if not paragraph.strip():
+            continue
+        yield "\n".join(" ".join(part.split()) for part in re.split(r"\n(?=- )", paragraph))
+
+
+def quoted(node: Node) -> str:
+    """A node as YAML on one line."""
+    if isinstance(node, Scalar):
+        text = " ".join(node.text.split())
+        return json.dumps(text, ensure_ascii=False) if ODD.search(text) or not text else text
+    if isinstance(node, Series):
+        return f"[{', '.join(quoted(item) for item in node.items)}]"
+    return f"{{{', '.join(f'{entry.key.text}: {_in_flow(entry.value)}' for entry in node.entries)}}}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write docs/rules, and remove pages of rules that are gone; with `--check` compare, 1 when not current."""
+    made = pages(load(()))
+    there = {path.name: path for path in DOCS.glob("*.md")}
+    if "--check" in arguments:
+        current = {name: path.read_text(encoding="utf-8") for name, path in there.items()}
+        return 0 if current == made else 1
+    DOCS.mkdir(exist_ok=True)
+    for name in there.keys() - made.keys():
+        there[name].unlink()
+    for name, text in made.items():
+        (DOCS / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _looks_at(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]]) -> str:
+    kinds = ", ".join(f"[{kind}](../EVENTS.md#{kind.replace(':', '')})" for kind in plan.kinds)
+    where = _text(source, "where")
+    keys = f"each {_codes(plan.by)}" if plan.by else "the node itself"
+    lines = [f"{kinds}{f' where `{where}`' if where else ', every event'}."]
+    over, pane = exact_duration(plan.over_ns), exact_duration(plan.pane_ns)
+    lines.append(f"One key for {keys}; a window of {over} that moves by {pane}.")
+    measures = source.entries.get("measure")
+    rows = [(f"`{name}`", f"`{text}`") for name, text in _pairs(measures.value if measures else None)]
+    read = " ".join([where, *(text for _, text in rows)])
+    lines += [
+        f"\n`{name}` is {', '.join(f'`{text}`' for text in texts[:SHOWN])}{' and more' if len(texts) > SHOWN else ''}."
+        for name, texts in lists.items()
+        if re.search(rf"\b{name}\b", read)
+    ]
+    return "\n".join(lines) + (f"\n\n{_table(('measure', 'is'), rows)}" if rows else "\n")
+
+
+def _fires(plan: RulePlan, source: RuleSource) -> str:
+    held = f" for {exact_duration(plan.for_ns)}" if plan.for_ns else ""
+    clear = _text(source, "clear")
+    escalate = source.entries.get("escalate")
+    rows = [
+        (f"{plan.severity}", f"`{_text(source, 'fire')}`{held}"),
+        *((severity, f"`{text}`") for severity, text in _pairs(escalate.value if escalate else None)),
+        ("clears", f"`{clear}`" if clear else "as soon as that is false"),
+        ("resolved", f"{exact_duration(plan.resolve_after_ns)} after it cleared"),
+    ]
+    group = f"each {_codes(plan.incident)}" if plan.incident else "the node itself"
+    names = _codes(plan.entities)
+    return (
+        f"{_table(('what', 'when'), rows)}\n"
+        f"One incident for {group}{f'; it names {names}' if names else ''}. It says:\n\n> {plan.summary}\n"
+    )
+
+
+def _evasion(plan: RulePlan) -> str:
+    """The answers to the five questions that each shipped rule is asked."""
+    answers: object = plan.metadata.get("evasion")
+    if not isinstance(answers, Mapping) or not answers:
+        return "Not examined."
+    rows = [(QUESTIONS[name], _once(" ".join(str(text).split()))) for name, text in answers.items()]
+    return _table(("question", "answer"), rows)
+
+
+def _once(answer: str) -> str:
+    return f"{answer[:1].upper()}{answer[1:]}{'' if answer.endswith('.') else '.'}"
+
+
+def _tuning(plan: RulePlan, source: RuleSource) -> str:
+    tuned = {name: source.entries[name].value for name in TUNED if name in source.entries}
+    lines = ["overrides:", f"  {plan.id}:", f"    expects: {json.dumps(rule_hash(plan))}"]
+    for name, node in tuned.items():
+        if isinstance(node, Table):
+            lines.append(f"    {name}:")
+            lines += [f"      {entry.key.text}: {quoted(entry.value)}" for entry in node.entries]
+        else:
+            lines.append(f"    {name}: {quoted(node)}")
+    return (
+        "Copy what you want to change into a file of your own; this override changes nothing yet. With `expects`, you\n"
+        "are warned when the shipped rule changes below it. A key that you leave out stays as shipped.\n\n"
+        "```yaml\n" + "\n".join(lines) + "\n```\n\n"
+        "Then `watchdog rules check FILE`, and `watchdog replay SOURCE --rules FILE --table` to see the difference.\n"
+    )
+
+
+def _numbers(plan: RulePlan, source: RuleSource) -> str:
+    notes = _bullets(list(numbers_explained(source)))
+    if not notes:
+        notes = "The references below." if _texts(plan, "references") else "No source is given."
+    return CITATION.sub(_cited, "\n\n".join([notes, *said_of_all(source)]))
+
+
+def _severities(plan: RulePlan) -> str:
+    return " to ".join(dict.fromkeys((plan.severity, *(severity for severity, _ in plan.escalate[-1:]))))
+
+
+def _sources(plan: RulePlan) -> str:
+    """The sources that give its kinds, of those that exist; else what would give them."""
+    names = dict.fromkeys(name for kind in plan.kinds for name in KINDS[kind].sources)
+    return ", ".join([name for name in names if name in SYNTAX] or names)
+
+
+def _text(source: RuleSource, name: str) -> str:
+    entry = source.entries.get(name)
+    return " ".join(entry.value.text.split()) if entry and isinstance(entry.value, Scalar) else ""
+
+
+def _pairs(node: Node | None) -> Iterator[tuple[str, str]]:
+    for entry in node.entries if isinstance(node, Table) else ():
+        if isinstance(entry.value, Scalar):
+            yield entry.key.text, " ".join(entry.value.text.split())
+
+
+def _texts(plan: RulePlan, name: str) -> list[str]:
+    metadata: Mapping[str, object] = plan.metadata
+    found = metadata.get(name, ())
+    return [str(text) for text in found] if isinstance(found, list | tuple) else [str(found)]
+
+
+def _in_flow(node: Node) -> str:
+    """A value inside braces, where commas and brackets need quotes too."""
+    text = quoted(node)
+    return json.dumps(text) if isinstance(node, Scalar) and re.search(r"[,\[\]{}]", text) and text[0] != '"' else text
+
+
+def _comment(line: str) -> str:
+    """The comment of a line of YAML; empty without one."""
+    value = QUOTED.match(line)
+    found = COMMENT.search(line, value.end() if value else 0)
+    return found[1].strip() if found else ""
+
+
+def _linked(text: str) -> str:
+    if re.fullmatch(r"https?://\S+", text):
+        return f"<{text}>"
+    return ISSUE.sub(r"[\g<0>](https://github.com/\1/issues/\2)", text)
+
+
+def _cited(found: re.Match[str]) -> str:
+    section = found[1]
+    return f"[threats: {section}](../threats.md#{section})" if section else "[threats.md](../threats.md)"
+
+
+def _codes(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

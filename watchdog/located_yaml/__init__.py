@@ -1,0 +1,1 @@
+"""YAML read with positions: nodes, problems with places and hints, values. Rules and configuration share it."""

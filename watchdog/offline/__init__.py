@@ -1,0 +1,1 @@
+"""Jobs over finite input: replay, evaluate, record, export."""

@@ -1,0 +1,167 @@
+"""Evaluation: what the rules find of the labels of recordings, how soon, and what they say without need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from alerts.incident import Incident
+from watchdog.core.durations import rough_duration
+from watchdog.core.errors import SourceError
+from watchdog.offline.labels import Label, Match, grace_of, is_alarm, match, read_labels
+from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
+
+DAY_S = 86_400.0
+SCHEME = "recording:"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """What was found of one label, and by which incidents: the one definition for all tables."""
+
+    label: Label
+    matches: tuple[Match, ...]
+
+    @property
+    def benign(self) -> bool:
+        """Benign labels can be neither found nor missed."""
+        return self.label.benign
+
+    @property
+    def found(self) -> bool:
+        """Whether any incident speaks of it, be it by its class only."""
+        return bool(self.matches)
+
+    @property
+    def told(self) -> tuple[Match, ...]:
+        """Whom the finding rests on: incidents of its class that name somebody who took part, else others that do.
+
+        Else those of its class, which name nobody: they are perhaps about something else at the same time.
+        """
+        named = tuple(one for one in self.matches if one.named)
+        return tuple(one for one in named if one.primary) or named or self.matches
+
+    @property
+    def named(self) -> bool:
+        """Whether one of them names somebody who took part."""
+        return any(one.named for one in self.matches)
+
+    @property
+    def delay_s(self) -> float | None:
+        """Seconds from its start to the first of `told` that opened then, 0 when none did; None when missed."""
+        opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.told]
+        return min((delay for delay in opened if delay >= 0), default=0.0) if opened else None
+
+    @property
+    def open_before(self) -> bool:
+        """Whether all of `told` were open before it began: an earlier attack's, which says nothing of how soon."""
+        return self.found and all(one.incident.opened_ns / 1e9 < self.label.start for one in self.told)
+
+    @property
+    def delay_text(self) -> str:
+        """`45s`, `open` when its incidents were open before it began, nothing when it was missed."""
+        if self.delay_s is None:
+            return ""
+        return "open" if self.open_before else rough_duration(int(self.delay_s * 1e9))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingScore:
+    """One recording. unlabelled: alarms that no label explains; benign: alarms in the span of a benign label.
+
+    faults, unseen, late: of the replay, see `ReplayResult`; with a fault labels may be missed for want of input.
+    """
+
+    name: str
+    seconds: float
+    grace_s: float
+    incidents: int
+    labels: tuple[LabelScore, ...]
+    unlabelled: tuple[Incident, ...]
+    benign: tuple[Incident, ...]
+    faults: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    late: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def per_node_day(self) -> float:
+        """Unlabelled incidents of warning and above for each day of a node."""
+        return len(self.unlabelled) * DAY_S / self.seconds if self.seconds > 0 else 0.0
+
+
+def evaluate(
+    recordings: Sequence[str],
+    options: ReplayOptions,
+    *,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> list[RecordingScore]:
+    """Replay each labelled recording (a folder, with or without `recording:`) and compare; errors as `replay`."""
+    folders = [folder_of(text) for text in recordings]
+    labels = [read_labels(folder / "labels.json") for folder in folders]
+    scores = []
+    for folder, known in zip(folders, labels, strict=True):
+        name = folder.resolve().name
+        told = _teller(progress, name)
+        result = replay([f"{SCHEME}{folder}"], replace(options, checkpoint=None), progress=told)
+        scores.append(score(name, known, result))
+    return scores
+
+
+def folder_of(text: str) -> Path:
+    """The folder of a recording named on the command line; SourceError when it is none."""
+    folder = Path(text.removeprefix(SCHEME))
+    if not folder.is_dir():
+        reason = "not a folder" if folder.exists() else "no such folder"
+        raise SourceError(f"recording '{folder}': {reason}; a recording is a folder with labels.json in it")
+    return folder
+
+
+def score(name: str, labels: Sequence[Label], result: ReplayResult) -> RecordingScore:
+    """Compare the incidents of a recording with its labels."""
+    end_s = (result.last_event_ns or 0) / 1e9
+    seconds = end_s - (result.first_event_ns or 0) / 1e9
+    grace_s = grace_of(seconds)
+    scores = tuple(_label_score(label, result.incidents, end_s, grace_s) for label in labels)
+    attacks = [one for one in scores if not one.benign]
+    benign_labels = [label for label in labels if label.benign]
+    unlabelled: list[Incident] = []
+    benign: list[Incident] = []
+    for incident in filter(is_alarm, result.incidents):
+        opened_s = incident.opened_ns / 1e9
+        if any(_explains(one, incident, grace_s) for one in attacks):
+            continue
+        within = any(label.covers(opened_s, grace_s) for label in benign_labels)
+        (benign if within else unlabelled).append(incident)
+    return RecordingScore(
+        name,
+        seconds,
+        grace_s,
+        len(result.incidents),
+        scores,
+        tuple(unlabelled),
+        tuple(benign),
+        tuple(result.faults),
+        tuple(result.unseen),
+        result.late,
+    )
+
+
+def _label_score(label: Label, incidents: Sequence[Incident], end_s: float, grace_s: float) -> LabelScore:
+    if label.benign:
+        return LabelScore(label, ())
+    found = [one for incident in incidents if (one := match(label, incident, end_s, grace_s)) is not None]
+    return LabelScore(label, tuple(sorted(found, key=lambda one: (not one.primary, one.incident.opened_ns))))
+
+
+def _explains(scored: LabelScore, incident: Incident, grace_s: float) -> bool:
+    """An alarm is explained by a label only when it opened within it, and matches it."""
+    opened_within = scored.label.covers(incident.opened_ns / 1e9, grace_s)
+    return opened_within and any(one.incident.id == incident.id for one in scored.matches)
+
+
+def _teller(progress: Callable[[str, Progress], None] | None, name: str) -> Callable[[Progress], None] | None:
+    if progress is None:
+        return None
+    tell = progress
+    return lambda step: tell(name, step)

@@ -1,0 +1,1 @@
+"""Sources to engine to incidents: one path for replay and service."""

@@ -1,0 +1,250 @@
+"""`watchdog.yaml` to a `ServiceConfig`: all mistakes at once, each with its place; nothing beyond files is touched."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from alerts.store.address import address_fault
+from watchdog.core.errors import WatchdogError
+from watchdog.located_yaml import values
+from watchdog.located_yaml.problem import Place, Problem, Report, SourceText, plain
+from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml
+from watchdog.located_yaml.suggest import did_you_mean
+from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
+from watchdog.service.config.receivers import Found, changed_defaults, check_receiver, receiver_settings
+from watchdog.service.config.secret import Secret
+from watchdog.service.config.settings import (
+    ApiSettings,
+    CheckpointSettings,
+    HeartbeatSettings,
+    QueueSettings,
+    RetentionSettings,
+    ServiceConfig,
+)
+from watchdog.service.config.values import Reading, Value, check_token, read_value, split_listen
+
+DEFAULT_PATH = Path("watchdog.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRules:
+    """Which rules a configuration names: `rules` and `packs`."""
+
+    paths: tuple[Path, ...]
+    packs: bool
+
+
+class ConfigError(WatchdogError):
+    """A configuration cannot be used; `problems` has every mistake.
+
+    rules: those that it names all the same, so that their mistakes can be told too; None when it does not say.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], rules: NamedRules | None = None) -> None:
+        super().__init__("\n".join(problem.render() for problem in problems))
+        self.problems, self.rules = problems, rules
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the file itself could not be read."""
+        return any(problem.unreadable for problem in self.problems)
+
+    def in_one_line(self) -> str:
+        """The first problem with its hint, and how many there are besides."""
+        first, more = self.problems[0], len(self.problems) - 1
+        place = first.place.source.name if first.unreadable else str(first.place)
+        hint = f"; {first.hint}" if first.hint else ""
+        rest = f" (and {more} more: 'watchdog check' shows them all)" if more else ""
+        return f"{plain(place)}: {plain(first.message + hint)}{rest}"
+
+
+def load_config(path: Path, environment: Mapping[str, str] | None = None) -> ServiceConfig:
+    """Read and check a configuration; ConfigError with every mistake, file:line:column.
+
+    Reads the files of secrets that it names, and nothing else: no rules, no sources, no database. Whether the folder of
+    the database is there is looked up.
+    """
+    report = Report()
+    environment = os.environ if environment is None else environment
+    source = read_file(path, report, str(path))
+    reading = Reading(path.resolve().parent, environment, report)
+    config: ServiceConfig | None = None
+    rules: NamedRules | None = None
+    if source is not None:
+        node = read_yaml(source, report)
+        if not report.problems:
+            rules = _named_rules(node, reading.folder)
+            config = _config(path, node, source, reading)
+    if report.problems or config is None:
+        raise ConfigError(tuple(_shown(problem, reading) for problem in report.ordered()), rules)
+    return replace(config, warnings=tuple(_shown(problem, reading).render() for problem in report.warnings))
+
+
+def _shown(problem: Problem, reading: Reading) -> Problem:
+    """The problem, without its line where a secret stands on that."""
+    place = problem.place
+    if place.line not in reading.hidden:
+        return problem
+    return replace(problem, place=replace(place, source=SourceText(place.source.name)))
+
+
+def _named_rules(node: Node | None, folder: Path) -> NamedRules | None:
+    """Which rules a configuration names, whatever else is wrong with it; None when just that is wrong."""
+    keys = tuple(key for key in TOP.keys if key.name in ("rules", "packs"))
+    entries = node.entries if isinstance(node, Table) else ()
+    own = tuple(entry for entry in entries if entry.key.text in {key.name for key in keys})
+    reading = Reading(folder, {}, Report())
+    found = _read(replace(TOP, keys=keys), Table(own, Place(SourceText(""))), reading)
+    if reading.report.problems:
+        return None
+    return NamedRules(found.maybe("rules", tuple) or (), found.get("packs", bool))
+
+
+def _config(path: Path, node: Node | None, source: SourceText, reading: Reading) -> ServiceConfig | None:
+    report = reading.report
+    root = Table((), Place(source)) if node is None else values.table(node, "configuration", report)
+    if root is None:
+        return None
+    by_name = {section.name: section for section in SECTIONS}
+    names = (*(key.name for key in TOP.keys), *by_name)
+    tables: dict[str, Table] = {}
+    for entry in root.entries:
+        name = entry.key.text
+        if name in by_name and not (isinstance(entry.value, Scalar) and entry.value.empty):
+            found = values.table(entry.value, name, report)
+            tables |= {name: found} if found else {}
+        elif name not in names:
+            report.error(entry.key.place, f"unknown key '{name[:80]}'", partial(did_you_mean, name, names, "keys"))
+    own = Table(tuple(one for one in root.entries if one.key.text not in by_name and one.key.text in names), root.place)
+    top = _read(TOP, own, reading)
+    found_sections = {
+        name: _read(section, tables.get(name, Table((), root.place)), reading)
+        for name, section in by_name.items()
+        if not section.by_name and (name != "heartbeat" or name in tables)
+    }
+    receivers = _receivers(tables.get(RECEIVERS.name), reading)
+    _check(top, found_sections, receivers, reading)
+    return None if report.problems else _assembled(path, top, found_sections, receivers, reading)
+
+
+def _read(section: Section, table: Table, reading: Reading) -> Found:
+    """The values of one section; unknown keys and missing ones are problems."""
+    known = {key.name: key for key in section.keys}
+    found: dict[str, Value] = {}
+    places: dict[str, Place] = {}
+    for entry in table.entries:
+        name, key = entry.key.text, known.get(entry.key.text)
+        if key is None:
+            where = f" in '{section.name}'" if section.name else ""
+            hint = partial(did_you_mean, name, known, "keys")
+            reading.report.error(entry.key.place, f"unknown key '{name[:80]}'{where}", hint)
+            continue
+        places[name] = entry.value.place
+        value = read_value(key, entry.value, reading)
+        if value is not None:
+            found[name] = value
+    for key in section.keys:
+        if key.required and key.name not in places:
+            where = f"'{section.name}' " if section.name else ""
+            reading.report.error(table.place, f"{where}lacks '{key.name}'", key.about)
+        elif key.default and key.name not in places:
+            value = read_value(key, _default(key), reading)
+            assert value is not None
+            found[key.name] = value
+    return Found(found, places, table.place)
+
+
+def _default(key: ConfigKey) -> Scalar:
+    """A default goes through the same reader as what people write."""
+    place = Place(SourceText(f"default of {key.name}"))
+    return Scalar(key.default, place, plain=True, start=0, end=len(key.default))
+
+
+def _receivers(table: Table | None, reading: Reading) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for entry in table.entries if table else ():
+        name = entry.key.text
+        if not RECEIVER.fullmatch(name) or len(name) > 64:
+            hint = "small letters, digits, - and _, a letter first, at most 64"
+            reading.report.error(entry.key.place, f"bad name of a receiver '{name[:80]}'", hint)
+            continue
+        inside = values.table(entry.value, name, reading.report)
+        if inside is not None:
+            section = replace(RECEIVERS, name=f"receivers.{name}")
+            found[name] = _read(section, inside, reading)
+    return found
+
+
+def _check(top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Found], reading: Reading) -> None:
+    """What one value alone does not show."""
+    report = reading.report
+    node = top.maybe("node", str)
+    if node is not None and not NODE.fullmatch(node):
+        report.error(top.where("node"), f"bad name of a node '{node[:80]}'", "letters, digits, '.', '-' and '_'")
+    database = top.maybe("database", Secret)
+    if database is not None:
+        _check_database(database, top.where("database"), reading)
+    api = sections["api"]
+    token, listen = api.maybe("token", Secret), api.maybe("listen", str)
+    if token is not None:
+        check_token(token, api.where("token"), report)
+    if listen is not None and "token" not in api.places:
+        host = split_listen(listen)[0]
+        if not ipaddress.ip_address(host).is_loopback:
+            hint = "add 'token: {file: PATH}' to 'api', or listen on 127.0.0.1"
+            report.error(api.where("listen"), f"listening on {host} needs a token", hint)
+    for found in receivers.values():
+        check_receiver(found, report)
+    beat = sections.get("heartbeat")
+    if beat is not None and (name := beat.maybe("receiver", str)) is not None and name not in receivers:
+        report.error(beat.where("receiver"), f"no receiver '{name[:80]}'", did_you_mean(name, receivers, "receivers"))
+
+
+def _check_database(database: Secret, place: Place, reading: Reading) -> None:
+    if not database.reveal().startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        reading.report.error(place, "'database' must begin with sqlite:/// or postgresql://")
+        return
+    message, _, hint = address_fault(_placed(database, reading.folder).reveal()).partition("; ")
+    if message:
+        reading.report.error(place, message, hint)
+
+
+def _assembled(
+    path: Path, top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Found], reading: Reading
+) -> ServiceConfig:
+    checkpoint, api = sections["checkpoint"], sections["api"]
+    retention, queues = sections["retention"], sections["queues"]
+    host, port = split_listen(api.get("listen", str))
+    beat, asmap = sections.get("heartbeat"), top.maybe("asmap", Path)
+    return ServiceConfig(
+        path=path.resolve(),
+        node=top.get("node", str),
+        sources=top.get("sources", tuple),
+        database=_placed(top.get("database", Secret), reading.folder),
+        checkpoint=CheckpointSettings(checkpoint.maybe("folder", Path) or reading.folder, checkpoint.get("every", int)),
+        rules=top.maybe("rules", tuple) or (),
+        packs=top.get("packs", bool),
+        asmap=str(asmap) if asmap else None,
+        api=ApiSettings(host, port, api.maybe("token", Secret), api.maybe("public_url", str) or ""),
+        receivers=tuple(receiver_settings(name, found) for name, found in receivers.items()),
+        heartbeat=HeartbeatSettings(beat.get("receiver", str), beat.get("every", int)) if beat else None,
+        retention=RetentionSettings(retention.get("resolved", int), retention.get("deliveries", int)),
+        queues=QueueSettings(queues.get("changes", int), queues.get("events", int)),
+        clock_skew=top.get("clock_skew", int),
+        log_level=top.get("log_level", str),
+        start=top.get("start", str),
+        changed=tuple(line for name, found in receivers.items() for line in changed_defaults(name, found)),
+    )
+
+
+def _placed(database: Secret, folder: Path) -> Secret:
+    """A relative SQLite file lies beside the configuration."""
+    head, _, rest = database.reveal().partition("sqlite:///")
+    if head or not rest or rest.startswith(("/", ":memory:")):
+        return database
+    return Secret(database.origin, f"sqlite:///{folder / rest}")

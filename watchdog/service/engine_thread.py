@@ -1,0 +1,255 @@
+"""The engine's thread: polls sources, runs the rules, and hands changes to the writer, never to the database itself."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from alerts.notice import ChangeRecord
+from alerts.store.actions import Action
+from rules.load import RuleSet
+from watchdog.core.errors import ServiceError
+from watchdog.engine.coverage import wanted_kinds
+from watchdog.pipeline.checkpoint import Checkpoint
+from watchdog.pipeline.clock import Clock
+from watchdog.service.feed import Feed
+from watchdog.service.live_pipeline import Watch
+from watchdog.service.self_watch import self_watch
+
+# Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
+# and a round's price hardly depends on how much is new: at four a second it was most of what an idle service used.
+IDLE_S = 1.0
+PATIENCE_S = 5.0  # an action waits for its part's event time no longer than this while no source has anything
+COMMANDS_MOST = 16  # that wait for the engine: each brings up to a thousand actions, and all are kept in the database
+FULL_S = 0.1  # between two looks at a queue that is full
+_LOG = logging.getLogger("watchdog.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What goes to the writer: changes, and then the state after them, if it is to be kept."""
+
+    records: Sequence[ChangeRecord] = ()
+    checkpoint: Checkpoint | None = None
+    last: bool = False
+
+
+@dataclass(slots=True)
+class EngineCounts:
+    """What the engine's thread counts of itself; written there, read anywhere."""
+
+    beat_s: float = 0.0
+    slices: int = 0
+    busy_s: float = 0.0
+    full: int = 0
+    full_s: float = 0.0
+    refused: int = 0  # commands for which there was no room; written by those who command
+    checkpoints: int = 0
+    idle_s: float | None = None  # when all sources were last found to have nothing new
+    changes: dict[str, int] = field(default_factory=dict)
+
+
+Command = Callable[[], None]
+
+
+class EngineLoop:
+    """One thread over one `Watch` and one `Feed`; `start`, then `stop` and `join`.
+
+    out: bounded; when it is full, reading stops until there is room, and both are counted. every_s: between two
+    checkpoints, by monotonic time.
+    """
+
+    def __init__(
+        self, watch: Watch, feed: Feed, out: queue.Queue[Bundle], clock: Clock, *, every_s: float, asmap: str = ""
+    ) -> None:
+        self.watch, self.feed, self.counts = watch, feed, EngineCounts()
+        self.out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
+        self._commands: queue.Queue[Command] = queue.Queue(COMMANDS_MOST)
+        self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
+        self._kept: tuple[int, int] | None = None
+        self._kept_s = clock.monotonic()
+        self._finished = False
+        self.fresh = False  # a source is read for the first time: where it begins is to be kept before anything else
+        self._quiet_s: float | None = None
+        self._self_watch = self_watch(watch.engine.node, feed, clock.monotonic())
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self.counts.beat_s = self._clock.monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the slice that is under way, with a checkpoint."""
+        self._stopping.set()
+        self._wake.set()
+
+    def give_up(self) -> None:
+        """End even when the writer takes nothing: what is not stored is made again after a restart."""
+        self._giving_up.set()
+        self.stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread has ended in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all sources have ended and everything that follows from them was told."""
+        return self._finished
+
+    @property
+    def commands(self) -> int:
+        """How many commands wait for the end of a slice."""
+        return self._commands.qsize()
+
+    def act(self, actions: Sequence[Action]) -> bool:
+        """Apply operators' actions; False when as many commands wait as may: tell of them again later."""
+        return self._order(lambda: self._act(actions))
+
+    def change_rules(self, rules: RuleSet) -> Future[bool]:
+        """Go on with these rules; the future says whether they are others than before. From any thread.
+
+        ServiceError when as many commands wait as may.
+        """
+        done: Future[bool] = Future()
+        if not self._order(lambda: done.set_result(self._change_rules(rules))):
+            raise ServiceError("the engine is far behind and takes no more commands; try again later")
+        return done
+
+    def _order(self, command: Command) -> bool:
+        try:
+            self._commands.put_nowait(command)
+        except queue.Full:
+            self.counts.refused += 1
+            return False
+        self._wake.set()
+        return True
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.step()
+        finally:
+            self.feed.close()
+        self._keep()
+        self._put(Bundle(last=True))
+
+    def step(self) -> None:
+        """One slice, or a short wait: what the thread does until it is stopped."""
+        self.counts.beat_s = self._clock.monotonic()
+        while not self._commands.empty():
+            self._commands.get_nowait()()
+        moved = self.feed.moved
+        slice_ = self.feed.next()
+        if self.feed.moved > moved:
+            self._kept = None  # what was promised is part of the state: after a kill the gap has the same time again,
+            self._keep()  # hence the same incident
+        if slice_ is not None:
+            begun = self._clock.monotonic()
+            self._tell(self.watch.take(slice_))
+            self.counts.slices += 1
+            self.counts.busy_s += self._clock.monotonic() - begun
+            self._quiet_s = None if slice_.batches else self._quiet_s
+        else:
+            self._rest()
+        self._watch_self()
+        if self._clock.monotonic() - self._kept_s >= self._every_s:
+            self._keep()
+
+    def _watch_self(self) -> None:
+        """Findings by the wall clock. They are kept before anything follows from them: see `Course.note_own`."""
+        now_s = self._clock.monotonic()
+        if self.feed.unsettled or not self._self_watch.due(now_s):
+            return
+        wall_ns = self.feed.wall_ns()
+        if self.watch.own_findings(lambda firing: self._self_watch.findings(firing, now_s, wall_ns)):
+            self._kept = None  # after a kill they have the same time again, hence the same incident
+            self._keep()
+        records = self.watch.advance_own(wall_ns)
+        if records:
+            self._tell(records)
+            self._kept = None  # the next checkpoint has something new
+
+    def _rest(self) -> None:
+        """Nothing is new anywhere."""
+        now_s = self._clock.monotonic()
+        self.counts.idle_s = now_s
+        self._quiet_s = now_s if self._quiet_s is None else self._quiet_s
+        if self.feed.ended and not self._finished:
+            self._tell(self.watch.finish())
+            self._finished = True
+            self._keep()
+            _LOG.info("all sources have ended; the service stays")
+        if self.watch.waiting and (self._finished or now_s - self._quiet_s > PATIENCE_S):
+            self._tell(self.watch.hurry())
+        self._wake.wait(IDLE_S)
+        self._wake.clear()
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if action.id > self.watch.last_action:
+                self._tell(self.watch.act(action))
+                self._kept = None
+
+    def _change_rules(self, rules: RuleSet) -> bool:
+        if rules.hash == self.watch.rules.hash:
+            return False
+        self._keep()
+        before = wanted_kinds(self.watch.rules.plans)
+        records = self.watch.change_rules(rules, self.feed.promises())
+        if wanted_kinds(rules.plans) != before:
+            self.feed.want(wanted_kinds(rules.plans), rules.lists)
+        self._tell(records)
+        self._kept = None
+        self._keep()
+        return True
+
+    def _tell(self, records: Sequence[ChangeRecord]) -> None:
+        if records:
+            for record in records:
+                name = record.change.reason.value
+                self.counts.changes[name] = self.counts.changes.get(name, 0) + 1
+            self._put(Bundle(records))
+
+    def checkpoint(self) -> Checkpoint:
+        """The state now; in the engine's thread, or before it runs."""
+        return self.watch.checkpoint(self.feed.texts, self._asmap)
+
+    def _keep(self) -> None:
+        """A checkpoint for the writer, if there is anything new in it."""
+        self._kept_s = self._clock.monotonic()
+        state = (self.watch.events, self.watch.last_action)
+        if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
+            return  # a state from the future would be of no use after a restart
+        self._put(Bundle(checkpoint=self.checkpoint()))
+        self._kept = state
+        self.counts.checkpoints += 1
+
+    def _put(self, bundle: Bundle) -> None:
+        """Hand over; when there is no room, wait for it, so that events stay in their files."""
+        try:
+            self.out.put_nowait(bundle)
+        except queue.Full:
+            self.counts.full += 1
+        else:
+            return
+        begun = self._clock.monotonic()
+        while not self._giving_up.is_set():
+            self.counts.beat_s = self._clock.monotonic()
+            try:
+                self.out.put(bundle, timeout=FULL_S)
+                break
+            except queue.Full:
+                continue
+        self.counts.full_s += self._clock.monotonic() - begun

@@ -1,0 +1,1 @@
+"""Captured messages: the tree that `-capturemessages` writes."""

@@ -1,0 +1,198 @@
+"""`capture:DIR`: the files that Bitcoin Core writes with -capturemessages, read once or followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from watchdog.core.batch import Batch, Slice
+from watchdog.core.enrich import Enricher
+from watchdog.core.errors import PositionError, SourceError
+from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
+from watchdog.sources.capture.batches import BatchMaker
+from watchdog.sources.capture.connections import ConnectionTracker
+from watchdog.sources.capture.files import HEADER_BYTES
+from watchdog.sources.capture.merge import CaptureMerge, Cut
+from watchdog.sources.capture.new_blocks import NewBlocks
+from watchdog.sources.capture.rows import message_rows
+from watchdog.sources.capture.tree import ArchiveTree, CaptureTree, DiskTree
+from watchdog.sources.faults import Faults
+
+ARCHIVE_ENDINGS: Final = (".tar", ".tar.xz", ".tar.gz")
+KINDS: Final[frozenset[str]] = frozenset(
+    [
+        "net:inbound_message",
+        "net:outbound_message",
+        "net:inbound_connection",
+        "net:outbound_connection",
+        "net:closed_connection",
+        "p2p:version",
+        "p2p:addr",
+        "p2p:addr_entry",
+        "p2p:inv",
+        "p2p:getdata",
+        "p2p:notfound",
+        "p2p:headers",
+        "p2p:getheaders",
+        "p2p:getblocks",
+        "p2p:ping",
+        "p2p:pong",
+        "p2p:feefilter",
+        "p2p:sendcmpct",
+        "p2p:cmpctblock",
+        "p2p:getblocktxn",
+        "p2p:blocktxn",
+        "p2p:tx",
+        "p2p:block",
+        "p2p:new_block",
+        "chain:block_age",
+        "p2p:getaddr",
+        "p2p:mempool",
+        "p2p:reject",
+        "p2p:filter",
+        "p2p:cf",
+        "p2p:unknown",
+        "p2p:malformed",
+        "source:gap",
+    ]
+)
+
+
+class CaptureSource:
+    """A -capturemessages tree (or a tar of one) as slices, all files merged by time.
+
+    A finite read gives slices of about 20,000 messages and at most 15 minutes; when following, what is there. The
+    last slice of a finite read has the watermark END_OF_TIME_NS. A resumed source gives exactly what
+    was not given yet.
+    """
+
+    def __init__(self, path: str, options: SourceOptions, name: str = "", tree: CaptureTree | None = None) -> None:
+        """path: the folder of peer folders, or an archive (see ARCHIVE_ENDINGS).
+
+        name: `capture:PATH` unless given. tree: read this instead of what lies at path. SourceError when there is
+        nothing to read, StateError when options.position is damaged.
+        """
+        self._name = name or f"capture:{path}"
+        archive = path.endswith(ARCHIVE_ENDINGS)
+        position = options.position
+        self._tracker = ConnectionTracker() if position is None else ConnectionTracker.resumed(_part(position, "who"))
+        self._follow = options.follow and not archive
+        self._since_ns = 0 if position is not None else options.since_ns
+        files = None if position is None else _part(position, "read")
+        chosen = tree or (ArchiveTree(path) if archive else DiskTree(path))
+        self._tracker.forget_after(options.believed_ns // 1_000)
+        self._merge = CaptureMerge(
+            chosen,
+            self._follow,
+            options.latest_ns,
+            files,
+            path,
+            believed_ns=options.believed_ns,
+            since_us=self._since_ns // 1_000,
+        )
+        if position is None:
+            self._enter(chosen)
+        if not self._follow and not self._merge.bytes_total:
+            raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
+        blocks = NewBlocks(None if position is None else position.get("blocks"))
+        self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists), blocks)
+        self._until_ns = 0
+        self._ended = position is not None and bool(position.get("ended")) and not self._follow
+
+    @property
+    def name(self) -> str:
+        """As given on the command line."""
+        return self._name
+
+    @property
+    def faults(self) -> Faults:
+        """Damaged files of a finite read."""
+        return self._merge.faults
+
+    @property
+    def kinds(self) -> frozenset[str] | None:
+        """The kinds that it can give."""
+        return KINDS
+
+    @property
+    def ended(self) -> bool:
+        """Whether a finite read is over."""
+        return self._ended
+
+    @property
+    def progress(self) -> float:
+        """Share of the known bytes that was given, 0.0 to 1.0."""
+        if self._ended:
+            return 1.0
+        return min(1.0, max(0, self._merge.bytes_taken) / max(1, self._merge.bytes_total))
+
+    @property
+    def given_ago_s(self) -> float | None:
+        """See `core.source.Waiting`: a large tree is looked at in turn, and what is found early waits for the rest."""
+        return self._merge.given_ago_s
+
+    @property
+    def untrue_times(self) -> int:
+        """Records left out because of their time; see `core.source.Dated`."""
+        return self._merge.left_out
+
+    @property
+    def skipped(self) -> Skipped:
+        """See `core.source.Skipping`."""
+        if self._since_ns and not self._follow:
+            return Skipped(note="an archive cannot be passed over: it is read from its start")
+        passed = self._merge.passed
+        return Skipped(passed.size, passed.first_us * 1_000 if passed.first_us else None)
+
+    def _enter(self, tree: CaptureTree) -> None:
+        """Know the connections that had begun before the first record that is read, by the first records of each."""
+        for folder in sorted(self._merge.passed.entered):
+            sent, received = (tree.read(folder, received, 0, HEADER_BYTES) for received in (False, True))
+            self._tracker.enter(folder, sent, received, self._since_ns // 1_000)
+
+    def poll(self) -> Slice | None:
+        """The next slice, None when there is nothing new (for good if `ended`)."""
+        if self._ended:
+            return None
+        cut = self._merge.cut()
+        if not self._follow and self._merge.empty:
+            return self._last(cut)
+        return self._slice(self._batches(cut), cut.until_us * 1000) if cut else None
+
+    def close(self) -> None:
+        """No file is held open between polls, but the kernel's notices of a followed folder are."""
+        self._merge.close()
+
+    def _last(self, cut: Cut | None) -> Slice:
+        batches = self._batches(cut, ended=True) if cut else []
+        self._ended = True
+        tails = self._merge.tails()
+        if tails:
+            batches.append(self._maker.damage(tails))
+        undated = self._merge.nothing_plausible()
+        if undated and not len(self.faults):
+            self.faults.note("", undated)
+        return self._slice(batches, END_OF_TIME_NS)
+
+    def _batches(self, cut: Cut, ended: bool = False) -> list[Batch]:
+        batches = [self._maker.damage(cut.damage)] if cut.damage else []
+        if cut.folders:
+            batches += self._maker.batches(message_rows(cut, self._tracker, ended))
+        return batches
+
+    def _slice(self, batches: list[Batch], until_ns: int) -> Slice:
+        self._until_ns = max(self._until_ns, until_ns)
+        position = {
+            "read": self._merge.position(),
+            "who": self._tracker.position(),
+            "blocks": self._maker.blocks.saved(),
+            "ended": self._ended,
+        }
+        return Slice(self._name, tuple(batches), self._until_ns, position, self._merge.caught_up)
+
+
+def _part(position: Mapping[str, object], name: str) -> Mapping[str, object]:
+    part = position.get(name)
+    if not isinstance(part, Mapping):
+        raise PositionError(f"position of a capture source is damaged: expected {name!r}")
+    return part

@@ -1,0 +1,218 @@
+"""Where capture files lie: a folder on disk, or a tar archive read into memory as it lies.
+
+The layout (Bitcoin Core src/net.cpp, CaptureMessageToFile): one folder for each peer address with ':' written
+as '_', in it `msgs_recv.dat` and `msgs_sent.dat`.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import tarfile
+from pathlib import Path
+from typing import Protocol
+
+from watchdog.core.errors import SourceError
+from watchdog.sources.capture.notices import Notices
+from watchdog.sources.faults import TornError
+from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
+
+RECEIVED_FILE = "msgs_recv.dat"
+SENT_FILE = "msgs_sent.dat"
+FILES = {SENT_FILE: False, RECEIVED_FILE: True}  # name -> written by received messages
+ARCHIVE_LIMIT = 512 * 1024 * 1024  # bytes unpacked; a larger archive is better unpacked to disk (or is a bomb)
+MEMBER_LIMIT = 200_000  # of one archive: two files and a folder for each of some 65,000 connections
+_READ_STEP = 4 * 1024 * 1024
+
+
+class CaptureTree(Protocol):
+    """A place that capture files are read from."""
+
+    def folders(self) -> list[str]:
+        """Names of the peer folders seen for the first time since the last call."""
+        ...
+
+    def notices(self) -> Notices | None:
+        """Who tells which files grow; None when nobody does."""
+        ...
+
+    def gone(self) -> list[str]:
+        """Names of folders given before that the last call of `folders` did not find any more."""
+        ...
+
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
+        """Size of one file in bytes now, 0 when it does not exist (yet), and when it was written last, in ns."""
+        ...
+
+    def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`; fewer at the end of the file."""
+        ...
+
+
+class DiskTree:
+    """A -capturemessages tree on disk; it may grow while it is read. No file stays open."""
+
+    def __init__(self, root: str) -> None:
+        """root: the folder that holds one folder for each peer. SourceError if it cannot be listed."""
+        self.root = root
+        self._known: set[str] = set()
+        self._gone: list[str] = []
+        self._stamp = -1
+        self._calm = False
+        check_folder(root)
+
+    def folders(self) -> list[str]:
+        """New peer folders, by name; the listing is read only when the folder changed."""
+        try:
+            self._gone = []
+            stamp = os.stat(self.root).st_mtime_ns  # noqa: PTH116 - with Path, half of a quiet poll is making objects
+            if self._calm and stamp == self._stamp:
+                return []
+            found, there = [], set()
+            with os.scandir(self.root) as entries:
+                for entry in entries:
+                    there.add(entry.name)
+                    if entry.name not in self._known and _is_folder(entry):
+                        found.append(entry.name)
+        except OSError as error:
+            raise SourceError(f"cannot list the capture folder {self.root!r}: {error.strerror}") from error
+        # a folder made within the same tick of the file system's clock would not change the stamp again,
+        # so a stamp is believed only after a second listing
+        self._calm = stamp == self._stamp
+        self._stamp = stamp
+        self._gone = sorted(self._known - there)
+        self._known.difference_update(self._gone)
+        self._known.update(found)
+        return sorted(found)
+
+    def gone(self) -> list[str]:
+        """Folders that were removed or renamed since the call of `folders` before the last."""
+        return self._gone
+
+    def notices(self) -> Notices | None:
+        """The kernel's, where it has them."""
+        return Notices.start(self.root)
+
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
+        """Size and last change of one file; (0, 0) of what is gone or is no file. SourceError if nobody can tell."""
+        path = self._path(folder, received)
+        try:
+            about = os.stat(path)  # noqa: PTH116 - as above
+            return (about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else (0, 0)
+        except (FileNotFoundError, NotADirectoryError):
+            return 0, 0
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link to itself
+                return 0, 0
+            # not "empty": that would read everything again once the disk answers
+            raise SourceError(f"cannot look at capture file {path!r}: {error.strerror}") from error
+
+    def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`, none of a file that was removed; SourceError when it cannot be read."""
+        path = self._path(folder, received)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a third of what a file object costs, for a few bytes
+            try:
+                return os.pread(file, count, offset)
+            finally:
+                os.close(file)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+        except OSError as error:
+            raise SourceError(f"cannot read capture file {path!r}: {error.strerror}") from error
+
+    def _path(self, folder: str, received: bool) -> str:
+        return f"{self.root}/{folder}/{RECEIVED_FILE if received else SENT_FILE}"
+
+
+class ArchiveTree:
+    """Capture files inside a tar archive (plain, .xz or .gz), unpacked into memory in one pass."""
+
+    def __init__(self, path: str, limit: int = ARCHIVE_LIMIT) -> None:
+        """limit: bytes unpacked that are accepted. SourceError for torn, corrupt or too large archives."""
+        self._files: dict[tuple[str, bool], memoryview] = {}
+        data = _unpacked(path, limit)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+                self._index(archive, memoryview(data))
+        except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
+            raise TornError(f"archive {path!r} is not a readable tar file: {error}") from error
+        self._new = sorted({folder for folder, _ in self._files})
+        if not self._new:
+            raise SourceError(f"archive {path!r} holds no capture files; expected <address>_<port>/{RECEIVED_FILE}")
+
+    def _index(self, archive: tarfile.TarFile, data: memoryview) -> None:
+        for number, member in enumerate(archive):
+            # a negative size leads tarfile back to the same header for ever; each member costs it about 1 kB
+            if member.size < 0 or number >= MEMBER_LIMIT:
+                raise tarfile.ReadError("a member of negative size" if member.size < 0 else "too many members")
+            parts = member.name.split("/")
+            if member.isreg() and len(parts) >= 2 and parts[-1] in FILES:
+                if member.offset_data + member.size > len(data):
+                    raise tarfile.ReadError(f"it ends inside of {member.name!r}")
+                content = data[member.offset_data : member.offset_data + member.size]
+                self._files[parts[-2], FILES[parts[-1]]] = content
+
+    def folders(self) -> list[str]:
+        """All folders at the first call, none after that."""
+        new, self._new = self._new, []
+        return new
+
+    def notices(self) -> None:
+        """An archive does not grow."""
+
+    def gone(self) -> list[str]:
+        """None: an archive stays as it is."""
+        return []
+
+    def state(self, folder: str, received: bool) -> tuple[int, int]:
+        """Size of one file in bytes; when it was written does not matter."""
+        content = self._files.get((folder, received))
+        return (0 if content is None else len(content)), 0
+
+    def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
+        """At most `count` bytes from `offset`."""
+        content = self._files.get((folder, received))
+        return b"" if content is None else bytes(content[offset : offset + count])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; no, when it cannot be asked (a link to itself): that must not hide all others."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def check_folder(root: str) -> None:
+    """SourceError, with the likely place, unless `root` is a folder that can hold capture files."""
+    path = Path(root)
+    if not path.exists():
+        raise SourceError(f"no such folder: {root!r}; expected the node's message_capture folder")
+    if not path.is_dir():
+        raise SourceError(f"not a folder: {root!r}; a capture source wants the node's message_capture folder")
+    for inner in ("message_capture", "capture", *(f"{chain}/message_capture" for chain in ("regtest", "signet"))):
+        if (path / inner).is_dir():
+            raise SourceError(f"{root!r} holds no peer folders; did you mean {str(path / inner)!r}?")
+
+
+def _unpacked(path: str, limit: int) -> bytes:
+    """The whole tar archive, decompressed; never more than `limit` bytes."""
+    parts: list[bytes] = []
+    total = 0
+    try:
+        with Path(path).open("rb") as file:
+            ending = Path(path).suffix
+            stream = unpacked(file, ending) if ending in FORMATS else file
+            while part := stream.read(_READ_STEP):
+                total += len(part)
+                if total > limit:
+                    wanted = f"{limit >> 20} MiB; unpack it and use capture:DIR"
+                    raise SourceError(f"archive {path!r} unpacks to more than {wanted}")
+                parts.append(part)
+    except (*UNPACK_ERRORS, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise TornError(f"cannot read archive {path!r}: torn or corrupt: {reason}") from error
+    return b"".join(parts)

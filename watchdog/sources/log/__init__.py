@@ -1,0 +1,1 @@
+"""debug.log: what the node itself reports."""

@@ -1,0 +1,1 @@
+"""RPC answers: rounds of polls become state and changes."""

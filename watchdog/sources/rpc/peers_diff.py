@@ -1,0 +1,186 @@
+"""What changed among a node's peers between two getpeerinfo polls.
+
+Peers are told apart by Core's id, which is unique within one node process. A connection
+that was opened and closed between two polls is not seen. An outbound slot is *replaced*
+when an established full-relay or block-relay peer vanished and a new peer of that type
+lived long enough to be established itself, in this poll or a later one; so extra
+connections that Core tries for a moment (feelers, block-relay probes, stale tip) never count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Literal
+
+import msgspec
+
+from watchdog.sources.rpc.address_facts import AddressFacts
+from watchdog.sources.rpc.answers import Peer
+from watchdog.sources.rpc.columns import Rows, Values, one_row
+from watchdog.sources.rpc.peer_rows import (
+    BLOCK,
+    ESTABLISHED_S,
+    FULL,
+    age_s,
+    connection_columns,
+    connection_type_of,
+    state_columns,
+    summary,
+)
+
+KINDS = (
+    "rpc:peer",
+    "rpc:peers",
+    "peer:connected",
+    "peer:disconnected",
+    "peer:outbound_replaced",
+    "peer:outbound_lost",
+)
+SLOTS = {FULL: 8, BLOCK: 2}  # Core src/net.h: MAX_OUTBOUND_FULL_RELAY_CONNECTIONS, MAX_BLOCK_RELAY_ONLY_CONNECTIONS
+USUAL_OVER = 9  # polls of which the median interval is the usual one
+INTERVAL_CAP = 3  # times the usual interval: a peer is not credited with a pause of the poller
+
+
+class Vacancy(msgspec.Struct, array_like=True):
+    """A slot that an established outbound peer left: its address, netgroup and life in seconds."""
+
+    connection_type: str
+    peer: str
+    netgroup: int
+    lived_s: int
+
+
+class PeersMemory(msgspec.Struct):
+    """What the next comparison needs besides the last poll itself.
+
+    time_ns: of the last poll (0: none yet).
+    intervals: the last ones between polls, seconds. newcomers: ids of established outbound peers that took no slot yet.
+    """
+
+    time_ns: int = 0
+    intervals: list[int] = []
+    vacancies: list[Vacancy] = []
+    newcomers: list[int] = []
+
+
+class PeersDiff:
+    """Follows the peers of one node from poll to poll."""
+
+    def __init__(self, known: AddressFacts, memory: PeersMemory | None = None) -> None:
+        self.memory = memory or PeersMemory()
+        self._known = known
+        self._peers: dict[int, Peer] | None = None
+
+    def set_baseline(self, peers: list[Peer], time_ns: int) -> None:
+        """Take a poll as the last one without reporting anything."""
+        self._peers = {peer.id: peer for peer in peers}
+        self.memory.time_ns = time_ns
+
+    def forget(self) -> None:
+        """The node was started anew: ids start at 0 and say nothing of those before."""
+        self._peers = None
+        self.memory.vacancies.clear()
+        self.memory.newcomers.clear()
+
+    def continuity(self, peers: list[Peer]) -> Literal["same", "restarted"] | None:
+        """Whether this poll comes from the node process of the last one; None if ids do not tell.
+
+        A connection that is still there proves the same process; an id that names another
+        connection, or only ids below those seen before, another one.
+        """
+        if not self._peers or not peers:
+            return None
+        known = [(old, peer) for peer in peers if (old := self._peers.get(peer.id)) is not None]
+        if any(old.addr == peer.addr and old.conntime == peer.conntime for old, peer in known):
+            return "same"
+        if known or max(peer.id for peer in peers) < max(self._peers):
+            return "restarted"
+        return None
+
+    def report(self, peers: list[Peer], time_ns: int, boot_ns: int, rows: Rows) -> None:
+        """Add the state rows of a poll and the changes since the last one (none for the first of a process)."""
+        now_s = time_ns // 10**9
+        facts = self._known.of([peer.addr for peer in peers])
+        interval_s = self._interval(time_ns, boot_ns)
+        uptime_s = (time_ns - boot_ns) // 10**9 if boot_ns else -1
+        if peers and rows.wants("rpc:peer"):
+            rows.add("rpc:peer", time_ns, state_columns(peers, facts, now_s, interval_s))
+        if rows.wants("rpc:peers"):
+            rows.add("rpc:peers", time_ns, one_row({**summary(peers, facts, now_s), "uptime_s": uptime_s}))
+        if self._peers is not None:
+            self._report_changes(self._peers, {peer.id: peer for peer in peers}, time_ns, rows)
+        self.set_baseline(peers, time_ns)
+
+    def _interval(self, time_ns: int, boot_ns: int) -> int:
+        """Seconds since the last poll, at most 3 usual intervals and not from before the node's start; 0 at first."""
+        if not self.memory.time_ns:
+            return 0
+        elapsed = max(0, time_ns - self.memory.time_ns) // 10**9
+        intervals = self.memory.intervals
+        intervals.append(elapsed)
+        del intervals[:-USUAL_OVER]
+        capped = min(elapsed, round(INTERVAL_CAP * median(intervals)))
+        return min(capped, max(0, time_ns - boot_ns) // 10**9) if boot_ns else capped
+
+    def _report_changes(self, old: Mapping[int, Peer], new: Mapping[int, Peer], time_ns: int, rows: Rows) -> None:
+        came = [peer for peer in new.values() if peer.id not in old]
+        gone = [peer for peer in old.values() if peer.id not in new]
+        if came and rows.wants("peer:connected"):
+            columns = self._columns(came, time_ns)
+            rows.add("peer:connected", time_ns, {**columns, "user_agent": [peer.subver for peer in came]})
+        if gone:
+            self._report_gone("peer:disconnected", gone, time_ns, rows)
+        lost = [peer for peer in gone if self._established(peer, self.memory.time_ns)]
+        if lost:
+            self._report_gone("peer:outbound_lost", lost, time_ns, rows)
+        self._follow_slots(old, new, lost, time_ns, rows)
+
+    def _columns(self, peers: list[Peer], time_ns: int) -> dict[str, Values]:
+        facts = self._known.of([peer.addr for peer in peers])
+        return connection_columns(peers, facts, time_ns // 10**9)
+
+    def _report_gone(self, kind: str, gone: list[Peer], time_ns: int, rows: Rows) -> None:
+        """age_s and lived_s reach to the last poll that saw the peer: how long it surely lived."""
+        columns = self._columns(gone, self.memory.time_ns)
+        rows.add(kind, time_ns, {**columns, "lived_s": columns["age_s"]})
+
+    def _established(self, peer: Peer, time_ns: int) -> bool:
+        return connection_type_of(peer) in SLOTS and age_s(peer, time_ns // 10**9) > ESTABLISHED_S
+
+    def _follow_slots(
+        self, old: Mapping[int, Peer], new: Mapping[int, Peer], lost: list[Peer], time_ns: int, rows: Rows
+    ) -> None:
+        memory = self.memory
+        for peer in lost:
+            lived_s = age_s(peer, self.memory.time_ns // 10**9)
+            memory.vacancies.append(
+                Vacancy(connection_type_of(peer), peer.addr, self._known.of([peer.addr])[0].netgroup, lived_s)
+            )
+        grown = [
+            peer.id
+            for peer in new.values()
+            if self._established(peer, time_ns)
+            and ((was := old.get(peer.id)) is None or not self._established(was, self.memory.time_ns))
+        ]
+        memory.newcomers = [number for number in memory.newcomers if number in new] + grown
+        for kind, slots in SLOTS.items():
+            self._fill(kind, slots, new, time_ns, rows)
+
+    def _fill(self, kind: str, slots: int, peers: Mapping[int, Peer], time_ns: int, rows: Rows) -> None:
+        """Match the slots that were left with those who took them, oldest first, and forget what no longer matters."""
+        memory = self.memory
+        vacant = [vacancy for vacancy in memory.vacancies if vacancy.connection_type == kind]
+        newcomers = [number for number in memory.newcomers if connection_type_of(peers[number]) == kind]
+        for vacancy, number in zip(vacant, newcomers, strict=False):
+            columns = self._columns([peers[number]], time_ns)
+            columns.update(lost_peer=[vacancy.peer], lost_netgroup=[vacancy.netgroup], lost_lived_s=[vacancy.lived_s])
+            rows.add("peer:outbound_replaced", time_ns, columns)
+        matched = min(len(vacant), len(newcomers))
+        filled = sum(connection_type_of(peer) == kind and self._established(peer, time_ns) for peer in peers.values())
+        still_vacant = vacant[matched:][-max(0, slots - filled) :] if filled < slots else []
+        surplus = newcomers[matched:] if filled > slots else []
+        memory.vacancies = [item for item in memory.vacancies if item.connection_type != kind] + still_vacant
+        memory.newcomers = [
+            number for number in memory.newcomers if connection_type_of(peers[number]) != kind
+        ] + surplus
