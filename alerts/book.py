@@ -10,9 +10,9 @@ from typing import cast
 
 import msgspec
 
-from alerts.case import Case, member_label, opened_case, opening_text
+from alerts.case import IncidentLife, member_label, opened_case, opening_text
 from alerts.fingerprint import fingerprint, key_text
-from alerts.incident import RANK, Incident, IncidentChange, Policy, Reason, State
+from alerts.incident import RANK, Incident, IncidentChange, IncidentState, Policy, Reason
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import OVERFLOW, Finding
@@ -36,8 +36,8 @@ class BookRecord:
 
     version: int = BOOK_VERSION
     now_ns: int = NEVER_NS
-    settled: list[Case] = field(default_factory=list)
-    live: list[Case] = field(default_factory=list)
+    settled: list[IncidentLife] = field(default_factory=list)
+    live: list[IncidentLife] = field(default_factory=list)
     pending: list[Finding] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
 
@@ -61,9 +61,9 @@ class IncidentBook:
         self.counters: Counter[str] = Counter()
         self._now_ns = NEVER_NS
         self._pending: list[Finding] = []
-        self._live: dict[str, Case] = {}
-        self._settled: dict[str, Case] = {}
-        self._by_id: dict[str, Case] = {}
+        self._live: dict[str, IncidentLife] = {}
+        self._settled: dict[str, IncidentLife] = {}
+        self._by_id: dict[str, IncidentLife] = {}
         self._open: Counter[tuple[str, str]] = Counter()
         self._timers: list[tuple[int, str]] = []
 
@@ -112,17 +112,17 @@ class IncidentBook:
     def acknowledge(self, id_: str, who: str, time_ns: int) -> list[IncidentChange]:
         """An operator has seen it; another one may take over. IncidentError when it is unknown or resolved."""
         case = self._known(id_)
-        if case.state is State.RESOLVED:
+        if case.state is IncidentState.RESOLVED:
             raise IncidentError(f"incident {id_!r} is resolved: it cannot be acknowledged")
         if case.acknowledged_by == who:
             return []
-        case.state, case.acknowledged_by = State.ACKNOWLEDGED, who
+        case.state, case.acknowledged_by = IncidentState.ACKNOWLEDGED, who
         return [case.step(time_ns, Reason.ACKNOWLEDGED, f"by {who}", self.policy)]
 
     def resolve(self, id_: str, who: str, time_ns: int) -> list[IncidentChange]:
         """An operator says it is over; it reopens when a key fires anew. IncidentError when unknown."""
         case = self._known(id_)
-        if case.state is State.RESOLVED:
+        if case.state is IncidentState.RESOLVED:
             return []
         return [self._resolved(case, max(time_ns, case.opened_ns), Reason.RESOLVED_BY_OPERATOR, f"by {who}")]
 
@@ -137,7 +137,7 @@ class IncidentBook:
             case.firing.clear()
             case.cleared_ns = max(time_ns, case.opened_ns)
             self._arm(case)
-            if case.state is not State.RESOLVED:
+            if case.state is not IncidentState.RESOLVED:
                 changes.append(case.step(case.cleared_ns, Reason.CLEARED, "the rules were changed", self.policy))
         return changes
 
@@ -155,7 +155,7 @@ class IncidentBook:
                 case.quiet.update(dict.fromkeys(case.firing, now_ns - 1))
                 case.firing.clear()
                 case.cleared_ns = max(now_ns, case.opened_ns)
-                if case.state is not State.RESOLVED:
+                if case.state is not IncidentState.RESOLVED:
                     changes.append(case.step(now_ns, Reason.CLEARED, "a clock was set back", self.policy))
             self._arm(case)
         return changes
@@ -191,11 +191,11 @@ class IncidentBook:
         book._live = {case.fingerprint: case for case in record.live}
         book._by_id = {case.id: case for case in (*record.settled, *record.live)}
         for case in record.live:
-            book._open[case.node, case.rule] += case.state is not State.RESOLVED
+            book._open[case.node, case.rule] += case.state is not IncidentState.RESOLVED
             book._arm(case)
         return book
 
-    def _known(self, id_: str) -> Case:
+    def _known(self, id_: str) -> IncidentLife:
         case = self._by_id.get(id_)
         if case is None:
             raise UnknownIncidentError(f"no incident {id_!r}")
@@ -232,7 +232,7 @@ class IncidentBook:
         time_ns = max(finding.time_ns, case.resolved_ns or case.opened_ns)
         fresh = case.join(finding, policy)
         case.absorb(finding, policy)
-        if case.state is State.RESOLVED:
+        if case.state is IncidentState.RESOLVED:
             again = finding.change == "fire" and key_text(finding.key) in case.firing
             return self._reopened(case, finding, time_ns) if fresh or again else []
         changes = []
@@ -244,7 +244,7 @@ class IncidentBook:
             changes.append(case.step(time_ns, Reason.ESCALATED, text, policy))
         return changes or [case.step(time_ns, Reason.UPDATED, finding.summary, policy)]
 
-    def _case_of(self, finding: Finding) -> Case | None:
+    def _case_of(self, finding: Finding) -> IncidentLife | None:
         """The live case of a finding: the one in which its key fires, else that of its own fingerprint."""
         own = self._live.get(fingerprint(finding.rule, finding.node, finding.incident))
         member = key_text(finding.key)
@@ -254,7 +254,7 @@ class IncidentBook:
                 return common
         return own
 
-    def _is_over(self, case: Case, finding: Finding) -> bool:
+    def _is_over(self, case: IncidentLife, finding: Finding) -> bool:
         """Whether a case that an operator resolved, and whose keys never cleared, is too old to reopen."""
         settles_ns = case.settles_ns(self.policy)
         if settles_ns is None or finding.time_ns <= settles_ns or key_text(finding.key) in case.firing:
@@ -273,8 +273,8 @@ class IncidentBook:
         case.absorb(finding, self.policy)
         return [case.step(finding.time_ns, Reason.OPENED, opening_text(finding), self.policy)]
 
-    def _reopened(self, case: Case, finding: Finding, time_ns: int) -> list[IncidentChange]:
-        case.state, case.resolved_ns, case.acknowledged_by = State.OPEN, None, None
+    def _reopened(self, case: IncidentLife, finding: Finding, time_ns: int) -> list[IncidentChange]:
+        case.state, case.resolved_ns, case.acknowledged_by = IncidentState.OPEN, None, None
         case.cleared_ns = None
         self._open[case.node, case.rule] += 1
         changes = [case.step(time_ns, Reason.REOPENED, opening_text(finding), self.policy)]
@@ -295,21 +295,21 @@ class IncidentBook:
         if not left:
             return []
         self._arm(case)
-        if case.state is State.RESOLVED:
+        if case.state is IncidentState.RESOLVED:
             return []
         reason = Reason.MEMBER_CLEARED if case.firing else Reason.CLEARED
         time_ns = max(finding.time_ns, case.opened_ns)
         return [case.step(time_ns, reason, member_label(finding), self.policy)]
 
-    def _resolved(self, case: Case, time_ns: int, reason: Reason, text: str) -> IncidentChange:
-        case.state, case.resolved_ns = State.RESOLVED, time_ns
+    def _resolved(self, case: IncidentLife, time_ns: int, reason: Reason, text: str) -> IncidentChange:
+        case.state, case.resolved_ns = IncidentState.RESOLVED, time_ns
         self._open[case.node, case.rule] -= 1
         self._arm(case)
         return case.step(time_ns, reason, text, self.policy)
 
-    def _arm(self, case: Case) -> None:
+    def _arm(self, case: IncidentLife) -> None:
         """Set the timer for the next thing that time alone does to this case."""
-        next_ns = case.due_ns() if case.state is not State.RESOLVED else case.settles_ns(self.policy)
+        next_ns = case.due_ns() if case.state is not IncidentState.RESOLVED else case.settles_ns(self.policy)
         if next_ns is not None:
             heapq.heappush(self._timers, (next_ns, case.fingerprint))
 
@@ -329,7 +329,7 @@ class IncidentBook:
                 self._settle(case)
         return changes
 
-    def _settle(self, case: Case) -> None:
+    def _settle(self, case: IncidentLife) -> None:
         """Nothing reopens this case any more; beyond the cap the one that settled first is forgotten."""
         case.settle()
         del self._live[case.fingerprint]

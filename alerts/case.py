@@ -16,9 +16,9 @@ from alerts.incident import (
     HistoryEntry,
     Incident,
     IncidentChange,
+    IncidentState,
     Policy,
     Reason,
-    State,
 )
 from watchdog.core.durations import SECOND_NS, rough_duration
 from watchdog.core.finding import Attack, Finding, Severity
@@ -37,7 +37,7 @@ NOUNS = (  # what members are called, by the first of these fields that tells th
 
 
 @dataclass(slots=True)
-class Case:
+class IncidentLife:
     """The mutable side of one incident. Members are keys as text with the time of their last finding."""
 
     id: str
@@ -48,7 +48,7 @@ class Case:
     key: Mapping[str, str]
     opened_ns: int
     severity: Severity
-    state: State = State.OPEN
+    state: IncidentState = IncidentState.OPEN
     updated_ns: int = 0
     cleared_ns: int | None = None
     resolved_ns: int | None = None
@@ -134,7 +134,7 @@ class Case:
 
     def due_ns(self) -> int | None:
         """When the incident resolves if nothing more happens; None while a member fires or once resolved."""
-        if self.state is State.RESOLVED or self.cleared_ns is None:
+        if self.state is IncidentState.RESOLVED or self.cleared_ns is None:
             return None
         return self.cleared_ns + self.resolve_after_ns
 
@@ -223,9 +223,9 @@ class Case:
         )
 
 
-def opened_case(finding: Finding, key: Mapping[str, str]) -> Case:
+def opened_case(finding: Finding, key: Mapping[str, str]) -> IncidentLife:
     """A new incident under `key` (the finding's own incident key, or the overflow's)."""
-    return Case(
+    return IncidentLife(
         id=incident_id(finding.rule, finding.node, key, finding.time_ns),
         fingerprint=fingerprint(finding.rule, finding.node, key),
         rule=finding.rule,

@@ -12,7 +12,7 @@ from watchdog.core.finding import SEVERITIES, Attack, Evidence, Severity
 RANK: Mapping[str, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
-class State(StrEnum):
+class IncidentState(StrEnum):
     """Where an incident is in its life."""
 
     OPEN = "open"
@@ -54,7 +54,7 @@ class IncidentChange:
     time_ns: int
     reason: Reason
     text: str
-    state: State
+    state: IncidentState
     severity: Severity
     sequence: int
     acted: int = 0
@@ -109,7 +109,7 @@ class Incident:
     rule: str
     attack: Attack
     severity: Severity
-    state: State
+    state: IncidentState
     node: str
     key: Mapping[str, str]
     opened_ns: int

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from alerts.incident import HistoryEntry, Incident, State
+from alerts.incident import HistoryEntry, Incident, IncidentState
 from watchdog.core.durations import rough_duration
 from watchdog.core.finding import SEVERITIES, Evidence, Severity
 from watchdog.core.text import printable
@@ -101,7 +101,11 @@ def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool,
     head = "  ".join(f"{cell:<{size}}" for cell, (_, size) in zip(cells, COLUMNS, strict=True))
     first = f"{head}  {incident.rule}" if beside else head.rstrip()
     if colour:
-        code = COLOURS[incident.severity] if incident.state is not State.RESOLVED else f"2;{COLOURS[incident.severity]}"
+        code = (
+            COLOURS[incident.severity]
+            if incident.state is not IncidentState.RESOLVED
+            else f"2;{COLOURS[incident.severity]}"
+        )
         first = f"\x1b[{code}m{first[: len(incident.severity)]}\x1b[0m{first[len(incident.severity) :]}"
     space = " " * INDENT
     summary = textwrap.wrap(printable(incident.summary, SUMMARY_LIMIT), width - INDENT)

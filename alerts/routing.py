@@ -11,8 +11,8 @@ from alerts.notice import ChangeRecord, Notice, event_type, notice_id
 from alerts.render import as_object
 from watchdog.core.finding import Severity
 
-Format = Literal["webhook", "alertmanager", "alertmanager-webhook"]
-FORMATS: tuple[Format, ...] = ("webhook", "alertmanager", "alertmanager-webhook")
+NoticeFormat = Literal["webhook", "alertmanager", "alertmanager-webhook"]
+FORMATS: tuple[NoticeFormat, ...] = ("webhook", "alertmanager", "alertmanager-webhook")
 """Their encoders are in `alerts.delivery.formats`."""
 DEFAULT_EVENTS = ("incident.opened", "incident.escalated", "incident.acknowledged", "incident.resolved")
 
@@ -29,7 +29,7 @@ class Receiver:
 
     name: str
     url: str = field(repr=False)
-    format: Format = "webhook"
+    format: NoticeFormat = "webhook"
     secrets: tuple[str, ...] = field(default=(), repr=False)
     severity: Severity = "warning"
     events: tuple[str, ...] = DEFAULT_EVENTS

@@ -19,7 +19,7 @@ from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.kinds import KINDS, dtype_of
 from watchdog.core.plan import RulePlan
 from watchdog.engine.parted import PartedEngine
-from watchdog.pipeline.pipeline import Course
+from watchdog.pipeline.pipeline import Pipeline
 
 KIND, SOURCE, SECOND = "net:inbound_message", "hand", 1_000_000_000
 GROUPS, QUICK_GROUPS, BATCH_ROWS, STEP_NS = 100_000, 5_000, 250, SECOND // 2
@@ -68,7 +68,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _run(plans: Sequence[RulePlan], slices: Sequence[Slice], groups: int) -> None:
-    course = Course(PartedEngine(plans, {SOURCE: None}))
+    course = Pipeline(PartedEngine(plans, {SOURCE: None}))
     for one in slices:
         course.take(one)
     course.finish()

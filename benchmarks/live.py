@@ -19,7 +19,7 @@ from rules.load import load
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
 from watchdog.engine.parted import PartedEngine
-from watchdog.pipeline.pipeline import Course
+from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture.source import CaptureSource
 
 LIMIT = 5.0  # per cent of one core
@@ -37,7 +37,7 @@ def measure(settings: Settings) -> list[Row]:
         rules = load([], packs=True)
         node.tick()
         source = CaptureSource(folder, SourceOptions(wanted=wanted_kinds(rules.plans), follow=True))
-        course = Course(PartedEngine(rules.plans, {source.name: source.kinds}))
+        course = Pipeline(PartedEngine(rules.plans, {source.name: source.kinds}))
         warm_up, length = (QUICK_S, QUICK_S) if settings.quick else (WARM_UP_S, ROUND_S)
         _follow(node, source, course, warm_up)
         used = [_follow(node, source, course, length) for _ in range(settings.rounds)]
@@ -51,7 +51,7 @@ def measure(settings: Settings) -> list[Row]:
     ]
 
 
-def _follow(node: WritingNode, source: CaptureSource, course: Course, seconds: int) -> tuple[float, float]:
+def _follow(node: WritingNode, source: CaptureSource, course: Pipeline, seconds: int) -> tuple[float, float]:
     """CPU seconds of the source and of the rest for this much event time."""
     polled = decided = 0.0
     for _ in range(seconds * TICKS_A_SECOND):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from alerts.incident import Reason, State
+from alerts.incident import IncidentState, Reason
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.writer import IncidentWriter
@@ -39,10 +39,12 @@ CHANGES, QUICK_CHANGES = 5_000, 500
 LENGTHS, QUICK_LENGTHS = (10_000, 1_000_000), (1_000, 20_000)
 FILTERS = {
     "first page": IncidentFilter(),
-    "open": IncidentFilter(states=(State.OPEN,)),
+    "open": IncidentFilter(states=(IncidentState.OPEN,)),
     "critical": IncidentFilter(severities=("critical",)),
     "node": IncidentFilter(node="n3"),
-    "rare on a node": IncidentFilter(states=(State.OPEN,), severities=("critical",), attacks=("chain",), node="n3"),
+    "rare on a node": IncidentFilter(
+        states=(IncidentState.OPEN,), severities=("critical",), attacks=("chain",), node="n3"
+    ),
     "matches nothing": IncidentFilter(node="nobody", severities=("info",)),
 }
 FILL = """

@@ -43,7 +43,7 @@ def name() -> str:
     return NUMPY if native is None else C
 
 
-class Run(NamedTuple):
+class KernelRun(NamedTuple):
     """Decided rows of a lane, sorted by (cell, pane); sums are columns x rows, the last one is `live`."""
 
     cells: Ints
@@ -98,7 +98,7 @@ def fold(rows_in: tuple[Ints, Ints, Ints], end: int, start: int, span: int) -> t
 
 def run(
     changes: tuple[Ints, Ints, Ints], start: int, span: int, state: tuple[Any, ...], floors: tuple[Any, ...]
-) -> Run:
+) -> KernelRun:
     """Running values of a lane's cells: `Lane._decide`. state: member, values, live; floors: column, floor, watched."""
     cells, panes, deltas = changes
     rows, width = len(cells), len(deltas)
@@ -107,7 +107,7 @@ def run(
     found, empty = native.run(
         cells, panes, deltas, start, span, *state, *floors, out_cells, out_panes, sums, first, emptied
     )
-    return Run(out_cells[:found], out_panes[:found], sums[:found].T, first[:found], emptied[:empty].copy())
+    return KernelRun(out_cells[:found], out_panes[:found], sums[:found].T, first[:found], emptied[:empty].copy())
 
 
 def touch(

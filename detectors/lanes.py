@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import kernel
-from detectors.kernel import Run
+from detectors.kernel import KernelRun
 from detectors.ordering import by_log, parted, sorted_with_order
 from detectors.state import State, checked
 from detectors.windows import SMALLEST, Changes, Ints, PaneLog
@@ -57,7 +57,7 @@ def folded(codes: Ints, deltas: Ints, *, runs: bool = False) -> tuple[Ints, Ints
     return codes[starts], np.add.reduceat(deltas, starts, axis=1)
 
 
-class Lane:
+class WindowBank:
     """Windows with the same pane and the same number of columns.
 
     The caller gives cells in the order of `cell_of`; `widths[m]` is the width of member m in panes.
@@ -170,7 +170,7 @@ class Lane:
         for log, first, end in zip(self._logs.values(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             log.append_ordered(rows.taken(order[first:end]))  # arrays of its own, given back when its window has passed
 
-    def _run(self, changes: LaneChanges, start: int, span: int) -> Run:
+    def _run(self, changes: LaneChanges, start: int, span: int) -> KernelRun:
         """The value of each cell wherever it changed, for the cells that can matter; the last delta is for `live`."""
         codes, deltas = folded(changes.cells * span + (changes.panes - start), changes.deltas, runs=True)
         cells = codes // span
@@ -188,7 +188,7 @@ class Lane:
         self.live[owners] = sums[-1, ends]
         kept = np.flatnonzero(np.repeat(self._matters(cells, sums, heads), lengths))
         emptied = owners[sums[-1, ends] == 0]
-        return Run(cells[kept], (codes - cells * span + start)[kept], sums[:, kept], first[kept], emptied)
+        return KernelRun(cells[kept], (codes - cells * span + start)[kept], sums[:, kept], first[kept], emptied)
 
     def _matters(self, cells: Ints, sums: Ints, heads: NDArray[np.intp]) -> NDArray[np.bool_]:
         """By cell that changed: whether it is watched, or a value reaches the floor of its member."""
@@ -198,12 +198,12 @@ class Lane:
         wanted: NDArray[np.bool_] = reached | self.watched[members[heads]] | self.watched_cells[cells[heads]]
         return wanted
 
-    def _run_native(self, changes: LaneChanges, start: int, span: int) -> Run:
+    def _run_native(self, changes: LaneChanges, start: int, span: int) -> KernelRun:
         state = (self.member, self.values, self.live)
         floors = (self.floor_column, self.floor, self.watched, self.watched_cells)
         return kernel.run((changes.cells, changes.panes, changes.deltas), start, span, state, floors)
 
-    def _by_member(self, run: Run) -> dict[int, LaneDecided]:
+    def _by_member(self, run: KernelRun) -> dict[int, LaneDecided]:
         self._emptied.append(run.emptied)
         if not len(run.cells):
             return {}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rules.typed import Type
+from rules.typed import ValueType
 from watchdog.core.kinds import KINDS
 
-PSEUDO: Mapping[str, Type] = {
+PSEUDO: Mapping[str, ValueType] = {
     "kind": "text",
     "node": "text",
     "source": "text",
     "boot_ns": "int",
     "time_ns": "int",
 }
-_TYPES: Mapping[str, Type] = {"bool": "bool", "str": "text", "bytes": "bytes", "prefix": "prefix", "f64": "float"}
+_TYPES: Mapping[str, ValueType] = {"bool": "bool", "str": "text", "bytes": "bytes", "prefix": "prefix", "f64": "float"}
 # what stays the same for all connections from one address; the rest needs the connection itself
 _OF_ADDRESS = ("peer_addr", "network", "netgroup", "netblock", "subnet", "asn")
 
@@ -29,9 +29,9 @@ def storage_type(kind: str, name: str) -> str:
     return KINDS[kind].fields[name].type
 
 
-def field_types(kind: str) -> dict[str, Type]:
+def field_types(kind: str) -> dict[str, ValueType]:
     """Fields of a kind with the types that expressions see, pseudo-fields included."""
-    types: dict[str, Type] = dict(PSEUDO)
+    types: dict[str, ValueType] = dict(PSEUDO)
     for name, entry in KINDS[kind].fields.items():
         types[name] = _TYPES.get(entry.type, "int")
     return types
@@ -45,7 +45,7 @@ def possible_values(kinds: Sequence[str], name: str) -> frozenset[str]:
     )
 
 
-def shared_fields(kinds: Sequence[str]) -> dict[str, Type]:
+def shared_fields(kinds: Sequence[str]) -> dict[str, ValueType]:
     """Fields that all of the kinds have with one type."""
     first, *rest = [field_types(kind) for kind in kinds]
     return {name: kind for name, kind in first.items() if all(each.get(name) == kind for each in rest)}

@@ -12,7 +12,7 @@ from rules.canonical import canonical, conjuncts
 from rules.functions import NUMERIC, numeric_call
 from rules.rows import number_member
 from rules.syntax import DEEPEST, Binary, Call, Expr, Literally, Logic, Member, Name, Unary
-from rules.typed import Type, Typed, compare_numbers, compile_tree, constant, fail
+from rules.typed import Typed, ValueType, compare_numbers, compile_tree, constant, fail
 from watchdog.core.plan import Cells
 from watchdog.located_yaml.suggest import did_you_mean
 
@@ -22,7 +22,7 @@ Cell = Typed[Cells]
 class CellScope:
     """Names of measures and values with their types."""
 
-    def __init__(self, types: Mapping[str, Type]) -> None:
+    def __init__(self, types: Mapping[str, ValueType]) -> None:
         self.types = types
 
     def name(self, node: Name) -> Cell:
@@ -67,7 +67,7 @@ class CellFormula:
 
     __slots__ = ("_run", "_types", "constant", "floors", "names", "text", "tree", "type")
 
-    def __init__(self, tree: Expr, types: Mapping[str, Type]) -> None:
+    def __init__(self, tree: Expr, types: Mapping[str, ValueType]) -> None:
         typed = compile_tree(tree, CellScope(types))
         self._run = typed.run
         self.tree = tree

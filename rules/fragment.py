@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rules.syntax import Expr, parse
 from rules.tokens import ExpressionError, Flaw
-from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar
 from watchdog.located_yaml.values import describe
 
@@ -28,7 +28,7 @@ def report_flaws(node: Node, error: ExpressionError, report: Report, prefix: str
         report.error(place, prefix + flaw.message, flaw.hint)
 
 
-def flaw_place(node: Scalar, flaw: Flaw) -> Place:
+def flaw_place(node: Scalar, flaw: Flaw) -> Location:
     """Where a stretch of a scalar's text stands in the file.
 
     The text is aligned with the file by its characters that are no space, which YAML keeps in
@@ -49,7 +49,7 @@ def flaw_place(node: Scalar, flaw: Flaw) -> Place:
         before.append("")
     line = node.place.line + len(before) - 1
     first = node.place.column if len(before) == 1 else 1
-    return Place(node.place.source, line, first + len(before[-1]), max(1, flaw.end - flaw.start))
+    return Location(node.place.source, line, first + len(before[-1]), max(1, flaw.end - flaw.start))
 
 
 def _content_start(raw: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rules.syntax import LARGEST, Call
-from rules.typed import Scope, Type, Typed, compile_tree, fail, folded, gather, number, truth
+from rules.typed import Scope, Typed, ValueType, compile_tree, fail, folded, gather, number, truth
 
 E = TypeVar("E")
 
@@ -31,7 +31,7 @@ def numeric_call(node: Call, scope: Scope[E]) -> Typed[E]:
     run = inner.run
     if node.name == "log2":
         return folded(Typed("float", lambda env: log2(run(env))), (inner,), node)
-    kind: Type = "float" if inner.type == "float" else "int"
+    kind: ValueType = "float" if inner.type == "float" else "int"
     return folded(Typed(kind, lambda env: magnitude(widened(run(env), kind))), (inner,), node)
 
 
@@ -54,7 +54,7 @@ def magnitude(values: Any) -> Any:
     return np.where(size < 0, LARGEST, size)
 
 
-def widened(values: Any, kind: Type) -> Any:
+def widened(values: Any, kind: ValueType) -> Any:
     """Values as int64 or float64."""
     return np.asarray(values).astype(np.int64 if kind == "int" else np.float64, copy=False)
 
@@ -64,7 +64,7 @@ def _extreme(node: Call, scope: Scope[E]) -> Typed[E]:
     if len(node.args) < 2:
         raise fail(node, f"'{node.name}' takes two or more arguments here", "with one it is a measure over a field")
     parts = gather(node.args, lambda arg: number(arg, scope))
-    kind: Type = "float" if any(part.type == "float" for part in parts) else "int"
+    kind: ValueType = "float" if any(part.type == "float" for part in parts) else "int"
     apply: Callable[[Any, Any], Any] = np.minimum if node.name == "min" else np.maximum
     runs = [part.run for part in parts]
     typed: Typed[E] = Typed(kind, lambda env: reduce(apply, (widened(run(env), kind) for run in runs)))
@@ -78,7 +78,7 @@ def _choice(node: Call, scope: Scope[E]) -> Typed[E]:
     if condition.constant is not None:
         return compile_tree(node.args[1] if condition.constant else node.args[2], scope)
     yes, no = gather(node.args[1:], lambda arg: number(arg, scope))
-    kind: Type = "float" if "float" in (yes.type, no.type) else "bool" if yes.type == no.type == "bool" else "int"
+    kind: ValueType = "float" if "float" in (yes.type, no.type) else "bool" if yes.type == no.type == "bool" else "int"
     test, a, b = condition.run, yes.run, no.run
     if kind == "bool":
         return Typed(kind, lambda env: np.where(test(env), a(env), b(env)))

@@ -18,7 +18,7 @@ from rules.unused import unused_lists
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.plan import RulePlan
 from watchdog.located_yaml import values
-from watchdog.located_yaml.problem import Place, Problem, Report, RuleSetError
+from watchdog.located_yaml.problem import Location, Problem, Report, RuleSetError
 from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml, source_text
 from watchdog.located_yaml.suggest import did_you_mean
 
@@ -120,7 +120,7 @@ class _Reading:
     def __init__(self, report: Report) -> None:
         self.report = report
         self.lists: NamedLists = {}
-        self.list_places: dict[str, Place] = {}
+        self.list_places: dict[str, Location] = {}
         self.rules: dict[str, RuleSource] = {}
         self.overrides: list[Override] = []
 

@@ -17,7 +17,7 @@ from rules.formula import RowFormula, Use, check_row
 from rules.functions import NUMERIC, count_arguments
 from rules.impossible import Bounds, Reach, check_together, field_bounds
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
-from rules.typed import Type, fail
+from rules.typed import ValueType, fail
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasureOp, MeasurePlan
 from watchdog.located_yaml.suggest import did_you_mean
@@ -44,8 +44,8 @@ class Measures:
         self.formulas: dict[str, CellFormula] = {}
         self.fields: dict[str, Bounds] = {}
         self.baselines: list[BaselinePlan] = []
-        self.types: dict[str, Type] = {}
-        self.verdicts: dict[str, Type] = {}
+        self.types: dict[str, ValueType] = {}
+        self.verdicts: dict[str, ValueType] = {}
         self.absence = False
         self._by_text: dict[str, str] = {}
 

@@ -8,14 +8,14 @@ from rules.keys import LONGEST_ID, NAME
 from rules.syntax import LARGEST
 from rules.texts import parse_network
 from watchdog.located_yaml import values
-from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar, Series
 from watchdog.located_yaml.values import parse_integer
 
 NamedLists = dict[str, tuple[str, ...] | tuple[int, ...]]
 
 
-def read_lists(node: Node, lists: NamedLists, places: dict[str, Place], report: Report) -> None:
+def read_lists(node: Node, lists: NamedLists, places: dict[str, Location], report: Report) -> None:
     """Add the lists of one file to those of the files before it; a name may be given once. places: of their names."""
     table = values.table(node, "lists", report)
     for entry in table.entries if table else ():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rules.keys import RULE_KEYS, Key
 from watchdog.located_yaml import values
-from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Entry, Node, Scalar
 
 _KEYS: Mapping[str, Key] = {key.name: key for key in RULE_KEYS}
@@ -19,7 +19,7 @@ class RuleSource:
 
     id: Scalar
     entries: Mapping[str, Entry]
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from watchdog.core.durations import UNITS_NS, UNITS_TEXT
 LONGEST = 8192  # characters of one expression
 MOST_TOKENS = 2000
 
-Kind = Literal["number", "duration", "text", "name", "sign", "end"]
+TokenKind = Literal["number", "duration", "text", "name", "sign", "end"]
 
 _SPACE = re.compile(r"\s+")
 _NUMBER = re.compile(r"(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)([A-Za-z_]*)")
@@ -60,7 +60,7 @@ class ExpressionError(Exception):
 class Token:
     """A word of an expression; `text` of a string is its content without quotes."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     start: int
     end: int

@@ -34,10 +34,10 @@ E = TypeVar("E")
 T = TypeVar("T")
 U = TypeVar("U")
 
-Type = Literal["bool", "int", "float", "text", "prefix", "bytes"]
-Run = Callable[[E], Any]  # arrays of several dtypes, or one constant: what NumPy takes
+ValueType = Literal["bool", "int", "float", "text", "prefix", "bytes"]
+Evaluate = Callable[[E], Any]  # arrays of several dtypes, or one constant: what NumPy takes
 
-WORDS: dict[Type, str] = {
+WORDS: dict[ValueType, str] = {
     "bool": "true or false",
     "int": "a whole number",
     "float": "a number",
@@ -62,8 +62,8 @@ class Typed(Generic[E]):
     own use: comparisons read the column's dictionary instead.
     """
 
-    type: Type
-    run: Run[E]
+    type: ValueType
+    run: Evaluate[E]
     constant: Constant | None = None
     field: str = ""
 
@@ -109,7 +109,7 @@ def gather(parts: Iterable[T], work: Callable[[T], U]) -> list[U]:
 
 def constant(value: Constant) -> Typed[Any]:
     """A constant of any environment."""
-    kind: Type = "bool"
+    kind: ValueType = "bool"
     if not isinstance(value, bool):
         kind = "int" if isinstance(value, int) else "float" if isinstance(value, float) else "text"
     return Typed(kind, lambda _: value, value)
@@ -210,7 +210,7 @@ def arithmetic(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
     for part, side in ((left, node.left), (right, node.right)):
         if part.type not in ("bool", "int", "float"):
             raise fail(side, f"cannot calculate with {WORDS[part.type]}")
-    kind: Type = "int" if node.op != "/" and "float" not in (left.type, right.type) else "float"
+    kind: ValueType = "int" if node.op != "/" and "float" not in (left.type, right.type) else "float"
     a, b = _as(left, kind), _as(right, kind)
     apply = whole(_ARITHMETIC[node.op]) if kind == "int" else _ARITHMETIC[node.op]
     if kind == "int" and left.constant is not None and right.constant is not None:
@@ -226,7 +226,7 @@ def _exact(node: Binary, left: int, right: int) -> int:
     return value
 
 
-def _as(typed: Typed[E], kind: Type) -> Run[E]:
+def _as(typed: Typed[E], kind: ValueType) -> Evaluate[E]:
     """The closure with its result as int64 or float64."""
     run = typed.run
     if typed.type == kind:
@@ -275,6 +275,6 @@ def _unary(tree: Unary, scope: Scope[E]) -> Typed[E]:
         run = inner.run
         return folded(Typed("bool", lambda env: np.logical_not(run(env))), (inner,), tree)
     inner = number(tree.operand, scope)
-    kind: Type = "float" if inner.type == "float" else "int"
+    kind: ValueType = "float" if inner.type == "float" else "int"
     run = _as(inner, kind)
     return folded(Typed(kind, lambda env: np.negative(run(env))), (inner,), tree)

@@ -9,7 +9,7 @@ from rules.cells import CellFormula, names_in
 from rules.deciding import Verdicts
 from rules.measures import Measures
 from rules.rule import RuleKeys, RuleSource
-from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 
 EXPECTED = "_expected"  # `Measures` makes such a name for each baseline
@@ -38,7 +38,7 @@ def unused_measures(keys: RuleKeys, measures: Measures, verdicts: Verdicts, summ
             keys.report.warn(entry.key.place, f"measure '{entry.key.text}' is never used", hint)
 
 
-def unused_lists(places: Mapping[str, Place], rules: Iterable[RuleSource], report: Report) -> None:
+def unused_lists(places: Mapping[str, Location], rules: Iterable[RuleSource], report: Report) -> None:
     """Warn of each list that no rule looks anything up in, also none that is switched off."""
     used = {name for rule in rules for entry in rule.entries.values() for name in _lists_in(entry.value)}
     for name, place in places.items():

@@ -1,4 +1,4 @@
-"""One attempt over HTTP: guarded, bounded, without surprises. What can go wrong comes back as an `Answer`."""
+"""One attempt over HTTP: guarded, bounded, without surprises. What can go wrong comes back as an `Response`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEEP_ALIVE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came of an attempt.
 
     status: None without an HTTP answer. retry_after: that header as sent. error: one harmless line that holds
@@ -60,12 +60,12 @@ class WebhookClient:
         for session in self._sessions.values():
             await session.close()
 
-    async def post(self, receiver: Receiver, message_id: str, timestamp: int, body: bytes) -> Answer:
+    async def post(self, receiver: Receiver, message_id: str, timestamp: int, body: bytes) -> Response:
         """One attempt, signed with each of the receiver's secrets. timestamp: unix seconds."""
         began = time.monotonic()
         fault = url_fault(receiver.url, allow_private=receiver.allow_private)
         if fault is not None:
-            return Answer(None, None, f"target refused: {printable(fault)}", 0.0)
+            return Response(None, None, f"target refused: {printable(fault)}", 0.0)
         keys = [secret_key(secret) for secret in receiver.secrets]
         headers = request_headers(receiver.headers, signed_headers(keys, message_id, timestamp, body))
         limit = time_limit(receiver)
@@ -79,7 +79,7 @@ class WebhookClient:
                 status, after = response.status, response.headers.get("Retry-After")
                 told = await _beginning(response)
                 error = "" if 200 <= status < 300 else _refused(response, told)
-                return Answer(status, after, error, time.monotonic() - began)
+                return Response(status, after, error, time.monotonic() - began)
         except TimeoutError:
             error = f"no whole answer in {limit.total:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as fault_seen:  # ValueError: a URL or header yarl refuses
@@ -87,7 +87,7 @@ class WebhookClient:
         # A body that breaks off after a good status was still accepted: sending it again would tell people twice.
         if status is not None and 200 <= status < 300:
             error = ""
-        return Answer(status, after, error, time.monotonic() - began)
+        return Response(status, after, error, time.monotonic() - began)
 
 
 def time_limit(receiver: Receiver) -> aiohttp.ClientTimeout:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alerts.delivery import alertmanager, alertmanager_webhook
 from alerts.delivery.texts import encode, rfc3339
 from alerts.notice import Notice
-from alerts.routing import Format, Receiver
+from alerts.routing import NoticeFormat, Receiver
 
 Incidents = Sequence[Mapping[str, object]]
 
@@ -42,7 +42,7 @@ def _as_given(url: str) -> str:
     return url
 
 
-ENCODERS: Mapping[Format, Encoder] = {
+ENCODERS: Mapping[NoticeFormat, Encoder] = {
     "webhook": Encoder(_plain_notice, _plain_signal, _as_given),
     "alertmanager": Encoder(
         alertmanager.notice_body,

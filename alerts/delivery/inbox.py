@@ -25,7 +25,7 @@ LONGEST_ID = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
+class Misbehaviour:
     """How to misbehave: `status` instead of 204 and `drop` (hang up) for the first `first` messages (None: for all).
 
     delay_s: before every answer. retry_after: that header beside a status of 400 and more.
@@ -76,9 +76,9 @@ class Inbox:
         keys: tuple[bytes, ...],
         clock: DeliveryClock,
         tell: Callable[[Arrival], None],
-        faults: Faults | None = None,
+        faults: Misbehaviour | None = None,
     ) -> None:
-        self._keys, self._clock, self._tell, self._faults = keys, clock, tell, faults or Faults()
+        self._keys, self._clock, self._tell, self._faults = keys, clock, tell, faults or Misbehaviour()
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._count = 0
 

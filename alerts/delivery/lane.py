@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alerts.delivery.chains import Chains
-from alerts.delivery.client import Answer, WebhookClient
+from alerts.delivery.client import Response, WebhookClient
 from alerts.delivery.formats import misplaced, notice_body
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import Keepalive, PageOf
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, Due, Fate, Outcome
-from alerts.delivery.schedule import Breaker, Bucket, Verdict, given_up, retry_after, retry_delay, verdict
+from alerts.delivery.schedule import Breaker, Bucket, RetryDecision, given_up, retry_after, retry_delay, verdict
 from alerts.incident import RANK
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
@@ -38,7 +38,7 @@ MERGE_PAUSE_S = 30.0  # after a crowd that could not merge
 POLL_S = 2.0  # a retry is noticed so soon after it is due, and a resend by the command line; new notices wake the lane
 _LOG = logging.getLogger("watchdog.delivery")
 
-Told = Callable[[Due, Outcome], None]
+OnAttempt = Callable[[Due, Outcome], None]
 """Hears of what became of an attempt once it is stored; in the event loop."""
 
 
@@ -62,7 +62,7 @@ class LaneCounts:
     last_error: str = ""
 
 
-class Lane:
+class ReceiverQueue:
     """Sends to one receiver until told to stop; everything runs in one event loop."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Lane:
         clock: DeliveryClock,
         chance: random.Random,
         *,
-        told: Told,
+        told: OnAttempt,
         page_of: PageOf = lambda _id: None,
     ) -> None:
         self.receiver = receiver
@@ -274,12 +274,12 @@ class Lane:
         if not self._chains or (self._more and len(self._chains) <= LOW):
             self._wake.set()
 
-    def _judge(self, due: Due, answer: Answer) -> Outcome:
+    def _judge(self, due: Due, answer: Response) -> Outcome:
         """What an answer means for the notice, and for the receiver."""
         meaning, now_ns, now = verdict(answer.status), self._clock.wall_ns(), self._clock.monotonic()
         took_ms = round(answer.took_s * 1000)
         self.counts.attempts += 1
-        if meaning is Verdict.ACCEPTED:
+        if meaning is RetryDecision.ACCEPTED:
             self._accept(due.notice.id)
             return Outcome(due.notice.id, Fate.SENT, answer.status, now_ns, took_ms=took_ms)
         self.counts.failed += 1
@@ -303,14 +303,14 @@ class Lane:
             self._tell("receiver-works-again")
             self.poke()
 
-    def _fail(self, meaning: Verdict, now: float, asked: float | None) -> None:
+    def _fail(self, meaning: RetryDecision, now: float, asked: float | None) -> None:
         """Let the receiver feel what its answer means; a refusal of one notice says nothing of the receiver."""
-        if meaning is Verdict.GONE and not self.gone:
+        if meaning is RetryDecision.GONE and not self.gone:
             self.gone = True
             self._tell("receiver-gone", status=410, hint="reload after its URL was changed; its notices wait")
         if asked is not None:
             self._breaker.hold(now, asked)
-        if meaning is Verdict.FAILED and self._breaker.failed(now, self._chance):
+        if meaning is RetryDecision.FAILED and self._breaker.failed(now, self._chance):
             self.counts.outages += 1
             self._tell("receiver-failing", failures=self._breaker.failures, error=self.counts.last_error)
 

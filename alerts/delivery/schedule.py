@@ -44,7 +44,7 @@ RESERVED = 5  # one in so many sends of a minute is kept for what is urgent: inc
 _MAX_HEADER = 64  # characters of Retry-After looked at
 
 
-class Verdict(StrEnum):
+class RetryDecision(StrEnum):
     """What an answer says of the notice and of its receiver."""
 
     ACCEPTED = "accepted"
@@ -53,15 +53,15 @@ class Verdict(StrEnum):
     FAILED = "failed"
 
 
-def verdict(status: int | None) -> Verdict:
+def verdict(status: int | None) -> RetryDecision:
     """The meaning of a status; None is no answer at all."""
     if status is None:
-        return Verdict.FAILED
+        return RetryDecision.FAILED
     if 200 <= status < 300:
-        return Verdict.ACCEPTED
+        return RetryDecision.ACCEPTED
     if status == GONE:
-        return Verdict.GONE
-    return Verdict.REFUSED if status in REFUSALS else Verdict.FAILED
+        return RetryDecision.GONE
+    return RetryDecision.REFUSED if status in REFUSALS else RetryDecision.FAILED
 
 
 def retry_delay(attempts: int, retry_after_s: float | None, chance: random.Random) -> float:
@@ -73,13 +73,13 @@ def retry_delay(attempts: int, retry_after_s: float | None, chance: random.Rando
     return max(planned, asked)
 
 
-def given_up(attempts: int, last: Verdict, *, others_accepted: bool) -> bool:
+def given_up(attempts: int, last: RetryDecision, *, others_accepted: bool) -> bool:
     """Whether a notice becomes a dead letter after `attempts` failures.
 
     others_accepted: whether the receiver accepted other notices since this one failed before; then the fault
     lies with this notice, and it must not hold up its incident for days.
     """
-    if last is Verdict.REFUSED:
+    if last is RetryDecision.REFUSED:
         return attempts >= REFUSED_ATTEMPTS
     return attempts >= (ALONE_ATTEMPTS if others_accepted else MAX_ATTEMPTS)
 

@@ -10,11 +10,11 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alerts.delivery.client import Answer, WebhookClient
+from alerts.delivery.client import Response, WebhookClient
 from alerts.delivery.formats import signal_body
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import PageOf
-from alerts.delivery.lane import HELD_MOST, Lane, LaneCounts, Told
+from alerts.delivery.lane import HELD_MOST, LaneCounts, OnAttempt, ReceiverQueue
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
 from alerts.delivery.texts import HEARTBEAT, TEST
@@ -23,7 +23,7 @@ from alerts.routing import Receiver
 GRACE_S = 2.0  # for attempts under way when the service ends; what is cut off is sent again under the same id
 _LOG = logging.getLogger("watchdog.delivery")
 
-Vitals = Callable[[], Mapping[str, object] | None]
+HeartbeatFields = Callable[[], Mapping[str, object] | None]
 """What a heartbeat reports; None when the service is not well, and then no heartbeat is sent: that is the alarm."""
 
 
@@ -37,7 +37,7 @@ class HeartbeatPlan:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One receiver as `/metrics` and the API show it; `state` and `keepalives` as in `Lane`."""
+    """One receiver as `/metrics` and the API show it; `state` and `keepalives` as in `ReceiverQueue`."""
 
     receiver: str
     state: str
@@ -56,8 +56,8 @@ class Sender:
         clock: DeliveryClock | None = None,
         *,
         heartbeat: HeartbeatPlan | None = None,
-        vitals: Vitals = dict,
-        told: Told = lambda _due, _outcome: None,
+        vitals: HeartbeatFields = dict,
+        told: OnAttempt = lambda _due, _outcome: None,
         page_of: PageOf = lambda _id: None,
         tls: ssl.SSLContext | None = None,
         seed: int | None = None,
@@ -67,7 +67,7 @@ class Sender:
         self._heartbeat, self._vitals, self._tls, self._told = heartbeat, vitals, tls, told
         self._page_of = page_of
         self._chance = random.Random(seed)  # noqa: S311 (spreads retries; guessing it gains nothing)
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, ReceiverQueue] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._changed, self._beat_changed = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -169,7 +169,7 @@ class Sender:
         for name, receiver in self._receivers.items():
             if name not in self._lanes:
                 told, page_of = self._told, self._page_of
-                lane = Lane(receiver, client, ledger, self._clock, self._chance, told=told, page_of=page_of)
+                lane = ReceiverQueue(receiver, client, ledger, self._clock, self._chance, told=told, page_of=page_of)
                 self._lanes[name] = lane
                 self._running[name] = asyncio.create_task(lane.run())
 
@@ -207,14 +207,14 @@ class Sender:
 
 async def send_signal(
     client: WebhookClient, receiver: Receiver, kind: str, now_ns: int, data: Mapping[str, object]
-) -> Answer:
+) -> Response:
     """Send a heartbeat or a test at once, one attempt, beside the outbox; its id is new each time."""
     message_id = f"{kind.rpartition('.')[2]}_{now_ns:x}_{secrets.token_hex(4)}"
     body = signal_body(kind, receiver, now_ns, data)
     return await client.post(receiver, message_id, now_ns // 1_000_000_000, body)
 
 
-async def send_test(receiver: Receiver, clock: DeliveryClock, tls: ssl.SSLContext | None = None) -> Answer:
+async def send_test(receiver: Receiver, clock: DeliveryClock, tls: ssl.SSLContext | None = None) -> Response:
     """One signed test message to a receiver."""
     now_ns = clock.wall_ns()
     async with WebhookClient(tls) as client:

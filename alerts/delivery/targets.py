@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # What aiohttp hands to a socket factory: family, type, protocol, canonical name, address
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
@@ -62,7 +62,7 @@ class TargetRefusedError(OSError):
     """A receiver's address is not public and the receiver does not say `allow_private`."""
 
 
-def kind_of(address: Address) -> str | None:
+def kind_of(address: IpAddress) -> str | None:
     """What makes an address unfit for a webhook (`loopback`, `private`, ...), None for a public one.
 
     Addresses that stand for an IPv4 address (IPv4-mapped, NAT64, 6to4, ...) are judged as that address.

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, func, select, update
 
 from alerts.book import IncidentError, UnknownIncidentError
-from alerts.incident import HistoryEntry, Reason, State
+from alerts.incident import HistoryEntry, IncidentState, Reason
 from alerts.notice import ChangeRecord
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import actions, incident_changes, incident_pictures, incidents
@@ -96,9 +96,9 @@ class Actions:
         return self._database.read(lambda one: [_action(row) for row in one.execute(wanted)])
 
 
-def effect(verb: Verb, who: str, state: State, acknowledged_by: str | None) -> Reason | None:
+def effect(verb: Verb, who: str, state: IncidentState, acknowledged_by: str | None) -> Reason | None:
     """The change that an action makes of an incident in a state, as the book decides it; None when it makes none."""
-    if state is State.RESOLVED or verb == "note" or (verb == "ack" and acknowledged_by == who):
+    if state is IncidentState.RESOLVED or verb == "note" or (verb == "ack" and acknowledged_by == who):
         return None
     return Reason.ACKNOWLEDGED if verb == "ack" else Reason.RESOLVED_BY_OPERATOR
 
@@ -116,9 +116,9 @@ def with_waiting(record: ChangeRecord, waiting: Sequence[Action]) -> ChangeRecor
         entry = HistoryEntry(action.at_ns, action.at_ns, reason, f"by {action.who}")
         one = replace(one, updated_ns=max(one.updated_ns, action.at_ns), history=(*one.history, entry))
         if reason is Reason.ACKNOWLEDGED:
-            one = replace(one, state=State.ACKNOWLEDGED, acknowledged_by=action.who)
+            one = replace(one, state=IncidentState.ACKNOWLEDGED, acknowledged_by=action.who)
         else:
-            one = replace(one, state=State.RESOLVED, resolved_ns=action.at_ns)
+            one = replace(one, state=IncidentState.RESOLVED, resolved_ns=action.at_ns)
         change = replace(change, acted=change.acted + 1)
     return replace(record, incident=one, change=change)
 
@@ -152,9 +152,9 @@ def _act(connection: Connection, action: Action) -> Done:
     head = connection.execute(own).first()
     if head is None:
         raise UnknownIncidentError(f"no incident {action.incident_id!r}")
-    if action.verb == "ack" and head.state == State.RESOLVED:
+    if action.verb == "ack" and head.state == IncidentState.RESOLVED:
         raise IncidentError(f"incident {head.id!r} is resolved: it cannot be acknowledged")
-    reason = effect(action.verb, action.who, State(head.state), head.acknowledged_by)
+    reason = effect(action.verb, action.who, IncidentState(head.state), head.acknowledged_by)
     already = "" if reason or action.verb == "note" else _as_it_is(head)
     if already and not action.text:
         return Done(None, already)
@@ -169,16 +169,16 @@ def _act(connection: Connection, action: Action) -> Done:
     id_: int = connection.execute(actions.insert().values(**row).returning(actions.c.id)).scalar_one()
     action = replace(action, id=id_)
     if reason is Reason.ACKNOWLEDGED:
-        fresh = {"state": State.ACKNOWLEDGED.value, "acknowledged_by": action.who}
+        fresh = {"state": IncidentState.ACKNOWLEDGED.value, "acknowledged_by": action.who}
         _change(connection, head, action, reason, fresh)
     elif reason is not None:
-        _change(connection, head, action, reason, {"state": State.RESOLVED.value})
+        _change(connection, head, action, reason, {"state": IncidentState.RESOLVED.value})
     return Done(id_, already)
 
 
 def _as_it_is(head: Row[Any]) -> str:
     """The state of an incident in words, as `Done.already` has it."""
-    return "resolved" if head.state == State.RESOLVED else f"acknowledged by {head.acknowledged_by}"
+    return "resolved" if head.state == IncidentState.RESOLVED else f"acknowledged by {head.acknowledged_by}"
 
 
 def _change(connection: Connection, head: Row[Any], action: Action, reason: Reason, fresh: Mapping[str, str]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, select
 
-from alerts.incident import RANK, State
+from alerts.incident import RANK, IncidentState
 from alerts.notice import reasons_of
 from alerts.store.schema import incident_changes, incident_pictures, incidents
 from watchdog.core.finding import SEVERITIES, Severity
 
-FIRING = (State.OPEN.value, State.ACKNOWLEDGED.value)
+FIRING = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
 
 
 def firing_ids(connection: Connection, types: Collection[str], floor: Severity) -> list[str]:

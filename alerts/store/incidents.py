@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, TextClause, bindparam, select, text
 
-from alerts.incident import State
+from alerts.incident import IncidentState
 from alerts.store.actions import Actions, Done, Verb
 from alerts.store.cursor import decoded_place, encoded_place
 from alerts.store.database import LATEST_NS, Database, stored_text
@@ -27,7 +27,7 @@ from watchdog.core.finding import ATTACKS, SEVERITIES, Attack, Severity
 MOST_ROWS = 1_000
 MOST_DELIVERIES = 200
 IN_ORDER = "ORDER BY opened_ns DESC, id DESC LIMIT :most"
-STATES = tuple(state.value for state in State)
+STATES = tuple(state.value for state in IncidentState)
 
 _listed = tuple(
     column for column in incidents.c if column.name not in ("fingerprint", "sequence", "acted", "cleared_ns")
@@ -38,7 +38,7 @@ _listed = tuple(
 class IncidentFilter:
     """Which incidents a page shows; an empty choice allows all. since_ns: opened at or after it."""
 
-    states: tuple[State, ...] = ()
+    states: tuple[IncidentState, ...] = ()
     severities: tuple[Severity, ...] = ()
     attacks: tuple[Attack, ...] = ()
     node: str | None = None

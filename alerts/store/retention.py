@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy import Connection, delete, exists, literal, select
 
-from alerts.incident import State
+from alerts.incident import IncidentState
 from alerts.store.database import LATEST_NS, Database
 from alerts.store.patience import RETENTION_S, patience
 from alerts.store.schema import incidents, outbox
@@ -76,7 +76,7 @@ def _removed(connection: Connection, before_ns: int, size: int) -> int:
     )
     old = (
         select(incidents.c.id)
-        .where(incidents.c.state == State.RESOLVED.value, incidents.c.resolved_ns < before_ns, ~waits)
+        .where(incidents.c.state == IncidentState.RESOLVED.value, incidents.c.resolved_ns < before_ns, ~waits)
         .order_by(incidents.c.resolved_ns, incidents.c.id)
         .limit(size)
     )

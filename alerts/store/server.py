@@ -27,7 +27,7 @@ from watchdog.core.errors import StoreError
 
 T = TypeVar("T")
 READABLE, WRITABLE = select.POLLIN, select.POLLOUT
-Parameters = dict[str, Any]  # Any: libpq's own types of values
+ConnectParameters = dict[str, Any]  # Any: libpq's own types of values
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -67,7 +67,7 @@ def server_engine(address: URL, **pool: Any) -> Engine:  # Any: settings of SQLA
     engine = create_engine(address, connect_args=limits(address), **pool)
 
     def connect(
-        _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: tuple[str, ...], parameters: Parameters
+        _dialect: Dialect, _entry: ConnectionPoolEntry, arguments: tuple[str, ...], parameters: ConnectParameters
     ) -> DBAPIConnection:
         return cast("DBAPIConnection", BoundedConnection.connect(*arguments, **parameters))
 
@@ -75,9 +75,9 @@ def server_engine(address: URL, **pool: Any) -> Engine:  # Any: settings of SQLA
     return engine
 
 
-def limits(address: URL) -> Parameters:
+def limits(address: URL) -> ConnectParameters:
     """Parameters of libpq (https://www.postgresql.org/docs/current/libpq-connect.html, 34.1.2) for an address."""
-    own: Parameters = {
+    own: ConnectParameters = {
         "application_name": "watchdog",
         "connect_timeout": CONNECT_S,
         "keepalives_idle": KEEPALIVE_IDLE_S,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.book import IncidentBook
-from alerts.incident import RANK, Incident, IncidentChange, Policy, State
+from alerts.incident import RANK, Incident, IncidentChange, IncidentState, Policy
 from watchdog.core.finding import SEVERITIES, Change, Evidence, Finding, Severity
 
 MINUTE = 60_000_000_000
@@ -69,7 +69,7 @@ def run(book: IncidentBook, findings: list[Finding]) -> list[IncidentChange]:
 def check(incident: Incident, policy: Policy) -> None:
     assert incident.updated_ns >= incident.opened_ns
     assert incident.resolved_ns is None or incident.resolved_ns >= incident.opened_ns
-    assert (incident.state is State.RESOLVED) == (incident.resolved_ns is not None)
+    assert (incident.state is IncidentState.RESOLVED) == (incident.resolved_ns is not None)
     assert incident.firing <= incident.members
     assert incident.firing <= policy.members
     assert len(incident.entities) <= policy.listed_entities
@@ -91,7 +91,9 @@ def test_invariants_hold_for_any_stream_also_out_of_order(
         for change in changes:
             assert RANK[change.severity] >= worst.get(change.id, 0)
             worst[change.id] = RANK[change.severity]
-        unresolved = [incident.fingerprint for incident in book.incidents() if incident.state is not State.RESOLVED]
+        unresolved = [
+            incident.fingerprint for incident in book.incidents() if incident.state is not IncidentState.RESOLVED
+        ]
         assert len(unresolved) == len(set(unresolved))
         for incident in book.incidents():
             check(incident, policy)
@@ -106,7 +108,7 @@ def test_everything_that_clears_resolves_in_the_end(stream: list[Finding], polic
     run(book, findings)
     book.advance(10_000 * MINUTE)
     for incident in book.incidents():
-        assert (incident.state is State.RESOLVED) == (incident.firing == 0)
+        assert (incident.state is IncidentState.RESOLVED) == (incident.firing == 0)
 
 
 @given(STREAMS, POLICIES, st.randoms(use_true_random=False))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from benchmarks import w30
 from detectors import kernel
 from detectors.distinct import DistinctWindow, Touches, spread
-from detectors.lanes import Lane, LaneChanges
+from detectors.lanes import LaneChanges, WindowBank
 from detectors.mixing import combine
 from detectors.ordering import by_log, parted
 from detectors.slots import SlotTable
@@ -130,7 +130,7 @@ def test_lanes_are_alike(
     rows: list[tuple[int, int, int, int]], cuts: list[int], floors: list[int | None], columns: int, watched: int
 ) -> None:
     def work() -> Any:
-        lane, told = Lane(columns, [3, 1, 3]), []
+        lane, told = WindowBank(columns, [3, 1, 3]), []
         for member, floor in enumerate(floors):
             lane.floor[member] = -np.inf if floor is None else floor
             lane.floor_column[member] = member % columns

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from detectors.distinct import DistinctWindow, Touches
 from detectors.extremes import Extremes, Latest
-from detectors.lanes import Lane, LaneChanges
+from detectors.lanes import LaneChanges, WindowBank
 from detectors.shares import ValueCounts, entropy_bits
 from detectors.windows import Changes, Window
 from tests.support.naive_engine import entropy, top_share
@@ -71,7 +71,7 @@ def test_a_window_holds_the_sum_of_its_last_panes(
 def test_members_of_a_lane_are_windows_of_their_own(
     rows: list[tuple[int, int, int]], cuts: list[int], widths: list[int]
 ) -> None:
-    lane = Lane(1, widths)
+    lane = WindowBank(1, widths)
     values: dict[tuple[int, int, int], int] = {}
     for start, stop, part in _closings(rows, cuts):
         cells, panes, sums = [], [], []
@@ -88,7 +88,7 @@ def test_members_of_a_lane_are_windows_of_their_own(
             ):
                 values[member, slot, pane] = value
         lane.take_back(_ints([]))
-        again = Lane(1, widths)
+        again = WindowBank(1, widths)
         again.restore(lane.state())
         lane = again
     for member, width in enumerate(widths):

@@ -12,7 +12,7 @@ from tests.support.capture_files import MINUTE_US, SECOND_US, START_US, append, 
 from tests.support.chain import EASIEST, compact, headers, mined
 from tests.support.packs import HOUR, MINUTE, Rows, incidents, of_rule, opened_s
 from watchdog.engine.parted import PartedEngine
-from watchdog.pipeline.pipeline import Course
+from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture.source import KINDS
 
 pytestmark = pytest.mark.scenario
@@ -53,7 +53,7 @@ def found(root: Path) -> list[Incident]:
     """The incidents of the message pack over a whole capture."""
     plans = load([PACKS / "message-anomaly.yaml"], packs=False).plans
     (name,) = {slice_.source for slice_ in slices_of(root)}
-    course = Course(PartedEngine(plans, {name: KINDS}))
+    course = Pipeline(PartedEngine(plans, {name: KINDS}))
     for slice_ in slices_of(root):
         course.take(slice_)
     course.finish()

@@ -18,7 +18,7 @@ from watchdog.engine.coverage import wanted_kinds
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
-from watchdog.service.live_pipeline import Watch
+from watchdog.service.live_pipeline import LivePipeline
 
 SECOND = 1_000_000_000
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -77,7 +77,7 @@ class Rig:
             [f"{self.scheme}:{self.path}", *self._others], options, self.clock, self.wall_ns, "watchdog.checkpoint"
         )
         self.feed.open(self.saved.positions if self.saved else {})
-        watch = Watch(self.rules, "node", self.feed.kinds)
+        watch = LivePipeline(self.rules, "node", self.feed.kinds)
         if self.saved:
             watch.resume(self.saved)
         self.feed.keep_promises(watch.engine.marks)

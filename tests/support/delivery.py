@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from alerts.delivery.lane import Lane
+from alerts.delivery.lane import ReceiverQueue
 from alerts.delivery.ports import Fate, Outcome
 from alerts.delivery.schedule import HORIZON_NS
 from alerts.delivery.sender import Sender
@@ -229,7 +229,7 @@ class VirtualClock:
     def _busy(self) -> bool:
         if self.sender is None or self.sender._ledger is None:
             return False
-        lanes: list[Lane] = list(self.sender._lanes.values())
+        lanes: list[ReceiverQueue] = list(self.sender._lanes.values())
         return any(lane.under_way for lane in lanes) or (self.sender.unstored > 0 and not self.sender._ledger._failing)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from alerts.incident import BY_OPERATOR, HistoryEntry, Incident, IncidentChange, Reason, State
+from alerts.incident import BY_OPERATOR, HistoryEntry, Incident, IncidentChange, IncidentState, Reason
 from alerts.notice import ChangeRecord, Notice
 from alerts.routing import DEFAULT_EVENTS, Receiver, notices
 from watchdog.core.finding import Evidence
@@ -26,7 +26,7 @@ def incident(number: int = 1, **other: Any) -> Incident:
         rule="addr-beyond-limit",
         attack="addr-flooding",
         severity="warning",
-        state=State.OPEN,
+        state=IncidentState.OPEN,
         node="node",
         key={"netgroup": "136.43.0.0/16"},
         opened_ns=opened_ns,

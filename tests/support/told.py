@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from alerts.incident import Incident, State
+from alerts.incident import Incident, IncidentState
 from alerts.notice import EVENT_TYPES, ChangeRecord, Notice
 from alerts.routing import Receiver, notices
 from alerts.store.database import Database
@@ -19,7 +19,7 @@ from watchdog.core.finding import Severity
 NOW_NS = VirtualClock().wall
 
 
-def incident(number: int, severity: Severity, rule: str, state: State = State.OPEN) -> Incident:
+def incident(number: int, severity: Severity, rule: str, state: IncidentState = IncidentState.OPEN) -> Incident:
     """One of a rule, opened now; its id is its number."""
     plain = history.incident(number)
     key, id_ = {"peer": f"10.0.0.{number}"}, f"{number:016x}"

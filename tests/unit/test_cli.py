@@ -18,7 +18,7 @@ from tests.support.parts import lacking
 from watchdog.cli import main as cli
 from watchdog.core.errors import SourceError
 from watchdog.core.release import VERSION
-from watchdog.located_yaml.problem import Place, Problem, RuleSetError, SourceText
+from watchdog.located_yaml.problem import Location, Problem, RuleSetError, SourceText
 
 Install = Callable[[Callable[[Namespace], int]], None]
 
@@ -112,11 +112,11 @@ def test_a_rule_set_with_many_mistakes_is_one_line_with_the_first(
 ) -> None:
     lines = ("rules:", "  a:", "    titel: x", "    sevrity: y")
     source = SourceText("pack.yaml", "\n".join(lines), lines)
-    problems = (Problem(Place(source, 3, 5, 5), "unknown key 'titel'", "did you mean 'title'?"),)
+    problems = (Problem(Location(source, 3, 5, 5), "unknown key 'titel'", "did you mean 'title'?"),)
     install(raising(RuleSetError(problems)))
     assert cli.main(["replay"]) == 2
     assert capsys.readouterr().err == "watchdog: pack.yaml:3:5: unknown key 'titel'; did you mean 'title'?\n"
-    install(raising(RuleSetError((*problems, Problem(Place(source, 4, 5, 7), "unknown key 'sevrity'")))))
+    install(raising(RuleSetError((*problems, Problem(Location(source, 4, 5, 7), "unknown key 'sevrity'")))))
     assert cli.main(["replay"]) == 2
     assert capsys.readouterr().err.endswith("'title'? (and 1 more: 'watchdog rules check' shows them all)\n")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.incident import State
+from alerts.incident import IncidentState
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     known = [
         incident(1, severity="high", summary=ODD, entities=(ODD,)),
         incident(2),
-        incident(3, state=State.RESOLVED, resolved_ns=START),
+        incident(3, state=IncidentState.RESOLVED, resolved_ns=START),
     ]
     records = [record(one) for one in known]
     database = Database.open("sqlite:///watchdog.db")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alerts.delivery.client import ANSWER_BYTES, Answer, WebhookClient
+from alerts.delivery.client import ANSWER_BYTES, Response, WebhookClient
 from alerts.delivery.headers import request_headers
 from tests.support.delivery import Reply, Seen, receiver_at, target
 from tests.support.parts import program
@@ -42,16 +42,16 @@ async def raw_server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIter
         await server.wait_closed()
 
 
-async def posted(url: str, client: WebhookClient | None = None, **other: Any) -> Answer:
+async def posted(url: str, client: WebhookClient | None = None, **other: Any) -> Response:
     """One attempt. `other`: fields of the receiver, of any of their types."""
     async with client or WebhookClient() as mine:
         return await mine.post(receiver_at(url, **other), "msg_1", 1_780_000_000, b"{}")
 
 
-def answer_to(reply: Reply, **other: Any) -> Answer:
+def answer_to(reply: Reply, **other: Any) -> Response:
     """What an attempt at such a receiver gives."""
 
-    async def story() -> Answer:
+    async def story() -> Response:
         async with target(reply=reply) as there:
             return await posted(there.url, **other)
 
@@ -143,7 +143,7 @@ def test_a_reset_connection_is_a_failure_in_words() -> None:
         own = writer.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    async def story() -> Answer:
+    async def story() -> Response:
         async with raw_server(reset) as place:
             return await posted(f"http://{place}/")
 
@@ -166,7 +166,7 @@ def test_what_is_no_http_is_a_failure(said: bytes) -> None:
         writer.write(said)
         await writer.drain()
 
-    async def story() -> Answer:
+    async def story() -> Response:
         async with raw_server(babble) as place:
             return await posted(f"http://{place}/", timeout_s=2)
 
@@ -190,7 +190,7 @@ def test_plain_text_where_tls_is_expected_is_a_tls_failure() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await writer.drain()
 
-    async def story() -> Answer:
+    async def story() -> Response:
         async with raw_server(plain) as place:
             return await posted(f"https://{place}/", timeout_s=2)
 
@@ -220,7 +220,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_a_known_one_taken(
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         await writer.drain()
 
-    async def story() -> tuple[Answer, Answer]:
+    async def story() -> tuple[Response, Response]:
         async with raw_server(polite, own) as place:
             refused = await posted(f"https://{place}/")
             known = ssl.create_default_context(cafile=str(certificate.with_suffix(".crt")))

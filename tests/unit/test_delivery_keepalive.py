@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from alerts.delivery.sender import HeartbeatPlan, Sender
-from alerts.incident import Reason, State
+from alerts.incident import IncidentState, Reason
 from alerts.routing import DEFAULT_EVENTS, Receiver
 from alerts.store.database import Database
 from alerts.store.due import StoredOutbox
@@ -120,7 +120,7 @@ def test_a_resolved_alert_does_not_come_back_however_slow_the_receiver(database:
 
         async def reply(_: web.Request, seen: Seen) -> web.Response:
             if seen.id.startswith("keepalive_") and not free.is_set():
-                over = replace(incident(1, "high", "flood", State.RESOLVED), resolved_ns=clock.wall)
+                over = replace(incident(1, "high", "flood", IncidentState.RESOLVED), resolved_ns=clock.wall)
                 store(database, [record(over, 2, Reason.RESOLVED)])
                 sender._poke()
                 await asyncio.sleep(0.2)

@@ -20,7 +20,7 @@ from alerts.delivery.schedule import (
     TRIP_AFTER,
     Breaker,
     Bucket,
-    Verdict,
+    RetryDecision,
     given_up,
     retry_after,
     retry_delay,
@@ -48,31 +48,31 @@ def test_the_schedule_covers_the_hours_of_standard_webhooks() -> None:
 @pytest.mark.parametrize(
     ("status", "meaning"),
     [
-        (None, Verdict.FAILED),
-        (200, Verdict.ACCEPTED),
-        (299, Verdict.ACCEPTED),
-        (301, Verdict.FAILED),
-        (400, Verdict.FAILED),
-        (401, Verdict.FAILED),
-        (404, Verdict.FAILED),
-        (410, Verdict.GONE),
-        (413, Verdict.REFUSED),
-        (422, Verdict.REFUSED),
-        (429, Verdict.FAILED),
-        (503, Verdict.FAILED),
+        (None, RetryDecision.FAILED),
+        (200, RetryDecision.ACCEPTED),
+        (299, RetryDecision.ACCEPTED),
+        (301, RetryDecision.FAILED),
+        (400, RetryDecision.FAILED),
+        (401, RetryDecision.FAILED),
+        (404, RetryDecision.FAILED),
+        (410, RetryDecision.GONE),
+        (413, RetryDecision.REFUSED),
+        (422, RetryDecision.REFUSED),
+        (429, RetryDecision.FAILED),
+        (503, RetryDecision.FAILED),
     ],
 )
-def test_what_statuses_mean(status: int | None, meaning: Verdict) -> None:
+def test_what_statuses_mean(status: int | None, meaning: RetryDecision) -> None:
     assert verdict(status) is meaning
 
 
 def test_when_a_notice_is_given_up() -> None:
-    assert not given_up(2, Verdict.REFUSED, others_accepted=False)
-    assert given_up(3, Verdict.REFUSED, others_accepted=False)
-    assert not given_up(MAX_ATTEMPTS - 1, Verdict.FAILED, others_accepted=False)
-    assert given_up(MAX_ATTEMPTS, Verdict.FAILED, others_accepted=False)
-    assert given_up(12, Verdict.FAILED, others_accepted=True)
-    assert not given_up(12, Verdict.FAILED, others_accepted=False)
+    assert not given_up(2, RetryDecision.REFUSED, others_accepted=False)
+    assert given_up(3, RetryDecision.REFUSED, others_accepted=False)
+    assert not given_up(MAX_ATTEMPTS - 1, RetryDecision.FAILED, others_accepted=False)
+    assert given_up(MAX_ATTEMPTS, RetryDecision.FAILED, others_accepted=False)
+    assert given_up(12, RetryDecision.FAILED, others_accepted=True)
+    assert not given_up(12, RetryDecision.FAILED, others_accepted=False)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from aiohttp import web
 from alerts.delivery.lane import HELD_MOST, MERGE_LEAST
 from alerts.delivery.ports import Fate, Outcome
 from alerts.delivery.sender import Sender
-from alerts.incident import Reason, State
+from alerts.incident import IncidentState, Reason
 from alerts.notice import MERGED
 from alerts.store.database import Database
 from alerts.store.due import StoredOutbox
@@ -169,7 +169,8 @@ def test_later_notices_of_an_incident_wait_for_the_merged_one(database: Database
     outbox = StoredOutbox(database)
     assert outbox.merge(NOW_NS, "ops", MERGE_LEAST, frozenset()) == MERGE_LEAST
     resolved = [
-        record(incident(number, "high", "flood", State.RESOLVED), 2, Reason.RESOLVED) for number in range(MERGE_LEAST)
+        record(incident(number, "high", "flood", IncidentState.RESOLVED), 2, Reason.RESOLVED)
+        for number in range(MERGE_LEAST)
     ]
     store(database, resolved)
     (carrier,) = outbox.due(NOW_NS, "ops", 1_000)

@@ -16,7 +16,7 @@ from watchdog.core.errors import StateError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import UNFED, divide
-from watchdog.pipeline.pipeline import Course
+from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture import source as capture
 from watchdog.sources.log import source as debuglog
 from watchdog.sources.registry import kinds_of, open_sources
@@ -131,7 +131,7 @@ def test_a_restored_part_goes_on_and_a_changed_one_starts_anew() -> None:
 
 
 def test_incidents_move_with_their_rules() -> None:
-    course = Course(PartedEngine(RULES, SOURCES))
+    course = Pipeline(PartedEngine(RULES, SOURCES))
     course.take(messages(1, 1.5, until=4))
     course.take(messages(1, until=4, source="log:l", kind="log:misbehaving"))
     before = [(one.id, one.rule) for one in course.books.incidents()]

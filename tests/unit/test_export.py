@@ -23,7 +23,7 @@ from watchdog.core.batch import Batch, Blobs, Slice, Strings
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import KINDS, chosen_kinds
 from watchdog.offline import export as export_module
-from watchdog.offline.export import ExportOptions, Format, export, plain_columns
+from watchdog.offline.export import ExportFormat, ExportOptions, export, plain_columns
 
 
 def write_all(path: Path, pieces: list[Slice]) -> Path:
@@ -196,7 +196,7 @@ def test_a_failure_leaves_the_old_file_and_no_halves(
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_a_pipe_or_device_is_written_to_and_not_replaced(written: Path, tmp_path: Path, form: Format) -> None:
+def test_a_pipe_or_device_is_written_to_and_not_replaced(written: Path, tmp_path: Path, form: ExportFormat) -> None:
     pipe, plain = tmp_path / "pipe", tmp_path / "plain"
     os.mkfifo(pipe)
     options = ExportOptions(form, frozenset({"log:tip"}))

@@ -18,7 +18,7 @@ from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
-from watchdog.service.live_pipeline import Watch
+from watchdog.service.live_pipeline import LivePipeline
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_sources_that_are_all_down_become_gaps_by_the_clock_and_an_incident(
     feed = Feed(["log:a", "log:b"], SourceOptions(follow=True), clock, lambda: START + int(clock.now * SECOND))
     feed.open({})
     shipped = load([], packs=True)
-    watch = Watch(shipped, "node", feed.kinds)
+    watch = LivePipeline(shipped, "node", feed.kinds)
     told: list[ChangeRecord] = []
     for _ in range(12):
         told += [record for piece in drained(feed) for record in watch.take(piece)]
@@ -202,7 +202,7 @@ def test_a_gap_of_a_source_that_was_quiet_is_told_at_what_was_promised_in_its_pl
 ) -> None:
     said["log:b"] = [mempool("log:b", 10)]
     feed, clock = feed_of("log:b")
-    watch = Watch(load([], packs=True), "node", feed.kinds)
+    watch = LivePipeline(load([], packs=True), "node", feed.kinds)
     told = [record for piece in drained(feed) for record in watch.take(piece)]
     for _ in range(4):
         clock.now += 5
@@ -226,14 +226,14 @@ def test_a_gap_after_a_restart_is_told_at_what_the_run_before_had_promised(
 ) -> None:
     said["log:b"], said["log:c"] = [mempool("log:b", 10)], [mempool("log:c", 12)]
     feed, clock = feed_of("log:b", "log:c")
-    before = Watch(load([], packs=True), "node", feed.kinds)
+    before = LivePipeline(load([], packs=True), "node", feed.kinds)
     for _ in range(4):
         for piece in drained(feed):
             before.take(piece)
         clock.now += 5
     promised = marks(feed)["log:b"]
     assert promised > 10
-    watch = Watch(load([], packs=True), "node", feed.kinds)
+    watch = LivePipeline(load([], packs=True), "node", feed.kinds)
     watch.resume(before.checkpoint(["log:b", "log:c"], ""))
     said["log:b"], said["log:c"] = [gap("log:b", 10, 40), gap("log:b", 41, 60)], [gap("log:c", 90, 95)]
     again, _ = feed_of("log:b", "log:c")
@@ -254,7 +254,7 @@ def test_a_kill_after_a_gap_of_a_quiet_source_makes_no_second_incident(
     said["log:b"] = [mempool("log:b", 10)]
     feed, clock = feed_of("log:b")
     shipped, bundles = load([], packs=True), queue.Queue[Bundle](100)
-    engine = EngineLoop(Watch(shipped, "node", feed.kinds), feed, bundles, clock, every_s=3_600.0)
+    engine = EngineLoop(LivePipeline(shipped, "node", feed.kinds), feed, bundles, clock, every_s=3_600.0)
     for _ in range(40):
         for piece in drained(feed):
             engine.watch.take(piece)
@@ -269,7 +269,7 @@ def test_a_kill_after_a_gap_of_a_quiet_source_makes_no_second_incident(
 
     said["log:b"] = [*lost]
     again, _ = feed_of("log:b")
-    watch = Watch(shipped, "node", again.kinds)
+    watch = LivePipeline(shipped, "node", again.kinds)
     watch.resume(kept.checkpoint)
     again.keep_promises(watch.engine.marks)
     assert [record.incident.id for piece in drained(again) for record in watch.take(piece)] == first

@@ -15,7 +15,7 @@ from alerts.notice import ChangeRecord
 from tests.support.capture_files import append, handshake, plain, record
 from watchdog.cli.main import main
 from watchdog.pipeline.checkpoint import read_checkpoint, write_checkpoint
-from watchdog.service.assembly import CHECKPOINT_FILE, Core, build
+from watchdog.service.assembly import CHECKPOINT_FILE, ServiceParts, build
 from watchdog.service.config.read import ConfigError, load_config
 from watchdog.sources.capture.seek import CHAIN, place_since
 from watchdog.sources.capture.tree import DiskTree
@@ -75,7 +75,9 @@ class Service:
         (folder / "watchdog.yaml").write_text(f"sources: [{sources}]\npacks: false\nrules: rules.yaml\n{more}")
         self.folder, self.clock, self.now_s = folder, FakeClock(), now_s
         self.config = load_config(folder / "watchdog.yaml")
-        self.core: Core = build(self.config, self.clock, lambda: int((self.now_s + self.clock.now) * SECOND), _nothing)
+        self.core: ServiceParts = build(
+            self.config, self.clock, lambda: int((self.now_s + self.clock.now) * SECOND), _nothing
+        )
         self.ended = False
 
     def run(self, silence_s: float = 20.0) -> list[ChangeRecord]:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from alerts.book import IncidentBook, IncidentError
-from alerts.incident import Incident, IncidentChange, Policy, Reason, State
+from alerts.incident import Incident, IncidentChange, IncidentState, Policy, Reason
 from watchdog.core.errors import StateError
 from watchdog.core.finding import OVERFLOW, Change, Evidence, Finding, Severity
 
@@ -59,7 +59,7 @@ def test_an_incident_opens_with_the_time_its_condition_held() -> None:
     (change,) = told(book := IncidentBook(), finding("fire", 10))
     assert (change.reason, change.text) == (Reason.OPENED, "condition held for 2m")
     incident = only(book)
-    assert (incident.state, incident.opened_ns, incident.resolved_ns) == (State.OPEN, 10 * MINUTE, None)
+    assert (incident.state, incident.opened_ns, incident.resolved_ns) == (IncidentState.OPEN, 10 * MINUTE, None)
     assert incident.entities == ("136.43.0.0/16", "136.43.1.1")
 
 
@@ -210,7 +210,7 @@ def test_groups_beyond_the_cap_share_one_incident_that_closes_when_they_clear() 
     assert [incident.key for incident in book.incidents()] == [groups[0], groups[1], OVERFLOW]
     assert book.counters["overflow"] == 3
     told(book, *(finding("clear", 20 + n, f"{n}:1", incident=group) for n, group in enumerate(groups)), until=100)
-    assert {incident.state for incident in book.incidents()} == {State.RESOLVED}
+    assert {incident.state for incident in book.incidents()} == {IncidentState.RESOLVED}
 
 
 def test_a_key_of_the_common_incident_stays_there_until_it_clears() -> None:

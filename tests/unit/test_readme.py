@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.incident import Incident, State
+from alerts.incident import Incident, IncidentState
 from alerts.render import as_object
 from tests.support.readme import README, Step, normalised, outputs, renewed, steps
 from watchdog.cli.main import available, main
@@ -141,7 +141,7 @@ def an_incident() -> Incident:
         rule="r",
         attack="data",
         severity="info",
-        state=State.OPEN,
+        state=IncidentState.OPEN,
         node="node",
         key={},
         opened_ns=0,

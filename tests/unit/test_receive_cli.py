@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from alerts.delivery.client import Answer, WebhookClient
+from alerts.delivery.client import Response, WebhookClient
 from alerts.delivery.inbox import Arrival, parsed
 from alerts.delivery.signature import new_secret, secret_key
 from tests.support.delivery import SECRET, START_NS, Target, receiver_at, target
@@ -98,10 +98,10 @@ def test_what_is_no_object_is_none(raw: bytes) -> None:
     assert parsed(raw) is None
 
 
-def posts(url: str, *secrets: str) -> list[Answer]:
+def posts(url: str, *secrets: str) -> list[Response]:
     """One message signed with each secret (or not at all), all under one id."""
 
-    async def story() -> list[Answer]:
+    async def story() -> list[Response]:
         async with WebhookClient() as client:
             receivers = [receiver_at(url, secrets=(secret,) if secret else ()) for secret in secrets]
             return [await client.post(one, "msg_1", int(time.time()), b'{"type":"x"}') for one in receivers]

@@ -25,7 +25,7 @@ from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
 from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.finding import Severity
-from watchdog.service.bounded_executor import WAITING_MOST, Asking, BusyError
+from watchdog.service.bounded_executor import WAITING_MOST, BoundedExecutor, BusyError
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
 from watchdog.service.view import Check
@@ -204,11 +204,11 @@ class Hanging:
         assert self.free.wait(20)
 
 
-def asking(story: Callable[[Asking, threading.Event], Awaitable[None]], answer_s: float | None = None) -> None:
+def asking(story: Callable[[BoundedExecutor, threading.Event], Awaitable[None]], answer_s: float | None = None) -> None:
     """One thread and room for two; the event lets the calls of the story end."""
 
     async def run() -> None:
-        calls, free = Asking("test", threads=1, waiting_most=2, answer_s=answer_s), threading.Event()
+        calls, free = BoundedExecutor("test", threads=1, waiting_most=2, answer_s=answer_s), threading.Event()
         try:
             await story(calls, free)
         finally:
@@ -219,7 +219,7 @@ def asking(story: Callable[[Asking, threading.Event], Awaitable[None]], answer_s
 
 
 def test_as_many_wait_for_the_database_as_may_and_the_next_one_is_told_so() -> None:
-    async def story(calls: Asking, free: threading.Event) -> None:
+    async def story(calls: BoundedExecutor, free: threading.Event) -> None:
         asked = [asyncio.create_task(calls.ask(lambda: free.wait(20))) for _ in range(3)]
         await until(lambda: calls.waiting == 2)
         with pytest.raises(BusyError):
@@ -233,7 +233,7 @@ def test_as_many_wait_for_the_database_as_may_and_the_next_one_is_told_so() -> N
 
 
 def test_who_gives_up_waiting_takes_no_room_and_a_call_that_hangs_keeps_its_thread() -> None:
-    async def story(calls: Asking, free: threading.Event) -> None:
+    async def story(calls: BoundedExecutor, free: threading.Event) -> None:
         ran: list[int] = []
 
         def stand(number: int) -> None:
@@ -257,7 +257,7 @@ def test_a_call_that_fails_when_nobody_waits_any_more_is_no_error_of_ours(caplog
         free.wait(20)
         raise StoreUnavailableError("database 'x': locked")
 
-    async def story(calls: Asking, free: threading.Event) -> None:
+    async def story(calls: BoundedExecutor, free: threading.Event) -> None:
         with pytest.raises(StoreUnavailableError, match="has not answered within"):
             await calls.ask(lambda: fail(free))
         free.set()
@@ -272,7 +272,7 @@ def test_an_error_of_the_call_comes_through_though_it_is_one_of_time() -> None:
     def late() -> None:
         raise TimeoutError("mine")
 
-    async def story(calls: Asking, _free: threading.Event) -> None:
+    async def story(calls: BoundedExecutor, _free: threading.Event) -> None:
         with pytest.raises(TimeoutError, match="mine"):
             await calls.ask(late)
 

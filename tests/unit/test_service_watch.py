@@ -21,7 +21,7 @@ from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.service.engine_thread import Bundle, EngineLoop
-from watchdog.service.live_pipeline import Watch
+from watchdog.service.live_pipeline import LivePipeline
 from watchdog.service.writer_thread import Routes, WriterLoop
 
 
@@ -30,8 +30,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
     return scripted(monkeypatch)
 
 
-def watched(*seconds: float, watch: Watch | None = None, transactions: int = 500) -> tuple[Watch, list[ChangeRecord]]:
-    watch = watch or Watch(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
+def watched(
+    *seconds: float, watch: LivePipeline | None = None, transactions: int = 500
+) -> tuple[LivePipeline, list[ChangeRecord]]:
+    watch = watch or LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
     records = [record for second in seconds for record in watch.take(mempool("capture:a", second, transactions))]
     return watch, records
 
@@ -69,7 +71,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_acts_at_the_same_moment() -> None:
     resolve = Action(1, opened.incident.id, "resolve", "ada", "", START + 8 * SECOND)
     watch.act(resolve)
     _, first = watched(9, 20, 40, 60, watch=watch)
-    again = Watch(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
+    again = LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
     assert again.resume(blob) == []
     again.act(resolve)
     _, second = watched(9, 20, 40, 60, watch=again)
@@ -107,7 +109,7 @@ def test_other_rules_clear_what_fires_and_keep_the_incidents() -> None:
 def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     watch, [opened] = watched(0, 5)
     blob = watch.checkpoint(["capture:a"], "")
-    other = Watch(load_text(FULL_MEMPOOL.replace("> 100", "> 200")), "node", {"capture:a": None})
+    other = LivePipeline(load_text(FULL_MEMPOOL.replace("> 100", "> 200")), "node", {"capture:a": None})
     assert reasons(other.resume(blob)) == ["cleared"]
     assert [one.id for one in other.books.incidents()] == [opened.incident.id]
     assert other.checkpoint(["capture:a"], "").positions == {"capture:a": {"at": 5}}
@@ -175,7 +177,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
     said["snapshots:a"] = [mempool("snapshots:a", 20.0 * n, 500 * (n % 2)) for n in range(polls)]
     said["snapshots:a"].append(Slice("snapshots:a", (), END_OF_TIME_NS, {"at": polls}))
     feed, clock = feed_of("snapshots:a")
-    watch, bundles = Watch(load_text(FULL_MEMPOOL), "node", feed.kinds), queue.Queue[Bundle](1_000)
+    watch, bundles = LivePipeline(load_text(FULL_MEMPOOL), "node", feed.kinds), queue.Queue[Bundle](1_000)
     engine = EngineLoop(watch, feed, bundles, clock, every_s=3_600.0)
     store = Blocked()
     writer = WriterLoop(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, event
 
-from alerts.incident import Incident, State
+from alerts.incident import Incident, IncidentState
 from alerts.store.cursor import CursorError
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
@@ -21,13 +21,13 @@ from alerts.store.writer import IncidentWriter
 from tests.support.history import SECOND, START, incident, record, told
 from watchdog.core.finding import ATTACKS, SEVERITIES
 
-KINDS = list(itertools.product(tuple(State), SEVERITIES, ATTACKS, ("alpha", "beta")))
+KINDS = list(itertools.product(tuple(IncidentState), SEVERITIES, ATTACKS, ("alpha", "beta")))
 
 
 def varied(number: int) -> Incident:
     """Incidents of all sorts; several open in the same second."""
     state, severity, attack, node = KINDS[number * 37 % len(KINDS)]
-    resolved_ns = START + number if state is State.RESOLVED else None
+    resolved_ns = START + number if state is IncidentState.RESOLVED else None
     opened_ns = START + number // 3 * SECOND
     return incident(
         number,
@@ -58,7 +58,7 @@ def history(
 
 filters = st.builds(
     IncidentFilter,
-    states=st.lists(st.sampled_from(State), max_size=2, unique=True).map(tuple),
+    states=st.lists(st.sampled_from(IncidentState), max_size=2, unique=True).map(tuple),
     severities=st.lists(st.sampled_from(SEVERITIES), max_size=2, unique=True).map(tuple),
     attacks=st.lists(st.sampled_from(ATTACKS), max_size=2, unique=True).map(tuple),
     node=st.sampled_from((None, "alpha", "beta", "nobody")),
@@ -153,10 +153,10 @@ def test_every_question_uses_an_index(tmp_path: Path) -> None:
     for wanted in (
         IncidentFilter(),
         IncidentFilter(since_ns=START),
-        IncidentFilter(states=(State.OPEN,)),
+        IncidentFilter(states=(IncidentState.OPEN,)),
         IncidentFilter(severities=("critical",), attacks=("eclipse",)),
         IncidentFilter(node="alpha"),
-        IncidentFilter(node="alpha", states=(State.OPEN, State.ACKNOWLEDGED), since_ns=START),
+        IncidentFilter(node="alpha", states=(IncidentState.OPEN, IncidentState.ACKNOWLEDGED), since_ns=START),
     ):
         page = queries.page(wanted, 3)
         queries.page(wanted, 3, page.cursor)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy import text as sql
 
 from alerts.book import IncidentError, UnknownIncidentError
-from alerts.incident import Reason, State
+from alerts.incident import IncidentState, Reason
 from alerts.notice import ChangeRecord, event_type, notice_id
 from alerts.routing import Receiver, notices
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT, Action, Actions, Done, Verb, _act
@@ -132,10 +132,10 @@ def test_an_acknowledgement_is_seen_at_once_and_the_service_adds_nothing_to_it(d
     writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
     writer.record([record(one)], [])
     action = acted(queries, one.id, "ack", "ana", "on it", one.opened_ns + SECOND)
-    (row,) = queries.page(IncidentFilter(states=(State.ACKNOWLEDGED,))).rows
+    (row,) = queries.page(IncidentFilter(states=(IncidentState.ACKNOWLEDGED,))).rows
     assert row["acknowledged_by"] == "ana"
     applied = record(
-        replace(one, state=State.ACKNOWLEDGED, acknowledged_by="ana"), 1, Reason.ACKNOWLEDGED, action=action
+        replace(one, state=IncidentState.ACKNOWLEDGED, acknowledged_by="ana"), 1, Reason.ACKNOWLEDGED, action=action
     )
     assert writer.record([applied], told([applied])).new == 0
     assert [row.notice.type for row in Outbox(database).page().rows] == ["incident.acknowledged"]
@@ -164,8 +164,8 @@ def test_what_was_under_way_while_an_operator_acted_does_not_take_it_back(databa
     behind = replace(one, severity="high", updated_ns=one.opened_ns + 10 * SECOND)  # the book knows of no action yet
     written = writer.record([record(behind, 2, Reason.ESCALATED, taken=action - 1)], [])
     look()
-    assert [row.incident.state for row in written.shown] == [State.ACKNOWLEDGED], "live pages show it too"
-    known = replace(behind, state=State.ACKNOWLEDGED, acknowledged_by="ana")
+    assert [row.incident.state for row in written.shown] == [IncidentState.ACKNOWLEDGED], "live pages show it too"
+    known = replace(behind, state=IncidentState.ACKNOWLEDGED, acknowledged_by="ana")
     writer.record([record(known, 2, Reason.ACKNOWLEDGED, action=action, taken=action)], [])
     look()
     assert seen == [("acknowledged", "ana")] * 3
@@ -262,7 +262,7 @@ def test_an_acknowledgement_that_came_too_late_for_the_book_stays_without_effect
     writer, queries, one = IncidentWriter(database), IncidentQueries(database), incident()
     writer.record([record(one, taken=0)], [])
     action = acted(queries, one.id, "ack", "ana", "", one.opened_ns + 60 * SECOND)
-    over = replace(one, state=State.RESOLVED, resolved_ns=one.opened_ns + 50 * SECOND)
+    over = replace(one, state=IncidentState.RESOLVED, resolved_ns=one.opened_ns + 50 * SECOND)
     writer.record([record(over, 2, Reason.RESOLVED, taken=action - 1)], [])
     (row,) = queries.page(IncidentFilter()).rows
     assert row["state"] == "resolved"
@@ -346,9 +346,9 @@ def test_a_service_reads_the_actions_that_it_has_not_applied(database: Database)
 
 
 def test_retention_takes_what_was_resolved_long_ago_and_nothing_else(database: Database) -> None:
-    resolved = {"state": State.RESOLVED, "resolved_ns": START + 100 * SECOND}
+    resolved = {"state": IncidentState.RESOLVED, "resolved_ns": START + 100 * SECOND}
     old = [incident(n, **resolved) for n in range(3)]
-    young = incident(3, state=State.RESOLVED, resolved_ns=START + 900 * SECOND)
+    young = incident(3, state=IncidentState.RESOLVED, resolved_ns=START + 900 * SECOND)
     running, undelivered = incident(4), incident(5, **resolved)
     records = [record(one) for one in (*old, young, running, undelivered)]
     IncidentWriter(database).record(records, told([records[0], records[-1]]))
@@ -361,7 +361,7 @@ def test_retention_takes_what_was_resolved_long_ago_and_nothing_else(database: D
 
 
 def test_retention_works_in_batches_and_stops_when_told(database: Database) -> None:
-    records = [record(incident(n, state=State.RESOLVED, resolved_ns=START + n)) for n in range(450)]
+    records = [record(incident(n, state=IncidentState.RESOLVED, resolved_ns=START + n)) for n in range(450)]
     IncidentWriter(database).record(records, [])
     pauses: list[float] = []
     stopping = remove_resolved(database, START + SECOND, stopped=lambda: len(pauses) == 1, pause=pauses.append)

@@ -12,7 +12,7 @@ from rules.load import load_text
 from tests.support.events import SECOND, batch
 from tests.support.rulesets import FULL_MEMPOOL
 from watchdog.core.batch import Slice
-from watchdog.service.live_pipeline import Watch
+from watchdog.service.live_pipeline import LivePipeline
 
 START = 1_768_212_000 * SECOND
 TWO = {"capture:a": frozenset({"rpc:mempool"}), "log:b": frozenset({"log:tip"})}
@@ -40,9 +40,9 @@ def tip(second: float) -> Slice:
     return Slice("log:b", (batch("log:tip", [row], source="log:b"),), START + int(second * SECOND), {"at": second})
 
 
-def both() -> tuple[Watch, list[ChangeRecord]]:
+def both() -> tuple[LivePipeline, list[ChangeRecord]]:
     """A watch of two sources, each with a rule and an incident of its own."""
-    watch = Watch(load_text(TIPS), "node", TWO)
+    watch = LivePipeline(load_text(TIPS), "node", TWO)
     records = [*watch.take(mempool("capture:a", 0, 500)), *watch.take(tip(0))]
     return watch, [*records, *watch.take(mempool("capture:a", 5)), *watch.take(tip(5))]
 
@@ -73,7 +73,7 @@ def test_an_action_applied_before_an_earlier_one_is_not_applied_again_after_a_ki
     assert "reopened" in reasons(first)
     blob = watch.checkpoint(["capture:a", "log:b"], "")
     assert (blob.last_action, blob.acted) == (0, (2,))
-    again = Watch(load_text(TIPS), "node", TWO)
+    again = LivePipeline(load_text(TIPS), "node", TWO)
     assert again.resume(blob) == []
     assert [reasons(again.act(action)) for action in actions] == [[], []], "one waits, one was done"
     assert reasons(again.take(tip(61))) == ["cleared", "resolved by operator"]
@@ -84,10 +84,10 @@ def test_an_action_applied_before_an_earlier_one_is_not_applied_again_after_a_ki
 
 
 def test_an_action_on_an_incident_that_opens_again_after_a_kill_finds_it() -> None:
-    watch = Watch(load_text(TIPS), "node", TWO)
+    watch = LivePipeline(load_text(TIPS), "node", TWO)
     blob = watch.checkpoint([], "")
     _, opened = both()
-    again = Watch(load_text(TIPS), "node", TWO)
+    again = LivePipeline(load_text(TIPS), "node", TWO)
     again.resume(blob)
     for number, record in enumerate(opened, 1):
         again.act(Action(number, record.incident.id, "ack", "ada", "", START + 3 * SECOND))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from alerts.book import UnknownIncidentError
-from alerts.incident import RANK, State
+from alerts.incident import RANK, IncidentState
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
@@ -114,7 +114,7 @@ def _filter(args: argparse.Namespace) -> IncidentFilter:
         value, is_duration = cast("tuple[int, bool]", args.since)
         since_ns = time.time_ns() - value if is_duration else value
     return IncidentFilter(
-        states=tuple(State(name) for name in args.state),
+        states=tuple(IncidentState(name) for name in args.state),
         severities=tuple(one for one in SEVERITIES if args.severity and RANK[one] >= RANK[args.severity]),
         attacks=tuple(cast("list[Attack]", args.attack)),
         node=args.node,

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from alerts.delivery.inbox import Arrival, Faults, Inbox
+from alerts.delivery.inbox import Arrival, Inbox, Misbehaviour
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import secret_key
 from alerts.delivery.texts import rfc3339
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Receive until interrupted or terminated."""
     keys = tuple(_key(path) for path in args.secret_file)
-    faults = Faults(args.status, args.delay, args.drop, args.first, args.retry_after)
+    faults = Misbehaviour(args.status, args.delay, args.drop, args.first, args.retry_after)
     host, port = _place(args.listen)
     out = None if args.out is None else args.out.open("a", encoding="ascii")
     try:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Faults, out: TextIO | None) -> None:
+async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Misbehaviour, out: TextIO | None) -> None:
     colour = sys.stdout.isatty()
 
     def tell(arrival: Arrival) -> None:

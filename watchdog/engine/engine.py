@@ -26,11 +26,11 @@ from watchdog.core.plan import RowExpression, RulePlan
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, unpack
 from watchdog.engine.coverage import Coverage, wanted_kinds
-from watchdog.engine.lane_window import Fed, WindowLane
-from watchdog.engine.lanes import RuleLane
+from watchdog.engine.lane_window import BankInput, Fed
+from watchdog.engine.lanes import RuleBank
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
-from watchdog.engine.measures import Measures
+from watchdog.engine.measures import WindowMeasures
 from watchdog.engine.selection import Selector
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.stream import StreamWindow
@@ -125,7 +125,7 @@ class Engine:
         selected = selector.select(batch)
         slots = self._slots(batch, [(s.group, found.rows) for s, found in zip(streams, selected, strict=True) if found])
         kept: dict[int, NDArray[np.intp]] = {}
-        side_by_side: dict[WindowLane, list[Fed]] = defaultdict(list)
+        side_by_side: dict[BankInput, list[Fed]] = defaultdict(list)
         for stream, found in zip(streams, selected, strict=True):
             if found is None:
                 continue
@@ -243,7 +243,7 @@ class Engine:
         VALUES: what distinct counts, shares and entropies tell apart. Refused ones are missing from these measures.
         """
         counts = {grouping.name: grouping.counts() for grouping in self._groupings}
-        measured: list[RuleLane | Measures] = [*self._lanes]
+        measured: list[RuleBank | WindowMeasures] = [*self._lanes]
         measured += [rules.window.measures for rules in self._windows if isinstance(rules.window, StreamWindow)]
         live, refused = sum(one.pairs for one in measured), sum(one.refused for one in measured)
         values = {"live": live, "refused": refused, "evicted": 0}

@@ -36,7 +36,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StreamId:
     """Where a rule stands: its node, and the numbers of its stream and grouping in the engine."""
 
     node: str
@@ -48,7 +48,7 @@ class Place:
 class Findings:
     """Writes the findings of one rule."""
 
-    def __init__(self, plan: RulePlan, place: Place, grouping: Grouping, coverage: Coverage) -> None:
+    def __init__(self, plan: RulePlan, place: StreamId, grouping: Grouping, coverage: Coverage) -> None:
         self.plan, self._place, self._grouping, self._coverage = plan, place, grouping, coverage
         self._lots = place.lots
         self._open: dict[int, Open] = {}

@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.distinct import DistinctWindow, Touches
-from detectors.lanes import Lane, LaneChanges, LaneDecided
+from detectors.lanes import LaneChanges, LaneDecided, WindowBank
 from detectors.state import State, checked
 from detectors.windows import Ints
 from watchdog.core.batch import Batch
 from watchdog.core.plan import MeasurePlan, as_bool
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.measures import row_words
-from watchdog.engine.panes import NEVER, Cells, Decider, Pending
+from watchdog.engine.panes import NEVER, Decider, PaneCells, Pending
 from watchdog.engine.selection import chosen
 
 
-class LaneWindow:
+class BankedWindow:
     """One member of a lane: what its rows add to each of its measures."""
 
-    def __init__(self, lane: WindowLane, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
+    def __init__(self, lane: BankInput, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
         self.pane_ns, self.grouping, self.lane = lane.pane_ns, grouping, lane
         self.member, self.measures = member, tuple(measures)
         self.signature = "\n".join(f"{measure.op} {measure.text}" for measure in self.measures)
@@ -38,7 +38,7 @@ class LaneWindow:
         """Leave this member alone while no value of this column reaches the floor."""
         self.lane.lane.floor_column[self.member], self.lane.lane.floor[self.member] = column, floor
 
-    def cells(self, decided: LaneDecided) -> Cells:
+    def cells(self, decided: LaneDecided) -> PaneCells:
         """The measures as named cells."""
         values: dict[str, NDArray[Any]] = {}
         for column, measure in enumerate(self.measures):
@@ -46,7 +46,7 @@ class LaneWindow:
             if measure.op == "distinct":
                 numbers = numbers << self.lane.level(column, decided.cells)
             values[measure.name] = numbers
-        return Cells(decided.slots, decided.panes, decided.live, decided.first, values)
+        return PaneCells(decided.slots, decided.panes, decided.live, decided.first, values)
 
     def busy(self) -> NDArray[np.bool_]:
         """By slot: in the window, or in an open pane."""
@@ -62,7 +62,7 @@ class LaneWindow:
 class Fed:
     """Rows of a batch for one member; `group` is the number of its grouping in the engine."""
 
-    window: LaneWindow
+    window: BankedWindow
     rows: NDArray[np.intp]
     group: int
 
@@ -77,12 +77,12 @@ class _Joined:
     panes: Ints
 
 
-class WindowLane:
+class BankInput:
     """The windows of a lane, their open panes and their distinct counts."""
 
     def __init__(self, pane_ns: int, columns: int, widths: list[int], distinct: frozenset[int]) -> None:
         self.pane_ns, self.columns = pane_ns, columns
-        self.lane = Lane(columns, widths)
+        self.lane = WindowBank(columns, widths)
         self.closed: int | None = None  # panes before this one are closed
         self._distinct = {column: DistinctWindow(*widths) for column in sorted(distinct)}
         self._pending = Pending()
@@ -142,7 +142,7 @@ class WindowLane:
         """By how many bits the distinct count of each cell is sampled."""
         return self._distinct[column].level[cells]
 
-    def close(self, stop: int, windows: Sequence[LaneWindow], deciders: Sequence[Decider]) -> None:
+    def close(self, stop: int, windows: Sequence[BankedWindow], deciders: Sequence[Decider]) -> None:
         """Close all panes before `stop`; each member's decider judges what comes out."""
         if self.closed is None:
             if self._pending.first_pane >= stop:
@@ -175,7 +175,7 @@ class WindowLane:
         rows: dict[str, NDArray[Any]] | None,
         touches: dict[int, dict[str, NDArray[Any]] | None],
         stop: int,
-        windows: Sequence[LaneWindow],
+        windows: Sequence[BankedWindow],
         deciders: Sequence[Decider],
     ) -> None:
         """Close pane by pane, since a distinct count may begin to sample in any of them."""
@@ -197,7 +197,7 @@ class WindowLane:
         rows: dict[str, NDArray[Any]] | None,
         touches: dict[int, dict[str, NDArray[Any]] | None],
         panes: tuple[int, int],
-        windows: Sequence[LaneWindow],
+        windows: Sequence[BankedWindow],
         deciders: Sequence[Decider],
     ) -> None:
         start, stop = panes
@@ -217,7 +217,7 @@ class WindowLane:
         if self._distinct and judged:
             self._resample(np.concatenate([decided.cells for decided in judged.values()]))
 
-    def _watch(self, windows: Sequence[LaneWindow], deciders: Sequence[Decider]) -> None:
+    def _watch(self, windows: Sequence[BankedWindow], deciders: Sequence[Decider]) -> None:
         """Cells of keys whose condition holds are decided whatever their values, and so are estimated counts."""
         lane = self.lane
         lane.watched_cells[:] = False
@@ -279,7 +279,7 @@ class WindowLane:
             "distinct": {str(column): distinct.state() for column, distinct in self._distinct.items()},
         }
 
-    def restore(self, state: State, windows: Sequence[LaneWindow]) -> None:
+    def restore(self, state: State, windows: Sequence[BankedWindow]) -> None:
         """Continue from `state`; the groupings of the windows are restored before."""
         closed = int(state["closed"])
         self.closed = None if closed < 0 else closed
@@ -309,10 +309,10 @@ def _joined(parts: list[LaneChanges]) -> LaneChanges:
     )
 
 
-Rows = dict[str, NDArray[Any]]
+ColumnRows = dict[str, NDArray[Any]]
 
 
-def _split(rows: Rows | None, pane: int) -> tuple[Rows | None, Rows | None]:
+def _split(rows: ColumnRows | None, pane: int) -> tuple[ColumnRows | None, ColumnRows | None]:
     """The rows of a pane, and the others."""
     if rows is None:
         return None, None

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 from detectors.state import State
 from watchdog.core.finding import Finding
-from watchdog.engine.lane_window import LaneWindow, WindowLane
+from watchdog.engine.lane_window import BankedWindow, BankInput
 from watchdog.engine.lookback import Lookback
 from watchdog.engine.window_rules import WindowRules
 
 
-class RuleLane:
+class RuleBank:
     """Closes all windows of a lane together, and lets each one's rules decide."""
 
-    def __init__(self, lane: WindowLane, rules: Sequence[WindowRules]) -> None:
+    def __init__(self, lane: BankInput, rules: Sequence[WindowRules]) -> None:
         self._lane, self._rules = lane, list(rules)
-        self._windows = [own.window for own in rules if isinstance(own.window, LaneWindow)]
+        self._windows = [own.window for own in rules if isinstance(own.window, BankedWindow)]
         self.pane_ns = lane.pane_ns
 
     def close(self, stop: int, lookback: Lookback) -> list[Finding]:

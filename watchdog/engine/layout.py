@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.coverage import Coverage
-from watchdog.engine.findings import Place
+from watchdog.engine.findings import StreamId
 from watchdog.engine.grouping import Grouping
-from watchdog.engine.lane_window import LaneWindow, WindowLane
-from watchdog.engine.lanes import RuleLane
+from watchdog.engine.lane_window import BankedWindow, BankInput
+from watchdog.engine.lanes import RuleBank
 from watchdog.engine.measures import MANY_PANES
 from watchdog.engine.stream import StreamWindow
 from watchdog.engine.surplus import Lots
@@ -33,7 +33,7 @@ class Layout:
     """All windows with their rules, the lanes among them, and what each stream feeds."""
 
     windows: list[WindowRules]
-    lanes: list[RuleLane]
+    lanes: list[RuleBank]
     streams: list[Stream]
 
 
@@ -71,7 +71,7 @@ def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, cov
     for index, (key, measures) in enumerate(zip(shared, unions, strict=True)):
         if not key.sampled and not key.lasting and all(m.op in MANY_PANES for m in measures.values()):
             lanes[(key.pane_ns, len(measures))].append(index)
-    members: dict[int, tuple[WindowLane, int]] = {}
+    members: dict[int, tuple[BankInput, int]] = {}
     rule_lanes = []
     for (pane_ns, columns), indexes in lanes.items():
         lane = _lane(pane_ns, columns, [(list(shared.values())[i][0], unions[i]) for i in indexes])
@@ -81,19 +81,19 @@ def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, cov
     for index, (key, group) in enumerate(shared.items()):
         grouping = groupings[by.index(group[0].by)]
         ordered = list(unions[index].values())
-        window: LaneWindow | StreamWindow
+        window: BankedWindow | StreamWindow
         if index in members:
-            window = LaneWindow(*members[index], grouping, ordered)
+            window = BankedWindow(*members[index], grouping, ordered)
             _demand(window, group, unions[index])
         else:
             window = StreamWindow(group[0], grouping, ordered, sampled=key.sampled)
-        place = Place(node, order[key.text], by.index(group[0].by), lots)
+        place = StreamId(node, order[key.text], by.index(group[0].by), lots)
         windows.append(WindowRules(window, group, unions[index], place, coverage))
-    side_by_side = [RuleLane(lane, [windows[i] for i in indexes]) for lane, indexes in rule_lanes]
+    side_by_side = [RuleBank(lane, [windows[i] for i in indexes]) for lane, indexes in rule_lanes]
     return Layout(windows, side_by_side, _streams(shared, windows, order))
 
 
-def _lane(pane_ns: int, columns: int, members: list[tuple[RulePlan, dict[str, MeasurePlan]]]) -> WindowLane:
+def _lane(pane_ns: int, columns: int, members: list[tuple[RulePlan, dict[str, MeasurePlan]]]) -> BankInput:
     widths = [plan.over_ns // plan.pane_ns for plan, _ in members]
     distinct = {
         column
@@ -101,10 +101,10 @@ def _lane(pane_ns: int, columns: int, members: list[tuple[RulePlan, dict[str, Me
         for column, measure in enumerate(measures.values())
         if measure.op == "distinct"
     }
-    return WindowLane(pane_ns, columns, widths, frozenset(distinct))
+    return BankInput(pane_ns, columns, widths, frozenset(distinct))
 
 
-def _demand(window: LaneWindow, plans: Sequence[RulePlan], measures: dict[str, MeasurePlan]) -> None:
+def _demand(window: BankedWindow, plans: Sequence[RulePlan], measures: dict[str, MeasurePlan]) -> None:
     """Let the window know the least value that any of its rules can fire at, if they share such a column."""
     for column, text in enumerate(measures):
         floors = [

@@ -36,7 +36,7 @@ def row_words(values: object, rows: int) -> NDArray[np.uint64]:
     return numbers.astype(np.int64).view(np.uint64) if numbers.dtype != np.uint64 else numbers
 
 
-class Measures:
+class WindowMeasures:
     """State of the measures of one window, except for the sums, which the window holds.
 
     Columns of the window: one for each count, sum, last, distinct and top_share; two for entropy.

@@ -14,7 +14,7 @@ NEVER = np.int64(1 << 62)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cells:
+class PaneCells:
     """Decided rows, sorted by (slot, pane), with the measures' values by name.
 
     live: panes with arrivals in the window, 0 when it is empty. first: the first row of each slot.
@@ -33,7 +33,7 @@ class Decider(Protocol):
     def held(self) -> Ints:
         """The slots of keys whose condition holds, so that its end must not be missed."""
 
-    def decide(self, cells: Cells) -> None:
+    def decide(self, cells: PaneCells) -> None:
         """Judge these cells; called in order of time."""
 
     def next_due(self) -> int:
@@ -48,7 +48,7 @@ class Decider(Protocol):
     def next_sample(self, pane: int) -> int:
         """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
 
-    def rest(self, cells: Cells, until: int) -> int:
+    def rest(self, cells: PaneCells, until: int) -> int:
         """Let baselines learn of panes in which all cells stay like these; how many panes say nothing.
 
         Those count from the cells' own pane; at most up to `until`, where 0 is always a right answer.

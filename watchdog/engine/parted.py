@@ -22,7 +22,7 @@ from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.checkpoint import pack, unpack
 from watchdog.engine.coverage import GAP, STARTED
 from watchdog.engine.engine import Engine
-from watchdog.engine.parts import UNFED, Kinds, Part, divide
+from watchdog.engine.parts import UNFED, Kinds, SourceGroup, divide
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.surplus import REPLAY_SECRET, Lots
 
@@ -46,7 +46,7 @@ class PartedEngine:
         node: str = "node",
         secret: bytes = REPLAY_SECRET,
     ) -> None:
-        self.parts: Final[tuple[Part, ...]] = divide(plans, sources)
+        self.parts: Final[tuple[SourceGroup, ...]] = divide(plans, sources)
         self.node, self.statistics = node, Statistics()
         self._lots = Lots(secret)
         self.lost = 0  # events that sources know to be missing
@@ -56,7 +56,7 @@ class PartedEngine:
         self._engines = [self._fresh(part) for part in self.parts]
         self._connect_all()
 
-    def _fresh(self, part: Part) -> Engine:
+    def _fresh(self, part: SourceGroup) -> Engine:
         """An engine without a past, which knows what the sources have promised."""
         engine = Engine(part.plans, node=self.node, sources=part.sources, feeding=part.feeding, lots=self._lots)
         for name in part.sources:
@@ -70,7 +70,7 @@ class PartedEngine:
         for part, engine in zip(self.parts, self._engines, strict=True):
             self._connect(part, engine)
 
-    def _connect(self, part: Part, engine: Engine) -> None:
+    def _connect(self, part: SourceGroup, engine: Engine) -> None:
         """Note what the engine of a part is to get of each source."""
         for name in part.feeding:
             self._fed[name].append(engine)

@@ -30,7 +30,7 @@ UNFED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SourceGroup:
     """Rules that wait for the same sources.
 
     feeding: names of the sources that can give an event that one of the rules reads. telling: further ones, which can
@@ -63,12 +63,12 @@ class Part:
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def divide(plans: Sequence[RulePlan], sources: Mapping[str, Kinds]) -> tuple[Part, ...]:
+def divide(plans: Sequence[RulePlan], sources: Mapping[str, Kinds]) -> tuple[SourceGroup, ...]:
     """The parts of these rules, UNFED first, then in the order of their first rules. At most one a rule, and one."""
     found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[RulePlan]] = defaultdict(list, {((), ()): []})
     for plan in plans:
         found[_needs(plan, sources)].append(plan)
-    return tuple(Part(feeding, telling, tuple(rules)) for (feeding, telling), rules in found.items())
+    return tuple(SourceGroup(feeding, telling, tuple(rules)) for (feeding, telling), rules in found.items())
 
 
 def _needs(plan: RulePlan, sources: Mapping[str, Kinds]) -> tuple[tuple[str, ...], tuple[str, ...]]:

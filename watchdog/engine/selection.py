@@ -12,14 +12,14 @@ from detectors.ordering import parted
 from watchdog.core.batch import Batch, Column, Strings
 from watchdog.core.plan import RowExpression, as_bool
 
-Rows = NDArray[np.intp]
+RowNumbers = NDArray[np.intp]
 SHARED = 4  # filters that ask the same of their partitions, from which on it is asked once
 
 
 class ChosenColumns(Mapping[str, Column]):
     """Columns of some rows of a batch, taken when they are asked for."""
 
-    def __init__(self, columns: Mapping[str, Column], rows: Rows) -> None:
+    def __init__(self, columns: Mapping[str, Column], rows: RowNumbers) -> None:
         self._columns, self._rows = columns, rows
         self._taken: dict[str, Column] = {}
 
@@ -43,7 +43,7 @@ class Selected:
 
     __slots__ = ("_view", "batch", "rows")
 
-    def __init__(self, batch: Batch, rows: Rows, view: Batch | None = None) -> None:
+    def __init__(self, batch: Batch, rows: RowNumbers, view: Batch | None = None) -> None:
         self.batch, self.rows, self._view = batch, rows, view
 
     @property
@@ -54,7 +54,7 @@ class Selected:
         return self._view
 
 
-def chosen(batch: Batch, rows: Rows) -> Batch:
+def chosen(batch: Batch, rows: RowNumbers) -> Batch:
     """A view of some rows; nothing is copied before it is read."""
     return Batch(batch.kind, batch.node, batch.source, ChosenColumns(batch.columns, rows), batch.boot_ns)
 
@@ -126,7 +126,7 @@ def _kept(part: Selected, passed: NDArray[np.bool_]) -> Selected | None:
     return Selected(part.batch, rows) if len(rows) else None
 
 
-def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, Rows]]:
+def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, RowNumbers]]:
     """The rows of each wanted value, in row order; values that do not occur are left out."""
     codes = {value: code for code, value in enumerate(column.values) if value in wanted}
     if not codes:

@@ -17,8 +17,8 @@ from detectors.windows import Changes, Decided, Ints, Window
 from watchdog.core.durations import DAY_NS
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.grouping import Grouping
-from watchdog.engine.measures import Measures
-from watchdog.engine.panes import NEVER, Cells, Decider, Pending
+from watchdog.engine.measures import WindowMeasures
+from watchdog.engine.panes import NEVER, Decider, PaneCells, Pending
 from watchdog.engine.selection import Selected
 
 LEARNED_NS = 2 * DAY_NS  # of silence in a stream: what baselines learn of it, and what firing keys say again
@@ -35,7 +35,7 @@ class StreamWindow:
         self.grouping = grouping
         self.pane_ns, self.over_ns = plan.pane_ns, plan.over_ns
         width = plan.over_ns // plan.pane_ns
-        self.measures = Measures(measures, width)
+        self.measures = WindowMeasures(measures, width)
         self.window = Window(self.measures.width, width)
         self.sampled = sampled
         self.closed: int | None = None  # panes before this one are closed
@@ -127,7 +127,7 @@ class StreamWindow:
         sample = decider.next_sample(pane) if pane <= settled else int(NEVER)
         return (until, until) if sample >= min(until, settled + 1) else (sample, min(until, settled + 1))
 
-    def _resting(self, pane: int) -> Cells:
+    def _resting(self, pane: int) -> PaneCells:
         """All keys as they are while nothing enters or leaves their windows."""
         slots = np.flatnonzero(self._seen)
         size = len(slots)
@@ -135,14 +135,14 @@ class StreamWindow:
         panes, first = np.full(size, pane), np.ones(size, np.bool_)
         live = self.window.live[slots].astype(np.int64)
         decided = Decided(slots, panes, self.window.values[slots], nothing, live, first)
-        return Cells(slots, panes, live, first, self.measures.cells(decided))
+        return PaneCells(slots, panes, live, first, self.measures.cells(decided))
 
     def _judge(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
         cells = self._close_panes(rows, start, stop, decider.due(start))
         if len(cells.slots):
             decider.decide(cells)
 
-    def _close_panes(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, due: Ints) -> Cells:
+    def _close_panes(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, due: Ints) -> PaneCells:
         width = self.measures.width
         arrivals, extra = Changes.none(width), []
         if rows is not None:
@@ -158,7 +158,7 @@ class StreamWindow:
         if self.sampled or len(due):
             decided = self._complete(decided, start, due)
         values = self.measures.cells(decided)
-        cells = Cells(decided.slots, decided.panes, decided.live, decided.first, values)
+        cells = PaneCells(decided.slots, decided.panes, decided.live, decided.first, values)
         self._resample(decided)
         return cells
 

@@ -21,7 +21,7 @@ from detectors.windows import Ints
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Change
 from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
-from watchdog.engine.panes import NEVER, Cells
+from watchdog.engine.panes import NEVER, PaneCells
 
 NO_SLOTS: Ints = np.zeros(0, np.int64)
 SPARE = 1_000  # entries of the heap that wait no longer
@@ -105,7 +105,7 @@ class Verdict:
         """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
         return min((pane if pane % step <= 1 else pane + -pane % step for step in self._steps), default=int(NEVER))
 
-    def rest(self, cells: Cells, panes: Ints) -> Rest:
+    def rest(self, cells: PaneCells, panes: Ints) -> Rest:
         """What baselines learn, and for how long they say nothing, while cells stay like these through all `panes`.
 
         Every window is whole in these panes, and nothing is due.
@@ -128,7 +128,7 @@ class Verdict:
             many[spec.name], many[f"{spec.name}_expected"] = path.judged()
             same &= many[spec.name] == np.repeat(odd, span)
         self._derive(many, size * span)
-        spread = Cells(
+        spread = PaneCells(
             np.repeat(cells.slots, span),
             np.tile(panes, size),
             np.repeat(cells.live, span),
@@ -153,7 +153,7 @@ class Verdict:
         self._reserve(slots)
         return self._condition[:slots].copy()
 
-    def values(self, cells: Cells, covered: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+    def values(self, cells: PaneCells, covered: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
         """The cells, and all that the rule derives from them, by name. covered: None if no rule asks for it."""
         named: dict[str, NDArray[Any]] = cells.values if covered is None else {**cells.values, COVERED: covered}
         self._derive(named, len(cells.slots))
@@ -170,7 +170,7 @@ class Verdict:
                 derived = expression(named)
                 named[name] = derived if np.shape(derived) == (size,) else np.broadcast_to(derived, (size,))
 
-    def decide(self, cells: Cells, named: dict[str, NDArray[Any]]) -> list[Emission]:
+    def decide(self, cells: PaneCells, named: dict[str, NDArray[Any]]) -> list[Emission]:
         """Follow the condition through these rows; what is to be said, in row order.
 
         Most rows change nothing: walked are only those at which the condition turns, worsens or is due.
@@ -197,7 +197,7 @@ class Verdict:
         rows = np.flatnonzero(notable)
         return self._walk(cells, rows, turns, level) if len(rows) else []
 
-    def _turns(self, cells: Cells, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_]) -> Ints:
+    def _turns(self, cells: PaneCells, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_]) -> Ints:
         """By row: 1 where the condition is true, -1 where it ends, 0 between the two."""
         plan = self.plan
         turns = np.where(fire, 1, -1)
@@ -214,7 +214,7 @@ class Verdict:
             level[as_bool(expression(named), size)] = step
         return level
 
-    def _walk(self, cells: Cells, rows: NDArray[np.intp], turns: Ints, level: Ints | None) -> list[Emission]:
+    def _walk(self, cells: PaneCells, rows: NDArray[np.intp], turns: Ints, level: Ints | None) -> list[Emission]:
         """Row by row through those at which there may be something to say."""
         said: list[Emission] = []
         levels = np.zeros(len(rows), np.int64) if level is None else level[rows]
@@ -280,7 +280,7 @@ class Verdict:
         self._condition[slot] = False
 
     def _judge_baseline(
-        self, spec: BaselinePlan, baseline: Baseline, cells: Cells, named: dict[str, NDArray[Any]]
+        self, spec: BaselinePlan, baseline: Baseline, cells: PaneCells, named: dict[str, NDArray[Any]]
     ) -> None:
         slots = cells.slots
         size = len(slots)

@@ -15,10 +15,10 @@ from watchdog.core.finding import Finding
 from watchdog.core.kinds import KINDS
 from watchdog.core.plan import COVERED, MeasurePlan, RulePlan
 from watchdog.engine.coverage import Coverage
-from watchdog.engine.findings import Findings, Place
-from watchdog.engine.lane_window import LaneWindow
+from watchdog.engine.findings import Findings, StreamId
+from watchdog.engine.lane_window import BankedWindow
 from watchdog.engine.lookback import Lookback
-from watchdog.engine.panes import NEVER, Cells
+from watchdog.engine.panes import NEVER, PaneCells
 from watchdog.engine.stream import StreamWindow
 from watchdog.engine.verdict import Verdict
 
@@ -31,10 +31,10 @@ class WindowRules:
 
     def __init__(
         self,
-        window: StreamWindow | LaneWindow,
+        window: StreamWindow | BankedWindow,
         plans: Sequence[RulePlan],
         measures: Mapping[str, MeasurePlan],
-        place: Place,
+        place: StreamId,
         coverage: Coverage,
     ) -> None:
         self.window, self.group = window, place.group
@@ -78,7 +78,7 @@ class WindowRules:
         """Begin to judge absence for the node itself, which may never send an event of this kind."""
         window.hold(window.grouping.ensure_node_key(), first_ns // window.pane_ns)
 
-    def decide(self, cells: Cells) -> None:
+    def decide(self, cells: PaneCells) -> None:
         """Judge the cells of a closing with every rule of the window."""
         covered = None
         if self._needs_coverage:
@@ -87,7 +87,7 @@ class WindowRules:
         for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
             begun = time.perf_counter()
             values = {name: cells.values[inner] for name, inner in names.items()}
-            own = Cells(cells.slots, cells.panes, cells.live, cells.first, values)
+            own = PaneCells(cells.slots, cells.panes, cells.live, cells.first, values)
             named = verdict.values(own, covered)
             emissions = verdict.decide(own, named)
             if emissions and self._lookback is not None:
@@ -115,7 +115,7 @@ class WindowRules:
             return int(NEVER)
         return min(verdict.next_sample(pane) for verdict in self._verdicts)
 
-    def rest(self, cells: Cells, until: int) -> int:
+    def rest(self, cells: PaneCells, until: int) -> int:
         """Let baselines learn of panes in which all cells stay like these; how many panes say nothing."""
         if not len(cells.slots):
             return 0
@@ -125,7 +125,7 @@ class WindowRules:
         paths = []
         for verdict, names in zip(self._verdicts, self._names, strict=True):
             values = {name: cells.values[inner] for name, inner in names.items()}
-            paths.append(verdict.rest(Cells(cells.slots, cells.panes, cells.live, cells.first, values), panes))
+            paths.append(verdict.rest(PaneCells(cells.slots, cells.panes, cells.live, cells.first, values), panes))
         quiet = min(path.quiet for path in paths)
         for path in paths:
             path.follow(quiet)

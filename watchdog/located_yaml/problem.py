@@ -21,7 +21,7 @@ class SourceText:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A stretch of one line of a file; line and column count from 1, in characters."""
 
     source: SourceText
@@ -37,7 +37,7 @@ class Place:
 class Problem:
     """One mistake. unreadable: the file itself could not be read (exit code 2)."""
 
-    place: Place
+    place: Location
     message: str
     hint: str = ""
     unreadable: bool = False
@@ -96,7 +96,7 @@ class Report:
     warnings: list[Problem] = field(default_factory=list)
     dropped: int = 0
 
-    def error(self, place: Place, message: str, hint: str | Callable[[], str] = "") -> None:
+    def error(self, place: Location, message: str, hint: str | Callable[[], str] = "") -> None:
         """Note a mistake; a callable hint is only called when the mistake is kept."""
         if len(self.problems) >= MOST_PROBLEMS:
             self.dropped += 1
@@ -106,9 +106,9 @@ class Report:
 
     def unreadable(self, name: str, reason: str) -> None:
         """Note that a file cannot be read at all."""
-        self.problems.append(Problem(Place(SourceText(name)), reason, unreadable=True))
+        self.problems.append(Problem(Location(SourceText(name)), reason, unreadable=True))
 
-    def warn(self, place: Place, message: str, hint: str = "") -> None:
+    def warn(self, place: Location, message: str, hint: str = "") -> None:
         """Note something that deserves a look but does not stop the rule set."""
         if len(self.warnings) < MOST_PROBLEMS:
             self.warnings.append(Problem(place, message, hint))

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import yaml
 
-from watchdog.located_yaml.problem import Place, Report, SourceText
+from watchdog.located_yaml.problem import Location, Report, SourceText
 
 LARGEST_FILE = 1 << 20  # bytes
 DEEPEST = 16  # nested tables and lists; rules need 5
@@ -31,7 +31,7 @@ class Scalar:
     """Text as YAML gives it. plain: written without quotes. start, end: offsets in the file."""
 
     text: str
-    place: Place
+    place: Location
     plain: bool
     start: int
     end: int
@@ -47,7 +47,7 @@ class Series:
     """A YAML list."""
 
     items: tuple[Node, ...]
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Table:
     """A YAML mapping, in written order, without duplicate keys."""
 
     entries: tuple[Entry, ...]
-    place: Place
+    place: Location
 
 
 Node = Scalar | Series | Table
@@ -93,14 +93,14 @@ def read_file(path: Path, report: Report, name: str) -> SourceText | None:
         report.unreadable(name, f"cannot read: {(error.strerror or 'failed').lower()}")
         return None
     if len(raw) > LARGEST_FILE:
-        report.error(Place(SourceText(name)), f"file is larger than {LARGEST_FILE} bytes")
+        report.error(Location(SourceText(name)), f"file is larger than {LARGEST_FILE} bytes")
         return None
     try:
         return source_text(name, raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8")
         lines = _LINE_END.split(before)
-        place = Place(SourceText(name), len(lines), len(lines[-1]) + 1)
+        place = Location(SourceText(name), len(lines), len(lines[-1]) + 1)
         report.error(place, f"not UTF-8: byte 0x{raw[error.start]:02x}", "save the file as UTF-8")
         return None
 
@@ -121,15 +121,15 @@ def read_yaml(source: SourceText, report: Report) -> Node | None:
         mark = error.problem_mark or error.context_mark
         if error.context_mark and "end of stream" in (error.problem or ""):
             mark = error.context_mark  # where the open quote is helps, where the file ends does not
-        place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
+        place = Location(source, mark.line + 1, mark.column + 1) if mark else Location(source)
         message = (error.problem or error.context or "not valid YAML").lower()
         line = source.lines[place.line - 1] if place.line <= len(source.lines) else ""
         report.error(place, f"not valid YAML: {message}", _yaml_hint(message, line[: place.column - 1]))
     except yaml.reader.ReaderError as error:
         lines = _LINE_END.split(source.text[: error.position])
-        report.error(Place(source, len(lines), len(lines[-1]) + 1), "not valid YAML: control character")
+        report.error(Location(source, len(lines), len(lines[-1]) + 1), "not valid YAML: control character")
     except ValueError:
-        report.error(Place(source), "not valid YAML: bad number in a directive or escape")
+        report.error(Location(source), "not valid YAML: bad number in a directive or escape")
     except _Stop:
         return None
     return None
@@ -220,7 +220,7 @@ def _entries(nodes: list[Node], report: Report) -> tuple[Entry, ...]:
     return tuple(found.values())
 
 
-def _refuse(event: yaml.Event, place: Place, report: Report) -> None:
+def _refuse(event: yaml.Event, place: Location, report: Report) -> None:
     """Stop at what the reader does not take: aliases, anchors, tags."""
     if isinstance(event, yaml.AliasEvent):
         _stop(report, place, f"aliases are not allowed: '*{event.anchor}'", "write the value out")
@@ -231,17 +231,17 @@ def _refuse(event: yaml.Event, place: Place, report: Report) -> None:
         _stop(report, place, f"tags are not allowed: '{tag}'", "quote the value if it is text")
 
 
-def _stop(report: Report, place: Place, message: str, hint: str = "") -> NoReturn:
+def _stop(report: Report, place: Location, message: str, hint: str = "") -> NoReturn:
     """Note the problem and end the reading of this file."""
     report.error(place, message, hint)
     raise _Stop
 
 
-def _place(source: SourceText, event: yaml.Event) -> Place:
+def _place(source: SourceText, event: yaml.Event) -> Location:
     """Where an event starts, and how far it goes on that line."""
     start, end = _marks(event)
     width = end.column - start.column if end.line == start.line else 1
-    return Place(source, start.line + 1, start.column + 1, max(1, width))
+    return Location(source, start.line + 1, start.column + 1, max(1, width))
 
 
 def _marks(event: yaml.Event) -> tuple[yaml.Mark, yaml.Mark]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from alerts.incident import Incident
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError
-from watchdog.offline.labels import Label, Match, grace_of, is_alarm, match, read_labels
+from watchdog.offline.labels import Label, LabelMatch, grace_of, is_alarm, match, read_labels
 from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
 
 DAY_S = 86_400.0
@@ -21,7 +21,7 @@ class LabelScore:
     """What was found of one label, and by which incidents: the one definition for all tables."""
 
     label: Label
-    matches: tuple[Match, ...]
+    matches: tuple[LabelMatch, ...]
 
     @property
     def benign(self) -> bool:
@@ -34,7 +34,7 @@ class LabelScore:
         return bool(self.matches)
 
     @property
-    def told(self) -> tuple[Match, ...]:
+    def told(self) -> tuple[LabelMatch, ...]:
         """Whom the finding rests on: incidents of its class that name somebody who took part, else others that do.
 
         Else those of its class, which name nobody: they are perhaps about something else at the same time.

@@ -27,7 +27,7 @@ from watchdog.core.kinds import KINDS
 from watchdog.core.prefix import prefix_texts
 from watchdog.core.text import printable
 
-Format = Literal["parquet", "csv", "jsonl"]
+ExportFormat = Literal["parquet", "csv", "jsonl"]
 MAX_TEXT = 4_096  # characters of one exported string
 ROW_GROUP = 65_536  # rows of Parquet that are written at once
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for the start of a formula
@@ -37,7 +37,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for the st
 class ExportOptions:
     """What to export: kinds (None for all) and times from `since_ns` on and before `until_ns`."""
 
-    format: Format
+    format: ExportFormat
     kinds: frozenset[str] | None = None
     since_ns: int | None = None
     until_ns: int | None = None
@@ -148,7 +148,7 @@ def _chosen(file: EventsFile, options: ExportOptions) -> Iterator[Batch]:
 class _Target:
     """The files of one export, each under another name until it is complete."""
 
-    def __init__(self, out: str, form: Format, make: Callable[[BinaryIO], Output], *, single: bool) -> None:
+    def __init__(self, out: str, form: ExportFormat, make: Callable[[BinaryIO], Output], *, single: bool) -> None:
         self._out, self._form, self._make, self._single = out, form, make, single
         self._open: dict[str, tuple[BinaryIO, Output, Path | None]] = {}
         if out != "-" and not single:
@@ -290,7 +290,7 @@ class _Parquet:
         return arrow.table(arrays)
 
 
-def _maker(form: Format) -> Callable[[BinaryIO], Output]:
+def _maker(form: ExportFormat) -> Callable[[BinaryIO], Output]:
     if form == "jsonl":
         return _JsonLines
     if form == "csv":

@@ -45,7 +45,7 @@ class Label(msgspec.Struct, frozen=True, rename={"class_": "class"}):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class LabelSpan:
     """When an incident was there, unix seconds: until its last key cleared (the quiet time before the resolution finds
     nothing), or until it was resolved by hand, or until the recording's end.
     """
@@ -55,7 +55,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class LabelMatch:
     """An incident that speaks of a label. primary: it names the label's class; named: it names one of its entities."""
 
     incident: Incident
@@ -95,21 +95,21 @@ def grace_of(recording_s: float) -> float:
     return min(GRACE_S, GRACE_SHARE * recording_s)
 
 
-def span_of(incident: Incident, end_s: float) -> Span:
+def span_of(incident: Incident, end_s: float) -> LabelSpan:
     """From opening to the last clear, else to the resolution, else to the recording's end."""
     ended_ns = incident.resolved_ns if incident.cleared_ns is None else incident.cleared_ns
     ended_s = end_s if ended_ns is None else ended_ns / 1e9
-    return Span(incident.opened_ns / 1e9, max(ended_s, incident.opened_ns / 1e9))
+    return LabelSpan(incident.opened_ns / 1e9, max(ended_s, incident.opened_ns / 1e9))
 
 
-def match(label: Label, incident: Incident, end_s: float, grace_s: float) -> Match | None:
+def match(label: Label, incident: Incident, end_s: float, grace_s: float) -> LabelMatch | None:
     """Whether an incident speaks of a label: they overlap in time, and it names the class or somebody involved."""
     span = span_of(incident, end_s)
     if span.opened_s > label.end + grace_s or span.ended_s < label.start:
         return None
     named = names_entity(label.entities, incident.entities)
     primary = incident.attack == label.class_
-    return Match(incident, primary, named) if primary or named else None
+    return LabelMatch(incident, primary, named) if primary or named else None
 
 
 def is_alarm(incident: Incident) -> bool:

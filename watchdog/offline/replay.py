@@ -18,7 +18,7 @@ from watchdog.offline.read_once import faults_of, finite, shown, unread_of
 from watchdog.pipeline.atomic_file import check_place
 from watchdog.pipeline.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from watchdog.pipeline.clock import Clock, Pace, SystemClock
-from watchdog.pipeline.pipeline import Course
+from watchdog.pipeline.pipeline import Pipeline
 from watchdog.pipeline.scheduler import merged
 from watchdog.sources.registry import open_sources, unseen_parts
 
@@ -170,20 +170,20 @@ def _opened(
 
 def _course(
     rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
-) -> Course:
+) -> Pipeline:
     engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
-    course = Course(engine, None if history is None else lambda changes: history.take(changes, course.books))
+    course = Pipeline(engine, None if history is None else lambda changes: history.take(changes, course.books))
     if saved is not None and course.resume(saved):
         raise StateError("checkpoint was made with other rules")
     return course
 
 
-def _progress(course: Course, inputs: Sequence[Source]) -> Progress:
+def _progress(course: Pipeline, inputs: Sequence[Source]) -> Progress:
     share = sum(source.progress for source in inputs) / max(len(inputs), 1)
     return Progress(share, course.last_event_ns, course.events, course.opened)
 
 
-def _result(course: Course, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
+def _result(course: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
     return ReplayResult(
         course.books.incidents(),
@@ -239,7 +239,7 @@ class _Keeper:
                 )
         return found
 
-    def keep(self, course: Course, *, now: bool) -> None:
+    def keep(self, course: Pipeline, *, now: bool) -> None:
         """Write the state when it is time, or at once; not any more once it is held."""
         if self._path is None or self.held or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
             return
@@ -247,14 +247,14 @@ class _Keeper:
         write_checkpoint(self._path, course.checkpoint(self._rules, self._sources, self._asmap))
         self._last_s = self._clock.monotonic()
 
-    def hold(self, course: Course) -> None:
+    def hold(self, course: Pipeline) -> None:
         """Write the state now, and leave file and history as they are then: what comes is made of damaged input."""
         self.keep(course, now=True)
         self.held = True
         if self._history is not None and self._path is not None:
             self._history.held = True
 
-    def store(self, course: Course) -> None:
+    def store(self, course: Pipeline) -> None:
         """Write to the history what it does not have yet, and every changed incident as it stands now."""
         if self._history is not None:
             self._history.settle(course.books)

@@ -9,7 +9,7 @@ from alerts.render import time_text
 from watchdog.core.durations import rough_duration
 from watchdog.core.text import printable
 from watchdog.offline.evaluate import DAY_S, LabelScore, RecordingScore
-from watchdog.offline.labels import Match
+from watchdog.offline.labels import LabelMatch
 from watchdog.offline.read_once import shown
 
 LONGEST = 4_096  # characters of a line of damage, a path among them
@@ -87,7 +87,7 @@ def _by_class(count: int) -> str:
     return f" ({count} by class only)" if count else ""
 
 
-def _rules(matches: Sequence[Match]) -> str:
+def _rules(matches: Sequence[LabelMatch]) -> str:
     """Rules that speak of a label: (of another class), which name somebody, and [of its class], which name nobody."""
     best: dict[str, str] = {}
     for pattern, primary, named in (("{}", True, True), ("({})", False, True), ("[{}]", True, False)):
@@ -135,7 +135,7 @@ def _label(one: LabelScore) -> dict[str, object]:
     }
 
 
-def _match(match: Match) -> dict[str, object]:
+def _match(match: LabelMatch) -> dict[str, object]:
     return {**_incident(match.incident), "named": match.named}
 
 

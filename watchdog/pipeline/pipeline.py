@@ -21,7 +21,7 @@ Tell = Callable[[Sequence[IncidentChange]], None]
 Before = Callable[[int, int, bool], None]
 
 
-class Course:
+class Pipeline:
     """Engine and books together, and how far they came.
 
     tell: hears of the changes of incidents as they happen. before: called before the book of a part (its number) goes

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from watchdog.core.text import printable
-from watchdog.service.assembly import Core
+from watchdog.service.assembly import ServiceParts
 from watchdog.service.capabilities import Capability, Facts, capabilities, lines
 from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.source_paths import facts_of
@@ -19,7 +19,7 @@ _LOG = logging.getLogger("watchdog.service")
 class Abilities:
     """Belongs to the event loop. The ends of the logs are looked at once; what is read later counts as it comes."""
 
-    def __init__(self, core: Core, config: ServiceConfig) -> None:
+    def __init__(self, core: ServiceParts, config: ServiceConfig) -> None:
         self._core = core
         self._begun = facts_of(config.sources, config.asmap)
         self._known: tuple[object, dict[str, Capability]] | None = None

@@ -30,7 +30,7 @@ from watchdog.service.config.settings import ReceiverSettings, ServiceConfig
 from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
 from watchdog.service.first_start import LEAD_NS, first_starts, start_before
-from watchdog.service.live_pipeline import Watch, check_fits
+from watchdog.service.live_pipeline import LivePipeline, check_fits
 from watchdog.service.pid_file import PidFile
 from watchdog.service.writer_thread import Routes, WriterLoop
 
@@ -59,7 +59,7 @@ class Store:
 
 
 @dataclass(slots=True)
-class Core:
+class ServiceParts:
     """Everything but sender and web."""
 
     rules: RuleSet
@@ -85,7 +85,7 @@ def build(
     clock: Clock,
     wall_ns: Callable[[], int],
     stored: Callable[[Sequence[ChangeRecord]], None],
-) -> Core:
+) -> ServiceParts:
     """Rules, database, checkpoint and sources of a service that is about to run.
 
     RuleError, StoreError, StateError, ServiceError, SourceError and OSError say in one line why it cannot.
@@ -118,7 +118,7 @@ def build(
     )
     if first or engine.fresh:
         engine.out.put(Bundle(first, engine.checkpoint() if engine.fresh else None))
-    return Core(rules, pid_file, store, engine.out, engine, writer)
+    return ServiceParts(rules, pid_file, store, engine.out, engine, writer)
 
 
 def _engine(
@@ -138,7 +138,7 @@ def _engine(
     start_ns = start_before(config.start, wall_ns())
     starts = first_starts(config.sources, saved.starts if saved else {}, positions, start_ns)
     feed.open(positions, {name: max(1, from_ns - LEAD_NS) for name, from_ns in starts.items()})
-    watch = Watch(rules, config.node, feed.kinds)
+    watch = LivePipeline(rules, config.node, feed.kinds)
     bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
     first = watch.resume(saved) if saved else []
     fresh = any(name not in watch.quiet.starts for name in starts)

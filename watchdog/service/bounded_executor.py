@@ -21,7 +21,7 @@ class BusyError(Exception):
     """As many wait for the database as may; nothing was asked."""
 
 
-class Asking:
+class BoundedExecutor:
     """Threads for calls that block. Belongs to one event loop.
 
     No call ever waits inside the pool: one who asks waits here for a thread, where he is counted and can give up.

@@ -22,7 +22,7 @@ from watchdog.core.text import counted, printable
 from watchdog.pipeline.clock import Clock, SystemClock
 from watchdog.service.abilities import Abilities
 from watchdog.service.assembly import (
-    Core,
+    ServiceParts,
     build,
     heartbeat,
     in_force,
@@ -31,7 +31,7 @@ from watchdog.service.assembly import (
     receivers_text,
     routes,
 )
-from watchdog.service.bounded_executor import ANSWER_S, WAITING_MOST, Asking
+from watchdog.service.bounded_executor import ANSWER_S, WAITING_MOST, BoundedExecutor
 from watchdog.service.callers import Callers
 from watchdog.service.config.read import load_config
 from watchdog.service.config.settings import ServiceConfig
@@ -84,10 +84,10 @@ class Daemon:
         self._background: set[asyncio.Future[tuple[bool, str]]] = set()
         self._reloading = asyncio.Lock()
         # Two pools: what strangers ask for can never hold up what the service itself looks after, nor the other way.
-        self.asked: Final = Asking("database", waiting_most=WAITING_MOST, answer_s=ANSWER_S)
-        self._own: Final = Asking("chores")
+        self.asked: Final = BoundedExecutor("database", waiting_most=WAITING_MOST, answer_s=ANSWER_S)
+        self._own: Final = BoundedExecutor("chores")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.core: Core = build(config, self.clock, wall_ns, self._on_stored)
+        self.core: ServiceParts = build(config, self.clock, wall_ns, self._on_stored)
         self.vitals: Final = Vitals(
             self.core.engine, self.core.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
         )

@@ -17,7 +17,7 @@ from watchdog.engine.coverage import wanted_kinds
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.pipeline.clock import Clock
 from watchdog.service.feed import Feed
-from watchdog.service.live_pipeline import Watch
+from watchdog.service.live_pipeline import LivePipeline
 from watchdog.service.self_watch import self_watch
 
 # Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
@@ -53,22 +53,29 @@ class EngineCounts:
     changes: dict[str, int] = field(default_factory=dict)
 
 
-Command = Callable[[], None]
+EngineCommand = Callable[[], None]
 
 
 class EngineLoop:
-    """One thread over one `Watch` and one `Feed`; `start`, then `stop` and `join`.
+    """One thread over one `LivePipeline` and one `Feed`; `start`, then `stop` and `join`.
 
     out: bounded; when it is full, reading stops until there is room, and both are counted. every_s: between two
     checkpoints, by monotonic time.
     """
 
     def __init__(
-        self, watch: Watch, feed: Feed, out: queue.Queue[Bundle], clock: Clock, *, every_s: float, asmap: str = ""
+        self,
+        watch: LivePipeline,
+        feed: Feed,
+        out: queue.Queue[Bundle],
+        clock: Clock,
+        *,
+        every_s: float,
+        asmap: str = "",
     ) -> None:
         self.watch, self.feed, self.counts = watch, feed, EngineCounts()
         self.out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
-        self._commands: queue.Queue[Command] = queue.Queue(COMMANDS_MOST)
+        self._commands: queue.Queue[EngineCommand] = queue.Queue(COMMANDS_MOST)
         self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
         self._kept: tuple[int, int] | None = None
         self._kept_s = clock.monotonic()
@@ -127,7 +134,7 @@ class EngineLoop:
             raise ServiceError("the engine is far behind and takes no more commands; try again later")
         return done
 
-    def _order(self, command: Command) -> bool:
+    def _order(self, command: EngineCommand) -> bool:
         try:
             self._commands.put_nowait(command)
         except queue.Full:

@@ -8,7 +8,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-Type = Literal["counter", "gauge"]
+MetricType = Literal["counter", "gauge"]
 Labels = Mapping[str, str]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """What `text` is in: names are plain, so the newer versions of the format would say the same."""
@@ -23,7 +23,7 @@ class Exposition:
     def __init__(self) -> None:
         self._families: list[Metric] = []
 
-    def add(self, name: str, type_: Type, about: str, samples: Iterable[tuple[Labels, float]]) -> None:
+    def add(self, name: str, type_: MetricType, about: str, samples: Iterable[tuple[Labels, float]]) -> None:
         """One family with its samples; nothing is written for a family without any. Counters end in `_total`."""
         family: Metric = (CounterMetricFamily if type_ == "counter" else GaugeMetricFamily)(name, about)
         for labels, value in samples:
@@ -31,7 +31,7 @@ class Exposition:
         if family.samples:
             self._families.append(family)
 
-    def one(self, name: str, type_: Type, about: str, value: float) -> None:
+    def one(self, name: str, type_: MetricType, about: str, value: float) -> None:
         """A family with one sample and no labels."""
         self.add(name, type_, about, [({}, value)])
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from alerts.incident import IncidentChange, Reason
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, parse_duration
-from watchdog.engine.parts import Part
+from watchdog.engine.parts import SourceGroup
 from watchdog.sources.registry import split_source
 
 PartOf = Callable[[str], int | None]
@@ -77,12 +77,12 @@ class Quiet:
     def __bool__(self) -> bool:
         return bool(self._held or self._until)
 
-    def begin(self, starts: Mapping[str, int], parts: Sequence[Part]) -> None:
+    def begin(self, starts: Mapping[str, int], parts: Sequence[SourceGroup]) -> None:
         """From now on these starts count."""
         self.starts = dict(starts)
         self._until = self._starts_of(parts)
 
-    def divide(self, parts: Sequence[Part], part_of: PartOf) -> None:
+    def divide(self, parts: Sequence[SourceGroup], part_of: PartOf) -> None:
         """The rules are divided into other parts."""
         self._until = self._starts_of(parts)
         for id_, one in self._held.items():
@@ -97,7 +97,7 @@ class Quiet:
         self,
         starts: Mapping[str, int],
         held: Iterable[tuple[IncidentChange, bool]],
-        parts: Sequence[Part],
+        parts: Sequence[SourceGroup],
         part_of: PartOf,
     ) -> None:
         """Continue from a checkpoint."""
@@ -133,7 +133,7 @@ class Quiet:
         held.firing = change.reason not in _ENDS and (held.firing or change.reason in _FIRES)
         return None
 
-    def _starts_of(self, parts: Sequence[Part]) -> dict[int, int]:
+    def _starts_of(self, parts: Sequence[SourceGroup]) -> dict[int, int]:
         """The start of each part: where the news of the first of its sources begins; none where one has no start."""
         starts = {
             number: min((self.starts.get(name, 0) for name in part.feeding), default=0)

@@ -30,7 +30,7 @@ from watchdog.core.text import printable
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import Kinds
 from watchdog.pipeline.checkpoint import Checkpoint
-from watchdog.pipeline.pipeline import Course
+from watchdog.pipeline.pipeline import Pipeline
 from watchdog.service.first_start import Quiet
 
 ACTION_AHEAD_NS = (
@@ -51,7 +51,7 @@ class _Due:
     parts: set[int] = field(compare=False)
 
 
-class Watch:
+class LivePipeline:
     """The course of events, with actions in between; belongs to the engine's thread.
 
     sources: the kinds that each can give, by name. `quiet` holds back what is old news at a first start.
@@ -60,7 +60,7 @@ class Watch:
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
         self.quiet = Quiet()
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        self._course = Course(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
+        self._course = Pipeline(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
         self.last_action = 0
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
         self.own_open = False  # something is wrong with our own input

@@ -10,7 +10,7 @@ from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
 from watchdog.core.text import printable
-from watchdog.service.bounded_executor import Asking
+from watchdog.service.bounded_executor import BoundedExecutor
 from watchdog.service.callers import Callers
 from watchdog.service.capabilities import Capability
 from watchdog.service.engine_thread import COMMANDS_MOST, EngineLoop
@@ -29,7 +29,7 @@ class Measured:
     sender: Sender
     hub: Hub
     stored: Stored
-    asked: Asking
+    asked: BoundedExecutor
     callers: Callers
     vitals: Vitals
     judged: Mapping[str, Capability]

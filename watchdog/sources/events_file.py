@@ -25,7 +25,7 @@ from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.kinds import KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, clock_reset_ns, plausible
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
-from watchdog.sources.faults import Faults
+from watchdog.sources.faults import SourceFaults
 from watchdog.sources.recording_folder import position_of
 
 JOINED_SLICES, JOINED_ROWS = 1_000, 20_000  # of one slice, where nobody waits for a single one
@@ -54,7 +54,7 @@ class EventsFileSource:
         self._path, self._original, self._known_names = f"events:{path}", original, known
         self.name = self._path if original is None else f"{self._path}#{original.name}"
         self.torn_at: Torn | None = None
-        self.faults = Faults()  # where a file that is not followed was torn
+        self.faults = SourceFaults()  # where a file that is not followed was torn
         self._options = options
         self._start_ns = start_ns
         self._file = EventsFile(path, options.wanted, source=None if original is None else original.name)

@@ -17,7 +17,7 @@ class TornError(SourceError):
     """A packed file that cannot be unpacked, or not to its end."""
 
 
-class Faults:
+class SourceFaults:
     """What one source found: by file the text of its first damage. As many entries as the input has files at most."""
 
     def __init__(self) -> None:
@@ -42,6 +42,6 @@ class Damaged(Protocol):
     """A source that knows of damage in its input, beside the errors that it raises."""
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> SourceFaults:
         """What was found so far: noted at the latest when the slice is given that the damage has changed."""
         ...

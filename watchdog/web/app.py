@@ -9,7 +9,7 @@ from watchdog.web.deliveries import DeliveryRoutes
 from watchdog.web.guard import add_headers, guard
 from watchdog.web.incidents import IncidentRoutes
 from watchdog.web.operations import OperationRoutes
-from watchdog.web.page import Page
+from watchdog.web.page import StaticPage
 from watchdog.web.problem import problems
 from watchdog.web.stream import HEARTBEAT_S, EventStream
 
@@ -24,7 +24,7 @@ def make_app(view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S) -> web.Appl
     """
     app = web.Application(middlewares=[problems, guard(view)], client_max_size=BODY_MOST)
     stream = EventStream(view, heartbeat_s=heartbeat_s)
-    for part in (IncidentRoutes(view), DeliveryRoutes(view), OperationRoutes(view), Page()):
+    for part in (IncidentRoutes(view), DeliveryRoutes(view), OperationRoutes(view), StaticPage()):
         app.add_routes(part.routes())
     app.router.add_get("/api/v1/events/stream", stream.get, allow_head=False)
     app.on_response_prepare.append(add_headers)

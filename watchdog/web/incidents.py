@@ -7,7 +7,7 @@ from typing import cast
 
 from aiohttp import web
 
-from alerts.incident import RANK, State
+from alerts.incident import RANK, IncidentState
 from alerts.store.cursor import decoded_place
 from alerts.store.incidents import STATES, IncidentFilter
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
@@ -87,7 +87,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[IncidentFilter, int, 
     limit, cursor = parameters.limit(), parameters.cursor(decoded_place)
     parameters.done()
     wanted = IncidentFilter(
-        states=tuple(State(state) for state in STATES if state in states),
+        states=tuple(IncidentState(state) for state in STATES if state in states),
         severities=tuple(one for one in SEVERITIES if floor and RANK[one] >= RANK[floor]),
         attacks=(cast("Attack", attack),) if attack else (),
         node=node,

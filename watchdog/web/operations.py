@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from alerts.incident import State
+from alerts.incident import IncidentState
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.text import printable
@@ -17,7 +17,7 @@ from watchdog.web.answer import answer
 from watchdog.web.guard import may_see_details
 from watchdog.web.openapi import openapi_document
 
-UNRESOLVED = (State.OPEN, State.ACKNOWLEDGED)
+UNRESOLVED = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 
 
 class OperationRoutes:

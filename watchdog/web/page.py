@@ -20,7 +20,7 @@ class _File:
     tag: str
 
 
-class Page:
+class StaticPage:
     """Answers `/`, the deep links and `/static/NAME`. Names are looked up in a table, so no path leads elsewhere."""
 
     def __init__(self, folder: Path = FOLDER) -> None:

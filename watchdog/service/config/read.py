@@ -12,7 +12,7 @@ from pathlib import Path
 from alerts.store.address import address_fault
 from watchdog.core.errors import WatchdogError
 from watchdog.located_yaml import values
-from watchdog.located_yaml.problem import Place, Problem, Report, SourceText, plain
+from watchdog.located_yaml.problem import Location, Problem, Report, SourceText, plain
 from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml
 from watchdog.located_yaml.suggest import did_you_mean
 from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
@@ -26,7 +26,7 @@ from watchdog.service.config.settings import (
     RetentionSettings,
     ServiceConfig,
 )
-from watchdog.service.config.values import Reading, Value, check_token, read_value, split_listen
+from watchdog.service.config.values import ConfigValue, Reading, check_token, read_value, split_listen
 
 DEFAULT_PATH = Path("watchdog.yaml")
 
@@ -99,7 +99,7 @@ def _named_rules(node: Node | None, folder: Path) -> NamedRules | None:
     entries = node.entries if isinstance(node, Table) else ()
     own = tuple(entry for entry in entries if entry.key.text in {key.name for key in keys})
     reading = Reading(folder, {}, Report())
-    found = _read(replace(TOP, keys=keys), Table(own, Place(SourceText(""))), reading)
+    found = _read(replace(TOP, keys=keys), Table(own, Location(SourceText(""))), reading)
     if reading.report.problems:
         return None
     return NamedRules(found.maybe("rules", tuple) or (), found.get("packs", bool))
@@ -107,7 +107,7 @@ def _named_rules(node: Node | None, folder: Path) -> NamedRules | None:
 
 def _config(path: Path, node: Node | None, source: SourceText, reading: Reading) -> ServiceConfig | None:
     report = reading.report
-    root = Table((), Place(source)) if node is None else values.table(node, "configuration", report)
+    root = Table((), Location(source)) if node is None else values.table(node, "configuration", report)
     if root is None:
         return None
     by_name = {section.name: section for section in SECTIONS}
@@ -135,8 +135,8 @@ def _config(path: Path, node: Node | None, source: SourceText, reading: Reading)
 def _read(section: Section, table: Table, reading: Reading) -> Found:
     """The values of one section; unknown keys and missing ones are problems."""
     known = {key.name: key for key in section.keys}
-    found: dict[str, Value] = {}
-    places: dict[str, Place] = {}
+    found: dict[str, ConfigValue] = {}
+    places: dict[str, Location] = {}
     for entry in table.entries:
         name, key = entry.key.text, known.get(entry.key.text)
         if key is None:
@@ -161,7 +161,7 @@ def _read(section: Section, table: Table, reading: Reading) -> Found:
 
 def _default(key: ConfigKey) -> Scalar:
     """A default goes through the same reader as what people write."""
-    place = Place(SourceText(f"default of {key.name}"))
+    place = Location(SourceText(f"default of {key.name}"))
     return Scalar(key.default, place, plain=True, start=0, end=len(key.default))
 
 
@@ -205,7 +205,7 @@ def _check(top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Fo
         report.error(beat.where("receiver"), f"no receiver '{name[:80]}'", did_you_mean(name, receivers, "receivers"))
 
 
-def _check_database(database: Secret, place: Place, reading: Reading) -> None:
+def _check_database(database: Secret, place: Location, reading: Reading) -> None:
     if not database.reveal().startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
         reading.report.error(place, "'database' must begin with sqlite:/// or postgresql://")
         return

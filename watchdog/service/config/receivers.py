@@ -12,10 +12,10 @@ from alerts.delivery.signature import secret_key
 from alerts.delivery.targets import url_fault
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.errors import SecretError
-from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.problem import Location, Report
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import ReceiverSettings
-from watchdog.service.config.values import Value
+from watchdog.service.config.values import ConfigValue
 
 FORMER_TIMEOUT_NS = 30 * SECOND_NS
 """Where the version before cut off a longer `timeout`."""
@@ -26,9 +26,9 @@ T = TypeVar("T")
 class Found:
     """The values of one table with defaults filled in, and where each was written."""
 
-    values: Mapping[str, Value]
-    places: Mapping[str, Place]
-    place: Place
+    values: Mapping[str, ConfigValue]
+    places: Mapping[str, Location]
+    place: Location
 
     def get(self, name: str, type_: type[T]) -> T:
         """A value that is required or has a default; the type of the key's shape."""
@@ -42,7 +42,7 @@ class Found:
         assert value is None or isinstance(value, type_)
         return value
 
-    def where(self, name: str) -> Place:
+    def where(self, name: str) -> Location:
         """Where the value stands, or the table where it is a default."""
         return self.places.get(name, self.place)
 

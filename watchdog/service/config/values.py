@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from alerts.delivery.headers import is_ours
 from watchdog.core.errors import SourceError
 from watchdog.located_yaml import values
-from watchdog.located_yaml.problem import Place, Report
+from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 from watchdog.located_yaml.suggest import did_you_mean
 from watchdog.located_yaml.values import parse_integer
@@ -30,7 +30,7 @@ from watchdog.service.config.url_secrets import password_part, secret_part
 from watchdog.service.first_start import start_before
 from watchdog.sources.registry import split_source
 
-Value = (
+ConfigValue = (
     str | int | bool | Path | Secret | tuple[str, ...] | tuple[Path, ...] | tuple[Secret, ...] | Mapping[str, Secret]
 )
 ORIGINS = ("file", "env")
@@ -46,7 +46,7 @@ class Reading:
     hidden: set[int] = field(default_factory=set)  # lines on which a secret stands in the open: never shown
 
 
-def read_value(key: ConfigKey, node: Node, reading: Reading) -> Value | None:
+def read_value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
     """The value of one key; None with a problem in the report."""
     report = reading.report
     match key.shape:
@@ -76,7 +76,7 @@ def read_value(key: ConfigKey, node: Node, reading: Reading) -> Value | None:
             return _several(key, node, reading)
 
 
-def _several(key: ConfigKey, node: Node, reading: Reading) -> Value | None:
+def _several(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
     """Values that are lists or tables."""
     if key.shape == "headers":
         return _headers(node, key.name, reading)
@@ -165,7 +165,7 @@ def _secret(node: Node, name: str, reading: Reading) -> Secret | None:
     return _from_file(text, entry.value.place, reading)
 
 
-def _from_environment(text: str, place: Place, reading: Reading) -> Secret | None:
+def _from_environment(text: str, place: Location, reading: Reading) -> Secret | None:
     if not VARIABLE.fullmatch(text):
         reading.report.error(_hidden(place, reading), "not the name of an environment variable")
         return None
@@ -179,7 +179,7 @@ def _from_environment(text: str, place: Place, reading: Reading) -> Secret | Non
     return _checked(Secret(f"environment variable {text}", found.strip()), place, reading.report)
 
 
-def _from_file(text: str, place: Place, reading: Reading) -> Secret | None:
+def _from_file(text: str, place: Location, reading: Reading) -> Secret | None:
     path, report = reading.folder / text, reading.report
     try:
         with path.open("rb") as file:
@@ -197,7 +197,7 @@ def _from_file(text: str, place: Place, reading: Reading) -> Secret | None:
     return _checked(Secret(f"file {text}", found), place, report)
 
 
-def _checked(secret: Secret, place: Place, report: Report) -> Secret | None:
+def _checked(secret: Secret, place: Location, report: Report) -> Secret | None:
     value = secret.reveal()
     if len(value) > LARGEST_SECRET:
         report.error(place, f"the secret is longer than {LARGEST_SECRET} characters")
@@ -291,13 +291,13 @@ def _headers(node: Node, name: str, reading: Reading) -> Mapping[str, Secret] | 
     return found
 
 
-def check_token(secret: Secret, place: Place, report: Report) -> None:
+def check_token(secret: Secret, place: Location, report: Report) -> None:
     """A token that can be guessed is none."""
     if len(secret.reveal()) < LEAST_TOKEN:
         report.error(place, f"the token is shorter than {LEAST_TOKEN} characters")
 
 
-def _hidden(place: Place, reading: Reading) -> Place:
+def _hidden(place: Location, reading: Reading) -> Location:
     """The same place; its line may hold a secret, and no problem shows it from here on (see `config`)."""
     reading.hidden.add(place.line)
     return place

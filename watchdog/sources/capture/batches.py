@@ -13,7 +13,7 @@ from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.column_join import joined, taken
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.source import SourceOptions
-from watchdog.sources.capture.connections import Change
+from watchdog.sources.capture.connections import ConnectionChange
 from watchdog.sources.capture.exchanges import (
     Traffic,
     addr_answers,
@@ -86,7 +86,7 @@ class BatchMaker:
                 made.append(self._batch(kind, columns))
         return made
 
-    def _changes(self, changes: list[Change], rows: MessageRows, table: PeerTable) -> list[Batch]:
+    def _changes(self, changes: list[ConnectionChange], rows: MessageRows, table: PeerTable) -> list[Batch]:
         """net:inbound_connection, net:outbound_connection and net:closed_connection."""
         slots = {one: slot for slot, one in enumerate(rows.connections)}
         made: list[Batch] = []
@@ -193,23 +193,23 @@ def _traffic(rows: MessageRows) -> Traffic:
     return Traffic(rows.time_us, rows.received, rows.slot, [one.exchange for one in rows.connections])
 
 
-Told = Mapping[str, NDArray[np.generic]]
-Answers = Callable[[MessageRows, NDArray[np.intp], Mapping[str, Column]], Told]
+AnswerColumns = Mapping[str, NDArray[np.generic]]
+Answers = Callable[[MessageRows, NDArray[np.intp], Mapping[str, Column]], AnswerColumns]
 
 
-def _addr(rows: MessageRows, at: NDArray[np.intp], columns: Mapping[str, Column]) -> Told:
+def _addr(rows: MessageRows, at: NDArray[np.intp], columns: Mapping[str, Column]) -> AnswerColumns:
     return addr_answers(_traffic(rows), rows.of_type("getaddr"), at, _numbers(columns, "entries"))
 
 
-def _headers(rows: MessageRows, at: NDArray[np.intp], _columns: Mapping[str, Column]) -> Told:
+def _headers(rows: MessageRows, at: NDArray[np.intp], _columns: Mapping[str, Column]) -> AnswerColumns:
     return headers_answers(_traffic(rows), rows.of_type("getheaders"), at)
 
 
-def _getaddr(rows: MessageRows, at: NDArray[np.intp], _columns: Mapping[str, Column]) -> Told:
+def _getaddr(rows: MessageRows, at: NDArray[np.intp], _columns: Mapping[str, Column]) -> AnswerColumns:
     return getaddr_repeats(_traffic(rows), at)
 
 
-def _pong(rows: MessageRows, at: NDArray[np.intp], _columns: Mapping[str, Column]) -> Told:
+def _pong(rows: MessageRows, at: NDArray[np.intp], _columns: Mapping[str, Column]) -> AnswerColumns:
     pings = rows.of_type("ping")
     pings = pings[rows.size[pings] >= NONCE_BYTES]
     return pong_answers(_traffic(rows), pings, rows.leading_words(pings), at, rows.leading_words(at))

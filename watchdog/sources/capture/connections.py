@@ -29,8 +29,8 @@ OPEN_LIMIT: Final = 20_000  # connections followed at once; beyond it the longes
 LISTENING_PORTS: Final = frozenset({8333, 18333, 48333, 38333, 18444})
 NEVER: Final = 1 << 62
 
-Direction = Literal["in", "out", "unknown"]
-DIRECTIONS: Final[tuple[Direction, ...]] = ("in", "out", "unknown")
+PeerDirection = Literal["in", "out", "unknown"]
+DIRECTIONS: Final[tuple[PeerDirection, ...]] = ("in", "out", "unknown")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +38,7 @@ class Connection:
     """One connection; times in microseconds of the node's clock. number: -1 until it is numbered."""
 
     folder: str
-    direction: Direction
+    direction: PeerDirection
     first_us: int
     last_us: int
     sent_version: bool
@@ -54,7 +54,7 @@ class Connection:
 
 
 @dataclass(slots=True, eq=False)
-class Change:
+class ConnectionChange:
     """A connection that opened or closed at `time_us`; `open_count`: open ones in its direction after that."""
 
     time_us: int
@@ -104,7 +104,7 @@ class ConnectionTracker:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DIRECTIONS, 0))
     numbered: int = 0
     given_up: int = 0
-    _changes: list[Change] = field(default_factory=list)
+    _changes: list[ConnectionChange] = field(default_factory=list)
     _touched: list[Connection] = field(default_factory=list)
 
     def going_on(self, folder: str, sent_us: list[int], received_us: list[int]) -> Connection | None:
@@ -140,7 +140,7 @@ class ConnectionTracker:
         if not (greets or greeted):
             return
         first_us = min(sent_us, received_us)
-        direction: Direction = "out" if greets else "in"
+        direction: PeerDirection = "out" if greets else "in"
         self.open[folder] = Connection(
             folder, direction, first_us, seen_us, True, True, Exchange(first_us), self.numbered
         )
@@ -164,7 +164,7 @@ class ConnectionTracker:
             stretches.append(Stretch(connection, start.sent, start.received))
         return stretches
 
-    def finish(self, until_us: int) -> list[Change]:
+    def finish(self, until_us: int) -> list[ConnectionChange]:
         """End a cut: number the new connections, close the silent ones, count; the changes by time."""
         new = [change.connection for change in self._changes if change.opened]
         for connection in sorted(new, key=lambda one: (one.first_us, one.folder)):
@@ -219,7 +219,7 @@ class ConnectionTracker:
         direction = _direction(folder, rows, start, following)
         connection = Connection(folder, direction, first, first, False, False, Exchange(first))
         self.open[folder] = connection
-        self._changes.append(Change(first, True, connection))
+        self._changes.append(ConnectionChange(first, True, connection))
         return connection
 
     def _update(self, connection: Connection, rows: FolderRows, start: _Start, following: _Start) -> None:
@@ -234,7 +234,7 @@ class ConnectionTracker:
 
     def _close(self, connection: Connection, time_us: int) -> None:
         self.open.pop(connection.folder, None)
-        self._changes.append(Change(time_us, False, connection))
+        self._changes.append(ConnectionChange(time_us, False, connection))
 
     def _expire(self, until_us: int) -> None:
         while self.open:
@@ -317,7 +317,7 @@ def _received_start(rows: FolderRows, time_us: int, after: int, heard: bool) -> 
     return asked[-1] if asked else bisect_right(times, time_us, after)
 
 
-def _direction(folder: str, rows: FolderRows, start: _Start, following: _Start) -> Direction:
+def _direction(folder: str, rows: FolderRows, start: _Start, following: _Start) -> PeerDirection:
     """Who opened the connection that begins at `start`."""
     sent_us = _time(rows.sent_us, start.sent, following.sent)
     received_us = _time_received(rows, start, following)

@@ -76,7 +76,7 @@ def mark_of(before: bytes, data: bytes, end: int) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class RecordSpan:
     """Consecutive records taken from one file: bytes from the first header to the last payload's end."""
 
     data: bytes | memoryview
@@ -304,9 +304,9 @@ class CaptureFile:
         if self.skip_us and self._chunks and self._chunks[0].clock_us[self._row] < self.skip_us:
             self.take(self.skip_us)
 
-    def take(self, until_us: int) -> list[Part]:
+    def take(self, until_us: int) -> list[RecordSpan]:
         """Remove the records in memory before `until_us` (merge time), in file order."""
-        parts: list[Part] = []
+        parts: list[RecordSpan] = []
         while self._chunks:
             chunk, first = self._chunks[0], self._row
             stop = bisect_left(chunk.clock_us, until_us, first)
@@ -318,7 +318,7 @@ class CaptureFile:
             data = chunk.data if end - begin == len(chunk.data) else memoryview(chunk.data)[begin:end]
             fresh = chunk.base + begin == 0
             whole = begin == 0 and stop == total
-            parts.append(Part(data, chunk.starts if whole else chunk.starts[first:stop] - begin, fresh))
+            parts.append(RecordSpan(data, chunk.starts if whole else chunk.starts[first:stop] - begin, fresh))
             self.clock_us = chunk.clock_us[stop - 1]
             if stop < total:
                 self.offset, self.mark = chunk.base + end, mark_of(chunk.before, chunk.data, end)

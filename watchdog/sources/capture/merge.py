@@ -18,12 +18,12 @@ from watchdog.core.errors import PositionError
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.sources.capture.connections import SILENCE_US
-from watchdog.sources.capture.files import EARLIEST_US, END_US, CaptureFile, Part
+from watchdog.sources.capture.files import EARLIEST_US, END_US, CaptureFile, RecordSpan
 from watchdog.sources.capture.growth import Growth
 from watchdog.sources.capture.marks import Marks
 from watchdog.sources.capture.seek import START, PassedOver
 from watchdog.sources.capture.tree import RECEIVED_FILE, SENT_FILE, CaptureTree
-from watchdog.sources.faults import Faults
+from watchdog.sources.faults import SourceFaults
 
 TARGET_MESSAGES: Final = 20_000  # of one cut
 SPAN_LIMIT_US: Final = 900_000_000  # event time of one cut; less than the silence that closes a connection
@@ -51,7 +51,7 @@ class Damage:
 class Cut:
     """Parts of each folder (sent, received) taken by one cut; nothing before `until_us` comes any more."""
 
-    folders: dict[str, tuple[list[Part], list[Part]]]
+    folders: dict[str, tuple[list[RecordSpan], list[RecordSpan]]]
     until_us: int
     damage: list[Damage] = field(default_factory=list)
 
@@ -77,7 +77,7 @@ class CaptureMerge:
         without a position, what was written before is passed over.
         """
         self._path = path
-        self.faults = Faults()  # of a finite read
+        self.faults = SourceFaults()  # of a finite read
         self._tree = tree
         self._latest_ns = latest_ns
         self._follow = follow

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Strings
-from watchdog.sources.capture.connections import Change, Connection, ConnectionTracker, FolderRows
-from watchdog.sources.capture.files import HEADER_BYTES, Part
+from watchdog.sources.capture.connections import Connection, ConnectionChange, ConnectionTracker, FolderRows
+from watchdog.sources.capture.files import HEADER_BYTES, RecordSpan
 from watchdog.sources.capture.merge import Cut
 from watchdog.sources.wire import decode
 from watchdog.sources.wire.messages import PADDING, Spans
@@ -39,7 +39,7 @@ class MessageRows:
     data: bytes  # PADDING zeros behind the last record
     starts: NDArray[np.int64]  # of the payloads, in `data`
     connections: list[Connection]
-    changes: list[Change]
+    changes: list[ConnectionChange]
 
     def of_type(self, name: str) -> NDArray[np.intp]:
         """Indexes of the messages of one known type."""
@@ -110,9 +110,9 @@ class _Folder:
     fresh: bool
 
 
-def _flat(cut: Cut) -> tuple[list[Part], list[_Folder]]:
+def _flat(cut: Cut) -> tuple[list[RecordSpan], list[_Folder]]:
     """All parts, folder by folder, sent ones first; and where the rows of each folder are."""
-    parts: list[Part] = []
+    parts: list[RecordSpan] = []
     folders: list[_Folder] = []
     row = 0
     for name, (sent, received) in cut.folders.items():

@@ -16,7 +16,7 @@ from watchdog.sources.capture.merge import CaptureMerge, Cut
 from watchdog.sources.capture.new_blocks import NewBlocks
 from watchdog.sources.capture.rows import message_rows
 from watchdog.sources.capture.tree import ArchiveTree, CaptureTree, DiskTree
-from watchdog.sources.faults import Faults
+from watchdog.sources.faults import SourceFaults
 
 ARCHIVE_ENDINGS: Final = (".tar", ".tar.xz", ".tar.gz")
 KINDS: Final[frozenset[str]] = frozenset(
@@ -105,7 +105,7 @@ class CaptureSource:
         return self._name
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> SourceFaults:
         """Damaged files of a finite read."""
         return self._merge.faults
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import PeerFacts
-from watchdog.sources.log.peers import Addresses, Peer
+from watchdog.sources.log.peers import Addresses, LoggedPeer
 
-Value = int | str | bytes | bool
+LogValue = int | str | bytes | bool
 
 _SLOT = {"bucket": "u32", "position": "u32"}
 
@@ -65,24 +65,24 @@ LAYOUT: Mapping[str, tuple[bool, Mapping[str, str]]] = {
 }
 
 
-class Rows:
+class LogRows:
     """Rows of one kind while a chunk is read."""
 
     def __init__(self) -> None:
         self.times: list[int] = []
-        self.peers: list[Peer] = []
+        self.peers: list[LoggedPeer] = []
         self.addresses: list[str] = []  # of kinds in ABOUT: looked up when the batch is made
-        self.values: list[tuple[Value, ...]] = []
+        self.values: list[tuple[LogValue, ...]] = []
 
 
-def batch_of(kind: str, rows: Rows, addresses: Addresses, *, node: str, source: str, boot_ns: int) -> Batch:
+def batch_of(kind: str, rows: LogRows, addresses: Addresses, *, node: str, source: str, boot_ns: int) -> Batch:
     """The rows as a batch, in their order; numbers are held within their column's type."""
     with_peer, fields = LAYOUT[kind]
     times = np.array(rows.times, np.int64)
     columns: dict[str, Column] = {"time_ns": times}
     if with_peer:
         columns.update(_peer_columns(rows.peers, times, addresses))
-    cells: Sequence[Sequence[Value]] = list(zip(*rows.values, strict=True)) if fields else ()
+    cells: Sequence[Sequence[LogValue]] = list(zip(*rows.values, strict=True)) if fields else ()
     for (name, type_name), values in zip(fields.items(), cells, strict=True):
         columns[name] = _column(type_name, values)
     if kind in ABOUT:
@@ -112,7 +112,7 @@ def _address_columns(
 _INTEGERS: Mapping[str, type[np.integer]] = {"u32": np.uint32, "u64": np.uint64, "i32": np.int32, "i64": np.int64}
 
 
-def _column(type_name: str, values: Sequence[Value]) -> Column:
+def _column(type_name: str, values: Sequence[LogValue]) -> Column:
     if type_name == "str":
         return Strings.of([value for value in values if isinstance(value, str)])
     if type_name == "bytes":
@@ -124,9 +124,9 @@ def _column(type_name: str, values: Sequence[Value]) -> Column:
     return np.clip(wide, limits.min, limits.max).astype(_INTEGERS[type_name])
 
 
-def _peer_columns(peers: Sequence[Peer], times: NDArray[np.int64], addresses: Addresses) -> dict[str, Column]:
+def _peer_columns(peers: Sequence[LoggedPeer], times: NDArray[np.int64], addresses: Addresses) -> dict[str, Column]:
     """The peer columns: each distinct connection is looked at once, rows point to it."""
-    numbers: dict[Peer, int] = {}
+    numbers: dict[LoggedPeer, int] = {}
     rows = np.array([numbers.setdefault(peer, len(numbers)) for peer in peers], np.int64)
     distinct = list(numbers)
     facts = addresses.of([peer.peer for peer in distinct])

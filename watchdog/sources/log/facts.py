@@ -13,10 +13,10 @@ from watchdog.core.enrich import Enricher
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.sources.core_log.form import IGNORED
 from watchdog.sources.core_log.table import PEER_KINDS, Selection
-from watchdog.sources.log.columns import LAYOUT, Rows, Value, batch_of
+from watchdog.sources.log.columns import LAYOUT, LogRows, LogValue, batch_of
 from watchdog.sources.log.limits import Begun, Limits, Location, describe
 from watchdog.sources.log.lines import Lines
-from watchdog.sources.log.peers import Addresses, OpenPeers, Peer
+from watchdog.sources.log.peers import Addresses, LoggedPeer, OpenPeers
 
 _LONGEST_TEXT = 300  # characters of peer text kept; Core's user agents end at 256
 _DISCOURAGED_AT = 100  # Bitcoin Core before v28: DISCOURAGEMENT_THRESHOLD; later every misbehaviour discourages
@@ -38,7 +38,7 @@ _NO_AGENT = b"<no user agent>"  # Bitcoin Core since v32
 _NO_SLOT = 0xFFFF_FFFF  # v22 names no bucket and no position
 DROP_WORDS = {"full": "full", "banned": "banned", "discouraged": "discouraged"}
 
-Match = re.Match[bytes]
+LineMatch = re.Match[bytes]
 
 
 def log_text(raw: bytes | None) -> str:
@@ -49,7 +49,7 @@ def log_text(raw: bytes | None) -> str:
     return text[:_LONGEST_TEXT]
 
 
-def _location(match: Match) -> Location:
+def _location(match: LineMatch) -> Location:
     return Location(log_text(match["file"]), int(match["line"]), log_text(match["function"]))
 
 
@@ -73,7 +73,7 @@ class LogFacts:
         self._node, self._source = node, source
         self._wanted = frozenset(LAYOUT) if wanted is None else wanted & frozenset(LAYOUT)
         self._tracks = bool(self._wanted & PEER_KINDS)
-        self._rows: dict[str, Rows] = {}
+        self._rows: dict[str, LogRows] = {}
         self._batches: list[Batch] = []
         self._forms = selection.forms
         names = dict.fromkeys(form.name for forms in selection.forms for form in forms)
@@ -85,11 +85,11 @@ class LogFacts:
             for forms in selection.forms
         ]
 
-    def _taker(self, fact: str) -> Callable[[int, Match], None]:
+    def _taker(self, fact: str) -> Callable[[int, LineMatch], None]:
         name, _, word = fact.partition(" ")
         if name == "ending":
             return partial(self._ending, word)
-        taker: Callable[[int, Match], None] = getattr(self, f"_{name}" if name else "_ignored")
+        taker: Callable[[int, LineMatch], None] = getattr(self, f"_{name}" if name else "_ignored")
         return taker
 
     @property
@@ -131,7 +131,7 @@ class LogFacts:
         form = next((form for form in self._forms[code] if form.begin.match(chunk, start, end)), None)
         return "" if form is None or form.fact == IGNORED else form.name
 
-    def _ignored(self, _time_ns: int, _match: Match) -> None:
+    def _ignored(self, _time_ns: int, _match: LineMatch) -> None:
         """A line that is known and gives nothing."""
 
     def gap(self, from_ns: int, to_ns: int, reason: str, lost: int = 0) -> None:
@@ -156,24 +156,24 @@ class LogFacts:
                     batch_of(kind, rows, self._addresses, node=self._node, source=self._source, boot_ns=self.boot_ns)
                 )
 
-    def _row(self, kind: str, time_ns: int, peer: Peer | None, *values: Value) -> None:
+    def _row(self, kind: str, time_ns: int, peer: LoggedPeer | None, *values: LogValue) -> None:
         if kind not in self._wanted:
             return
         rows = self._rows.get(kind)
         if rows is None:
-            rows = self._rows[kind] = Rows()
+            rows = self._rows[kind] = LogRows()
         rows.times.append(time_ns)
         rows.values.append(values)
         if peer is not None:
             rows.peers.append(peer)
 
-    def _peer(self, match: Match) -> Peer:
+    def _peer(self, match: LineMatch) -> LoggedPeer:
         conn, address = match["conn"], match["addr"]
         return self.peers.get(int(conn), "" if address is None else log_text(address.rstrip(b":;!)")))
 
     # ---- the node ----
 
-    def _started(self, time_ns: int, match: Match) -> None:
+    def _started(self, time_ns: int, match: LineMatch) -> None:
         if self.running:
             self._row("node:stopped", time_ns, None, "no shutdown before the next start")
         for begun in self.limits.all():
@@ -183,18 +183,18 @@ class LogFacts:
         self.boot_ns, self.running = time_ns, True
         self._row("node:started", time_ns, None, "log-start", log_text(match["version"]))
 
-    def _stopped(self, time_ns: int, _match: Match) -> None:
+    def _stopped(self, time_ns: int, _match: LineMatch) -> None:
         self.running = False
         self._row("node:stopped", time_ns, None, "shutdown")
 
-    def _limit_begun(self, time_ns: int, match: Match) -> None:
+    def _limit_begun(self, time_ns: int, match: LineMatch) -> None:
         for begun in self.limits.begin(_location(match), time_ns):
             self._unlimited(time_ns, begun)
         location, kinds = describe(_location(match))
         until_ns = time_ns + (int(match["window"]) + _LATE_S) * SECOND_NS
         self._row("source:limited", time_ns, None, until_ns, RATE_LIMIT, kinds, log_text(location.encode()))
 
-    def _limit_ended(self, time_ns: int, match: Match) -> None:
+    def _limit_ended(self, time_ns: int, match: LineMatch) -> None:
         window_ns = int(match["window"]) * SECOND_NS
         begun = self.limits.end(_location(match), time_ns - window_ns)
         self._unlimited(time_ns, begun, f": {int(match['bytes'])} bytes dropped")
@@ -206,92 +206,92 @@ class LogFacts:
 
     # ---- connections ----
 
-    def _trying(self, time_ns: int, match: Match) -> None:
+    def _trying(self, time_ns: int, match: LineMatch) -> None:
         self.peers.attempt(log_text(match["to"]), log_text(match["type"]) or "unknown", time_ns)
 
-    def _attempt_failed(self, _time_ns: int, match: Match) -> None:
+    def _attempt_failed(self, _time_ns: int, match: LineMatch) -> None:
         self.peers.attempt_failed(log_text(match["to"]))
 
-    def _feeler_attempt(self, time_ns: int, match: Match) -> None:
+    def _feeler_attempt(self, time_ns: int, match: LineMatch) -> None:
         text = log_text(match["to"])
         if text and self._tracks:
             self.peers.attempt(text, "feeler", time_ns)
         self._about("log:feeler_attempt", time_ns, match["to"] or b"", text)
 
-    def _connection_added(self, time_ns: int, match: Match) -> None:
+    def _connection_added(self, time_ns: int, match: LineMatch) -> None:
         text = log_text(match["to"] or match["addr"])
         self._row("log:connection_added", time_ns, self.peers.opened(int(match["conn"]), text, time_ns))
 
-    def _connection_accepted(self, time_ns: int, match: Match) -> None:
+    def _connection_accepted(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.typed(self.peers.named(log_text(match["to"])), "inbound")
         self._row("log:connection_accepted", time_ns, peer)
 
-    def _connection_dropped(self, time_ns: int, match: Match) -> None:
+    def _connection_dropped(self, time_ns: int, match: LineMatch) -> None:
         text = log_text(match["to"]) if "to" in match.re.groupindex else ""
-        peer = Peer(-1, text, "in", "inbound")
+        peer = LoggedPeer(-1, text, "in", "inbound")
         self._row("log:connection_dropped", time_ns, peer, DROP_WORDS.get(log_text(match["why"]), "other"))
 
-    def _peer_dropped(self, time_ns: int, match: Match) -> None:
+    def _peer_dropped(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.typed(self._peer(match), "inbound")
         self.peers.ending(peer, "full")
         self._row("log:connection_dropped", time_ns, peer, "full")
 
-    def _version(self, time_ns: int, match: Match) -> None:
+    def _version(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.claims(self._peer(match), int(match["height"]))
         relay, agent = match["relay"] != b"0", match["agent"]
         text = "" if agent == _NO_AGENT else log_text(agent)
         self._row("log:version", time_ns, peer, text, int(match["version"]), relay)
 
-    def _peer_connected(self, time_ns: int, match: Match) -> None:
+    def _peer_connected(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.typed(self._peer(match), log_text(match["full"] or match["type"]))
         transport = log_text(match["transport"] or match["early"]) or "v1"
         height = _number(match["height"], peer.height)
         self._row("log:peer_connected", time_ns, peer, transport, int(match["version"]), height)
 
-    def _evicted(self, time_ns: int, match: Match) -> None:
+    def _evicted(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.typed(self._peer(match), log_text(match["type"]))
         self.peers.ending(peer, "evicted")
         self._row("log:evicted", time_ns, peer)
 
-    def _feeler_completed(self, time_ns: int, match: Match) -> None:
+    def _feeler_completed(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.typed(self._peer(match), "feeler")
         self.peers.ending(peer, "feeler done")
         self._row("log:feeler_completed", time_ns, peer)
 
-    def _closed(self, time_ns: int, match: Match) -> None:
+    def _closed(self, time_ns: int, match: LineMatch) -> None:
         """The socket is gone, which is said once for a connection; one not seen before is entered first."""
         self._peer(match)
         self._cleared(time_ns, match)
 
-    def _cleared(self, time_ns: int, match: Match) -> None:
+    def _cleared(self, time_ns: int, match: LineMatch) -> None:
         peer = self.peers.close(int(match["conn"]))
         if peer is not None:
             self._disconnected(time_ns, peer)
 
-    def _ending(self, reason: str, _time_ns: int, match: Match) -> None:
+    def _ending(self, reason: str, _time_ns: int, match: LineMatch) -> None:
         self.peers.ending(self._peer(match), reason)
 
-    def _connected_to_self(self, _time_ns: int, match: Match) -> None:
+    def _connected_to_self(self, _time_ns: int, match: LineMatch) -> None:
         self.peers.ending(self.peers.named(log_text(match["to"])), "self")
 
-    def _disconnected(self, time_ns: int, peer: Peer) -> None:
+    def _disconnected(self, time_ns: int, peer: LoggedPeer) -> None:
         lived = max(time_ns - peer.opened_ns, 0) // SECOND_NS if peer.opened_ns else -1
         self._row("log:disconnected", time_ns, peer, peer.ending or "unknown", lived)
 
     # ---- what peers do ----
 
-    def _addr_received(self, time_ns: int, match: Match) -> None:
+    def _addr_received(self, time_ns: int, match: LineMatch) -> None:
         counts = int(match["entries"]), int(match["processed"]), int(match["limited"])
         self._row("log:addr_received", time_ns, self._peer(match), *counts)
 
-    def _misbehaving(self, time_ns: int, match: Match) -> None:
+    def _misbehaving(self, time_ns: int, match: LineMatch) -> None:
         peer = self._peer(match)
         discouraged = _number(match["score"], _DISCOURAGED_AT) >= _DISCOURAGED_AT
         if discouraged:
             self.peers.ending(peer, "misbehaving")
         self._row("log:misbehaving", time_ns, peer, log_text(match["why"]), discouraged)
 
-    def _protocol_error(self, time_ns: int, match: Match) -> None:
+    def _protocol_error(self, time_ns: int, match: LineMatch) -> None:
         texts = match.groupdict()
         v2 = texts.get("v2") or texts.get("alone")
         reason = "v2 transport" if v2 else "parse" if texts.get("parse") else "header"
@@ -300,72 +300,72 @@ class LogFacts:
             reason = next((word for mark, word in _ERRORS if mark in detail), reason)
         elif v2 and _ERRORS[0][0] in detail:
             reason = _ERRORS[0][1]
-        peer = self._peer(match) if texts.get("conn") else Peer(-1, "")
+        peer = self._peer(match) if texts.get("conn") else LoggedPeer(-1, "")
         self._row("log:protocol_error", time_ns, peer, reason, detail)
 
-    def _stalling(self, time_ns: int, match: Match) -> None:
+    def _stalling(self, time_ns: int, match: LineMatch) -> None:
         peer = self._peer(match)
         what = log_text(match["what"]) if "what" in match.re.groupindex else ""
         if b"not disconnecting" not in match[0]:
             self.peers.ending(peer, "download timeout" if what else "stalling")
         self._row("log:block_stalling", time_ns, peer, f"{what} timeout" if what else "stalling")
 
-    def _header(self, time_ns: int, match: Match) -> None:
-        peer = Peer(-1, "") if match["conn"] is None else self._peer(match)
+    def _header(self, time_ns: int, match: LineMatch) -> None:
+        peer = LoggedPeer(-1, "") if match["conn"] is None else self._peer(match)
         self._row("log:header", time_ns, peer, _number(match["height"], -1), _internal(match["hash"]))
 
-    def _low_work(self, time_ns: int, match: Match) -> None:
+    def _low_work(self, time_ns: int, match: LineMatch) -> None:
         self._row("log:low_work_headers", time_ns, self._peer(match))
 
     # ---- addrman ----
 
-    def _about(self, kind: str, time_ns: int, text: bytes, *values: Value) -> None:
+    def _about(self, kind: str, time_ns: int, text: bytes, *values: LogValue) -> None:
         """A row about an address, which is looked up with all others when the batch is made."""
         self._row(kind, time_ns, None, *values)
         rows = self._rows.get(kind)
         if rows is not None:
             rows.addresses.append(log_text(text))
 
-    def _inserted(self, time_ns: int, match: Match) -> None:
+    def _inserted(self, time_ns: int, match: LineMatch) -> None:
         address, asn, bucket, position = match.groups()
         self._about("log:addrman_inserted", time_ns, address, _number(asn), int(bucket), int(position))
 
-    def _tried(self, time_ns: int, match: Match) -> None:
+    def _tried(self, time_ns: int, match: LineMatch) -> None:
         address, asn, bucket, position = match.groups()
         self._about("log:addrman_tried", time_ns, address, _number(asn), int(bucket), int(position))
 
-    def _tried_somewhere(self, time_ns: int, match: Match) -> None:
+    def _tried_somewhere(self, time_ns: int, match: LineMatch) -> None:
         self._about("log:addrman_tried", time_ns, match["address"], 0, _NO_SLOT, _NO_SLOT)
 
-    def _batch(self, time_ns: int, match: Match) -> None:
+    def _batch(self, time_ns: int, match: LineMatch) -> None:
         added, offered, source, tried, new = match.groups()
         self._about("log:addrman_batch", time_ns, source, int(added), int(offered), int(tried), int(new))
 
-    def _tried_evicted(self, time_ns: int, match: Match) -> None:
+    def _tried_evicted(self, time_ns: int, match: LineMatch) -> None:
         self._about("log:addrman_evicted", time_ns, match["address"])
 
-    def _removed(self, time_ns: int, match: Match) -> None:
+    def _removed(self, time_ns: int, match: LineMatch) -> None:
         self._about("log:addrman_removed", time_ns, match["address"])
 
-    def _collision(self, time_ns: int, match: Match) -> None:
+    def _collision(self, time_ns: int, match: LineMatch) -> None:
         text = log_text(match["old"])  # empty, or "<unknown-addr>", for an entry that is gone
         old = self._addresses.of(["" if text.startswith("<") else text])[0].addr
         self._about("log:addrman_collision", time_ns, match["address"], old, int(match["collisions"]))
 
-    def _replaced(self, time_ns: int, match: Match) -> None:
+    def _replaced(self, time_ns: int, match: LineMatch) -> None:
         tested = "untested" not in match.re.groupindex
         old = self._addresses.of([log_text(match["old"])])[0].addr
         self._about("log:addrman_replaced", time_ns, match["address"], old, tested)
 
     # ---- the chain ----
 
-    def _tip(self, time_ns: int, match: Match) -> None:
+    def _tip(self, time_ns: int, match: LineMatch) -> None:
         self._row("log:tip", time_ns, None, int(match["height"]), _internal(match["hash"]), int(match["txs"]))
 
-    def _stale_tip(self, time_ns: int, match: Match) -> None:
+    def _stale_tip(self, time_ns: int, match: LineMatch) -> None:
         self._row("log:stale_tip", time_ns, None, int(match["age"]))
 
-    def _asmap_health(self, time_ns: int, match: Match) -> None:
+    def _asmap_health(self, time_ns: int, match: LineMatch) -> None:
         counts = [int(match[name]) for name in ("peers", "asns", "unmapped")]
         self._row("log:asmap_health", time_ns, None, *counts)
 

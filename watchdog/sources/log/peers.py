@@ -28,7 +28,7 @@ UNKNOWN = PeerFacts(addr="", network="unroutable", netgroup=0, netblock=0, subne
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Peer:
+class LoggedPeer:
     """One connection at one moment; `opened_ns` is 0 when its start was not seen.
 
     `height`: the chain height that the peer claims, -1 when no line said it.
@@ -87,8 +87,8 @@ class OpenPeers:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._peers: dict[int, Peer] = {}
-        self._closed: dict[int, Peer] = {}
+        self._peers: dict[int, LoggedPeer] = {}
+        self._closed: dict[int, LoggedPeer] = {}
         self._by_text: dict[str, int] = {}
         self._attempts: dict[str, tuple[str, int]] = {}  # type, and when it was tried
 
@@ -114,32 +114,32 @@ class OpenPeers:
         """The outbound connection did not come about."""
         self._attempts.pop(text, None)
 
-    def opened(self, conn: int, text: str, time_ns: int) -> Peer:
+    def opened(self, conn: int, text: str, time_ns: int) -> LoggedPeer:
         """A connection was set up: outbound if it was tried before, else inbound, unknown without address."""
         kind, tried_ns = self._attempts.pop(text, ("", 0)) if text else ("", 0)
         tried = kind if time_ns - tried_ns <= ATTEMPT_NS else ""
         direction = "unknown" if not text else "out" if tried else "in"
         kind = tried or ("inbound" if direction == "in" else "unknown")
-        return self._keep(Peer(conn, text, direction, kind, time_ns))
+        return self._keep(LoggedPeer(conn, text, direction, kind, time_ns))
 
-    def get(self, conn: int, text: str) -> Peer:
+    def get(self, conn: int, text: str) -> LoggedPeer:
         """The connection; one whose start was not seen is entered with what the line says of it."""
         known = self._peers.get(conn)
         if known is None and conn in self._closed:
             return self._closed[conn]
         if known is None:
-            return self._keep(Peer(conn, text))
+            return self._keep(LoggedPeer(conn, text))
         if text and known.peer != text:
             return self._keep(replace(known, peer=text))
         return known
 
-    def named(self, text: str) -> Peer:
+    def named(self, text: str) -> LoggedPeer:
         """The latest connection with this address, or one with id -1 that is not entered."""
         conn = self._by_text.get(text)
         known = None if conn is None else self._peers.get(conn)
-        return known or Peer(-1, text)
+        return known or LoggedPeer(-1, text)
 
-    def typed(self, peer: Peer, connection_type: str) -> Peer:
+    def typed(self, peer: LoggedPeer, connection_type: str) -> LoggedPeer:
         """The connection now that its type, and so its direction, is known."""
         direction = "in" if connection_type == "inbound" else "out"
         if connection_type == "outbound":
@@ -149,17 +149,17 @@ class OpenPeers:
         changed = replace(peer, direction=direction, connection_type=connection_type)
         return self._keep(changed) if peer.conn in self._peers else changed
 
-    def claims(self, peer: Peer, height: int) -> Peer:
+    def claims(self, peer: LoggedPeer, height: int) -> LoggedPeer:
         """The connection now that its peer has claimed a chain height."""
         changed = replace(peer, height=height)
         return self._keep(changed) if peer.conn in self._peers else changed
 
-    def ending(self, peer: Peer, reason: str) -> None:
+    def ending(self, peer: LoggedPeer, reason: str) -> None:
         """Remember why the connection is about to end; the first reason stays."""
         if peer.conn in self._peers and not peer.ending:
             self._keep(replace(peer, ending=reason))
 
-    def close(self, conn: int) -> Peer | None:
+    def close(self, conn: int) -> LoggedPeer | None:
         """Take the connection out; None if it is not there, or was closed already."""
         peer = self._peers.pop(conn, None)
         if peer is None:
@@ -171,7 +171,7 @@ class OpenPeers:
             del self._closed[next(iter(self._closed))]
         return peer
 
-    def _keep(self, peer: Peer) -> Peer:
+    def _keep(self, peer: LoggedPeer) -> LoggedPeer:
         self._peers[peer.conn] = peer
         if peer.peer:
             self._by_text[peer.peer] = peer.conn
@@ -205,14 +205,14 @@ class OpenPeers:
             self._attempts[str(text)] = str(kind), int(str((tried_ns or [state["latest_ns"]])[0]))
 
 
-def _row(peer: Peer) -> list[object]:
+def _row(peer: LoggedPeer) -> list[object]:
     return [peer.conn, peer.peer, peer.direction, peer.connection_type, peer.opened_ns, peer.ending, peer.height]
 
 
-def _peer_of(row: list[object]) -> Peer:
+def _peer_of(row: list[object]) -> LoggedPeer:
     conn, text, direction, kind, opened_ns, ending, *height = row  # older positions have no height
     claimed = int(str((height or [-1])[0]))
-    return Peer(int(str(conn)), str(text), str(direction), str(kind), int(str(opened_ns)), str(ending), claimed)
+    return LoggedPeer(int(str(conn)), str(text), str(direction), str(kind), int(str(opened_ns)), str(ending), claimed)
 
 
 def _rows(value: object) -> list[list[object]]:

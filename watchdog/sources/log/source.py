@@ -17,7 +17,7 @@ from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources.core_log import table
-from watchdog.sources.faults import Faults
+from watchdog.sources.faults import SourceFaults
 from watchdog.sources.log.facts import UNTIMED, LogFacts
 from watchdog.sources.log.files import LogFiles
 from watchdog.sources.log.lines import BANNER_LINES, LONGEST_LINE, QUARANTINED, Lines, Prefixes, find_lines
@@ -57,7 +57,7 @@ class DebugLogSource:
         self._ended = False
         self._lines = self._long = self._net = 0
         self._timeless = 0  # lines without a time since the last that has one
-        self.faults = Faults()  # damage of a log that is not followed
+        self.faults = SourceFaults()  # damage of a log that is not followed
         since_ns = options.since_ns if options.follow else 0
         self._files = LogFiles(path, follow=options.follow, position=options.position, since_ns=since_ns)
         if options.position is not None:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watchdog.sources.rpc.address_facts import AddressFacts
-from watchdog.sources.rpc.answers import BUCKET_SIZE, NEW_BUCKETS, TRIED_BUCKETS, Entry, Loss, Tables
-from watchdog.sources.rpc.columns import Rows, Values, one_row
+from watchdog.sources.rpc.answers import BUCKET_SIZE, NEW_BUCKETS, TRIED_BUCKETS, AddrmanEntry, Loss, Tables
+from watchdog.sources.rpc.columns import RpcRows, Values, one_row
 
-Table = Literal["new", "tried"]
-TABLES: tuple[Table, Table] = ("new", "tried")
-BUCKETS: Mapping[Table, int] = {"new": NEW_BUCKETS, "tried": TRIED_BUCKETS}
+TableName = Literal["new", "tried"]
+TABLES: tuple[TableName, TableName] = ("new", "tried")
+BUCKETS: Mapping[TableName, int] = {"new": NEW_BUCKETS, "tried": TRIED_BUCKETS}
 
-Address = tuple[str, int]  # without port, port
+TableAddress = tuple[str, int]  # without port, port
 
 REBUCKETED_SHARE = 0.3  # threats.md#address-table-diff: more than 30 % of keys moved: another asmap or secret key
 KINDS = ("addrman:insert", "addrman:evict", "addrman:replace", "addrman:move", "addrman:rebucketed")
@@ -31,12 +31,12 @@ KINDS = ("addrman:insert", "addrman:evict", "addrman:replace", "addrman:move", "
 class AddrmanTable:
     """One table of a poll: its entries by key "bucket/position", who holds each key, and who holds any."""
 
-    entries: dict[str, Entry]
-    holders: dict[str, Address]
-    addresses: frozenset[Address]
+    entries: dict[str, AddrmanEntry]
+    holders: dict[str, TableAddress]
+    addresses: frozenset[TableAddress]
 
     @classmethod
-    def of(cls, entries: dict[str, Entry]) -> AddrmanTable:
+    def of(cls, entries: dict[str, AddrmanEntry]) -> AddrmanTable:
         """The table of these entries."""
         pairs = [(entry.address, entry.port) for entry in entries.values()]
         return cls(entries, dict(zip(entries, pairs, strict=True)), frozenset(pairs))
@@ -47,7 +47,7 @@ class AddrmanPoll:
     """One getrawaddrman answer."""
 
     time_ns: int
-    tables: Mapping[Table, AddrmanTable]
+    tables: Mapping[TableName, AddrmanTable]
 
     def __len__(self) -> int:
         return sum(len(table.entries) for table in self.tables.values())
@@ -57,10 +57,10 @@ class AddrmanPoll:
 class _Changes:
     """Slots that changed hands, by what happened; each is (table, key, entry, other)."""
 
-    inserted: list[tuple[Table, str, Entry]]
-    replaced: list[tuple[Table, str, Entry, Entry]]
-    moved: list[tuple[Table, str, Entry, Table]]
-    evicted: list[tuple[Table, str, Entry]]
+    inserted: list[tuple[TableName, str, AddrmanEntry]]
+    replaced: list[tuple[TableName, str, AddrmanEntry, AddrmanEntry]]
+    moved: list[tuple[TableName, str, AddrmanEntry, TableName]]
+    evicted: list[tuple[TableName, str, AddrmanEntry]]
 
 
 def addrman_poll(answer: Tables, time_ns: int, previous: AddrmanPoll | None, loss: Loss) -> AddrmanPoll:
@@ -87,7 +87,7 @@ def slot_of(key: str, buckets: int) -> tuple[int, int] | None:
     return bucket, position
 
 
-def report_changes(old: AddrmanPoll, new: AddrmanPoll, rows: Rows, known: AddressFacts) -> None:
+def report_changes(old: AddrmanPoll, new: AddrmanPoll, rows: RpcRows, known: AddressFacts) -> None:
     """Add the addrman:* events between two polls of one node; only addrman:rebucketed if the keys were shuffled."""
     taken = {table: _changed_keys(old.tables[table], new.tables[table]) for table in TABLES}
     share = sum(_shuffled(old.tables[table], new.tables[table], taken[table]) for table in TABLES) / max(1, len(old))
@@ -98,7 +98,7 @@ def report_changes(old: AddrmanPoll, new: AddrmanPoll, rows: Rows, known: Addres
     interval_s = (new.time_ns - old.time_ns) // 10**9
     held = old.tables["new"].addresses | old.tables["tried"].addresses
 
-    def add(kind: str, slots: Sequence[tuple[Table, str, Entry]], **more: Values) -> None:
+    def add(kind: str, slots: Sequence[tuple[TableName, str, AddrmanEntry]], **more: Values) -> None:
         if not slots or not rows.wants(kind):
             return
         columns = slot_columns(slots, new.time_ns, known)
@@ -115,7 +115,7 @@ def report_changes(old: AddrmanPoll, new: AddrmanPoll, rows: Rows, known: Addres
     add("addrman:replace", [item[:3] for item in changes.replaced], old_address=before, old_netgroup=groups)
 
 
-def report_entries(poll: AddrmanPoll, rows: Rows, known: AddressFacts) -> None:
+def report_entries(poll: AddrmanPoll, rows: RpcRows, known: AddressFacts) -> None:
     """Add rpc:addrman_entry: a row for each entry of a poll."""
     slots = [(table, key, entry) for table in TABLES for key, entry in poll.tables[table].entries.items()]
     if slots:
@@ -124,7 +124,9 @@ def report_entries(poll: AddrmanPoll, rows: Rows, known: AddressFacts) -> None:
         rows.add("rpc:addrman_entry", poll.time_ns, columns)
 
 
-def slot_columns(slots: Sequence[tuple[Table, str, Entry]], time_ns: int, known: AddressFacts) -> dict[str, Values]:
+def slot_columns(
+    slots: Sequence[tuple[TableName, str, AddrmanEntry]], time_ns: int, known: AddressFacts
+) -> dict[str, Values]:
     """The columns that all events of a slot share; stamp_age_s is negative for stamps in the future."""
     now_s = time_ns // 10**9
     places = [slot_of(key, NEW_BUCKETS) or (0, 0) for _, key, _ in slots]
@@ -162,13 +164,13 @@ def _shuffled(old: AddrmanTable, new: AddrmanTable, keys: Sequence[str]) -> int:
     return sum(holder in gained for key in keys if (holder := old.holders.get(key)) is not None)
 
 
-def _classify(old: AddrmanPoll, new: AddrmanPoll, taken: Mapping[Table, Sequence[str]]) -> _Changes:
+def _classify(old: AddrmanPoll, new: AddrmanPoll, taken: Mapping[TableName, Sequence[str]]) -> _Changes:
     changes = _Changes([], [], [], [])
     old_new, old_tried = (old.tables[table].addresses for table in TABLES)
     new_new, new_tried = (new.tables[table].addresses for table in TABLES)
     promoted = (old_new & new_tried) - old_tried
     demoted = (old_tried & new_new) - new_tried
-    crossings: tuple[tuple[Table, Table, AbstractSet[Address], AbstractSet[Address]], ...] = (
+    crossings: tuple[tuple[TableName, TableName, AbstractSet[TableAddress], AbstractSet[TableAddress]], ...] = (
         ("new", "tried", demoted, promoted),
         ("tried", "new", promoted, demoted),
     )

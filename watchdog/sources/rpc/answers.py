@@ -22,7 +22,7 @@ MAX_NETWORKS = 16  # Core has seven
 BAD_INPUT = (ValueError, RecursionError)  # all that msgspec raises on bytes it cannot take
 
 
-class Peer(msgspec.Struct, gc=False):
+class PeerAnswer(msgspec.Struct, gc=False):
     """One entry of getpeerinfo. Times are unix seconds, pings are float seconds."""
 
     id: int = -1
@@ -58,7 +58,7 @@ class Peer(msgspec.Struct, gc=False):
     transport_protocol_type: str = ""
 
 
-class Entry(msgspec.Struct, gc=False):
+class AddrmanEntry(msgspec.Struct, gc=False):
     """One slot of getrawaddrman; `time` is the address's stamp in unix seconds."""
 
     address: str = ""
@@ -73,8 +73,8 @@ class Entry(msgspec.Struct, gc=False):
 class Tables(msgspec.Struct):
     """getrawaddrman: "bucket/position" to entry, for both tables."""
 
-    new: dict[str, Entry] = {}
-    tried: dict[str, Entry] = {}
+    new: dict[str, AddrmanEntry] = {}
+    tried: dict[str, AddrmanEntry] = {}
 
 
 class TableSizes(msgspec.Struct):
@@ -129,7 +129,7 @@ class NetTotals(msgspec.Struct):
     timemillis: int = 0
 
 
-class Answer(msgspec.Struct, Generic[T]):
+class RpcAnswer(msgspec.Struct, Generic[T]):
     """One line of a snapshots file, as far as its result is concerned."""
 
     result: T
@@ -144,17 +144,17 @@ _PEEK = re.compile(
     rb'\s*\{\s*"time"\s*:\s*(\d{1,12}(?:\.\d{1,9})?)\s*,\s*"kind"\s*:\s*"([a-z0-9]{1,40})"\s*,\s*"result"'
 )
 _head = msgspec.json.Decoder(_Head)
-_raw = msgspec.json.Decoder(Answer[msgspec.Raw])
+_raw = msgspec.json.Decoder(RpcAnswer[msgspec.Raw])
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
-_peers = msgspec.json.Decoder(Answer[list[Peer]])
-_tables = msgspec.json.Decoder(Answer[Tables])
-_sizes = msgspec.json.Decoder(Answer[dict[str, TableSizes]])
-_chain = msgspec.json.Decoder(Answer[ChainInfo])
-_mempool = msgspec.json.Decoder(Answer[MempoolInfo])
-_network = msgspec.json.Decoder(Answer[NetworkInfo])
-_totals = msgspec.json.Decoder(Answer[NetTotals])
-_number = msgspec.json.Decoder(Answer[float])
+_peers = msgspec.json.Decoder(RpcAnswer[list[PeerAnswer]])
+_tables = msgspec.json.Decoder(RpcAnswer[Tables])
+_sizes = msgspec.json.Decoder(RpcAnswer[dict[str, TableSizes]])
+_chain = msgspec.json.Decoder(RpcAnswer[ChainInfo])
+_mempool = msgspec.json.Decoder(RpcAnswer[MempoolInfo])
+_network = msgspec.json.Decoder(RpcAnswer[NetworkInfo])
+_totals = msgspec.json.Decoder(RpcAnswer[NetTotals])
+_number = msgspec.json.Decoder(RpcAnswer[float])
 
 Loss = Callable[[str, int], None]  # (reason, how many): what was left out of an answer
 UNREADABLE = "answer that cannot be read"
@@ -190,7 +190,7 @@ def peek(line: bytes) -> tuple[int, str] | None:
     return (time_ns, kind) if 0 < time_ns < 1 << 63 else None
 
 
-def peers(line: bytes, loss: Loss) -> list[Peer] | None:
+def peers(line: bytes, loss: Loss) -> list[PeerAnswer] | None:
     """getpeerinfo: peers with an id, each id once, MAX_PEERS at most. None: not readable."""
     try:
         found = _peers.decode(line).result
@@ -198,7 +198,7 @@ def peers(line: bytes, loss: Loss) -> list[Peer] | None:
         parts = _salvage_list(line, loss)
         if parts is None:
             return None
-        found = [peer for part in parts if (peer := _salvage(Peer, part, loss)) is not None]
+        found = [peer for part in parts if (peer := _salvage(PeerAnswer, part, loss)) is not None]
     if len(found) > MAX_PEERS:
         loss("peers beyond the limit of one poll", len(found) - MAX_PEERS)
         found = found[:MAX_PEERS]
@@ -264,7 +264,7 @@ def uptime(line: bytes, loss: Loss) -> int | None:
     return None
 
 
-def _record(decoder: msgspec.json.Decoder[Answer[S]], record: type[S], line: bytes, loss: Loss) -> S | None:
+def _record(decoder: msgspec.json.Decoder[RpcAnswer[S]], record: type[S], line: bytes, loss: Loss) -> S | None:
     try:
         return decoder.decode(line).result
     except BAD_INPUT:
@@ -321,12 +321,12 @@ def _salvage(record: type[S], part: msgspec.Raw, loss: Loss) -> S | None:
     return record(**values)
 
 
-def _salvage_table(part: msgspec.Raw | None, loss: Loss) -> dict[str, Entry]:
+def _salvage_table(part: msgspec.Raw | None, loss: Loss) -> dict[str, AddrmanEntry]:
     try:
         slots = _fields.decode(part) if part is not None else {}
     except BAD_INPUT:
         loss(UNREADABLE, 1)
         return {}
     limit = NEW_BUCKETS * BUCKET_SIZE
-    salvaged = {key: _salvage(Entry, text, loss) for key, text in list(slots.items())[:limit]}
+    salvaged = {key: _salvage(AddrmanEntry, text, loss) for key, text in list(slots.items())[:limit]}
     return {key: entry for key, entry in salvaged.items() if entry is not None}

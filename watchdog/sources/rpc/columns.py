@@ -13,8 +13,8 @@ from watchdog.core.kinds import KINDS as CATALOGUE
 from watchdog.core.kinds import dtype_of
 from watchdog.core.text import printable
 
-Value = int | float | str
-Values = Sequence[Value]
+RpcValue = int | float | str
+Values = Sequence[RpcValue]
 
 MAX_TEXT = 512  # characters of any text; Core's own limit for a user agent is 256
 
@@ -66,7 +66,7 @@ def _integers(values: Sequence[int], dtype: np.dtype[np.generic]) -> NDArray[np.
         return np.array([min(max(value, int(limits.min)), int(limits.max)) for value in values], dtype)
 
 
-class Rows:
+class RpcRows:
     """Collects rows and cuts them into batches: one for each kind and node process, in order of first row."""
 
     def __init__(self, node: str, source: str, wants: Callable[[str], bool]) -> None:
@@ -106,10 +106,10 @@ class Rows:
         return Batch(kind, self._node, self._source, columns, boot_ns)
 
 
-def _joined(parts: list[Values]) -> list[Value]:
+def _joined(parts: list[Values]) -> list[RpcValue]:
     return [value for part in parts for value in part]
 
 
-def one_row(values: Mapping[str, Value]) -> dict[str, Values]:
+def one_row(values: Mapping[str, RpcValue]) -> dict[str, Values]:
     """Columns of a single row."""
     return {name: [value] for name, value in values.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from watchdog.sources.rpc.answers import ChainInfo, MempoolInfo, NetTotals, NetworkInfo, TableSizes
-from watchdog.sources.rpc.columns import Rows, Value, Values, one_row
+from watchdog.sources.rpc.columns import RpcRows, RpcValue, Values, one_row
 
 SLACK_S = 5  # uptime has whole seconds, and the RPCs of one poll are answered one after the other
 BACKWARD_S = 2  # uptime that falls by more than this is of another process (old versions follow the machine's clock)
@@ -101,7 +101,7 @@ def follow_process(
     return restarted
 
 
-def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: Rows) -> None:
+def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: RpcRows) -> None:
     """Add rpc:chain, and chain:tip when the height is another one than at the last poll.
 
     A tip that was there at the first poll counts as seen at the block's own time. Later its age counts from when we
@@ -118,7 +118,7 @@ def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: Rows)
     elif memory.block_s and info.time != memory.block_s:  # another block of the same height took its place
         memory.tip_s = now_s
     memory.block_s, memory.tip_s = info.time, memory.tip_s or memory.seen_s
-    values: dict[str, Value] = {
+    values: dict[str, RpcValue] = {
         "chain": info.chain,
         "blocks": info.blocks,
         "headers": info.headers,
@@ -132,7 +132,7 @@ def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: Rows)
     rows.add("rpc:chain", time_ns, one_row(values))
 
 
-def report_totals(memory: TotalsMemory, totals: NetTotals, time_ns: int, restarted: bool, rows: Rows) -> None:
+def report_totals(memory: TotalsMemory, totals: NetTotals, time_ns: int, restarted: bool, rows: RpcRows) -> None:
     """Add rpc:nettotals. Counters start at 0 with the process, so after a restart the whole count is new."""
     first = memory.time_ns == 0
     new_count = restarted or totals.totalbytesrecv < memory.received or totals.totalbytessent < memory.sent
@@ -148,7 +148,7 @@ def report_totals(memory: TotalsMemory, totals: NetTotals, time_ns: int, restart
     memory.time_ns, memory.received, memory.sent = time_ns, totals.totalbytesrecv, totals.totalbytessent
 
 
-def report_sizes(sizes: dict[str, TableSizes], time_ns: int, rows: Rows) -> None:
+def report_sizes(sizes: dict[str, TableSizes], time_ns: int, rows: RpcRows) -> None:
     """Add rpc:addrman: a row for each network, and `all`."""
     if not sizes:
         return
@@ -161,7 +161,7 @@ def report_sizes(sizes: dict[str, TableSizes], time_ns: int, rows: Rows) -> None
     rows.add("rpc:addrman", time_ns, columns)
 
 
-def report_mempool(info: MempoolInfo, time_ns: int, rows: Rows) -> None:
+def report_mempool(info: MempoolInfo, time_ns: int, rows: RpcRows) -> None:
     """Add rpc:mempool."""
     values = {
         "txs": info.size,
@@ -174,7 +174,7 @@ def report_mempool(info: MempoolInfo, time_ns: int, rows: Rows) -> None:
     rows.add("rpc:mempool", time_ns, one_row(values))
 
 
-def report_network(info: NetworkInfo, time_ns: int, rows: Rows) -> None:
+def report_network(info: NetworkInfo, time_ns: int, rows: RpcRows) -> None:
     """Add rpc:network."""
     values = {
         "connections": info.connections,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from watchdog.core.enrich import PeerFacts
-from watchdog.sources.rpc.answers import Peer
+from watchdog.sources.rpc.answers import PeerAnswer
 from watchdog.sources.rpc.columns import Values
 
 ESTABLISHED_S = 60  # threats.md#peer-age: younger connections are probes
@@ -24,22 +24,22 @@ _COUNTED = {
 }
 
 
-def age_s(peer: Peer, now_s: int) -> int:
+def age_s(peer: PeerAnswer, now_s: int) -> int:
     """Seconds since the connection was made, never negative; 0 when the node does not say."""
     return max(0, now_s - peer.conntime) if peer.conntime > 0 else 0
 
 
-def network_of(peer: Peer, facts: PeerFacts) -> str:
+def network_of(peer: PeerAnswer, facts: PeerFacts) -> str:
     """The peer's network; the node's word counts for overlays, since inbound onion peers come from localhost."""
     return peer.network if peer.network in _OVERLAYS else facts.network
 
 
-def connection_type_of(peer: Peer) -> str:
+def connection_type_of(peer: PeerAnswer) -> str:
     """Core's name of the connection type; `unknown` for an outbound peer of a node that does not say (Core < 22)."""
     return peer.connection_type or ("inbound" if peer.inbound else "unknown")
 
 
-def connection_columns(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, Values]:
+def connection_columns(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, Values]:
     """The connection columns (conn, peer, ..., age_s) of peers as they are at `now_s` (unix seconds)."""
     pairs = list(zip(peers, facts, strict=True))
     return {
@@ -57,7 +57,9 @@ def connection_columns(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s:
     }
 
 
-def state_columns(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s: int, interval_s: int) -> dict[str, Values]:
+def state_columns(
+    peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int, interval_s: int
+) -> dict[str, Values]:
     """The columns of rpc:peer."""
     totals = Counter(peer.inbound for peer in peers)
     return {
@@ -91,7 +93,7 @@ def state_columns(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s: int,
     }
 
 
-def summary(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, int]:
+def summary(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, int]:
     """The fields of rpc:peers, but for uptime_s.
 
     The largest netgroup is sought among IPv4 and IPv6 peers only: overlays have 16 groups
@@ -117,7 +119,7 @@ def summary(peers: Sequence[Peer], facts: Sequence[PeerFacts], now_s: int) -> di
     }
 
 
-def _top_netgroup(known: Sequence[tuple[Peer, PeerFacts]]) -> int:
+def _top_netgroup(known: Sequence[tuple[PeerAnswer, PeerFacts]]) -> int:
     groups = Counter(fact.netgroup for peer, fact in known if network_of(peer, fact) in _IP)
     return max(groups.values(), default=0)
 

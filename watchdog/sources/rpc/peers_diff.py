@@ -16,8 +16,8 @@ from typing import Literal
 import msgspec
 
 from watchdog.sources.rpc.address_facts import AddressFacts
-from watchdog.sources.rpc.answers import Peer
-from watchdog.sources.rpc.columns import Rows, Values, one_row
+from watchdog.sources.rpc.answers import PeerAnswer
+from watchdog.sources.rpc.columns import RpcRows, Values, one_row
 from watchdog.sources.rpc.peer_rows import (
     BLOCK,
     ESTABLISHED_S,
@@ -70,9 +70,9 @@ class PeersDiff:
     def __init__(self, known: AddressFacts, memory: PeersMemory | None = None) -> None:
         self.memory = memory or PeersMemory()
         self._known = known
-        self._peers: dict[int, Peer] | None = None
+        self._peers: dict[int, PeerAnswer] | None = None
 
-    def set_baseline(self, peers: list[Peer], time_ns: int) -> None:
+    def set_baseline(self, peers: list[PeerAnswer], time_ns: int) -> None:
         """Take a poll as the last one without reporting anything."""
         self._peers = {peer.id: peer for peer in peers}
         self.memory.time_ns = time_ns
@@ -83,7 +83,7 @@ class PeersDiff:
         self.memory.vacancies.clear()
         self.memory.newcomers.clear()
 
-    def continuity(self, peers: list[Peer]) -> Literal["same", "restarted"] | None:
+    def continuity(self, peers: list[PeerAnswer]) -> Literal["same", "restarted"] | None:
         """Whether this poll comes from the node process of the last one; None if ids do not tell.
 
         A connection that is still there proves the same process; an id that names another
@@ -98,7 +98,7 @@ class PeersDiff:
             return "restarted"
         return None
 
-    def report(self, peers: list[Peer], time_ns: int, boot_ns: int, rows: Rows) -> None:
+    def report(self, peers: list[PeerAnswer], time_ns: int, boot_ns: int, rows: RpcRows) -> None:
         """Add the state rows of a poll and the changes since the last one (none for the first of a process)."""
         now_s = time_ns // 10**9
         facts = self._known.of([peer.addr for peer in peers])
@@ -123,7 +123,9 @@ class PeersDiff:
         capped = min(elapsed, round(INTERVAL_CAP * median(intervals)))
         return min(capped, max(0, time_ns - boot_ns) // 10**9) if boot_ns else capped
 
-    def _report_changes(self, old: Mapping[int, Peer], new: Mapping[int, Peer], time_ns: int, rows: Rows) -> None:
+    def _report_changes(
+        self, old: Mapping[int, PeerAnswer], new: Mapping[int, PeerAnswer], time_ns: int, rows: RpcRows
+    ) -> None:
         came = [peer for peer in new.values() if peer.id not in old]
         gone = [peer for peer in old.values() if peer.id not in new]
         if came and rows.wants("peer:connected"):
@@ -136,20 +138,25 @@ class PeersDiff:
             self._report_gone("peer:outbound_lost", lost, time_ns, rows)
         self._follow_slots(old, new, lost, time_ns, rows)
 
-    def _columns(self, peers: list[Peer], time_ns: int) -> dict[str, Values]:
+    def _columns(self, peers: list[PeerAnswer], time_ns: int) -> dict[str, Values]:
         facts = self._known.of([peer.addr for peer in peers])
         return connection_columns(peers, facts, time_ns // 10**9)
 
-    def _report_gone(self, kind: str, gone: list[Peer], time_ns: int, rows: Rows) -> None:
+    def _report_gone(self, kind: str, gone: list[PeerAnswer], time_ns: int, rows: RpcRows) -> None:
         """age_s and lived_s reach to the last poll that saw the peer: how long it surely lived."""
         columns = self._columns(gone, self.memory.time_ns)
         rows.add(kind, time_ns, {**columns, "lived_s": columns["age_s"]})
 
-    def _established(self, peer: Peer, time_ns: int) -> bool:
+    def _established(self, peer: PeerAnswer, time_ns: int) -> bool:
         return connection_type_of(peer) in SLOTS and age_s(peer, time_ns // 10**9) > ESTABLISHED_S
 
     def _follow_slots(
-        self, old: Mapping[int, Peer], new: Mapping[int, Peer], lost: list[Peer], time_ns: int, rows: Rows
+        self,
+        old: Mapping[int, PeerAnswer],
+        new: Mapping[int, PeerAnswer],
+        lost: list[PeerAnswer],
+        time_ns: int,
+        rows: RpcRows,
     ) -> None:
         memory = self.memory
         for peer in lost:
@@ -167,7 +174,7 @@ class PeersDiff:
         for kind, slots in SLOTS.items():
             self._fill(kind, slots, new, time_ns, rows)
 
-    def _fill(self, kind: str, slots: int, peers: Mapping[int, Peer], time_ns: int, rows: Rows) -> None:
+    def _fill(self, kind: str, slots: int, peers: Mapping[int, PeerAnswer], time_ns: int, rows: RpcRows) -> None:
         """Match the slots that were left with those who took them, oldest first, and forget what no longer matters."""
         memory = self.memory
         vacant = [vacancy for vacancy in memory.vacancies if vacancy.connection_type == kind]

@@ -12,7 +12,7 @@ import msgspec
 from watchdog.core.errors import SourceError
 from watchdog.core.moments import IMPLAUSIBLE, is_plausible, latest_plausible
 from watchdog.core.source import Skipped
-from watchdog.sources.faults import Faults
+from watchdog.sources.faults import SourceFaults
 from watchdog.sources.rpc.answers import is_json, peek
 from watchdog.sources.rpc.lines import Line, LineReader
 
@@ -37,7 +37,7 @@ def _latest_ns() -> int:
     return latest_plausible(time.time_ns())
 
 
-class Place(msgspec.Struct, frozen=True):
+class LinePosition(msgspec.Struct, frozen=True):
     """A line's place: byte offset in the unpacked text of the file that starts as `head` says (size, CRC-32)."""
 
     offset: int = 0
@@ -49,7 +49,7 @@ class Poll:
     """One answer: its time, its place, and its line (empty when nobody reads that RPC)."""
 
     time_ns: int
-    place: Place
+    place: LinePosition
     line: bytes
 
 
@@ -99,13 +99,13 @@ class RoundReader:
         self._grown_at = clock()
         self._last_ns = 0
         self._broken: SourceError | None = None
-        self.faults = Faults()
+        self.faults = SourceFaults()
         self.ended = False
         self.untrue = 0  # answers left out because of their time
         self.unknown = 0  # answers of RPCs that are not in RPCS
 
     @property
-    def place(self) -> Place:
+    def place(self) -> LinePosition:
         """Where the first round starts that was not handed out."""
         return self._start
 
@@ -122,14 +122,14 @@ class RoundReader:
         self._start = self._here(spot.offset)
         return Skipped(spot.offset, spot.first_ns)
 
-    def resume(self, place: Place, earlier: tuple[Place | None, ...]) -> tuple[bytes | None, ...]:
+    def resume(self, place: LinePosition, earlier: tuple[LinePosition | None, ...]) -> tuple[bytes | None, ...]:
         """Continue at `place`; gives the whole lines at `earlier` places, None where the file is gone.
 
         A file that was rotated to `PATH.1` meanwhile is read to its end first. SourceError:
         the file is another one, and it is not followed; a followed one is read from its start.
         """
         self._resumed = True
-        lines: dict[Place, bytes | None] = {}
+        lines: dict[LinePosition, bytes | None] = {}
         for wanted in sorted({item for item in earlier if item is not None}, key=lambda item: item.offset):
             lines[wanted] = self._line_at(wanted)
             if lines[wanted] is None:
@@ -143,13 +143,13 @@ class RoundReader:
         self._start = self._here(self._reader.offset)
         return tuple(None if item is None else lines[item] for item in earlier)
 
-    def _line_at(self, wanted: Place) -> bytes | None:
+    def _line_at(self, wanted: LinePosition) -> bytes | None:
         if not self._open_at(wanted):
             return None
         line = self._reader.read() or self._reader.rest()
         return line.data if line else None
 
-    def _open_at(self, place: Place) -> bool:
+    def _open_at(self, place: LinePosition) -> bool:
         """Stand at a place, in this file or the one rotated away last; False if neither is the one."""
         if self._is_of(self._reader, place):
             self._reader.go_to(place.offset)
@@ -168,7 +168,7 @@ class RoundReader:
         return False
 
     @staticmethod
-    def _is_of(reader: LineReader, place: Place) -> bool:
+    def _is_of(reader: LineReader, place: LinePosition) -> bool:
         return place.offset == 0 or ((reader.head.size, reader.head.crc) == place.head and reader.reaches(place.offset))
 
     def next(self) -> Round | None:
@@ -226,9 +226,9 @@ class RoundReader:
     def _faults(self) -> Counter[str]:
         return self._early if self._pending is None else self._pending.faults
 
-    def _here(self, offset: int) -> Place:
+    def _here(self, offset: int) -> LinePosition:
         head = self._reader.head
-        return Place(offset, (head.size, head.crc))
+        return LinePosition(offset, (head.size, head.crc))
 
     def _take(self, line: Line) -> Round | None:
         """Put a line where it belongs; gives the pending round if the line is of the next one."""

@@ -19,13 +19,13 @@ from watchdog.core.batch import Slice
 from watchdog.core.enrich import Enricher
 from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
-from watchdog.sources.faults import Faults
+from watchdog.sources.faults import SourceFaults
 from watchdog.sources.rpc import addrman_diff, node_state, peers_diff
 from watchdog.sources.rpc import answers as rpc_types
 from watchdog.sources.rpc.address_facts import AddressFacts
 from watchdog.sources.rpc.answers import UNREADABLE
-from watchdog.sources.rpc.columns import KINDS, Rows, Value, one_row
-from watchdog.sources.rpc.rounds import Place, Poll, Round, RoundReader
+from watchdog.sources.rpc.columns import KINDS, RpcRows, RpcValue, one_row
+from watchdog.sources.rpc.rounds import LinePosition, Poll, Round, RoundReader
 
 __all__ = ["KINDS", "SnapshotsSource"]
 
@@ -50,11 +50,11 @@ _PROCESS = frozenset({"uptime", "getnettotals"})  # always read: they tell one n
 class Position(msgspec.Struct):
     """Where to go on, and what is needed to go on exactly; last polls are read again at their place."""
 
-    place: Place = Place()
+    place: LinePosition = LinePosition()
     node: node_state.NodeMemory = msgspec.field(default_factory=node_state.NodeMemory)
     peers: peers_diff.PeersMemory = msgspec.field(default_factory=peers_diff.PeersMemory)
-    peers_at: Place | None = None
-    addrman_at: Place | None = None
+    peers_at: LinePosition | None = None
+    addrman_at: LinePosition | None = None
     until_ns: int = 0
 
 
@@ -68,7 +68,7 @@ class SnapshotsSource:
 
     def __init__(self, path: str, options: SourceOptions) -> None:
         self.name = f"snapshots:{path}"
-        self._rows = Rows(options.node, self.name, options.wants)
+        self._rows = RpcRows(options.node, self.name, options.wants)
         needed = {rpc for rpc, kinds in _NEEDS.items() if self._rows.wants(*kinds)}
         self._position = Position() if options.position is None else _position(path, options.position)
         self._known = AddressFacts(Enricher(options.asmap_path, options.lists), MAX_FACTS)
@@ -77,7 +77,7 @@ class SnapshotsSource:
         self._said_end = False
         self._joins = options.at_once and not options.follow
         self._held: Round | None = None  # read, but behind what the slice before it promised
-        self._place = Place()
+        self._place = LinePosition()
         self._peers = peers_diff.PeersDiff(self._known, self._position.peers)
         self.skipped = Skipped()
         try:
@@ -95,7 +95,7 @@ class SnapshotsSource:
         return KINDS
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> SourceFaults:
         """Damage of a file that is not followed."""
         return self._rounds.faults
 
@@ -190,7 +190,10 @@ class SnapshotsSource:
         if restarted:
             self._peers.forget()
             self._position.peers_at = None
-            started: dict[str, Value] = {"reason": "uptime-reset", "version": network[1].subversion if network else ""}
+            started: dict[str, RpcValue] = {
+                "reason": "uptime-reset",
+                "version": network[1].subversion if network else "",
+            }
             self._rows.add("node:started", polls.time_ns, one_row(started))
         if peers is not None:
             self._peers.report(peers[1], peers[0].time_ns, memory.process.boot_ns, self._rows)
@@ -202,13 +205,18 @@ class SnapshotsSource:
         if UNREADABLE in polls.faults:
             self._rounds.check(polls)
         for reason, count in sorted(polls.faults.items()):
-            gap: dict[str, Value] = {"from_ns": polls.time_ns, "to_ns": polls.time_ns, "lost": count, "reason": reason}
+            gap: dict[str, RpcValue] = {
+                "from_ns": polls.time_ns,
+                "to_ns": polls.time_ns,
+                "lost": count,
+                "reason": reason,
+            }
             gap["kinds"] = ""
             self._rows.add("source:gap", polls.time_ns, one_row(gap))
 
     def _follow_process(
         self, polls: Round, loss: rpc_types.Loss
-    ) -> tuple[tuple[Poll, list[rpc_types.Peer]] | None, bool]:
+    ) -> tuple[tuple[Poll, list[rpc_types.PeerAnswer]] | None, bool]:
         """The peers of the round, and whether it is the first of another node process."""
         memory = self._position.node
         uptime = _answer(polls, "uptime", rpc_types.uptime, loss)

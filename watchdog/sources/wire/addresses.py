@@ -13,7 +13,7 @@ from watchdog.core.enrich import Enricher, impossible
 from watchdog.core.prefix import PAYLOAD_BITS
 from watchdog.sources.wire.entries import Entries, entries_v1, entries_v2
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import Flags, Part, Places, Words, ragged
+from watchdog.sources.wire.part import Flags, MessageBlock, Offsets, Words, ragged
 
 AHEAD_S = 600  # Bitcoin Core src/net_processing.cpp ProcessAddrs: stamps more than 10 min ahead are rewritten
 STALE_S = 30 * 86_400  # src/addrman.cpp: ADDRMAN_HORIZON
@@ -23,7 +23,7 @@ _COUNTED = ((IPV4, "ipv4"), (IPV6, "ipv6"), (ONION, "onion"), (I2P, "i2p"), (CJD
 _GROUP_BITS = 36  # the longest payload of a netgroup prefix: he.net's /36
 
 
-def addr(part: Part, enricher: Enricher, wanted: Callable[[str], bool]) -> list[Decoded]:
+def addr(part: MessageBlock, enricher: Enricher, wanted: Callable[[str], bool]) -> list[Decoded]:
     """p2p:addr, one a message, and if wanted p2p:addr_entry, one an address."""
     version = 2 if part.type == "addrv2" else 1
     entries = entries_v1(part) if version == 1 else entries_v2(part)
@@ -56,7 +56,7 @@ def addr(part: Part, enricher: Enricher, wanted: Callable[[str], bool]) -> list[
 
 
 def _summary(
-    part: Part, entries: Entries, groups: Words, reachable: Flags, age: NDArray[np.int64]
+    part: MessageBlock, entries: Entries, groups: Words, reachable: Flags, age: NDArray[np.int64]
 ) -> dict[str, NDArray[np.generic]]:
     """Counts for every message of the part, also for refused ones (zeros)."""
     owner, total = entries.owner, len(part)
@@ -90,7 +90,7 @@ def _distinct(owner: NDArray[np.intp], groups: Words, total: int) -> NDArray[np.
     return np.bincount(rows, minlength=total).astype(np.uint32)
 
 
-def _self_announced(part: Part, entries: Entries) -> Flags:
+def _self_announced(part: MessageBlock, entries: Entries) -> Flags:
     """Messages in which an entry has the sender's own address, whatever its port."""
     offsets = part.sender.offsets[part.first : part.first + len(part) + 1]
     size = np.diff(offsets)
@@ -109,7 +109,7 @@ def _self_announced(part: Part, entries: Entries) -> Flags:
     return answer
 
 
-def _identities(part: Part, entries: Entries) -> Words:
+def _identities(part: MessageBlock, entries: Entries) -> Words:
     """A 64-bit number for network, address and port; of unknown networks it takes a digest of the bytes."""
     words = entries.packed.view("<u8").astype(np.uint64)
     rows = np.flatnonzero(entries.networks == OTHER)
@@ -120,7 +120,7 @@ def _identities(part: Part, entries: Entries) -> Words:
     return answer
 
 
-def _digests(part: Part, places: Places, sizes: NDArray[np.int64]) -> Words:
+def _digests(part: MessageBlock, places: Offsets, sizes: NDArray[np.int64]) -> Words:
     """Weighted sum of the bytes at each place, modulo 2**64; the weights are mixed positions."""
     owner, within = ragged(sizes)
     weights = _mixed(within.astype(np.uint64))

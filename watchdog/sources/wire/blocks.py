@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Blobs, Column
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import BAD_COUNT, OVER_LIMIT, Part
+from watchdog.sources.wire.part import BAD_COUNT, OVER_LIMIT, MessageBlock
 
 _HEADER_BYTES = 80
 _HASH_BYTES = 32
@@ -22,19 +22,19 @@ _LEAST_TX_BYTES = 10  # version, two empty lists, lock time
 _MAX_INDEXES = 0x10000  # src/blockencodings.h: indexes of transactions have 16 bits
 
 
-def _block_hashes(part: Part, rows: NDArray[np.intp]) -> Blobs:
+def _block_hashes(part: MessageBlock, rows: NDArray[np.intp]) -> Blobs:
     """Double SHA-256 of the first 80 bytes of each message."""
     headers = part.block(part.starts[rows], _HEADER_BYTES)
     return Blobs.of([sha256(sha256(header).digest()).digest() for header in headers])
 
 
-def _leading_hashes(part: Part, rows: NDArray[np.intp]) -> Blobs:
+def _leading_hashes(part: MessageBlock, rows: NDArray[np.intp]) -> Blobs:
     """The first 32 bytes of each message."""
     raw = part.block(part.starts[rows], _HASH_BYTES)
     return Blobs(np.arange(len(rows) + 1, dtype=np.int64) * _HASH_BYTES, np.ascontiguousarray(raw).reshape(-1))
 
 
-def block(part: Part) -> list[Decoded]:
+def block(part: MessageBlock) -> list[Decoded]:
     """p2p:block."""
     part.need(part.starts + _HEADER_BYTES)
     count, after = part.count(part.starts + _HEADER_BYTES)
@@ -44,7 +44,7 @@ def block(part: Part) -> list[Decoded]:
     return [Decoded("p2p:block", part.rows(rows), columns)]
 
 
-def cmpctblock(part: Part) -> list[Decoded]:
+def cmpctblock(part: MessageBlock) -> list[Decoded]:
     """p2p:cmpctblock: header, nonce, short ids, prefilled transactions. One without any transaction is invalid."""
     part.need(part.starts + _HEADER_BYTES + 8)
     short, after = part.count(part.starts + _HEADER_BYTES + 8)
@@ -62,7 +62,7 @@ def cmpctblock(part: Part) -> list[Decoded]:
     return [Decoded("p2p:cmpctblock", part.rows(rows), columns)]
 
 
-def getblocktxn(part: Part) -> list[Decoded]:
+def getblocktxn(part: MessageBlock) -> list[Decoded]:
     """p2p:getblocktxn: block hash and indexes, each at least a byte."""
     part.need(part.starts + _HASH_BYTES)
     count, after = part.count(part.starts + _HASH_BYTES, _MAX_INDEXES)
@@ -72,7 +72,7 @@ def getblocktxn(part: Part) -> list[Decoded]:
     return [Decoded("p2p:getblocktxn", part.rows(rows), columns)]
 
 
-def blocktxn(part: Part) -> list[Decoded]:
+def blocktxn(part: MessageBlock) -> list[Decoded]:
     """p2p:blocktxn: block hash and transactions."""
     part.need(part.starts + _HASH_BYTES)
     count, after = part.count(part.starts + _HASH_BYTES)

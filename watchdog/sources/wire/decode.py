@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from watchdog.core.enrich import Enricher
 from watchdog.sources.wire import addresses, blocks, handshake, lists, rare, scalars, transactions
 from watchdog.sources.wire.messages import Decoded, Messages
-from watchdog.sources.wire.part import Part, parts
+from watchdog.sources.wire.part import MessageBlock, parts
 
-Decoder = Callable[[Part], list[Decoded]]
+Decoder = Callable[[MessageBlock], list[Decoded]]
 
 # type: the kind that it becomes, and its decoder
 _DECODERS: Mapping[str, tuple[str, Decoder]] = {

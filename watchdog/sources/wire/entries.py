@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, MAPPED, ONION, OTHER
 from watchdog.core.batch import Blobs
-from watchdog.sources.wire.part import BAD_COUNT, BAD_LENGTH, OVER_LIMIT, TRUNCATED, Flags, Part, Places, Words, ragged
+from watchdog.sources.wire.part import (
+    BAD_COUNT,
+    BAD_LENGTH,
+    OVER_LIMIT,
+    TRUNCATED,
+    Flags,
+    MessageBlock,
+    Offsets,
+    Words,
+    ragged,
+)
 
 MAX_ADDR = 1_000  # Bitcoin Core src/net_processing.cpp: MAX_ADDR_TO_SEND
 _V1_BYTES = 30
@@ -43,10 +53,10 @@ class Entries:
     networks: NDArray[np.uint8]
     packed: NDArray[np.uint8]
     port: NDArray[np.uint16]
-    place: Places
+    place: Offsets
     size: NDArray[np.int64]
 
-    def addresses(self, part: Part) -> Blobs:
+    def addresses(self, part: MessageBlock) -> Blobs:
         """Packed addresses of known networks, the raw bytes of others."""
         known = self.networks != OTHER
         if known.all():
@@ -72,7 +82,7 @@ class Entries:
         return Blobs(offsets, self.packed.view("V16")[chosen].view(np.uint8))
 
 
-def entries_v1(part: Part) -> Entries:
+def entries_v1(part: MessageBlock) -> Entries:
     """Entries of addr messages: 30 bytes each."""
     count, after = part.count(part.starts, MAX_ADDR)
     part.need(after + count * _V1_BYTES)
@@ -88,7 +98,7 @@ def entries_v1(part: Part) -> Entries:
     return Entries(owner, part.u32(at), part.u64(at + 4), networks, packed, part.u16(at + 28, big=True), at + 12, size)
 
 
-def entries_v2(part: Part) -> Entries:
+def entries_v2(part: MessageBlock) -> Entries:
     """Entries of addrv2 messages (BIP155): their size depends on their content."""
     count, after = part.count(part.starts, MAX_ADDR)
     part.need(after + count * _LEAST_V2_BYTES)
@@ -114,20 +124,20 @@ class _Lengths(NamedTuple):
     """Of entries: services; where network and address lie; the address's size; whether both numbers are shortest."""
 
     services: Words
-    network: Places
+    network: Offsets
     size: Words
-    place: Places
+    place: Offsets
     shortest: Flags
 
 
-def _lengths(part: Part, at: Places) -> _Lengths:
+def _lengths(part: MessageBlock, at: Offsets) -> _Lengths:
     """What the entries that start at these places say."""
     services, network, shortest = part.compact(at + 4)
     size, place, short = part.compact(network + 1)
     return _Lengths(services, network, size, place, shortest & short)
 
 
-def _chains(part: Part, first: Places, count: NDArray[np.int64]) -> Places:
+def _chains(part: MessageBlock, first: Offsets, count: NDArray[np.int64]) -> Offsets:
     """The place of every entry: from `first[i]`, `count[i]` of them, each behind the one before.
 
     A plain loop over a table of usual steps, since each place hangs on the one before. Nothing is checked here: behind
@@ -170,7 +180,7 @@ def _behind_unusual(raw: bytes, at: int) -> int:
     return min(network + size + 4, len(raw))
 
 
-def _fields_v2(part: Part, owner: NDArray[np.intp], at: Places, found: _Lengths) -> Entries:
+def _fields_v2(part: MessageBlock, owner: NDArray[np.intp], at: Offsets, found: _Lengths) -> Entries:
     place, width = found.place, found.size.astype(np.int64)
     networks = _NETWORK_OF_ID[part.u8(found.network)]
     packed = np.zeros((len(at), 32), np.uint8)
@@ -187,7 +197,7 @@ def _fields_v2(part: Part, owner: NDArray[np.intp], at: Places, found: _Lengths)
     return Entries(owner, part.u32(at), found.services, networks, packed, port, place, width)
 
 
-def _reasons(part: Part, at: Places, ends: Places) -> NDArray[np.uint8]:
+def _reasons(part: MessageBlock, at: Offsets, ends: Offsets) -> NDArray[np.uint8]:
     """What is wrong with entries that start at `at`, in messages that end at `ends`."""
     _, behind, shortest = part.compact(at + 4)
     size, place, short = part.compact(behind + 1)

@@ -10,7 +10,7 @@ import numpy as np
 from watchdog.core.batch import Column, Strings
 from watchdog.core.text import MAX_TEXT, decode_text, printable
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import TRUNCATED, Part, RefusedError, compact_at
+from watchdog.sources.wire.part import TRUNCATED, MessageBlock, RefusedError, compact_at
 
 MAX_USER_AGENT = 256  # Bitcoin Core src/net_processing.cpp: MAX_SUBVERSION_LENGTH
 _FIXED = struct.Struct("<iQq")  # protocol version, services, time
@@ -63,7 +63,7 @@ def _number(raw: bytes, at: int, width: int) -> int:
     return int.from_bytes(raw[at : at + width], "little")
 
 
-def version(part: Part) -> list[Decoded]:
+def version(part: MessageBlock) -> list[Decoded]:
     """p2p:version; messages are few and small, so one after another."""
     rows: list[int] = []
     found: list[Version] = []

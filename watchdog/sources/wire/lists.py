@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Column
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import Part, RefusedError, compact_at, ragged
+from watchdog.sources.wire.part import MessageBlock, RefusedError, compact_at, ragged
 
 # Bitcoin Core src/net_processing.cpp: MAX_INV_SZ, MAX_HEADERS_RESULTS, MAX_LOCATOR_SZ
 MAX_INV = 50_000
@@ -27,7 +27,7 @@ _CLASSES[[_TX, _WTX]] = 1
 _CLASSES[[_BLOCK, _FILTERED_BLOCK, _CMPCT_BLOCK]] = 2
 
 
-def inventory(part: Part) -> list[Decoded]:
+def inventory(part: MessageBlock) -> list[Decoded]:
     """p2p:inv, p2p:getdata, p2p:notfound. Core limits the first two; a notfound above its limit is only ignored."""
     count, after = part.count(part.starts, None if part.type == "notfound" else MAX_INV)
     part.need(after + count * _INV_BYTES)
@@ -46,7 +46,7 @@ def inventory(part: Part) -> list[Decoded]:
     return [Decoded(f"p2p:{part.type}", part.rows(rows), columns)]
 
 
-def locator(part: Part) -> list[Decoded]:
+def locator(part: MessageBlock) -> list[Decoded]:
     """p2p:getheaders and p2p:getblocks: version, hashes, and the hash to stop at."""
     version = part.u32(part.starts).view(np.int32)
     count, after = part.count(part.starts + 4, MAX_LOCATOR)
@@ -56,7 +56,7 @@ def locator(part: Part) -> list[Decoded]:
     return [Decoded(f"p2p:{part.type}", part.rows(rows), columns)]
 
 
-def headers(part: Part) -> list[Decoded]:
+def headers(part: MessageBlock) -> list[Decoded]:
     """p2p:headers: each header is followed by a count of transactions, 0 but for odd senders."""
     count, after = part.count(part.starts, MAX_HEADERS)
     part.need(after + count * (_HEADER_BYTES + 1))
@@ -88,7 +88,7 @@ def _walk(raw: bytes, at: int, count: int) -> NDArray[np.int64]:
     return np.array(places, np.int64)
 
 
-def _chained(part: Part, places: NDArray[np.int64]) -> bool:
+def _chained(part: MessageBlock, places: NDArray[np.int64]) -> bool:
     """Whether each header names the one before it; stops at the first that does not."""
     raw = part.block(places, _HEADER_BYTES).tobytes()
     for at in range(_HEADER_BYTES, len(raw), _HEADER_BYTES):

@@ -11,7 +11,7 @@ from watchdog.core.batch import Strings
 from watchdog.core.text import printable
 from watchdog.sources.wire.messages import PADDING, Decoded, Messages, Spans
 
-Places = NDArray[np.int64]  # byte positions in a part
+Offsets = NDArray[np.int64]  # byte positions in a part
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
@@ -54,7 +54,7 @@ def compact_at(raw: bytes, at: int, limit: int = MAX_SIZE) -> tuple[int, int]:
     return value, after
 
 
-class Part:
+class MessageBlock:
     """Messages `first` to `first + n` in one padded array; verdicts are kept here.
 
     `data[starts[i]:ends[i]]` is message i; spans may lie in any order in the data of more than this part.
@@ -65,8 +65,8 @@ class Part:
     def __init__(self, messages: Messages, first: int, stop: int) -> None:
         payload = messages.payload
         self.data: NDArray[np.uint8]
-        self.starts: Places
-        self.ends: Places
+        self.starts: Offsets
+        self.ends: Offsets
         if isinstance(payload, Spans):
             self.data, self.starts, self.ends = payload.data, payload.starts[first:stop], payload.ends[first:stop]
         else:
@@ -101,37 +101,37 @@ class Part:
         """Mark messages as malformed; the first reason stays."""
         self.reason[bad & (self.reason == OK)] = reason
 
-    def need(self, stops: Places) -> None:
+    def need(self, stops: Offsets) -> None:
         """Refuse messages that end before `stops`."""
         self.refuse(stops > self.ends, TRUNCATED)
 
-    def _read(self, at: Places, form: str, width: int) -> NDArray[np.generic]:
+    def _read(self, at: Offsets, form: str, width: int) -> NDArray[np.generic]:
         # every byte as the start of a number: overlapping views, nothing is copied
         view = np.ndarray((len(self.data) - width + 1,), form, self.data, strides=(1,))
         return view[np.minimum(at, self._last)]
 
-    def u8(self, at: Places) -> NDArray[np.uint8]:
+    def u8(self, at: Offsets) -> NDArray[np.uint8]:
         """Bytes at the places."""
         return self.data[np.minimum(at, self._last)]
 
-    def u16(self, at: Places, *, big: bool = False) -> NDArray[np.uint16]:
+    def u16(self, at: Offsets, *, big: bool = False) -> NDArray[np.uint16]:
         """Two-byte numbers, little-endian unless `big`."""
         return self._read(at, ">u2" if big else "<u2", 2).astype(np.uint16)
 
-    def u32(self, at: Places) -> NDArray[np.uint32]:
+    def u32(self, at: Offsets) -> NDArray[np.uint32]:
         """Four-byte numbers, little-endian."""
         return self._read(at, "<u4", 4).astype(np.uint32)
 
-    def u64(self, at: Places) -> Words:
+    def u64(self, at: Offsets) -> Words:
         """Eight-byte numbers, little-endian."""
         return self._read(at, "<u8", 8).astype(np.uint64)
 
-    def block(self, at: Places, width: int) -> NDArray[np.uint8]:
+    def block(self, at: Offsets, width: int) -> NDArray[np.uint8]:
         """`width` bytes at each place: uint8[n, width]; places beyond the data give its last bytes."""
         view = np.ndarray((len(self.data) - width + 1, width), np.uint8, self.data, strides=(1, 1))
         return view[np.minimum(at, len(view) - 1)]
 
-    def compact(self, at: Places) -> tuple[Words, Places, Flags]:
+    def compact(self, at: Offsets) -> tuple[Words, Offsets, Flags]:
         """CompactSize numbers: value, place after it, and whether it is in its shortest form (ReadCompactSize)."""
         first = self.u8(at)
         value, after = first.astype(np.uint64), at + 1
@@ -146,7 +146,7 @@ class Part:
             canonical[wide] = value[wide] >= least
         return value, after, canonical
 
-    def count(self, at: Places, limit: int | None = None) -> tuple[NDArray[np.int64], Places]:
+    def count(self, at: Offsets, limit: int | None = None) -> tuple[NDArray[np.int64], Offsets]:
         """The count that starts a list, and the place after it; 0 for refused messages.
 
         Refuses counts that are cut off, that ReadCompactSize throws on, and those above `limit`.
@@ -186,7 +186,7 @@ class Part:
         ]
 
 
-def parts(messages: Messages) -> Iterator[Part]:
+def parts(messages: Messages) -> Iterator[MessageBlock]:
     """The messages in parts of at most 16 MiB and 2**20 rows; a longer message is a part of its own."""
     payload = messages.payload
     if isinstance(payload, Spans):
@@ -198,7 +198,7 @@ def parts(messages: Messages) -> Iterator[Part]:
     while first < total:
         stop = int(np.searchsorted(offsets, offsets[first] + MAX_PART_BYTES, side="right")) - 1
         stop = min(max(stop, first + 1), first + MAX_PART_ROWS, total)
-        yield Part(messages, first, stop)
+        yield MessageBlock(messages, first, stop)
         first = stop
 
 

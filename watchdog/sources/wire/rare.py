@@ -9,7 +9,7 @@ import numpy as np
 from watchdog.core.batch import Column, Strings
 from watchdog.core.text import decode_text, printable
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import OVER_LIMIT, TRUNCATED, Part, RefusedError, compact_at
+from watchdog.sources.wire.part import OVER_LIMIT, TRUNCATED, MessageBlock, RefusedError, compact_at
 
 # Limits of Bitcoin Core before 0.20 (src/validation.h: MAX_REJECT_MESSAGE_LENGTH; COMMAND_SIZE)
 _MAX_REJECT_TYPE, _MAX_REJECT_REASON = 12, 111
@@ -24,7 +24,7 @@ _CF_FIXED = {"cfheaders": 65, "cfcheckpt": 33}
 _CF_QUESTIONS = {"getcfilters": 37, "getcfheaders": 37, "getcfcheckpt": 33}
 
 
-def reject(part: Part) -> list[Decoded]:
+def reject(part: MessageBlock) -> list[Decoded]:
     """p2p:reject (BIP61)."""
     rows: list[int] = []
     found: list[tuple[str, int, str]] = []
@@ -54,7 +54,7 @@ def _reject(raw: bytes) -> tuple[str, int, str]:
     return printable(decode_text(message)), raw[at], printable(decode_text(raw[after : after + size]))
 
 
-def bloom(part: Part) -> list[Decoded]:
+def bloom(part: MessageBlock) -> list[Decoded]:
     """p2p:filter (BIP37): the size of the filter or element; of a merkleblock its flag bits and hashes."""
     if part.type == "filterclear":
         size = np.zeros(len(part), np.int64)
@@ -79,7 +79,7 @@ def bloom(part: Part) -> list[Decoded]:
     return [Decoded("p2p:filter", part.rows(rows), columns)]
 
 
-def block_filters(part: Part) -> list[Decoded]:
+def block_filters(part: MessageBlock) -> list[Decoded]:
     """p2p:cf (BIP157): 1 for a cfilter, the number of hashes in cfheaders and cfcheckpt, 0 for a question."""
     entries = np.zeros(len(part), np.int64)
     if part.type == "cfilter":
@@ -100,7 +100,7 @@ def block_filters(part: Part) -> list[Decoded]:
     return [Decoded("p2p:cf", part.rows(rows), columns)]
 
 
-def unknown(part: Part) -> list[Decoded]:
+def unknown(part: MessageBlock) -> list[Decoded]:
     """p2p:unknown: type and CRC-32 of the payload."""
     rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {

@@ -6,15 +6,15 @@ import numpy as np
 
 from watchdog.core.batch import Column
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import BAD_VALUE, TRUNCATED, Part
+from watchdog.sources.wire.part import BAD_VALUE, TRUNCATED, MessageBlock
 
 
-def bare(part: Part) -> list[Decoded]:
+def bare(part: MessageBlock) -> list[Decoded]:
     """getaddr, mempool: the message itself is all there is."""
     return [Decoded(f"p2p:{part.type}", part.rows(part.good.nonzero()[0]), {})]
 
 
-def ping(part: Part) -> list[Decoded]:
+def ping(part: MessageBlock) -> list[Decoded]:
     """p2p:ping; before BIP31 pings were empty."""
     size = part.ends - part.starts
     part.refuse((size > 0) & (size < 8), TRUNCATED)
@@ -24,14 +24,14 @@ def ping(part: Part) -> list[Decoded]:
     return [Decoded("p2p:ping", part.rows(rows), {"nonce": nonce, "has_nonce": has_nonce})]
 
 
-def pong(part: Part) -> list[Decoded]:
+def pong(part: MessageBlock) -> list[Decoded]:
     """p2p:pong."""
     part.need(part.starts + 8)
     rows = part.good.nonzero()[0]
     return [Decoded("p2p:pong", part.rows(rows), {"nonce": part.u64(part.starts[rows])})]
 
 
-def feefilter(part: Part) -> list[Decoded]:
+def feefilter(part: MessageBlock) -> list[Decoded]:
     """p2p:feefilter, in satoshi per 1000 virtual bytes."""
     part.need(part.starts + 8)
     rows = part.good.nonzero()[0]
@@ -39,7 +39,7 @@ def feefilter(part: Part) -> list[Decoded]:
     return [Decoded("p2p:feefilter", part.rows(rows), {"fee_rate_sat_kvb": rate})]
 
 
-def sendcmpct(part: Part) -> list[Decoded]:
+def sendcmpct(part: MessageBlock) -> list[Decoded]:
     """p2p:sendcmpct; Core punishes an announce field other than 0 and 1."""
     part.need(part.starts + 9)
     announce = part.u8(part.starts)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Blobs, Column
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import BAD_TRANSACTION, OK, TRUNCATED, Part, RefusedError, compact_at
+from watchdog.sources.wire.part import BAD_TRANSACTION, OK, TRUNCATED, MessageBlock, RefusedError, compact_at
 
 _WITNESS_SCALE = 4  # Bitcoin Core src/consensus/consensus.h: WITNESS_SCALE_FACTOR
 _ID_BYTES = 32
@@ -102,7 +102,7 @@ def _empty(raw: bytes, at: int) -> Transaction:
     return Transaction(hashed, hashed, end, 0, 0, witness=False)
 
 
-def tx(part: Part) -> list[Decoded]:
+def tx(part: MessageBlock) -> list[Decoded]:
     """p2p:tx. A transaction goes to many peers in the same bytes, so each payload is parsed once in a part."""
     good = part.good.nonzero()[0]
     raw = part.raw()
