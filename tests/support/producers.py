@@ -61,34 +61,46 @@ while then in ("idle", "hang"):
 """
 
 
-def started(way: str, script: Script) -> Callable[[Inbox, Mapping[str, object] | None], Runner]:
+Start = Callable[[Inbox, Mapping[str, object] | None], Runner]
+
+
+def started(way: str, script: Script) -> Start:
     """A `Start` for this way of running."""
+    return {"thread": _in_thread, "loop": _in_loop, "child": _in_child}[way](script)
 
-    def hand_over(inbox: Inbox, second: int) -> None:
-        made = (batch_at(second, script.rows, source=inbox.name),)
-        while not inbox.put(made, second * SECOND_NS, {"next": second + 1}):
-            script.refused.append(True)
-            if inbox.closed or inbox.policy == "drop":
-                return
 
-    def thread(inbox: Inbox, position: Mapping[str, object] | None) -> Runner:
+def _hand_over(script: Script, inbox: Inbox, second: int) -> None:
+    made = (batch_at(second, script.rows, source=inbox.name),)
+    while not inbox.put(made, second * SECOND_NS, {"next": second + 1}):
+        script.refused.append(True)
+        if inbox.closed or inbox.policy == "drop":
+            return
+
+
+def _in_thread(script: Script) -> Start:
+    def start(inbox: Inbox, position: Mapping[str, object] | None) -> Runner:
         def produce(inbox: Inbox, stopping: threading.Event) -> None:
             for second in script.steps(position):
-                hand_over(inbox, second)
+                _hand_over(script, inbox, second)
                 if stopping.wait(script.pause_s):
                     return
             if script.then == "fail":
                 raise OSError("the wire was cut")
-            while not (script.released if script.then == "hang" else stopping).is_set() and script.then != "end":
+            ending = script.released if script.then == "hang" else stopping
+            while script.then != "end" and not ending.is_set():
                 inbox.heartbeat(script.batches * SECOND_NS)
                 time.sleep(0.005)
 
         return ThreadRunner(produce, inbox)
 
-    def loop(inbox: Inbox, position: Mapping[str, object] | None) -> Runner:
+    return start
+
+
+def _in_loop(script: Script) -> Start:
+    def start(inbox: Inbox, position: Mapping[str, object] | None) -> Runner:
         async def produce(inbox: Inbox) -> None:
             for second in script.steps(position):
-                await asyncio.to_thread(hand_over, inbox, second)
+                await asyncio.to_thread(_hand_over, script, inbox, second)
                 await asyncio.sleep(script.pause_s)
             if script.then == "fail":
                 raise OSError("the wire was cut")
@@ -102,12 +114,16 @@ def started(way: str, script: Script) -> Callable[[Inbox, Mapping[str, object] |
 
         return LoopRunner(produce, inbox)
 
-    def child(inbox: Inbox, position: Mapping[str, object] | None) -> Runner:
+    return start
+
+
+def _in_child(script: Script) -> Start:
+    def start(inbox: Inbox, position: Mapping[str, object] | None) -> Runner:
         def read(pipe: IO[bytes], inbox: Inbox) -> None:
             for line in pipe:
                 word, second, *_ = line.split()
                 if word == b"put":
-                    hand_over(inbox, int(second))
+                    _hand_over(script, inbox, int(second))
                 else:
                     inbox.heartbeat(int(second) * SECOND_NS)
 
@@ -115,7 +131,7 @@ def started(way: str, script: Script) -> Callable[[Inbox, Mapping[str, object] |
         numbers = [str(first), str(script.batches), str(script.rows), script.then, str(script.pause_s)]
         return ChildRunner([sys.executable, "-c", CHILD, *numbers], read, inbox)
 
-    return {"thread": thread, "loop": loop, "child": child}[way]
+    return start
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 
 from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
-from watchdog.core.source import END_OF_TIME_NS, Skipped, Source
+from watchdog.core.source import END_OF_TIME_NS, Skipped, Source, SourceOptions
+from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.service.timekeeping import Timekeeping
+from watchdog.sources.registry import one_source_text, open_sources
 
+_LOG = logging.getLogger("watchdog.sources")
 START_NS = 0  # the engine's own watermark of a source that has said nothing
 WRITE_DELAY_NS: Mapping[str, int] = {
     "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
@@ -76,6 +81,13 @@ class Channel:
         """The latest promise, of this run or of the one before it; START_NS without any and at the end of time."""
         return max(self.mark_ns if self.mark_ns < END_OF_TIME_NS else START_NS, self.before_ns)
 
+    def renew(self, believed_ns: int) -> None:
+        """Have the source opened again at its place, without times after this one."""
+        self.believed_ns = believed_ns
+        if self.source is not None:
+            self.source.close()
+            self.source, self.retry_s = None, 0.0
+
     @property
     def finite(self) -> bool:
         """A part of a recording: its times are of the past."""
@@ -118,3 +130,33 @@ def skipped_text(skipped: Skipped, since_ns: int) -> str:
     span = rough_duration(since_ns - skipped.from_ns) if skipped.size and skipped.from_ns is not None else "0s"
     more = f"; {skipped.note}" if skipped.note else ""
     return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"
+
+
+def several(text: str, scheme: str, path: str, options: SourceOptions) -> list[Channel]:
+    """Open what one text names several sources by: a recording, or an events file. SourceError: it cannot be opened.
+
+    options.position: by the name of the source.
+    """
+    follow = scheme != "recording"
+    skew_ns = options.skew_ns if follow else None
+    opened = open_sources([text], replace(options, follow=follow, skew_ns=skew_ns))
+    if scheme == "events" and [source.name for source in opened] == [text]:
+        _LOG.warning("%s", printable(one_source_text(path)))
+    positions = cast("Mapping[str, Mapping[str, object]]", options.position or {})
+    return [Channel(one.name, text, one, position=positions.get(one.name), kinds=one.kinds) for one in opened]
+
+
+def least_promise(channel: Channel, channels: Iterable[Channel]) -> int | None:
+    """The least that the other sources have promised; None where none has yet."""
+    marks = [one.mark_ns for one in channels if one is not channel and one.mark_ns > START_NS and not one.ended]
+    return min(marks, default=None)
+
+
+def time_without(channel: Channel, channels: Iterable[Channel], now_s: float, wall_ns: Callable[[], int]) -> int:
+    """Event time as the working sources have it, else counted from the last that this source gave."""
+    marks = [one.mark_ns for one in channels if not (one.error or one.ended) and one.mark_ns > START_NS]
+    if marks:
+        return min(marks)
+    if channel.told_ns is None:
+        return wall_ns()
+    return channel.told_ns + int((now_s - channel.told_s) * 1e9)

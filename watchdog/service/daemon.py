@@ -76,8 +76,7 @@ class Daemon:
         self.hub: Final = Hub(config.queues.events)
         self.stored: Final = Stored({}, {})
         self.started_s = self.clock.monotonic()
-        self.reloads = 0
-        self.callers: Final = Callers()
+        self.reloads, self.callers = 0, Callers()
         self.ready = asyncio.Event()
         self._serve, self._on_end = serve, on_end
         self._stop, self._sender_stop, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()

@@ -32,9 +32,20 @@ from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.pipeline.clock import Clock
-from watchdog.service.channel import START_NS, WRITE_DELAY_NS, Channel, gap_of, is_heard, skipped_text, told_from
+from watchdog.service.channel import (
+    START_NS,
+    WRITE_DELAY_NS,
+    Channel,
+    gap_of,
+    is_heard,
+    least_promise,
+    several,
+    skipped_text,
+    time_without,
+    told_from,
+)
 from watchdog.service.timekeeping import earliest, fitting
-from watchdog.sources.registry import SEVERAL, kinds_of, one_source_text, open_sources, split_source
+from watchdog.sources.registry import SEVERAL, kinds_of, open_sources, split_source
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
@@ -76,7 +87,7 @@ class Feed:
         for text in self.texts:
             scheme, path = split_source(text)
             if scheme in SEVERAL:
-                self._open_several(text, scheme, path, positions)
+                self.channels += several(text, scheme, path, replace(self.options, position=positions))
                 continue
             position, begin_ns = positions.get(text) or None, since_ns.get(text, 0)
             channel = Channel(text, text, position=position, since_ns=begin_ns, kinds=kinds_of(text))
@@ -89,18 +100,6 @@ class Feed:
             raise SourceError(f"source {twice!r} is given twice")
         for channel in self.channels:
             self._note_end(channel)
-
-    def _open_several(self, text: str, scheme: str, path: str, positions: Mapping[str, Mapping[str, object]]) -> None:
-        """Open what one text names several sources by: a recording, or an events file of several sources."""
-        follow = scheme != "recording"
-        skew_ns = self.options.skew_ns if follow else None
-        options = replace(self.options, follow=follow, position=positions, skew_ns=skew_ns)
-        found = open_sources([text], options)
-        self.channels += [
-            Channel(one.name, text, one, position=positions.get(one.name), kinds=one.kinds) for one in found
-        ]
-        if scheme == "events" and [one.name for one in found] == [text]:
-            _LOG.warning("%s", printable(one_source_text(path)))
 
     def close(self) -> None:
         """Close all sources."""
@@ -252,7 +251,7 @@ class Feed:
                 )
                 channel.anew, channel.told_ns, channel.quiet_s = True, None, None
                 channel.mark_ns = channel.before_ns = START_NS
-                self._renew(channel, self.wall_ns())
+                channel.renew(self.wall_ns())
             elif not channel.times.fault and not channel.ended and (fault := channel.times.judge(now_s)):
                 self._doubt(channel, fault, now_s)
 
@@ -261,13 +260,6 @@ class Feed:
             channel.doubted_ns = channel.promised_ns
             _LOG.error("source %s: %s; nothing of it is judged until its times fit", printable(channel.name), fault)
         channel.times.begin(fault, now_s)
-
-    def _renew(self, channel: Channel, believed_ns: int) -> None:
-        """Open the source again at its place, without times after this one."""
-        channel.believed_ns = believed_ns
-        if channel.source is not None:
-            channel.source.close()
-            channel.source, channel.retry_s = None, 0.0
 
     def _doubted(self, channel: Channel, found: Slice | None, now_s: float) -> Slice | None:
         """What becomes of the poll of a source whose times did not fit: an event whose time fits starts it anew."""
@@ -280,7 +272,7 @@ class Feed:
             return self._start_anew(channel, begin_ns, batches) if begin_ns or found is None else None
         begin_ns = fitting(batches, self.wall_ns(), self._skew_ns)
         if begin_ns is not None:
-            self._renew(channel, begin_ns)
+            channel.renew(begin_ns)
             return self._start_anew(channel, begin_ns, batches)
         passed = self._passed_over(channel, now_s, channel.times.begun_s, UNTRUE)
         if found is None:
@@ -316,19 +308,12 @@ class Feed:
         if channel.quiet_s is None:
             return None
         if channel.told_ns is None:  # it has not spoken yet: whatever comes is newer than what the others have given
-            promised = self._others(channel)
+            promised = least_promise(channel, self.channels)
             channel.told_ns, channel.told_s = promised, now_s
         else:
             delay_ns = WRITE_DELAY_NS.get(split_source(channel.text)[0], 0)
             promised = channel.told_ns + int((channel.quiet_s - channel.told_s) * 1e9) - delay_ns
         return self._promise(channel, promised) if promised and promised - channel.mark_ns >= STEP_NS else None
-
-    def _others(self, channel: Channel) -> int | None:
-        """The least that sources which do speak have promised; None without any."""
-        marks = [
-            one.mark_ns for one in self.channels if one is not channel and one.mark_ns > START_NS and not one.ended
-        ]
-        return min(marks, default=None)
 
     def _promise(self, channel: Channel, until_ns: int, batches: tuple[Batch, ...] = ()) -> Slice:
         channel.mark_ns = until_ns
@@ -338,7 +323,7 @@ class Feed:
         """A source that has been down for long does not hold the others up: the time that they have is a gap of it."""
         if now_s - down_s < DOWN_S:
             return None
-        until_ns = self._time_without(channel, now_s)
+        until_ns = time_without(channel, self.channels, now_s, self.wall_ns)
         if until_ns - channel.mark_ns < GAP_STEP_NS:
             return None
         unseen_ns = until_ns - int((now_s - down_s) * 1e9)
@@ -346,19 +331,6 @@ class Feed:
         channel.told_ns, channel.told_s = until_ns, now_s
         gap = gap_of(self.options.node, channel.name, (from_ns, until_ns), reason, from_ns)
         return self._promise(channel, until_ns, (gap,))
-
-    def _time_without(self, channel: Channel, now_s: float) -> int:
-        """Event time as the sources have it that work, else counted from the last that this one had."""
-        marks = [
-            one.mark_ns
-            for one in self.channels
-            if not (one.error or one.ended or one.times.fault) and one.mark_ns > START_NS
-        ]
-        if marks:
-            return min(marks)
-        if channel.told_ns is None:
-            return self.wall_ns()
-        return channel.told_ns + int((now_s - channel.told_s) * 1e9)
 
     def _told_in_time(self, found: Slice, promised_ns: int) -> Slice:
         """The slice with none of its gaps told before the watermark that its source was given."""

@@ -13,6 +13,7 @@ from watchdog.core.text import printable
 from watchdog.service.bounded_executor import BoundedExecutor
 from watchdog.service.callers import Callers
 from watchdog.service.capabilities import Capability
+from watchdog.service.channel import Channel
 from watchdog.service.engine_thread import COMMANDS_MOST, EngineLoop
 from watchdog.service.exposition import Exposition, Labels
 from watchdog.service.hub import MOST_WATCHERS, Hub
@@ -112,6 +113,11 @@ def _sources(out: Exposition, measured: Measured) -> None:
     out.add(
         "watchdog_source_clock_faults_total", "counter", about, [(name, one.times.faults) for name, one in channels]
     )
+    _source_starts(out, channels)
+    _source_counts(out, channels)
+
+
+def _source_starts(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) -> None:
     begun = [(labels, one.skipped, one.since_ns) for labels, one in channels if one.skipped is not None]
     sizes = [(labels, skipped.size) for labels, skipped, _ in begun]
     about = "Bytes that were passed over at the first start of a source."
@@ -122,6 +128,9 @@ def _sources(out: Exposition, measured: Measured) -> None:
     ]
     about = "Time that was passed over at the first start of a source."
     out.add("watchdog_source_skipped_seconds", "gauge", about, spans)
+
+
+def _source_counts(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) -> None:
     counts = [
         ({**labels, "what": what}, number)
         for labels, one in channels

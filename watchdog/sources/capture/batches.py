@@ -14,6 +14,7 @@ from watchdog.core.column_join import joined, taken
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.source import SourceOptions
 from watchdog.sources.capture.connections import ConnectionChange
+from watchdog.sources.capture.cut import Damage
 from watchdog.sources.capture.exchanges import (
     Traffic,
     addr_answers,
@@ -21,7 +22,6 @@ from watchdog.sources.capture.exchanges import (
     headers_answers,
     pong_answers,
 )
-from watchdog.sources.capture.merge import Damage
 from watchdog.sources.capture.new_blocks import BLOCK_AGE, NEW_BLOCK, NewBlocks
 from watchdog.sources.capture.rows import KNOWN_TYPES, MessageRows
 from watchdog.sources.peer_columns import PeerTable

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final
 
@@ -18,7 +17,8 @@ from watchdog.core.errors import PositionError
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.sources.capture.connections import SILENCE_US
-from watchdog.sources.capture.files import EARLIEST_US, END_US, CaptureFile, RecordSpan
+from watchdog.sources.capture.cut import Cut, Damage
+from watchdog.sources.capture.files import EARLIEST_US, END_US, CaptureFile
 from watchdog.sources.capture.growth import Growth
 from watchdog.sources.capture.marks import Marks
 from watchdog.sources.capture.seek import START, PassedOver
@@ -34,26 +34,6 @@ STEP_MAX: Final = 256 * 1024
 PATIENCE_US: Final = 5_000  # of event time, see `CaptureMerge.cut`
 REMOVED: Final = "file-removed"  # while it was written to, or before its end was read: what came last may be lost
 REPLACED: Final = "file-replaced"  # by another of its name, which is read from its start
-
-
-@dataclass(slots=True, eq=False)
-class Damage:
-    """A file that lost records: `lost` of them (0: unknown) after `from_us`, found out at `time_us`."""
-
-    folder: str
-    from_us: int
-    time_us: int
-    lost: int
-    reason: str
-
-
-@dataclass(slots=True, eq=False)
-class Cut:
-    """Parts of each folder (sent, received) taken by one cut; nothing before `until_us` comes any more."""
-
-    folders: dict[str, tuple[list[RecordSpan], list[RecordSpan]]]
-    until_us: int
-    damage: list[Damage] = field(default_factory=list)
 
 
 class CaptureMerge:

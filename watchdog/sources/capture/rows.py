@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Strings
 from watchdog.sources.capture.connections import Connection, ConnectionChange, ConnectionTracker, FolderRows
+from watchdog.sources.capture.cut import Cut
 from watchdog.sources.capture.files import HEADER_BYTES, RecordSpan
-from watchdog.sources.capture.merge import Cut
 from watchdog.sources.wire import decode
 from watchdog.sources.wire.messages import PADDING, Spans
 

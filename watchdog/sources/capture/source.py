@@ -11,8 +11,9 @@ from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources.capture.batches import BatchMaker
 from watchdog.sources.capture.connections import ConnectionTracker
+from watchdog.sources.capture.cut import Cut
 from watchdog.sources.capture.files import HEADER_BYTES
-from watchdog.sources.capture.merge import CaptureMerge, Cut
+from watchdog.sources.capture.merge import CaptureMerge
 from watchdog.sources.capture.new_blocks import NewBlocks
 from watchdog.sources.capture.rows import message_rows
 from watchdog.sources.capture.tree import ArchiveTree, CaptureTree, DiskTree
