@@ -34,6 +34,7 @@ node: alice
 sources: snapshots:snapshots.jsonl
 rules: rules.yaml
 packs: false
+start: beginning
 checkpoint: {{every: 1s, folder: state}}
 api: {{listen: "127.0.0.1:0", public_url: "http://watch.example.com"}}
 receivers:
