@@ -221,8 +221,8 @@ def test_a_database_is_as_if_nothing_had_happened_once_a_cut_file_is_repaired(
     def history(place: Path) -> list[str]:
         where, shown = ["--json", "--db", f"sqlite:///{place}"], []
         assert main(["incidents", "list", *where]) == 0
-        for line in capfd.readouterr().out.splitlines():
-            assert main(["incidents", "show", json.loads(line)["id"], *where]) == 0
+        for incident in json.loads(capfd.readouterr().out):
+            assert main(["incidents", "show", incident["id"], *where]) == 0
             shown.append(capfd.readouterr().out)
         return shown
 
