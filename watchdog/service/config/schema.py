@@ -34,7 +34,7 @@ _WORDS: Mapping[Shape, str] = {
     "headers": "names with text, `{file: PATH}` or `{env: NAME}`",
     "receiver": "name of a receiver",
 }
-PLACE = Path(__file__).resolve().parents[2] / "docs" / "CONFIG.md"
+PLACE = Path(__file__).resolve().parents[3] / "docs" / "CONFIG.md"
 BEGIN, END = "<!-- keys: generated, see `make docs` -->\n", "<!-- end of keys -->\n"
 
 
