@@ -125,6 +125,12 @@ function cells(one) {
     el("span", {}, el("a", link, el("code", {}, one.incident)), openedElsewhen(one)),
     el("span", { class: "line" }, `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`),
     one.next !== null ? el("span", { class: "line" }, "next ", exact(one.next)) : one.settled !== null ? exact(one.settled) : "",
-    one.last_error ? foreign(one.last_error, { class: "error", title: one.last_error }) : one.merged_into ? el("span", { class: "quiet" }, "in ", el("code", {}, one.merged_into)) : "",
+    outcome(one),
   ];
+}
+
+/** The last error of a delivery, or the merged notice that carries it. */
+function outcome({ last_error: error, merged_into: carrier }) {
+  if (error) return foreign(error, { class: "error", title: error });
+  return carrier ? el("span", { class: "quiet" }, "in ", el("code", {}, carrier)) : "";
 }

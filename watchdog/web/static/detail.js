@@ -72,7 +72,8 @@ function warmUp(incident) {
 function completeness(incident) {
   const share = incident.completeness;
   if (share >= 1) return el("p", { class: "complete quiet" }, "No input was lost while this was judged.");
-  return el("p", { class: "complete gap" }, `The input was ${percentOf(share)} % complete: what is missing may have changed the verdict.`);
+  const text = `Events were lost: ${percentOf(share)} % of the watched input was seen. The rest may change the verdict.`;
+  return el("p", { class: "complete gap" }, text);
 }
 
 function percentOf(share) {
