@@ -1,8 +1,9 @@
 """Paths of the repository that its pages name, for the test that each of them exists.
 
-A path is text in back quotes, outside code blocks, that begins with a folder or a file of the root (`docs/adr/`, `Makefile`)
-or ends like a source file (`rivals/pure_python.py`); paths inside the wheel (`bitcoin_watchdog/`) are left out. A sentence that begins with "Adds" names files that a later change
-will create; these must not exist, so that the sentence is rewritten once the change is made.
+A path is text in back quotes, outside code blocks, that begins with an entry of the root (`docs/adr/`, `Makefile`) or
+ends like a source file (`rivals/pure_python.py`). Paths inside the wheel (`bitcoin_watchdog/`) are left out. A sentence
+that begins with "Adds" names files that a later change will create; these must not exist, so that the sentence is
+rewritten once the change is made.
 """
 
 from __future__ import annotations

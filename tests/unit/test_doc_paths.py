@@ -34,15 +34,17 @@ def test_files_of_changes_to_come_do_not_exist_yet() -> None:
 @pytest.mark.parametrize(
     ("text", "paths"),
     [
-        ("See `alerts/book.py`, `docs/` and `Makefile`.", [("alerts/book.py", False), ("docs/", False), ("Makefile", False)]),
+        ("See `alerts/book.py` and `Makefile`.", [("alerts/book.py", False), ("Makefile", False)]),
         ("`lost/file.py` is named relative to nothing.", [("lost/file.py", False)]),
         ("`tests/unit/test_x.py:test_y` is one test.", [("tests/unit/test_x.py", False)]),
         ("`addr/second`, `capture:DIR`, `rules[].id`, `/16` and `a b` are no paths.", []),
         ("```sh\ncat `docs/gone.md`\n```", []),
-        ("Adds `rules/a.py` and `alerts/b.py`. Touches `rules/c.py`.",
-         [("rules/a.py", True), ("alerts/b.py", True), ("rules/c.py", False)]),
+        (
+            "Adds `rules/a.py` and `alerts/b.py`. Touches `rules/c.py`.",
+            [("rules/a.py", True), ("alerts/b.py", True), ("rules/c.py", False)],
+        ),
     ],
-)  # fmt: skip
+)
 def test_paths_are_read_from_back_quotes(text: str, paths: list[tuple[str, bool]]) -> None:
     tops = frozenset({"alerts", "docs", "rules", "tests", "Makefile"})
     assert list(named_paths("p", text, tops)) == [NamedPath("p", *one) for one in paths]
