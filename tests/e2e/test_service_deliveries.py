@@ -25,6 +25,7 @@ from tests.support.service_process import (
     run_command,
     until_rows,
 )
+from tests.support.waiting import wait_until
 
 TOKEN = "open-sesame-open-sesame"
 GONE = "its receiver is not in the configuration any more"
@@ -107,13 +108,11 @@ class Stream:
 
     def until(self, wanted: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
         """The first event like this."""
-        end = time.monotonic() + 30
-        while True:
-            for event, data in list(self.events):
-                if wanted(event, data):
-                    return data
-            assert time.monotonic() < end, f"not among {self.events}"
-            time.sleep(0.02)
+
+        def matching() -> list[dict[str, Any]]:
+            return [data for event, data in list(self.events) if wanted(event, data)]
+
+        return wait_until(matching, lambda: f"not among {self.events}", 30)[0]
 
 
 def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
