@@ -224,7 +224,7 @@ class VirtualClock:
         await self.calm()
 
     async def calm(self) -> None:
-        """Wait until every loop of the sender waits for this clock, no attempt is under way and everything is stored."""
+        """Wait until every loop of the sender waits for this clock, with no attempt under way and all stored."""
         for _ in range(3):  # an answer may still wake a loop
             await asyncio.sleep(0)
             await reached(lambda: not self._busy(), "the sender is never idle", look_s=0.0005)

@@ -19,7 +19,7 @@ ALLOWED = {
     "support/daemon.py": (1, "the real clock of a service under test"),
     "support/delivery.py": (1, "lets the event loop run between two steps of the virtual clock"),
     "support/delivery_process.py": (2, "a process of its own: paces its writes, and polls its database"),
-    "support/producers.py": (4, "producers that pause and beat in real time are what is tested"),
+    "support/producers.py": (3, "producers that pause and beat in real time are what is tested"),
     "support/receiver.py": (1, "a receiver that answers late"),
     "unit/test_delivery_client.py": (1, "a receiver whose answer drips"),
     "unit/test_delivery_keepalive.py": (1, "a time in which nothing must arrive"),
