@@ -92,7 +92,7 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
 
 
 async def watched(service: Running) -> bool:
-    """Wait for the last alert with a progress bar, and print all; False when the service was told to end."""
+    """Wait for the last alert with a progress bar, and print all; False when the service was stopped."""
     bar = ProgressBar()
     labels = read_labels(RECORDING / "labels.json")
     start_s, span_s = labels[0].start, max(label.end for label in labels) - labels[0].start

@@ -31,7 +31,7 @@ HOST = "127.0.0.1"
 NAME = "demo-service"
 """The folder of configuration, secret, database, checkpoint and log, beside the JSON lines."""
 CONFIG = """\
-# Written by the demo, anew each time.
+# The demo overwrites this file.
 sources: [{source}]
 start: beginning
 database: sqlite:///watchdog.db
@@ -79,7 +79,7 @@ def configured(folder: Path, source: Path, receiver: int, secret: str) -> Servic
 
 
 def free_port() -> int:
-    """A port that nobody listens on now; alerts name the page's address, so it must be known beforehand."""
+    """Return a free port; alerts contain the page's address, so it must be known beforehand."""
     with socket.socket() as one:
         one.bind((HOST, 0))
         return int(one.getsockname()[1])

@@ -6,7 +6,7 @@ dict, with bytes as hex text; at the end all messages are sorted by time. It lea
 does: connections, networks and netgroups, Core's addr bucket, answers to questions, transaction ids, and refusing
 malformed messages with a reason. Objects have slots, and files are read at once.
 
-tuned_capture.py is what remains when objects and streams are given up for dicts made in place and hand-made offsets;
+tuned_capture.py replaces objects and streams by dicts made in place and hand-made offsets;
 `make bench` prints that, too, for information.
 
 Alone: python -m benchmarks.rivals.plain_capture DIR

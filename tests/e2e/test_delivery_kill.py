@@ -50,7 +50,7 @@ def arrivals(out: Path) -> list[dict[str, Any]]:
 
 
 def killed_after(command: list[str], root: Path, out: Path, arrived: int) -> bool:
-    """Run until so many more messages arrived, then kill -9 at once; False when it had ended before."""
+    """Run until `arrived` more messages are there, then kill -9 at once; False when it had ended before."""
     process, until = subprocess.Popen(command, cwd=root), lines(out) + arrived
     wait_until(lambda: process.poll() is not None or lines(out) >= until, "nothing arrives", look_s=0.001)
     process.kill()

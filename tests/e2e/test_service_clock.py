@@ -71,7 +71,7 @@ class Scene:
         step(self.folder / "offset", offset_ns)
 
     def misbehave(self, peer: int, until: str, wanted: int) -> None:
-        """The peer goes on until the database has this; fails after a minute."""
+        """Let the peer misbehave until the query has `wanted` rows; fail after a minute."""
 
         def judged() -> bool:
             moment = datetime.fromtimestamp((time.time_ns() + self.offset_ns) / 1e9, UTC)

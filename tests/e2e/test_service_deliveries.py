@@ -1,4 +1,4 @@
-"""Deliveries of a real service as others see them: live on the stream, given up with a receiver, sent again with it."""
+"""Deliveries of a real service from outside: live on the stream, dead letters of a removed receiver, resent with it."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
 
 
 def first_tries(stream: Stream) -> dict[str, Any]:  # Any: JSON of the service
-    """What is told of a notice that one receiver took; the other one's, which could not be reached, is given back."""
+    """Check the notice that one receiver accepted; return that of the other receiver, which was unreachable."""
     sent = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "good")
     assert (sent["status"], sent["attempts"], sent["last_status"], sent["type"]) == ("sent", 1, 204, "incident.opened")
     failed = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "left")

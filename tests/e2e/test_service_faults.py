@@ -1,4 +1,4 @@
-"""The service as a real process: killed, ended, reloaded, started twice; nothing is lost, nothing is told twice."""
+"""The service as a real process: killed, ended, reloaded, started twice; nothing is lost, nothing is sent twice."""
 
 from __future__ import annotations
 

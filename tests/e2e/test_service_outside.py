@@ -102,7 +102,7 @@ def grow(folder: Path, begin: int, sizes: list[int]) -> None:
 
 
 def until_told(receiver: Receiver, wanted: int) -> list[str]:
-    """The types of the notices, as soon as there are so many."""
+    """Return the types of the notices once `wanted` of them have come."""
     wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came", 40)
     return [json.loads(body)["type"] for _, body in receiver.requests]
 

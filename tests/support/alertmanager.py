@@ -1,4 +1,4 @@
-"""Debian's Alertmanager on 127.0.0.1: alone, without a cluster, with nobody to notify."""
+"""Debian's Alertmanager on 127.0.0.1: alone, without a cluster, without receivers."""
 
 from __future__ import annotations
 

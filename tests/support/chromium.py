@@ -181,6 +181,6 @@ async def _address(stderr: asyncio.StreamReader) -> str:
 
 
 async def _drain(stderr: asyncio.StreamReader) -> None:
-    """Read on, so that the browser never waits for somebody to read its log."""
+    """Keep reading, so that the browser never blocks on its log."""
     while await stderr.readline():
         pass

@@ -65,7 +65,7 @@ def hook(name: str, path: str = "hook", severity: str = "info") -> str:
 
 
 def serve(folder: Path, story: Callable[[Daemon, MovedClock], Awaitable[None]]) -> None:
-    """Run a daemon while the story goes on."""
+    """Run a daemon during the story."""
 
     async def run() -> None:
         clock = MovedClock()

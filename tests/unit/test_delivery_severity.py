@@ -62,7 +62,7 @@ def bodies(there: Target) -> list[dict[str, Any]]:
 
 
 def named(there: Target) -> list[str]:
-    """The incidents of all openings that were told, also in merged notices."""
+    """Return the incidents of all openings that were sent, also in merged notices."""
     found = []
     for body in bodies(there):
         if body["type"] == MERGED:

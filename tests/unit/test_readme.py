@@ -25,7 +25,7 @@ COMMANDS = (README.parent / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
 
 def rows(heading: str, text: str = TEXT) -> list[list[str]]:
     """The cells of the first table below a heading, without its head."""
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    section = text.split(f"## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
     tables = re.findall(r"(?:^\|.*\|\n)+", section, re.MULTILINE)
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in tables[0].splitlines()[2:]]
 

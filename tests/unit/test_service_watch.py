@@ -204,7 +204,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
 
 
 class Blocked:
-    """A store whose transaction takes until it is told to go on."""
+    """A store whose transaction lasts until the test opens it."""
 
     def __init__(self) -> None:
         self.entered, self.open, self.taken = threading.Event(), threading.Event(), list[ChangeRecord]()
