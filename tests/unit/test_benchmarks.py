@@ -78,7 +78,7 @@ def test_every_benchmark_can_be_found() -> None:
     names = set(command.BENCHMARKS)
     gates = {"rules-river-500", "rules-river-5000", "rules-python-500", "rules-python-5000", "decode-columns"}
     gates |= {"decode-capture", "replay", "replay-quiet", "live", "state", "checkpoint", "start"}
-    gates |= {"long-silence", "many-findings"}
+    gates |= {"long-silence", "many-findings", "replay-polls"}
     gates |= {"store-changes", "deliveries", "live-latency", "history-pages", "service-at-rest"}
     assert names == gates
 
