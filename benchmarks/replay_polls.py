@@ -64,7 +64,7 @@ def _poll(second: int) -> str:
 
 
 def _replayed(path: str, rules: RuleSet, *, joined: bool) -> str:
-    """The incidents as lines."""
+    """Return the incidents as lines."""
     source = snapshots.SnapshotsSource(path, SourceOptions(wanted=wanted_kinds(rules.plans), at_once=joined))
     course = Pipeline(PartedEngine(rules.plans, {source.name: source.kinds}))
     found: Slice | None

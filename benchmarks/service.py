@@ -97,7 +97,7 @@ async def _rested(settle_s: float, rest_s: float) -> tuple[float, float]:
 
 @asynccontextmanager
 async def _watched(folder: Path, sources: Sequence[str], url: str) -> AsyncIterator[ServiceProcess]:
-    """A node that writes, and the service that follows it."""
+    """Run a node that writes, and the service that follows it."""
     (folder / "capture").mkdir()
     writing = asyncio.create_task(_write(folder, snapshots=len(sources) > 1))
     await asyncio.sleep(0.2)  # files that are there when the service looks for them
@@ -149,7 +149,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _attack(root: Path, number: int) -> None:
-    """A new inbound peer in its own netgroup sends 1,000 unsolicited addresses."""
+    """Let a new inbound peer in its own netgroup send 1,000 unsolicited addresses."""
     now_us, peer = time.time_ns() // 1_000, f"136.{number}.1.1_50000"
     handshake(root, peer, now_us - 2_000, inbound=True, reply_us=1_000)
     append(root, peer, True, record(now_us, "addr", addr_payload(1_000)))
@@ -193,6 +193,6 @@ def _cpu_s(pid: int) -> float:
 
 
 def _peak_mb(pid: int) -> float:
-    """The most memory that was resident at any time (VmHWM of /proc/PID/status, in KiB)."""
+    """Return the most memory that was resident at any time (VmHWM of /proc/PID/status, in KiB)."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6

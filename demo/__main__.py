@@ -117,7 +117,7 @@ async def watched(service: Running) -> bool:
 
 
 def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> None:
-    """The incidents, the attacks, and where to look next."""
+    """Print the incidents, the attacks, and where to look next."""
     width = min(shutil.get_terminal_size().columns, WIDEST)
     arrivals = service.arrivals
     verified, ids = sum(one.verified is True for one in arrivals), len({one.id for one in arrivals})

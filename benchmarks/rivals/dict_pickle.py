@@ -23,7 +23,7 @@ KeyState = dict[str, dict[str, Any]]  # by rule
 
 
 def key_states(rival: PurePython) -> dict[PlainKey, KeyState]:
-    """The state of each key, by rule."""
+    """Return the state of each key, by rule."""
     states: dict[PlainKey, KeyState] = {}
     for window in rival.windows:
         name = window.rule.name
@@ -40,7 +40,7 @@ def key_states(rival: PurePython) -> dict[PlainKey, KeyState]:
 
 
 def dump(states: dict[PlainKey, KeyState]) -> bytes:
-    """The states as bytes."""
+    """Return the states as bytes."""
     return pickle.dumps(states, protocol=pickle.HIGHEST_PROTOCOL)
 
 
