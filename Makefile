@@ -25,7 +25,7 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
 
-# The tests without processes, servers and recordings: under a minute on an idle machine.
+# A fast subset without servers, browsers and recordings. Budget: one minute on an idle machine.
 quick: $(STAMP)
 	$(BIN)/python -m pytest tests/unit tests/contract -m "$(QUICK)" $(ARGS)
 
