@@ -1,10 +1,12 @@
-# Everything runs in .venv, made from requirements.lock on first use; a change of the lock or of pyproject.toml makes it anew.
+# Everything runs in .venv, made from requirements.lock on first use; a change of the lock or of pyproject.toml rebuilds it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP_QUIET := --quiet --quiet --disable-pip-version-check
 
-.PHONY: setup demo run test kills check fix bench docs lock test-lowest clean
+QUICK := not slow and not fuzz and not golden and not scenario and not recordings and not postgres and not chromium
+
+.PHONY: setup demo run test quick kills check fix bench docs lock test-lowest clean
 
 setup: $(STAMP)
 
@@ -23,16 +25,20 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
 
+# A fast subset without servers, browsers and recordings. Budget: one minute on an idle machine.
+quick: $(STAMP)
+	$(BIN)/python -m pytest tests/unit tests/contract -m "$(QUICK)" $(ARGS)
+
 # kill -9 two hundred times, where the other tests do it a dozen times: service and delivery.
 kills: $(STAMP)
-	WATCHDOG_KILLS=200 $(BIN)/python -m pytest -o faulthandler_timeout=1800 tests/e2e/test_service_faults.py \
+	WATCHDOG_KILLS=200 $(BIN)/python -m pytest -o faulthandler_timeout=1800 --timeout=3600 tests/e2e/test_service_faults.py \
 	  tests/e2e/test_delivery_kill.py -k kill $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -86,7 +86,7 @@ def _rounds(text: str) -> int:
 
 
 def _chosen(names: Sequence[str]) -> list[str] | str:
-    """The benchmarks that these names mean, or what is wrong."""
+    """Return the benchmarks that these names mean, or what is wrong."""
     chosen: dict[str, None] = {}
     for name in names or BENCHMARKS:
         found = [own for own in BENCHMARKS if own == name or own in {f"{name}-500", f"{name}-5000"}]
@@ -116,7 +116,7 @@ def _run(names: Sequence[str], settings: Settings) -> tuple[list[Row], dict[str,
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """The rows for people, one line each."""
+    """Return the rows for people, one line each."""
     cells = [("name", "ours", "rival", "unit", "ratio", "gate", "", "against")]
     for row in rows:
         gate = "" if row.gate is None else f">= {row.gate:g}"

@@ -28,7 +28,7 @@ TYPES = ("inv", "addr", "addrv2", "tx", "ping", "pong", "getdata", "headers", "f
 
 
 def measure(settings: Settings) -> list[Row]:
-    """The gated row, and for information the same without compression at 1,000 rows a block."""
+    """Return the gated row, and for information the same without compression at 1,000 rows a block."""
     blocks = QUICK_BLOCKS if settings.quick else BLOCKS
     with tempfile.TemporaryDirectory() as name:
         usual, small, rival = (Path(name) / file for file in ("usual", "small", "rival"))
@@ -48,7 +48,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def batch_at(number: int, rows: int = BLOCK_ROWS) -> Batch:
-    """A batch of messages of 125 peers, 1,000 a second."""
+    """Return a batch of messages of 125 peers, 1,000 a second."""
     rng = np.random.default_rng(number)
     conn = rng.integers(0, len(PEERS), rows)
     columns: dict[str, Column] = {
@@ -71,7 +71,7 @@ def write_columns(path: Path, rows: int, blocks: int, level: int) -> None:
 
 
 def plain_rows(number: int) -> list[tuple[object, ...]]:
-    """The rows of a batch as tuples."""
+    """Return the rows of a batch as tuples."""
     columns = batch_at(number).columns.values()
     values = [list(column.tolist()) for column in columns if isinstance(column, np.ndarray | Strings)]
     return list(zip(*values, strict=True))

@@ -63,7 +63,7 @@ async def _sent_per_second(folder: Path, incidents: int) -> float:
 
 
 def _made(notices: Sequence[Notice]) -> dict[str, list[str]]:
-    """The ids of each incident in the order of its changes."""
+    """Return the ids of each incident in the order of its changes."""
     found: dict[str, list[str]] = defaultdict(list)
     for one in notices:
         found[one.incident_id].append(one.id)
@@ -71,7 +71,7 @@ def _made(notices: Sequence[Notice]) -> dict[str, list[str]]:
 
 
 def _arrived(seen: Sequence[Seen]) -> dict[str, list[str]]:
-    """The ids of each incident in the order of arrival."""
+    """Return the ids of each incident in the order of arrival."""
     found: dict[str, list[str]] = defaultdict(list)
     for one in seen:
         found[json.loads(one.body)["data"]["id"]].append(one.id)

@@ -16,7 +16,7 @@ _SHARES = (0.56, 0.095, 0.085, 0.08, 0.06, 0.06, 0.045, 0.015)
 
 
 class WritingNode:
-    """Writes capture files as a node does: so many messages in each tick of event time, the first at `start_us`."""
+    """Writes capture files as a node does: a number of messages in each tick of event time from `start_us` on."""
 
     def __init__(self, root: Path, messages_a_tick: int, tick_us: int, start_us: int) -> None:
         self._rng = np.random.default_rng(1)

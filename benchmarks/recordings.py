@@ -14,7 +14,7 @@ RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
 
 
 def recording(name: str) -> Path:
-    """The folder of a recording; SkippedError without it."""
+    """Return the folder of a recording; SkippedError without it."""
     folder = RECORDINGS / name
     if not folder.is_dir():
         raise SkippedError(f"no recording '../shared/recordings/{name}' beside the repository")
@@ -23,7 +23,7 @@ def recording(name: str) -> Path:
 
 @contextmanager
 def capture_tree(name: str) -> Iterator[Path]:
-    """The capture tree of a recording, unpacked for as long as the context lasts."""
+    """Unpack the capture tree of a recording for as long as the context lasts."""
     with tempfile.TemporaryDirectory() as target:
         unpack_tree(recording(name) / "capture.tar.xz", Path(target))
         yield Path(target) / "capture"

@@ -1,7 +1,7 @@
 """replay-polls: 8,000 polls of one RPC through all shipped rules, against the same with a slice for each poll.
 
-A poll is one row. What it costs to close panes is paid for each slice, so rounds are joined where nobody waits for a
-single one; a service that follows the file takes each as it comes. Both sides must report the same incidents.
+A poll is one row. Closing panes has a cost for each slice, so a replay joins rounds; a service that
+follows the file takes each as it comes. Both sides must report the same incidents.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _poll(second: int) -> str:
 
 
 def _replayed(path: str, rules: RuleSet, *, joined: bool) -> str:
-    """The incidents as lines."""
+    """Return the incidents as lines."""
     source = snapshots.SnapshotsSource(path, SourceOptions(wanted=wanted_kinds(rules.plans), at_once=joined))
     course = Pipeline(PartedEngine(rules.plans, {source.name: source.kinds}))
     found: Slice | None

@@ -51,14 +51,14 @@ class Row:
         return self.gate is not None and (self.ratio is None or self.ratio < self.gate)
 
     def as_object(self) -> dict[str, object]:
-        """The row as others read it (`PUBLIC`), with four significant digits. Gates and notes are in the table."""
+        """Return the public fields of the row, with four significant digits. Gates and notes are in the table."""
         return {name: _rounded(getattr(self, name)) for name in PUBLIC}
 
 
 def by_rate(
     name: str, measured: tuple[float, float], unit: str, rival_name: str, *, gate: float | None = None, note: str = ""
 ) -> Row:
-    """A row of rates: more is better."""
+    """Return a row of rates: more is better."""
     ours, rival = measured
     return Row(name, ours, rival, unit, ours / rival, rival_name, gate, note)
 
@@ -66,7 +66,7 @@ def by_rate(
 def by_cost(
     name: str, measured: tuple[float, float], unit: str, rival_name: str, *, gate: float | None = None, note: str = ""
 ) -> Row:
-    """A row of costs: less is better."""
+    """Return a row of costs: less is better."""
     ours, rival = measured
     return Row(name, ours, rival, unit, rival / ours, rival_name, gate, note)
 

@@ -42,7 +42,7 @@ def python(settings: Settings, density: int) -> list[Row]:
 
 
 def river(settings: Settings, density: int) -> list[Row]:
-    """The rules without distinct counts against river."""
+    """Compare the rules without distinct counts with river."""
     from benchmarks.rivals.river_rolling import RiverRolling, first_alerts, pane_moments  # noqa: PLC0415 - a second
 
     chosen = w30.rules(density, distinct=False)

@@ -22,7 +22,7 @@ SHOWN = 5  # differences of a recording that are printed
 
 
 def without_texts(value: Any) -> Any:
-    """The value with the texts that people read left out, at any depth."""
+    """Return the value with the texts that people read left out, at any depth."""
     if isinstance(value, dict):
         return {key: without_texts(part) for key, part in value.items() if key not in TEXTS}
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def without_texts(value: Any) -> Any:
 
 
 def incidents(tree: Path, recording: Path) -> dict[str, Any]:
-    """The incidents of a recording by id, as the code in `tree` reports them."""
+    """Return the incidents of a recording by id, as the code in `tree` reports them."""
     command = [sys.executable, "-c", "import sys; from watchdog.cli.main import main; sys.exit(main(sys.argv[1:]))"]
     done = subprocess.run(
         [*command, "replay", f"recording:{recording}"], cwd=tree, capture_output=True, text=True, check=True
@@ -41,7 +41,7 @@ def incidents(tree: Path, recording: Path) -> dict[str, Any]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    """A line for each incident that is missing or new, and for each field that differs."""
+    """Return a line for each incident that is missing or new, and for each field that differs."""
     for gone in sorted(before.keys() - after.keys()):
         yield f"missing: {gone} of {before[gone]['rule']}"
     for new in sorted(after.keys() - before.keys()):

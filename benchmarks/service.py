@@ -29,7 +29,7 @@ SETTLE_S, QUICK_SETTLE_S = 10.0, 3.0
 REST_S, QUICK_REST_S = 30.0, 3.0
 ATTACKS, QUICK_ATTACKS = 15, 2
 BETWEEN_S = 2.7  # no part of a pane of 5 s, so that attacks meet all phases of it
-ARRIVE_S = 25.0  # an attack that nobody was told of by then was missed
+ARRIVE_S = 25.0  # an attack not reported by then is missed
 ROUND_S = 10.0  # between two rounds of snapshots
 CAPTURE = ("capture:capture",)
 ALL = (*CAPTURE, "log:debug.log", "snapshots:snapshots.jsonl")
@@ -97,7 +97,7 @@ async def _rested(settle_s: float, rest_s: float) -> tuple[float, float]:
 
 @asynccontextmanager
 async def _watched(folder: Path, sources: Sequence[str], url: str) -> AsyncIterator[ServiceProcess]:
-    """A node that writes, and the service that follows it."""
+    """Run a node that writes, and the service that follows it."""
     (folder / "capture").mkdir()
     writing = asyncio.create_task(_write(folder, snapshots=len(sources) > 1))
     await asyncio.sleep(0.2)  # files that are there when the service looks for them
@@ -149,14 +149,14 @@ def _append(path: Path, text: str) -> None:
 
 
 def _attack(root: Path, number: int) -> None:
-    """A new inbound peer of a netgroup of its own sends 1,000 addresses that nobody asked for."""
+    """Let a new inbound peer in its own netgroup send 1,000 unsolicited addresses."""
     now_us, peer = time.time_ns() // 1_000, f"136.{number}.1.1_50000"
     handshake(root, peer, now_us - 2_000, inbound=True, reply_us=1_000)
     append(root, peer, True, record(now_us, "addr", addr_payload(1_000)))
 
 
 def _groups(arrived: Sequence[tuple[int, bytes]]) -> set[str]:
-    """The attackers' netgroups that were told of."""
+    """Return the attackers' netgroups that were reported."""
     found = (json.loads(body)["data"] for _, body in arrived)
     return {entity for data in found for entity in data["entities"] if entity.startswith("136.") and "/" not in entity}
 
@@ -175,7 +175,7 @@ def _beyond_s(at_ns: int, body: bytes, panes: dict[str, int]) -> float | None:
 async def _until(condition: Callable[[], bool], limit_s: float) -> None:
     end = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < end, "an attack was not told of in time"
+        assert time.monotonic() < end, "an attack was not reported in time"
         await asyncio.sleep(0.05)
 
 
@@ -193,6 +193,6 @@ def _cpu_s(pid: int) -> float:
 
 
 def _peak_mb(pid: int) -> float:
-    """The most memory that was resident at any time (VmHWM of /proc/PID/status, in KiB)."""
+    """Return the most memory that was resident at any time (VmHWM of /proc/PID/status, in KiB)."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024 / 1e6

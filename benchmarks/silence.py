@@ -65,6 +65,6 @@ def _written(root: Path, pause_s: int, settings: Settings) -> list[str]:
 
 
 def _start(time_us: int) -> str:
-    """What Core writes first when it starts."""
+    """Return the lines that Core writes first when it starts."""
     moment = datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"{moment} Bitcoin Core version v27.0.0 (release build)\n"

@@ -93,7 +93,7 @@ def bytes_per_key(rows: int) -> tuple[float, int]:
 
 
 def _fed(rows: int) -> Engine:
-    """An engine after these events; the workload is gone when this returns."""
+    """Return an engine after these events; the workload is gone when this returns."""
     engine = Engine(w30.plans(w30.rules(DENSITY)), sources=[w30.SOURCE])
     stream = w30.workload(rows, DENSITY, peers=PEERS, groups=GROUPS)
     for part in stream.slices(0, rows, BATCH_ROWS):
@@ -114,7 +114,7 @@ def growth_mb(addresses: int) -> float:
 
 
 def _addresses(start: int, groups: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Slice:
-    """The next addresses, none of which came before, from changing connections."""
+    """Return the next addresses, none of which came before, from changing connections."""
     numbers = np.arange(start, start + BATCH_ROWS)
     times = w30.START_NS + numbers * (SECOND // ADDRESSES_A_SECOND)
     columns: dict[str, Column] = {
@@ -130,7 +130,7 @@ def _addresses(start: int, groups: np.ndarray[tuple[int], np.dtype[np.uint64]]) 
 
 
 def _peak_mb() -> float:
-    """The peak of this process's memory so far.
+    """Return the peak of this process's memory so far.
 
     From /proc where there is one: ru_maxrss of a new process on Linux begins with the peak of the one that started it.
     """

@@ -67,7 +67,7 @@ FROM incidents WHERE rowid >= :first AND rowid < :end
 
 
 def changes(settings: Settings) -> list[Row]:
-    """Changes a second, each with 50 events of evidence and a notice, 50 in a transaction, on a SQLite file."""
+    """Measure changes a second, each with 50 events of evidence and a notice, 50 in a transaction, on a SQLite file."""
     count = QUICK_CHANGES if settings.quick else CHANGES
     rates = []
     for _ in range(settings.rounds):
@@ -78,7 +78,7 @@ def changes(settings: Settings) -> list[Row]:
 
 
 def _waits(count: int) -> Row:
-    """The share of its time that a thread loses that hands changes to the service's writer at the rate of the gate."""
+    """Return the share of time that a thread loses to handing changes to the writer at the rate of the gate."""
     with tempfile.TemporaryDirectory(prefix="watchdog-bench-") as folder:
         lost, stored_s, full = handed_over(Path(folder), count)
     about = f"{LEAST_RATE:,.0f} changes/s; the queue was full {full} times; the last was stored {stored_s:.2f} s later"
@@ -123,7 +123,7 @@ def handed_over(folder: Path, count: int) -> tuple[float, float, int]:
 
 
 def pages(settings: Settings) -> list[Row]:
-    """The slowest of first page, filtered pages and one incident, and how much slower a long history makes any."""
+    """Return the slowest of first page, filtered pages and one incident, and the slowdown by a long history."""
     short, long = QUICK_LENGTHS if settings.quick else LENGTHS
     with tempfile.TemporaryDirectory(prefix="watchdog-bench-") as folder:
         few, many = page_times(Path(folder), (short, long))
@@ -141,7 +141,7 @@ def pages(settings: Settings) -> list[Row]:
 
 
 def written_per_second(folder: Path, count: int) -> float:
-    """Changes a second in a new database; making them is not measured."""
+    """Return changes a second in a new database; making them is not measured."""
     database = Database.open(f"sqlite:///{folder}/rate.db")
     writer = IncidentWriter(database)
     seconds = 0.0
@@ -178,7 +178,7 @@ def page_times(folder: Path, lengths: Sequence[int]) -> list[dict[str, list[floa
 
 
 def _history(folder: Path, length: int) -> Database:
-    """A database with so many incidents."""
+    """Fill a database with a number of incidents."""
     database = Database.open(f"sqlite:///{folder}/pages-{length}.db")
     for first in range(0, length, 100_000):
         end = min(first + 100_000, length)
@@ -189,7 +189,7 @@ def _history(folder: Path, length: int) -> Database:
 
 
 def _pages(queries: IncidentQueries, length: int) -> dict[str, Callable[[], object]]:
-    """What is asked, by name."""
+    """Return the queries by name."""
     deep = f"i{1_700_000_000_000_000_000 + length // 2 * 1_000_000_000:x}.{0:016x}"
     asked: dict[str, Callable[[], object]] = {name: partial(queries.page, wanted) for name, wanted in FILTERS.items()}
     asked["in the middle"] = partial(queries.page, IncidentFilter(), cursor=deep)

@@ -99,7 +99,7 @@ class Workload:
         return Batch(KIND, "node", SOURCE, columns)
 
     def events(self, start: int, stop: int) -> list[Event]:
-        """The same events as plain tuples; equal texts are one object, as after interning."""
+        """Return the same events as plain tuples; equal texts are one object, as after interning."""
         rows = slice(start, stop)
         peers = self.peers[rows].tolist()
         groups = self.netgroups[self.peers[rows]].tolist()
@@ -131,17 +131,17 @@ def workload(rows: int, density: int, *, peers: int = PEERS, groups: int = GROUP
 
 
 def rules(density: int, *, distinct: bool = True) -> tuple[Rule, ...]:
-    """The 30 rules; thresholds lie four standard deviations above what they see at this density."""
+    """Return the 30 rules; thresholds lie four standard deviations above what they see at this density."""
     return tuple(_rule(number, density, distinct) for number in range(30))
 
 
 def plans(chosen: tuple[Rule, ...]) -> tuple[RulePlan, ...]:
-    """The rules as the engine runs them."""
+    """Return the rules as the engine runs them."""
     return load_text("rules:\n" + "".join(_yaml(rule) for rule in chosen)).plans
 
 
 def alerts(findings: list[Finding]) -> set[Alert]:
-    """The rising edges among findings, in the rivals' form."""
+    """Return the rising edges among findings, in the rivals' form."""
     return {
         (found.rule, "".join(found.key.values()), found.time_ns // SECOND - 1)
         for found in findings
@@ -150,14 +150,14 @@ def alerts(findings: list[Finding]) -> set[Alert]:
 
 
 def key_text(by: Key, key: str | int) -> str:
-    """A rival's key as the engine's findings spell it."""
+    """Return a rival's key as the engine's findings spell it."""
     if by == "node":
         return ""
     return prefix_texts([key])[0] if isinstance(key, int) else key
 
 
 def _prefix(group: int) -> str:
-    """The first two bytes of the addresses of a netgroup."""
+    """Return the first two bytes of the addresses of a netgroup."""
     return f"{60 + (group >> 8)}.{group & 255}"
 
 

@@ -92,7 +92,7 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
 
 
 async def watched(service: Running) -> bool:
-    """Wait for the last alert with a progress bar, and print all; False when the service was told to end."""
+    """Wait for the last alert with a progress bar, and print all; False when the service was stopped."""
     bar = ProgressBar()
     labels = read_labels(RECORDING / "labels.json")
     start_s, span_s = labels[0].start, max(label.end for label in labels) - labels[0].start
@@ -117,7 +117,7 @@ async def watched(service: Running) -> bool:
 
 
 def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> None:
-    """The incidents, the attacks, and where to look next."""
+    """Print the incidents, the attacks, and where to look next."""
     width = min(shutil.get_terminal_size().columns, WIDEST)
     arrivals = service.arrivals
     verified, ids = sum(one.verified is True for one in arrivals), len({one.id for one in arrivals})

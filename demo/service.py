@@ -31,7 +31,7 @@ HOST = "127.0.0.1"
 NAME = "demo-service"
 """The folder of configuration, secret, database, checkpoint and log, beside the JSON lines."""
 CONFIG = """\
-# Written by the demo, anew each time.
+# The demo overwrites this file.
 sources: [{source}]
 start: beginning
 database: sqlite:///watchdog.db
@@ -50,7 +50,7 @@ receivers:
 
 @contextmanager
 def claimed(parent: Path) -> Iterator[Path]:
-    """A fresh folder for the service in `parent`, for one demo at a time. ServiceError when another one runs there."""
+    """Create a fresh folder for the service in `parent`, for one demo at a time. Raises ServiceError."""
     parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(parent, os.O_RDONLY)
     try:
@@ -68,7 +68,7 @@ def claimed(parent: Path) -> Iterator[Path]:
 
 
 def configured(folder: Path, source: Path, receiver: int, secret: str) -> ServiceConfig:
-    """The configuration of the service, written to `folder` and read as `watchdog run` does. receiver: its port."""
+    """Write the service's configuration to `folder` and read it as `watchdog run` does. receiver: its port."""
     key = folder / "demo.secret"
     key.touch(mode=0o600)
     key.write_text(secret, encoding="ascii")
@@ -79,7 +79,7 @@ def configured(folder: Path, source: Path, receiver: int, secret: str) -> Servic
 
 
 def free_port() -> int:
-    """A port that nobody listens on now; alerts name the page's address, so it must be known beforehand."""
+    """Return a free port; alerts contain the page's address, so it must be known beforehand."""
     with socket.socket() as one:
         one.bind((HOST, 0))
         return int(one.getsockname()[1])
@@ -87,7 +87,7 @@ def free_port() -> int:
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """What the service logs goes to a file: the terminal belongs to the demo."""
+    """Send the service's log to a file: the terminal belongs to the demo."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(LogForm())
     root = logging.getLogger()
@@ -102,7 +102,7 @@ def logged(path: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def receiver(secret: str, arrivals: list[Arrival]) -> AsyncIterator[int]:
-    """A receiver that verifies signatures and adds what comes to `arrivals`; its port."""
+    """Start a receiver that verifies signatures and adds each request to `arrivals`; return its port."""
     inbox = Inbox((secret_key(secret),), SystemDeliveryClock(), arrivals.append)
     listening = await listen(inbox.app(), HOST, 0, end_s=0.5)
     try:
@@ -143,7 +143,7 @@ class Running:
         return not self.daemon.sender.unstored and not any(status == "waiting" for _, status in waiting)
 
     def result(self) -> ReplayResult:
-        """What the engine made of the recording, once it has finished."""
+        """Return the engine's result for the recording, once it has finished."""
         watch = self.daemon.core.engine.watch
         titles = {plan.id: plan.title for plan in watch.rules.plans}
         incidents = watch.books.incidents()

@@ -68,7 +68,7 @@ def attack_rows(one: LabelScore, width: int) -> list[str]:
 
 
 def near(path: Path) -> str:
-    """A path as short as it can be said from the current folder."""
+    """Return the shortest form of a path, relative to the current folder where possible."""
     short = Path(os.path.relpath(path))
     return str(path if ".." in short.parts else short)
 

@@ -1,4 +1,4 @@
-"""What all tests share: where the recordings are, and how much hypothesis may try."""
+"""Shared by all tests: where the recordings are, how much hypothesis may try, and how long a test may take."""
 
 from __future__ import annotations
 
@@ -23,9 +23,16 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the recordings or a server, so that `-m 'not recordings'` leaves it out."""
+TIMEOUT_S, SLOW_TIMEOUT_S = 120, 300  # of one test with its fixtures; --timeout replaces both
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs the recordings or a server, so that `-m 'not recordings'` leaves it out, and limit the time."""
+    guarded = config.pluginmanager.hasplugin("timeout") and config.getoption("timeout") is None
     for item in items:
+        if guarded and item.get_closest_marker("timeout") is None:
+            slow = item.get_closest_marker("slow") is not None
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S if slow else TIMEOUT_S))
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
         if "recordings" in getattr(item, "fixturenames", ()):

@@ -19,7 +19,7 @@ _NO_LIMIT = 1 << 40  # words that may be read of a message
 
 
 def write(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """A file of these rows, each with the values of FIELDS."""
+    """Write a file of these rows, each with the values of FIELDS."""
     kept = [dict(zip(FIELDS, row, strict=True)) for row in rows]
     with path.open("wb") as file:
         for start in range(0, len(kept), _ROWS_A_MESSAGE):

@@ -1,11 +1,11 @@
 """The rival of checkpoint: the same state as one dict for each key, pickled.
 
-What a program keeps that holds its state in Python objects: for each key its rules, for each of them the running value,
+The state of a program that uses Python objects: for each key its rules, for each of them the running value,
 whether it fires, and what the window still has to forget. The dicts are made from the plain Python rival's state after
 the same events, so both sides save the same content; making them is not measured.
 
 Why this is the best form that we know: plain ints, tuples and lists, no classes, the newest pickle protocol, the C
-implementation, dumped to memory. (Nobody should load such a file from disk: a pickle can run code.)
+implementation, dumped to memory. (Such a file must never be loaded from disk: a pickle can run code.)
 
 Alone: python -m benchmarks.rivals.dict_pickle
 """
@@ -23,7 +23,7 @@ KeyState = dict[str, dict[str, Any]]  # by rule
 
 
 def key_states(rival: PurePython) -> dict[PlainKey, KeyState]:
-    """The state of each key, by rule."""
+    """Return the state of each key, by rule."""
     states: dict[PlainKey, KeyState] = {}
     for window in rival.windows:
         name = window.rule.name
@@ -40,7 +40,7 @@ def key_states(rival: PurePython) -> dict[PlainKey, KeyState]:
 
 
 def dump(states: dict[PlainKey, KeyState]) -> bytes:
-    """The states as bytes."""
+    """Return the states as bytes."""
     return pickle.dumps(states, protocol=pickle.HIGHEST_PROTOCOL)
 
 

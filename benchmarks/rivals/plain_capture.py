@@ -6,7 +6,7 @@ dict, with bytes as hex text; at the end all messages are sorted by time. It lea
 does: connections, networks and netgroups, Core's addr bucket, answers to questions, transaction ids, and refusing
 malformed messages with a reason. Objects have slots, and files are read at once.
 
-tuned_capture.py is what remains when objects and streams are given up for dicts made in place and hand-made offsets;
+tuned_capture.py replaces objects and streams by dicts made in place and hand-made offsets;
 `make bench` prints that, too, for information.
 
 Alone: python -m benchmarks.rivals.plain_capture DIR
@@ -34,7 +34,7 @@ Parser = Callable[[BytesIO], Any]
 
 
 def as_plain(value: Any) -> Any:
-    """A part as JSON-able data."""
+    """Return a part as JSON-able data."""
     if isinstance(value, Part):
         return {name: as_plain(getattr(value, name)) for name in value.__slots__ if hasattr(value, name)}
     if isinstance(value, list):
@@ -43,12 +43,12 @@ def as_plain(value: Any) -> Any:
 
 
 def _uint(stream: BytesIO, size: int) -> int:
-    """A little-endian number."""
+    """Return a little-endian number."""
     return int.from_bytes(stream.read(size), "little")
 
 
 def _count(stream: BytesIO) -> int:
-    """A CompactSize number."""
+    """Return a CompactSize number."""
     first = _uint(stream, 1)
     return first if first < 0xFD else _uint(stream, 2 << (first - 0xFD))
 
@@ -59,7 +59,7 @@ def _bytes(stream: BytesIO) -> bytes:
 
 
 def _hash(stream: BytesIO) -> bytes:
-    """A hash in the order that people write."""
+    """Return a hash in the order that people write."""
     return stream.read(32)[::-1]
 
 

@@ -43,12 +43,12 @@ class Window:
             self.alerts.append((key, pane))
 
     def clear(self) -> None:
-        """Forget the keys that do not fire any more."""
+        """Remove the keys that have stopped firing."""
         values, threshold = self.values, self.rule.threshold
         self.firing -= {key for key in self.firing if values.get(key, 0) <= threshold}
 
     def close(self, pane: int) -> None:
-        """Let go what left the window at this pane, add what came, judge."""
+        """Remove rows that left the window at this pane, add the new ones, judge."""
         raise NotImplementedError
 
 

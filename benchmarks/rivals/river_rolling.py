@@ -39,7 +39,7 @@ class _Windows:
         self.alerts: list[tuple[str | int, int]] = []
 
     def new(self, key: str | int) -> Any:
-        """The rolling sum of a key seen first."""
+        """Return the rolling sum of a key seen first."""
         made = self.rolling[key] = utils.TimeRolling(stats.Sum, period=self.period)
         return made
 
@@ -97,14 +97,14 @@ class RiverRolling:
                 window.close(self._pane)
 
     def first_alerts(self) -> set[Alert]:
-        """The first rising edge of each rule and key."""
+        """Return the first rising edge of each rule and key."""
         return first_alerts(
             {(own.rule.name, key_text(own.rule.by, key), pane) for own in self._windows for key, pane in own.alerts}
         )
 
 
 def first_alerts(alerts: set[Alert]) -> set[Alert]:
-    """The first alert of each rule and key."""
+    """Return the first alert of each rule and key."""
     first: dict[tuple[str, str], int] = {}
     for rule, key, pane in alerts:
         first[rule, key] = min(pane, first.get((rule, key), pane))
@@ -112,7 +112,7 @@ def first_alerts(alerts: set[Alert]) -> set[Alert]:
 
 
 def pane_moments(events: Sequence[Event]) -> list[dt.datetime]:
-    """The start of each event's pane; equal panes share one object."""
+    """Return the start of each event's pane; equal panes share one object."""
     known: dict[int, dt.datetime] = {}
     moments = []
     for event in events:

@@ -35,7 +35,7 @@ Fields = dict[str, Any]  # a message as JSON would have it
 
 
 def _count(raw: bytes, at: int) -> tuple[int, int]:
-    """A CompactSize number and the place after it."""
+    """Return a CompactSize number and the place after it."""
     first = raw[at]
     if first < 0xFD:
         return first, at + 1
@@ -137,7 +137,7 @@ def _sendcmpct(raw: bytes, at: int, _end: int) -> Fields:
 
 
 def _transaction(raw: bytes, start: int) -> tuple[Fields, int]:
-    """A transaction and the place after it."""
+    """Return a transaction and the place after it."""
     at = start + 4
     witness = raw[at] == 0 and raw[at + 1] == 1
     body = at + 2 if witness else at

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.producers import SECOND_NS, WAYS, Script, batch_at, started, wait_until
+from tests.support.producers import SECOND_NS, WAYS, Script, batch_at, started
+from tests.support.waiting import wait_until
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions

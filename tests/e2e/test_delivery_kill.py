@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support.delivery import SECRET
 from tests.support.delivery_process import INCIDENTS, KILLS, openings, receiver_for, story, told
+from tests.support.waiting import wait_until
 
 
 @contextmanager
@@ -50,12 +50,9 @@ def arrivals(out: Path) -> list[dict[str, Any]]:
 
 
 def killed_after(command: list[str], root: Path, out: Path, arrived: int) -> bool:
-    """Run until so many more messages arrived, then kill -9 at once; False when it had ended before."""
+    """Run until `arrived` more messages are there, then kill -9 at once; False when it had ended before."""
     process, until = subprocess.Popen(command, cwd=root), lines(out) + arrived
-    deadline = time.monotonic() + 60
-    while process.poll() is None and lines(out) < until:
-        assert time.monotonic() < deadline, "nothing arrives"
-        time.sleep(0.001)
+    wait_until(lambda: process.poll() is not None or lines(out) >= until, "nothing arrives", look_s=0.001)
     process.kill()
     return process.wait() == -signal.SIGKILL
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support.capture_files import append, handshake, record
 from tests.support.receiver import Receiver
 from tests.support.service_process import WATCHING, ServiceProcess, end_all
+from tests.support.waiting import wait_until
 
 DAY = 86_400
 CONFIG = """
@@ -90,13 +91,14 @@ def test_a_week_of_old_attacks_sends_nothing_and_one_under_way_one_opening(tmp_p
     service = ServiceProcess(tmp_path, "--no-web")
     service.wait_for(WATCHING)
     assert "are passed over" in service.text()
-    end = time.monotonic() + 30
-    while not receiver.requests:
+
+    def notified() -> bool:
         ping(tmp_path, peer, time.time())
         with (tmp_path / "debug.log").open("a") as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} UpdateTip: x\n")
-        assert time.monotonic() < end, service.text()
-        time.sleep(0.2)
+        return bool(receiver.requests)
+
+    wait_until(notified, service.text, 30, look_s=0.2)
     service.end()
     bodies = [json.loads(body) for _, body in receiver.requests]
     assert [body["type"] for body in bodies] == ["incident.opened"]
@@ -115,8 +117,5 @@ def test_a_week_of_old_attacks_sends_nothing_and_one_under_way_one_opening(tmp_p
 def test_the_beginning_is_read_when_the_command_line_asks_for_it(tmp_path: Path, receiver: Receiver) -> None:
     prepare(tmp_path, receiver, time.time())
     service = ServiceProcess(tmp_path, "--no-web", "--start", "beginning")
-    end = time.monotonic() + 60
-    while len({id_ for id_, _ in receiver.requests}) < 8:
-        assert time.monotonic() < end, service.text()
-        time.sleep(0.2)
+    wait_until(lambda: len({id_ for id_, _ in receiver.requests}) >= 8, service.text)
     service.end()

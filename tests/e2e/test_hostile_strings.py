@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.support.service_process import (
     run_command,
     until_rows,
 )
+from tests.support.waiting import wait_until
 
 AGENTS = [
     '<img src=x onerror="window.broken=1"><script>window.broken=1</script>',
@@ -131,10 +131,7 @@ def read(port: int, path: str) -> Any:  # Any: JSON of the service
 
 
 def until_told(receiver: Receiver, wanted: int) -> list[Any]:
-    end = time.monotonic() + 40
-    while len(receiver.requests) < wanted:
-        assert time.monotonic() < end, f"{len(receiver.requests)} notices came"
-        time.sleep(0.02)
+    wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came", 40)
     return [json.loads(body) for _, body in receiver.requests]
 
 

@@ -26,7 +26,7 @@ def view(tmp_path: Path) -> StoredView:
 
 
 def fill(view: StoredView, count: int) -> Sequence[str]:
-    """So many deliveries, newest first: a third sent, a few dead, some tried; the ids."""
+    """Store deliveries, newest first: a third sent, a few dead, some retried; return the ids."""
     view.now_ns += recent(0) * SECOND
     view.tell(*(flood(f"10.0.0.{n}", recent(7200 - n), severity=("warning", "critical")[n % 2]) for n in range(count)))
     ids = [row.notice.id for row in view.outbox.page(limit=1000).rows]

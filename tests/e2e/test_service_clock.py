@@ -12,6 +12,7 @@ import pytest
 from tests.support.receiver import Receiver
 from tests.support.service_process import WATCHING, ServiceProcess, end_all, rows, until_rows
 from tests.support.stepped_clock import step
+from tests.support.waiting import wait_until
 
 HOUR_NS = 3_600 * 10**9
 RULES = """
@@ -70,16 +71,15 @@ class Scene:
         step(self.folder / "offset", offset_ns)
 
     def misbehave(self, peer: int, until: str, wanted: int) -> None:
-        """The peer goes on until the database has this; fails after a minute."""
-        end = time.monotonic() + 60
-        while True:
+        """Let the peer misbehave until the query has `wanted` rows; fail after a minute."""
+
+        def judged() -> bool:
             moment = datetime.fromtimestamp((time.time_ns() + self.offset_ns) / 1e9, UTC)
             with (self.folder / "debug.log").open("a") as file:
                 file.write(f"{moment:%Y-%m-%dT%H:%M:%SZ} [net] Misbehaving: peer={peer}\n" * 3)
-            if (self.folder / "watchdog.db").exists() and len(rows(self.folder, until)) >= wanted:
-                return
-            assert time.monotonic() < end, f"not judged within a minute: {until}"
-            time.sleep(1)
+            return (self.folder / "watchdog.db").exists() and len(rows(self.folder, until)) >= wanted
+
+        wait_until(judged, f"not judged within a minute: {until}", look_s=1)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import pytest
 from tests.support.capture_files import append, handshake, ping
 from tests.support.receiver import Receiver
 from tests.support.service_process import WATCHING, ServiceProcess, end_all, rows, run_command, until_rows
+from tests.support.waiting import wait_until
 from watchdog.service.assembly import CHECKPOINT_FILE
 
 LIMIT, HALF_REQUESTS = 256, 1_100
@@ -88,29 +89,26 @@ def flood(capture: Path, peer: str, now_us: int) -> None:
 
 
 def until_changed(file: Path, since_ns: int) -> None:
-    end = time.monotonic() + 40
-    while not file.exists() or file.stat().st_mtime_ns <= since_ns:
-        assert time.monotonic() < end, f"{file.name} is not written"
-        time.sleep(0.02)
+    wait_until(lambda: file.exists() and file.stat().st_mtime_ns > since_ns, f"{file.name} is not written", 40)
 
 
 def metric(port: int, name: str) -> float:
     """Asked again until the service lets us in: the half requests before us must go first."""
-    end = time.monotonic() + 40
-    while True:
+
+    def answered() -> re.Match[bytes] | None:
         try:
             with (
                 closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as link,
                 link.makefile("rb") as file,
             ):
                 link.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-                found = re.search(rf"^{re.escape(name)} (\S+)$".encode(), file.read(), re.MULTILINE)
+                return re.search(rf"^{re.escape(name)} (\S+)$".encode(), file.read(), re.MULTILINE)
         except ConnectionError:
-            found = None
-        if found:
-            return float(found[1])
-        assert time.monotonic() < end, f"no {name}"
-        time.sleep(0.1)
+            return None
+
+    match = wait_until(answered, f"no {name}", 40, look_s=0.1)
+    assert match is not None
+    return float(match[1])
 
 
 @pytest.mark.slow
@@ -129,11 +127,12 @@ def test_half_requests_do_not_stop_the_watching(
     hold(half_requests, port)
     begun_ns = time.time_ns()
     flood(capture, "8.8.8.8_50000", now())
-    end = time.monotonic() + 60
-    while len(rows(tmp_path, "SELECT id FROM incidents WHERE rule = 'pings'")) < 2:
-        assert time.monotonic() < end, "the new folder is not read"
-        append(capture, "1.1.1.1_50000", True, ping(now()))  # time goes on, so that windows end
-        time.sleep(0.2)
+
+    def both_opened() -> bool:
+        append(capture, "1.1.1.1_50000", True, ping(now()))  # event time advances, so that windows end
+        return len(rows(tmp_path, "SELECT id FROM incidents WHERE rule = 'pings'")) == 2
+
+    wait_until(both_opened, "the new folder is not read", look_s=0.2)
     until_rows(tmp_path, "SELECT id FROM outbox WHERE status = 'sent'", 2)
     until_changed(kept, begun_ns)
     assert metric(port, "watchdog_connections_limit") == LIMIT // 4

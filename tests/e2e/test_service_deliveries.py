@@ -1,4 +1,4 @@
-"""Deliveries of a real service as others see them: live on the stream, given up with a receiver, sent again with it."""
+"""Deliveries of a real service from outside: live on the stream, dead letters of a removed receiver, resent with it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tests.support.service_process import (
     run_command,
     until_rows,
 )
+from tests.support.waiting import wait_until
 
 TOKEN = "open-sesame-open-sesame"
 GONE = "its receiver is not in the configuration any more"
@@ -107,13 +108,11 @@ class Stream:
 
     def until(self, wanted: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
         """The first event like this."""
-        end = time.monotonic() + 30
-        while True:
-            for event, data in list(self.events):
-                if wanted(event, data):
-                    return data
-            assert time.monotonic() < end, f"not among {self.events}"
-            time.sleep(0.02)
+
+        def matching() -> list[dict[str, Any]]:
+            return [data for event, data in list(self.events) if wanted(event, data)]
+
+        return wait_until(matching, lambda: f"not among {self.events}", 30)[0]
 
 
 def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
@@ -132,7 +131,7 @@ def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
 
 
 def first_tries(stream: Stream) -> dict[str, Any]:  # Any: JSON of the service
-    """What is told of a notice that one receiver took; the other one's, which could not be reached, is given back."""
+    """Check the notice that one receiver accepted; return that of the other receiver, which was unreachable."""
     sent = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "good")
     assert (sent["status"], sent["attempts"], sent["last_status"], sent["type"]) == ("sent", 1, 204, "incident.opened")
     failed = stream.until(lambda event, data: event == "delivery" and data["receiver"] == "left")

@@ -1,4 +1,4 @@
-"""The service as a real process: killed, ended, reloaded, started twice; nothing is lost, nothing is told twice."""
+"""The service as a real process: killed, ended, reloaded, started twice; nothing is lost, nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.support.service_process import (
     run_command,
     until_rows,
 )
+from tests.support.waiting import wait_until
 
 RULE = """
   {id}:
@@ -181,16 +182,23 @@ def test_a_growing_file_is_followed_over_restarts_at_the_exact_event(tmp_path: P
     assert without_place(history(folder), folder) == without_place(history(whole), whole)
 
 
+QUIET_S = 4.0  # longer than the pause after which a followed file gives out its last round
+
+
 def settle(service: ServiceProcess) -> None:
     """Until the service has given out the last round, which a followed file keeps back until it is quiet."""
     count = "SELECT count(*), max(time_ns) FROM incident_changes"
-    before, same_s = None, time.monotonic()
-    while time.monotonic() - same_s < 4.0:
-        time.sleep(0.1)
+    before: list[tuple[object, ...]] = []
+    since_s = time.monotonic()
+
+    def unchanged() -> bool:
+        nonlocal before, since_s
         assert service.process.poll() is None, service.text()
-        now = rows(service.folder, count)
-        if now != before:
-            before, same_s = now, time.monotonic()
+        if (now := rows(service.folder, count)) != before:
+            before, since_s = now, time.monotonic()
+        return time.monotonic() - since_s >= QUIET_S
+
+    wait_until(unchanged, "the history never stops changing", look_s=0.1)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import itertools
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from tests.support.service_process import (
     until_rows,
 )
 from tests.support.stepped_clock import step
+from tests.support.waiting import wait_until
 from watchdog.core.text import printable
 from watchdog.service.assembly import CHECKPOINT_FILE
 
@@ -101,11 +102,8 @@ def grow(folder: Path, begin: int, sizes: list[int]) -> None:
 
 
 def until_told(receiver: Receiver, wanted: int) -> list[str]:
-    """The types of the notices, as soon as there are so many."""
-    end = time.monotonic() + 40
-    while len(receiver.requests) < wanted:
-        assert time.monotonic() < end, f"{len(receiver.requests)} notices came"
-        time.sleep(0.02)
+    """Return the types of the notices once `wanted` of them have come."""
+    wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came", 40)
     return [json.loads(body)["type"] for _, body in receiver.requests]
 
 
@@ -178,13 +176,6 @@ def test_a_full_disk_is_said_in_one_line_and_waited_for(tmp_path: Path, receiver
     assert [rows(small_disk, f"SELECT count(*) FROM {name}") for name in tables] == [[(1,)]] * 4
 
 
-def until_true(true: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 40
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
 FULL_AND_EMPTY = [600] * 3 + [10] * 12  # the mempool is full for half a minute, and an incident later resolved
 
 
@@ -193,13 +184,13 @@ def outlive_a_step(folder: Path, receiver: Receiver, number: int, offset_ns: int
     checkpoint, begin = folder / "state" / CHECKPOINT_FILE, number * len(FULL_AND_EMPTY)
     receiver.faults["hook"] = [status(503)]
     grow(folder, begin, FULL_AND_EMPTY[:3])
-    until_true(lambda: len(receiver.refused) > number, "nothing was tried")
+    wait_until(lambda: len(receiver.refused) > number, "nothing was tried")
     step(folder / "offset", offset_ns)
     assert until_told(receiver, 2 * number + 1)[-1] == "incident.opened"
     kept_ns = checkpoint.stat().st_mtime_ns
     grow(folder, begin + 3, FULL_AND_EMPTY[3:])
     assert until_told(receiver, 2 * number + 2)[-1] == "incident.resolved"
-    until_true(lambda: checkpoint.stat().st_mtime_ns > kept_ns, "no checkpoint was kept")
+    wait_until(lambda: checkpoint.stat().st_mtime_ns > kept_ns, "no checkpoint was kept")
 
 
 @pytest.mark.slow

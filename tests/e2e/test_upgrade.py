@@ -9,15 +9,15 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.receiver import Receiver, Seen
-from tests.support.service_process import LOOK_S, ROOT, rows
+from tests.support.service_process import ROOT, rows
+from tests.support.waiting import wait_until
 
 OLD = ROOT / "tests" / "data" / "03b34e2"
 FULL, BUSY, THIN = "321ea014abb02717", "f62149e7adc6c62c", "5cfeea97d48a8339"  # incidents on the mempool
@@ -47,28 +47,24 @@ class Service:
 
     def started(self) -> bool:
         """Whether it watches; False when it has refused to start."""
-        end = time.monotonic() + LIMIT_S
-        while STARTED not in self.text:
-            if self._process.poll() is not None:
-                return False
-            assert time.monotonic() < end, self.text
-            time.sleep(LOOK_S)
-        return True
+        wait_until(lambda: STARTED in self.text or self._process.poll() is not None, lambda: self.text, LIMIT_S)
+        return STARTED in self.text
 
     def until(self, query: str) -> None:
         """Until the database answers with a row."""
-        end = time.monotonic() + LIMIT_S
-        while not rows(self._folder, query):
-            assert self._process.poll() is None, self.text
-            assert time.monotonic() < end, self.text
-            time.sleep(LOOK_S)
+        self._wait_until(lambda: bool(rows(self._folder, query)))
 
     def until_logged(self, text: str) -> None:
-        end = time.monotonic() + LIMIT_S
-        while text not in self.text:
+        self._wait_until(lambda: text in self.text)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        def came() -> bool:
+            if condition():
+                return True
             assert self._process.poll() is None, self.text
-            assert time.monotonic() < end, self.text
-            time.sleep(LOOK_S)
+            return False
+
+        wait_until(came, lambda: self.text, LIMIT_S)
 
     def end(self) -> int:
         self._process.send_signal(signal.SIGTERM)
@@ -160,8 +156,6 @@ def test_service_goes_on_and_tells_nothing_twice(tmp_path: Path, receiver: Recei
     assert not {id_ for id_, type_ in told if type_ == "incident.opened"} & still_open
 
 
-# the reason goes with the mark, as soon as sources begin anew at the position {}
-@pytest.mark.xfail(strict=False, reason="a source without a position is not read again yet")
 def test_source_that_gave_nothing_before_the_stop_is_read(tmp_path: Path, receiver: Receiver) -> None:
     folder = unpack("silent.tar.xz", tmp_path / "silent")
     service, over = started(folder, receiver)

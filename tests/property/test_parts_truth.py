@@ -114,7 +114,7 @@ def _run(slices: Sequence[Slice], sources: Mapping[str, Any] = KINDS, kills: ran
         if kills is not None and kills.random() < 0.5:
             saved = course.checkpoint("rules", list(sources), "")
             course = Pipeline(PartedEngine(RULES, sources), tell)
-            assert not course.resume(saved), "the same rules go on with their past"
+            assert not course.resume(saved), "the same rules keep their state"
     course.finish()
     lines = [as_line(one, one.rule) for one in course.books.incidents()]
     statistics = course.engine.statistics

@@ -1,4 +1,4 @@
-"""A replay that keeps its incidents, killed anywhere and gone on with, leaves the same history, row by row."""
+"""A replay that stores its incidents, killed anywhere and resumed, leaves the same history, row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replay of a real recording, stopped anywhere and gone on with, gives the same incidents to the byte."""
+"""A replay of a real recording, stopped anywhere and resumed, gives the same incidents byte for byte."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def undisturbed(path: Path) -> list[str]:
 
 
 def interrupted(path: Path, lives: list[int]) -> list[str]:
-    """Read with a kill after so many slices, again and again."""
+    """Read with repeated kills, each after a number of slices."""
     events: list[Event] = []
     position = None
     for slices in [*lives, 1 << 30]:

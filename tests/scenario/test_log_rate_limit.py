@@ -1,4 +1,4 @@
-"""Whoever sets off the rate limit of Core's log, every hour, hides no attack that other lines of the log show."""
+"""Triggering the rate limit of Core's log every hour hides no attack that other log lines show."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ HONEST = (9, 4, 4, 3, 3, 3, 3, 2, 2, 2, 2, *[1] * 30)
 
 
 def honest_peers(sizes: tuple[int, ...] = HONEST) -> list[dict[str, Any]]:
-    """Inbound peers, so many of each AS, every one of a netblock of its own."""
+    """Return inbound peers, a number for each AS, each in its own netblock."""
     systems = [HOSTER + n for n, size in enumerate(sizes) for _ in range(size)]
     return [peer(n, f"{20 + n // 200}.{n % 200}.7.9", asn=asn) for n, asn in enumerate(systems)]
 
@@ -73,7 +73,7 @@ def entry(time: float, asn: int, block: str, table_total: int) -> dict[str, Any]
 
 
 def told(addresses: int, blocks: int, asn: int, *, table: int) -> Rows:
-    """So many new addresses within an hour, of one AS and so many of its netblocks."""
+    """Return new addresses within an hour, of one AS and a number of its netblocks."""
     return [entry(HOUR * n / addresses, asn, f"200.{n % blocks}.0.0/16", table) for n in range(addresses)]
 
 

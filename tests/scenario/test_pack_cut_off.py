@@ -61,7 +61,7 @@ def found(root: Path) -> list[Incident]:
 
 
 def junk(at_us: int, kind: str) -> bytes:
-    """What one peer sends for nothing, each time anew."""
+    """Return the free messages of one peer, different each time."""
     now, salt = at_us // SECOND_US, at_us % 1_000_003
     last = mined(START_S + LAST_BLOCK_MIN * MINUTE, salt=LAST_BLOCK_MIN)
     payloads = {
@@ -92,7 +92,7 @@ def test_f3_junk_of_one_peer_does_not_hide_that_blocks_stay_away(tmp_path: Path,
     assert stalled.resolved_ns is None
 
 
-# blocks and txs stop together, or transactions a little later; pings go on
+# blocks and txs stop together, or transactions a little later; pings continue
 @pytest.mark.parametrize("later_min", [0, 5, 70])
 def test_f3_blocks_and_transactions_that_stop_together_are_told_and_silence_resolves_nothing(
     tmp_path: Path, later_min: int
@@ -140,7 +140,7 @@ def polled(events: dict[str, Rows], rule: str, pack: str = "eclipse") -> Inciden
 
 
 def other(until: float = 6 * HOUR) -> Rows:
-    """Events of another kind, so that time goes on when the polls stop."""
+    """Return events of another kind, so that time advances after the polls stop."""
     return [{"t": now, "lag_ms": 0} for now in range(0, int(until), 60)]
 
 

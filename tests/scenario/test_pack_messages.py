@@ -1,4 +1,4 @@
-"""The message pack on scripted time lines: attacks are seen in time, hard benign times wake nobody."""
+"""The message pack on scripted time lines: attacks are seen in time, hard benign times raise no alert."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def blocks_and_txs(gaps: list[float]) -> dict[str, Rows]:
     return {"p2p:new_block": named, "chain:block_age": looks, "p2p:tx": every(10, 0, end, honest(1, "out"))}
 
 
-# blocks     | | |                               no more of them, transactions go on
+# blocks     | | |                               no more of them, transactions continue
 def test_a11_blocks_that_stay_away_are_info_after_an_hour_and_wake_after_ninety_minutes() -> None:
     events = blocks_and_txs([10, 10, 10, 150])
     seen = found(events, until=175 * MINUTE)

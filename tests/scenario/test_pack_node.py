@@ -27,7 +27,7 @@ def polls(inbound: Callable[[float], int], *, end: float = 2 * HOUR, without: tu
 
 
 def leave(count: int, at: float, group: str = "") -> Rows:
-    """So many peers of some age vanish between two polls."""
+    """Let a number of peers of some age vanish between two polls."""
     who = [peer(n, f"{group}.{n}.7") if group else honest(n) for n in range(count)]
     return [{**one, "t": at, "lived_s": 3_000} for one in who]
 

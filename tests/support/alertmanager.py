@@ -1,11 +1,10 @@
-"""Debian's Alertmanager on 127.0.0.1: alone, without a cluster, with nobody to notify."""
+"""Debian's Alertmanager on 127.0.0.1: alone, without a cluster, without receivers."""
 
 from __future__ import annotations
 
 import json
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.parts import program
+from tests.support.waiting import wait_until
 
 PROGRAM = "prometheus-alertmanager"
-LOOK_S = 0.05
 Alerts = list[dict[str, Any]]  # Any: JSON of Alertmanager's API
 
 
@@ -76,7 +75,4 @@ class Alertmanager:
 
 def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     """Wait for what another process does; AssertionError when it does not come."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(LOOK_S)
+    wait_until(condition, limit_s=limit_s)

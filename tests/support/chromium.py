@@ -117,7 +117,7 @@ class Tab:
         """Wait until an expression is true. AssertionError with what the page shows when it stays false."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not await self.run(f"Boolean({script})"):  # noqa: ASYNC110 (a page does not tell when it drew)
+                while not await self.run(f"Boolean({script})"):  # noqa: ASYNC110 (no event says that a page has drawn)
                     await asyncio.sleep(LOOK_S)
                 return
         shown = await self.run("document.body.innerText")
@@ -181,6 +181,6 @@ async def _address(stderr: asyncio.StreamReader) -> str:
 
 
 async def _drain(stderr: asyncio.StreamReader) -> None:
-    """Read on, so that the browser never waits for somebody to read its log."""
+    """Keep reading, so that the browser never blocks on its log."""
     while await stderr.readline():
         pass

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tests.support.waiting import reached
 from watchdog.service.config.read import load_config
 from watchdog.service.daemon import Daemon
 
@@ -64,7 +65,7 @@ def hook(name: str, path: str = "hook", severity: str = "info") -> str:
 
 
 def serve(folder: Path, story: Callable[[Daemon, MovedClock], Awaitable[None]]) -> None:
-    """Run a daemon while the story goes on."""
+    """Run a daemon during the story."""
 
     async def run() -> None:
         clock = MovedClock()
@@ -84,6 +85,4 @@ def serve(folder: Path, story: Callable[[Daemon, MovedClock], Awaitable[None]]) 
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait in real time."""
-    async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 (threads of the service change it, and set no event)
-            await asyncio.sleep(0.02)
+    await reached(true, limit_s=20)

@@ -20,6 +20,7 @@ from alerts.delivery.sender import Sender
 from alerts.incident import RANK
 from alerts.notice import Notice
 from alerts.routing import Receiver
+from tests.support.waiting import reached
 from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.finding import Severity
 
@@ -172,6 +173,9 @@ class MemoryOutbox:
             raise StoreUnavailableError("database 'memory': the disk is full; nothing was written")
 
 
+LOOPS = 3  # of each receiver: one fetches, one sends, one repeats what fires
+
+
 class VirtualClock:
     """Time that stands still until `advance`; `step_wall` moves the wall clock alone."""
 
@@ -179,7 +183,7 @@ class VirtualClock:
         self.now = 0.0
         self.wall = START_NS
         self.sender: Sender | None = None
-        self._sleepers: dict[asyncio.Future[None], float] = {}
+        self._sleepers: dict[asyncio.Future[None], tuple[float, asyncio.Event]] = {}
 
     def wall_ns(self) -> int:
         """Virtual unix time."""
@@ -196,7 +200,7 @@ class VirtualClock:
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         """As the port says, in virtual time."""
         sleeper = asyncio.get_running_loop().create_future()
-        self._sleepers[sleeper] = self.now + seconds
+        self._sleepers[sleeper] = self.now + seconds, event
         waiting = asyncio.create_task(event.wait())
         try:
             await asyncio.wait((sleeper, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -214,23 +218,28 @@ class VirtualClock:
             passed = min(step, end - self.now)
             self.now += passed
             self.wall += int(passed * 1e9)
-            for sleeper, due in self._sleepers.items():
+            for sleeper, (due, _) in self._sleepers.items():
                 if due <= self.now and not sleeper.done():
                     sleeper.set_result(None)
         await self.calm()
 
     async def calm(self) -> None:
-        """Wait (in real time) until no attempt is under way and everything is stored."""
-        for _ in range(3):
-            await asyncio.sleep(0.0005)
-            while self._busy():  # noqa: ASYNC110 (real sockets: there is no event for "nothing more is coming")
-                await asyncio.sleep(0.0005)
+        """Wait until every loop of the sender waits for this clock, with no attempt under way and all stored."""
+        for _ in range(3):  # an answer may still wake a loop
+            await asyncio.sleep(0)
+            await reached(lambda: not self._busy(), "the sender is never idle", look_s=0.0005)
 
     def _busy(self) -> bool:
         if self.sender is None or self.sender._ledger is None:
             return False
         lanes: list[ReceiverQueue] = list(self.sender._lanes.values())
-        return any(lane.under_way for lane in lanes) or (self.sender.unstored > 0 and not self.sender._ledger._failing)
+        waiting = [event for sleeper, (_, event) in self._sleepers.items() if not sleeper.done()]
+        idle = sum(not event.is_set() and event is not self.sender._ledger._closing for event in waiting)
+        return (
+            idle < LOOPS * len(lanes) + 1  # and that of the heartbeat
+            or any(lane.under_way for lane in lanes)
+            or (self.sender.unstored > 0 and not self.sender._ledger._failing)
+        )
 
 
 @asynccontextmanager
@@ -249,9 +258,7 @@ async def running(sender: Sender, clock: VirtualClock | None = None) -> AsyncIte
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait in real time for something that other tasks do; AssertionError when it does not come."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 (conditions are plain values of the test)
-            await asyncio.sleep(0.002)
+    await reached(condition, limit_s=seconds)
 
 
 def in_order(there: Target, notices: Sequence[object]) -> bool:

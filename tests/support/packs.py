@@ -43,7 +43,7 @@ def opened_s(incident: Incident) -> float:
 
 
 def alarms(found: Iterable[Incident]) -> list[str]:
-    """What would have woken somebody: rule and summary of each incident of warning and above."""
+    """Return rule and summary of each incident of warning and above."""
     return [f"{one.rule}: {one.summary}" for one in found if one.severity != "info"]
 
 

@@ -1,7 +1,7 @@
 """Real parts that tests need: programs of the system, and what lies beside the repository.
 
 Where a part is missing, the test is skipped and says so; in CI (CI=true), where .ci/run installs all parts, it fails.
-What lies in `../shared` is no part of a clone: its absence is a failure with WATCHDOG_REQUIRE_RECORDINGS=1 only.
+`../shared` is not part of a clone: its absence is a failure with WATCHDOG_REQUIRE_RECORDINGS=1 only.
 """
 
 from __future__ import annotations

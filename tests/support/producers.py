@@ -132,13 +132,3 @@ def _in_child(script: Script) -> Start:
         return ChildRunner([sys.executable, "-c", CHILD, *numbers], read, inbox)
 
     return start
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> bool:
-    """Whether the condition came true in time; real threads and processes have no virtual clock."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.002)
-    return True

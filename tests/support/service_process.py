@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from tests.support.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
-LOOK_S = 0.02
 START = 1_768_212_000  # unix seconds of the first poll
 ALL_ENDED = "all sources have ended"
 WATCHING = "watching "
@@ -55,11 +56,14 @@ class ServiceProcess:
 
     def wait_for(self, text: str, limit_s: float = 60.0) -> None:
         """Until the log has it; fails when the process ends before, or in time."""
-        end = time.monotonic() + limit_s
-        while text not in self.text():
+
+        def logged() -> bool:
+            if text in self.text():
+                return True
             assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.text()}"
-            assert time.monotonic() < end, f"no {text!r} in: {self.text()}"
-            time.sleep(LOOK_S)
+            return False
+
+        wait_until(logged, lambda: f"no {text!r} in: {self.text()}", limit_s)
 
     def end(self) -> float:
         """SIGTERM; the seconds until it has ended, which must be well."""
@@ -103,13 +107,14 @@ def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
 
 def until_rows(folder: Path, query: str, wanted: int, limit_s: float = 30.0) -> list[tuple[object, ...]]:
     """The answer as soon as it has that many rows."""
-    end = time.monotonic() + limit_s
-    while True:
-        found = rows(folder, query) if (folder / "watchdog.db").exists() else []
-        if len(found) >= wanted:
-            return found
-        assert time.monotonic() < end, f"{len(found)} rows, {wanted} wanted: {query}"
-        time.sleep(LOOK_S)
+    answers: list[list[tuple[object, ...]]] = [[]]
+
+    def answered() -> bool:
+        answers[0] = rows(folder, query) if (folder / "watchdog.db").exists() else []
+        return len(answers[0]) >= wanted
+
+    wait_until(answered, lambda: f"{len(answers[0])} rows, {wanted} wanted: {query}", limit_s)
+    return answers[0]
 
 
 def mempool_line(second: int, transactions: int) -> str:

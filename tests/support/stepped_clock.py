@@ -2,7 +2,7 @@
 
 The 8 bytes of FILE are nanoseconds that are added to the machine's time in everything in this process that asks for the
 time of day: `time.time`, `time.time_ns`, and `now`, `utcnow` and `today` of `datetime` and `date`. They are replaced
-before anything of ours is imported. The monotonic clock goes on as ever, as when the machine's clock is stepped.
+before any of our modules is imported. The monotonic clock is unchanged, as when the machine's clock is stepped.
 """
 
 from __future__ import annotations

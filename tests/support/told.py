@@ -1,4 +1,4 @@
-"""Incidents of one rule, their notices in a database, and a receiver that is told all of them."""
+"""Incidents of one rule, their notices in a database, and a receiver of all of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def incident(number: int, severity: Severity, rule: str, state: IncidentState = 
 
 
 def hears(url: str, **other: Any) -> Receiver:
-    """A receiver with the default rate that is told all. `other` replaces fields: any of Receiver's types."""
+    """Return a receiver of everything, with the default rate. `other` replaces fields: any of Receiver's types."""
     plain: dict[str, Any] = {"secrets": (SECRET,), "events": EVENT_TYPES, "severity": "info", "allow_private": True}
     return Receiver("ops", url, **(plain | other))
 

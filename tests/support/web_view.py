@@ -130,7 +130,7 @@ class StoredView:
         return await asyncio.to_thread(call)
 
     async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
-        """Store the action; nobody applies it to the book here."""
+        """Store the action; no engine applies it to the book here."""
         verb, at_ns = cast("Verb", action), self.now_ns + SECOND
         return await self.ask(lambda: self.queries.act(incident_id, verb, who, text, at_ns))
 

@@ -33,7 +33,7 @@ LONG_FUNCTIONS: dict[str, tuple[int, str]] = {
     f"{KERNEL}:leave": (42, CHECKS_ARGUMENTS),
 }
 LONG_FILES: dict[str, tuple[int, str]] = {
-    "watchdog/core/kinds_table.py": (1260, "written by schema/generate.py; nobody reads it as prose"),
+    "watchdog/core/kinds_table.py": (1260, "written by schema/generate.py; not prose"),
     KERNEL: (798, "one translation unit, so that building it is one call of the compiler, with nothing to link"),
 }
 # Which of our modules may know a package of others, by the start of their names. What is not here is everybody's.
@@ -52,7 +52,7 @@ BUILD_TOOLS = {"watchdog.core.schema.generate", "detectors.kernel_build"}  # run
 
 @dataclass(frozen=True)
 class Module:
-    """One file of ours: its dotted name, its path and its syntax tree."""
+    """One of our files: its dotted name, its path and its syntax tree."""
 
     name: str
     path: Path
@@ -92,7 +92,7 @@ def imported_names(module: Module) -> Iterator[tuple[str, int]]:
 
 
 def own_imports(module: Module) -> Iterator[tuple[Module, int]]:
-    """The modules of ours that a module imports, with the line."""
+    """Yield our own modules that a module imports, with the line."""
     for name, line in imported_names(module):
         target = modules().get(name) or modules().get(name.rpartition(".")[0])
         if target is not None:
@@ -157,7 +157,7 @@ def test_every_import_of_ours_is_an_arrow_of_the_table() -> None:
 def test_every_arrow_of_the_table_is_used() -> None:
     used = {(module.package, target.package) for module in modules().values() for target, _ in own_imports(module)}
     allowed = {(name, target) for name, targets in table().items() for target in targets if target != name}
-    assert allowed - used == set(), "in the table of docs/ARCHITECTURE.md, imported by nobody"
+    assert allowed - used == set(), "in the table of docs/ARCHITECTURE.md, never imported"
 
 
 def test_every_package_is_in_the_table_and_every_row_is_a_package_or_to_come() -> None:
@@ -188,7 +188,7 @@ def test_the_arrows_of_the_picture_are_the_imports() -> None:
         for target, _ in own_imports(module)
         if {module.package, target.package} <= short.keys() and module.package != target.package
     }
-    assert drawn - real == set(), "drawn in docs/ARCHITECTURE.md, imported by nobody"
+    assert drawn - real == set(), "drawn in docs/ARCHITECTURE.md, never imported"
     assert real - drawn == set(), "imported, not drawn in docs/ARCHITECTURE.md"
 
 
@@ -285,7 +285,7 @@ def test_files_are_short() -> None:
 
 
 def assert_ratchet(sizes: dict[str, int], listed: dict[str, tuple[int, str]], limit: int) -> None:
-    """Fail on what is over the limit and not listed, on what grew, and on entries that are not needed any more."""
+    """Fail on what is over the limit and not listed, on what grew, and on entries that are no longer needed."""
     most = {name: listed[name][0] if name in listed else limit for name in sizes}
     wrong = [f"{name}: {size} lines, at most {most[name]}" for name, size in sizes.items() if size > most[name]]
     wrong += [f"{name}: fits now, take it off the list" for name in listed if sizes.get(name, limit + 1) <= limit]

@@ -1,4 +1,4 @@
-"""Following capture files that grow, and going on after a restart."""
+"""Following capture files that grow, and resuming after a restart."""
 
 from __future__ import annotations
 

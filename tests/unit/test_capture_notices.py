@@ -1,4 +1,4 @@
-"""The kernel's notices of growing files: what is told, what is given up, and when nothing can be had."""
+"""The kernel's notices of growing files: reported files, dropped folders, and systems without notices."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_folder_that_goes_is_not_watched_any_more_and_may_come_back(
     told(notices)
     assert "a" not in notices
     assert (notices.lost(), notices.lost()) == (["a"], [])
-    assert notices.watch("a"), "a folder that is not there is no reason to give up"
+    assert notices.watch("a"), "a missing folder does not stop the others"
     grow(tmp_path, "a")
     assert told(notices) == []
     assert notices.watch("a")

@@ -1,4 +1,4 @@
-"""Capture files that somebody removes, truncates or renames while the node goes on writing."""
+"""Capture files that are removed, truncated or renamed while the node keeps writing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture(params=["live", "resumed"])
 def across(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[], None]], list[Slice]]:
-    """Do something to the tree, in which one peer has sent 20 pings, while it is followed or while nobody does."""
+    """Change a tree in which one peer has sent 20 pings, while it is followed or while it is not."""
 
     def run(change: Callable[[], None]) -> list[Slice]:
         append(tmp_path, PEER, True, pings(START_US, 20))

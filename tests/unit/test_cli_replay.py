@@ -9,11 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
 from watchdog.cli.main import main
 from watchdog.cli.output import write_output
 from watchdog.cli.progress import ProgressBar
@@ -135,9 +135,7 @@ def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path,
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     whole = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     slow = subprocess.Popen([*command, "--speed", "1"], env=environment, stderr=subprocess.PIPE, text=True)
-    while slow.poll() is None and not is_caught(slow.pid, signal.SIGTERM):
-        time.sleep(0.05)
-    time.sleep(0.5)  # into the replay, which takes minutes at this speed
+    wait_until(lambda: slow.poll() is not None or is_caught(slow.pid, signal.SIGTERM))
     slow.send_signal(number)
     _, err = slow.communicate(timeout=20)
     assert (slow.returncode, err.count("the same command goes on from it")) == (130, 1)

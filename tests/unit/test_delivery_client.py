@@ -60,8 +60,8 @@ def answer_to(reply: Reply, **other: Any) -> Response:
 
 def test_a_receiver_that_does_not_answer_costs_its_timeout_only() -> None:
     async def never(_: web.Request, __: Seen) -> web.Response:
-        await asyncio.sleep(60)
-        return web.Response()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     began = time.monotonic()
     answer = answer_to(never, timeout_s=0.2)

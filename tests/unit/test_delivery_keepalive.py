@@ -123,7 +123,7 @@ def test_a_resolved_alert_does_not_come_back_however_slow_the_receiver(database:
                 over = replace(incident(1, "high", "flood", IncidentState.RESOLVED), resolved_ns=clock.wall)
                 store(database, [record(over, 2, Reason.RESOLVED)])
                 sender._poke()
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.2)  # in which the resolution must not arrive
                 meanwhile.extend(one for one in there.seen if alerts(one)[0]["endsAt"] <= alerts(one)[0]["startsAt"])
                 free.set()
             return web.Response()

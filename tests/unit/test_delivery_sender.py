@@ -204,8 +204,8 @@ def test_stopping_ends_soon_though_a_receiver_does_not_answer() -> None:
         outbox = MemoryOutbox(notice(1))
 
         async def reply(_: web.Request, __: Seen) -> web.Response:
-            await asyncio.sleep(30)
-            return web.Response()
+            await asyncio.Event().wait()
+            raise AssertionError
 
         async with target(reply=reply) as there:
             async with running(Sender(outbox, [receiver_at(there.url)])):

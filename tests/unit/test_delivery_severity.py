@@ -25,6 +25,7 @@ from alerts.store.outbox import Outbox
 from tests.support.delivery import Seen, Target, VirtualClock, running, target, until
 from tests.support.history import record
 from tests.support.told import NOW_NS, hears, incident, opened, store
+from tests.support.waiting import reached
 from watchdog.core.finding import Severity
 
 SECOND = 10**9
@@ -61,7 +62,7 @@ def bodies(there: Target) -> list[dict[str, Any]]:
 
 
 def named(there: Target) -> list[str]:
-    """The incidents of all openings that were told, also in merged notices."""
+    """Return the incidents of all openings that were sent, also in merged notices."""
     found = []
     for body in bodies(there):
         if body["type"] == MERGED:
@@ -253,13 +254,10 @@ def test_a_receiver_that_answers_slowly_leaves_room_for_a_critical_one(database:
             target(reply=reply) as there,
             running(sender := Sender(StoredOutbox(database), [hears(there.url, **everything)])),
         ):
-            async with asyncio.timeout(20):
-                while len(there.seen) < 16:  # noqa: ASYNC110 (requests of a real client)
-                    await asyncio.sleep(0.01)
-                store(database, opened(range(900, 901), "critical", "eclipse"))
-                await sender.poke()
-                while len(there.seen) < 17:  # noqa: ASYNC110 (requests of a real client)
-                    await asyncio.sleep(0.01)
+            await reached(lambda: len(there.seen) >= 16)
+            store(database, opened(range(900, 901), "critical", "eclipse"))
+            await sender.poke()
+            await reached(lambda: len(there.seen) >= 17)
             assert json.loads(there.seen[16].body)["data"]["severity"] == "critical"
             free.set()
 

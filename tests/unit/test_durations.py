@@ -1,4 +1,4 @@
-"""Durations: what people may write, in rules, in the configuration and on the command line, and how they are told."""
+"""Durations: their spelling in rules, configuration and command line, and their output."""
 
 from __future__ import annotations
 

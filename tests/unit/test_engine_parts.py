@@ -54,7 +54,7 @@ def test_rules_with_the_same_sources_are_one_part() -> None:
         (("capture:c",), (), ("many",)),
         (("capture:c",), ("log:l",), ("silent",)),
     ]
-    assert len(divide(RULES, {"events:e": None})) == 2, "a source that may give anything feeds all, and tells of starts"
+    assert len(divide(RULES, {"events:e": None})) == 2, "a source that may give anything feeds all, and reports starts"
     assert divide((), {}) == (parts[UNFED].__class__((), (), ()),)
 
 
@@ -125,7 +125,7 @@ def test_a_restored_part_goes_on_and_a_changed_one_starts_anew() -> None:
     assert {one.rule for one in later} == {"silent"}, "what was bad before is forgotten"
     less = PartedEngine(RULES, {"capture:c": SOURCES["capture:c"]})
     assert less.restore(blob) == {"many", "silent", "bad"}, "many and silent are one part now"
-    assert less.watermark_ns == 2 * SECOND, "a source that is gone holds nobody up"
+    assert less.watermark_ns == 2 * SECOND, "a removed source delays no rule"
     with pytest.raises(StateError):
         again.restore(blob[:-9])
 

@@ -31,7 +31,7 @@ def incident(
     entities: tuple[str, ...] = (),
     resolved: float | None = None,
 ) -> Incident:
-    """An incident opened (and resolved) so many hours after the start."""
+    """Return an incident opened (and resolved) some hours after the start."""
     book = IncidentBook()
     time_ns = int((START + opened * HOUR) * SECOND)
     book.apply(

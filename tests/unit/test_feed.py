@@ -94,7 +94,7 @@ def test_a_failing_source_is_tried_again_and_others_go_on(said: Said) -> None:
     assert len(gaps) == 1
     check_batch(gaps[0])
     assert broken.errors >= 3
-    assert marks(feed)["log:b"] > 10, "after half a minute the others do not wait any more"
+    assert marks(feed)["log:b"] > 10, "after half a minute the others no longer wait"
     said["log:b"] = [*kept, mempool("log:b", 61)]
     clock.now += 60
     drained(feed)

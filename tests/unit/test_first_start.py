@@ -1,4 +1,4 @@
-"""Where sources begin that were never read: what is passed over unread, what is not told, and what is told once."""
+"""Where new sources begin: input that is skipped unread, incidents not reported, and those reported once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Service:
         self.ended = False
 
     def run(self, silence_s: float = 20.0) -> list[ChangeRecord]:
-        """Read all that there is, with some silence behind; the changes that were told."""
+        """Read everything, with some silence behind; return the reported changes."""
         for _ in range(200):
             self.clock.now += silence_s / 200
             self.core.engine._wake.set()  # it never really waits

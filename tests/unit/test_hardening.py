@@ -1,4 +1,4 @@
-"""Files that somebody else can plant or forge: pid, lock, checkpoint, asmap."""
+"""Files that other users can plant or forge: pid, lock, checkpoint, asmap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that somebody forged: one clear error, whatever stands in them; and keys whose slots are used again."""
+"""Forged checkpoints: one clear error, whatever they contain; and keys whose slots are used again."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ START_NS = 1_769_000_000_000_000_000  # 2026-01-21T12:53:20Z
 
 
 def lines(first: int, last: int) -> str:
-    """Lines that tell of peers `first` to `last`, one a second."""
+    """Return lines about peers `first` to `last`, one a second."""
     text = ""
     for conn in range(first, last + 1):
         minute, second = divmod(20 + conn, 60)
@@ -55,7 +55,7 @@ class Follower:
         self.position: object = position
 
     def drain(self) -> list[int]:
-        """Poll until nothing new comes; the peers told of so far."""
+        """Poll until nothing new comes; return the peers reported so far."""
         for _ in range(50):
             slice_ = self.source.poll()
             if slice_ is None:

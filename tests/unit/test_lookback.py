@@ -54,7 +54,7 @@ def test_few_batches_are_left_and_none_is_large() -> None:
     lookback = Lookback({KIND: LONG_NS})
     fill(lookback, 5_000)
     rows = [one.rows for one in lookback.batches()]
-    assert sum(rows) == 15_000 - 5_000 + 1667, "rows that no stream read are let go"
+    assert sum(rows) == 15_000 - 5_000 + 1667, "rows that no stream reads are dropped"
     assert max(rows) <= JOINED_ROWS
     assert len(rows) < 40
 

@@ -13,7 +13,7 @@ from tests.support.lock import MACHINES, PYTHONS, missing
 from tests.support.parts import program
 
 FOREIGN_NAMES = {"events", "version", "observers", "tricks", "utils", "watchmedo"}
-"""Modules of the file-watching package: with one of ours a merged folder would run the wrong code."""
+"""Modules of the file-watching package: one of the same name here would run the wrong code in a merged folder."""
 
 
 def pins(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""README.md against the program: its commands are run, its tables compared with what they describe."""
+"""README.md and docs/COMMANDS.md against the program: commands are run, tables compared with their subject."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from watchdog.sources.registry import SYNTAX
 
 WITH_ACTIONS = ("rules", "receivers", "incidents", "deliveries")
 TEXT = README.read_text(encoding="utf-8")
+COMMANDS = (README.parent / "docs" / "COMMANDS.md").read_text(encoding="utf-8")
 
 
-def rows(heading: str, number: int = 0) -> list[list[str]]:
-    """The cells of a table below a heading, without its head."""
-    section = TEXT.split(f"## {heading}\n")[1].split("\n## ")[0]
+def rows(heading: str, text: str = TEXT) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    section = text.split(f"## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
     tables = re.findall(r"(?:^\|.*\|\n)+", section, re.MULTILINE)
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in tables[number].splitlines()[2:]]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in tables[0].splitlines()[2:]]
 
 
 def coded(cell: str) -> list[str]:
@@ -55,7 +56,7 @@ def test_renewing_replaces_what_is_shown_and_nothing_else() -> None:
 def test_the_two_commands_exist() -> None:
     makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
     named = set(re.findall(r"`?make ([a-z-]+)", TEXT))
-    assert {"demo", "test"} <= named
+    assert {"setup", "demo", "test", "quick"} <= named
     assert {target for target in named if f"\n{target}:" not in makefile} == set()
 
 
@@ -70,7 +71,7 @@ def test_every_source_has_its_row() -> None:
 
 def commands() -> Iterator[tuple[str, set[str]]]:
     """Each command of the table with its options."""
-    for row in rows("Commands"):
+    for row in rows("Commands", COMMANDS):
         yield coded(row[0])[0].removeprefix("watchdog ").partition(" [")[0], set(coded(row[1]))
 
 

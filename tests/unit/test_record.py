@@ -1,4 +1,4 @@
-"""Record: what sources give is in the file, and recording goes on where it stopped."""
+"""Record: all events of the sources are in the file, and recording resumes where it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays: event time to incidents, paced, interrupted and gone on with."""
+"""Replays: event time to incidents, paced, interrupted and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged input: what can be read is used, then each damaged file is told with its place, with exit code 2."""
+"""Damaged input: the readable part is used, then each damaged file is reported with its place, with exit code 2."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def cut(path: Path, share: float) -> None:
 
 
 def largest(folder: Path) -> Path:
-    """The capture file with the most in it: it goes on to the end."""
+    """Return the largest capture file: it lasts to the end."""
     return max(folder.glob("capture/*/msgs_recv.dat"), key=lambda path: path.stat().st_size)
 
 
@@ -201,7 +201,7 @@ def test_a_damaged_plain_file_is_told_and_once_repaired_the_same_command_goes_on
     kept = Path(shutil.copytree(plain, tmp_path / "kept"))
     state = tmp_path / "state"
     expected = damage(plain)
-    for _ in range(2):  # a file that was not repaired is told again
+    for _ in range(2):  # a file that was not repaired is reported again
         assert main([*command, "--checkpoint", str(state)]) == 2
         out, (line, hint) = told(capfd)
         assert re.search(expected, line)

@@ -124,7 +124,7 @@ def test_a_kill_before_a_finding_is_stored_gives_the_same_incident_again(tmp_pat
     rig.feed.close()
     rig.told.clear()
     rig.clock.now += 100
-    rig.start()  # from the checkpoint that was kept before anything was told
+    rig.start()  # from the checkpoint that was stored before anything was reported
     rig.run(5, rate=0)
     assert [one.change for one in rig.told] == [opened.change]
     rig.feed.close()

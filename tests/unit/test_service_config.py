@@ -171,7 +171,7 @@ receivers:
     assert found.count("holds a password") == 2
     assert "header 'cookie' holds a secret" in found
     assert "watchdog.yaml:6:109: unknown severity 'odd'" in found, (
-        "other mistakes of that line are told without the line"
+        "other mistakes of that line are reported without the line"
     )
     assert "    3 | nonsense: 1" in found, "lines without secrets are shown"
 

@@ -95,7 +95,7 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
             assert daemon.sign_of_life() is None
             assert not database(daemon).ok
             assert value(daemon, "watchdog_store_waiting_seconds") > 30
-            assert LiveView(daemon).health().ok, "a start anew would meet the same lock"
+            assert LiveView(daemon).health().ok, "a restart would meet the same lock"
             other.execute("ROLLBACK")
         await until(lambda: daemon.sign_of_life() is not None)
         assert database(daemon) == Check("database", ok=True, text="reachable")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from alerts.store.writer import Written
 from rules.load import load_text
 from tests.support.rulesets import FULL_MEMPOOL
 from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, feed_of, mempool, scripted
+from tests.support.waiting import wait_until
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.source import END_OF_TIME_NS
@@ -193,11 +193,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
     engine.start()
     try:
         assert store.entered.wait(30), "the writer has something to store"
-        for _ in range(3_000):
-            if engine.finished:
-                break
-            time.sleep(0.01)
-        assert engine.finished, "every event was judged while nothing could be stored"
+        wait_until(lambda: engine.finished, "not every event was judged while nothing could be stored", 30)
         assert (watch.events, store.taken, engine.counts.full) == (polls, [], 0)
     finally:
         store.open.set()
@@ -208,7 +204,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
 
 
 class Blocked:
-    """A store whose transaction takes until it is told to go on."""
+    """A store whose transaction lasts until the test opens it."""
 
     def __init__(self) -> None:
         self.entered, self.open, self.taken = threading.Event(), threading.Event(), list[ChangeRecord]()

@@ -176,7 +176,7 @@ def test_only_wanted_kinds_are_given_and_all_of_them_are_known(tmp_path: Path) -
 
 
 class Clock:
-    """A clock that stands until it is told to go on."""
+    """A clock that stops until the test advances it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0

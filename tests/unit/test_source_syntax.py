@@ -1,4 +1,4 @@
-"""Source texts: what opens, and what a person is told when it does not."""
+"""Source texts: those that open, and the errors of those that do not."""
 
 from __future__ import annotations
 

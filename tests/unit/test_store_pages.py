@@ -138,7 +138,7 @@ class Plans:
         self._asking = False
 
     def walks(self) -> list[str]:
-        """Steps that read a whole table of ours, or sort what an index does not give in order."""
+        """Return the steps that read a whole table, or sort rows that no index orders."""
         tables = ("incidents", "incident_pictures", "incident_changes", "outbox", "actions")
         plain = [step for step in self.steps if step.startswith(tuple(f"SCAN {table} " for table in tables))]
         return [step for step in plain if "USING" not in step.split("   <- ")[0] and IN_OWN_ORDER not in step]

@@ -31,7 +31,7 @@ def test_a_statement_that_takes_too_long_is_told_in_the_servers_own_words() -> N
 
 def test_a_server_that_says_nothing_is_told_of_while_we_still_wait_for_it() -> None:
     assert SILENT_S < LOST_S < patience.SERVER_MOST_S
-    assert ANSWER_S < patience.SERVER_MOST_S, "else nobody needs a limit beside the database's own"
+    assert ANSWER_S < patience.SERVER_MOST_S, "otherwise the database's own limit is enough"
 
 
 def test_all_tries_at_a_locked_file_take_as_long_as_is_computed(tmp_path: Path) -> None:

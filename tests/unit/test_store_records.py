@@ -169,7 +169,7 @@ def test_what_was_under_way_while_an_operator_acted_does_not_take_it_back(databa
     writer.record([record(known, 2, Reason.ACKNOWLEDGED, action=action, taken=action)], [])
     look()
     assert seen == [("acknowledged", "ana")] * 3
-    again = replace(one, updated_ns=at_ns + 60 * SECOND)  # resolved and open anew since: nobody looks after it now
+    again = replace(one, updated_ns=at_ns + 60 * SECOND)  # resolved and reopened since: it has no owner now
     writer.record([record(again, 5, Reason.REOPENED, acted=1, taken=action)], [])
     look()
     assert seen[-1] == ("open", None)

@@ -139,7 +139,7 @@ def test_a_cursor_that_no_page_gave_is_named(view: StoredView, cursor: str) -> N
         ("1768212000.000000001", START_NS + 1),
         ("2026-01-12T10:00:00Z", START_NS),
         ("2026-01-12T11:00:00+01:00", START_NS),
-        ("2026-01-12T11:00:00 01:00", START_NS),  # the plus, read as a space by whoever decoded the address
+        ("2026-01-12T11:00:00 01:00", START_NS),  # the plus, read as a space by a decoder of the address
         ("0", 0),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests.support.waiting import reached
 from watchdog.service.callers import (
     ADDRESS_MOST,
     Callers,
@@ -64,8 +65,7 @@ def serve(
         try:
             async with asyncio.timeout(60):
                 await story(listening, found)
-                while found.open:  # noqa: ASYNC110 (the count has no event)
-                    await asyncio.sleep(0.01)
+                await reached(lambda: not found.open)
         finally:
             await listening.close()
 
@@ -140,8 +140,7 @@ def test_an_answer_that_is_not_taken_ends_the_connection_and_frees_its_descripto
     async def story(listening: Listening, callers: Callers) -> None:
         for request in (many, many * 20, many.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n")):
             client = await deaf(listening, request)
-            while callers.open:  # noqa: ASYNC110 (the count has no event)
-                await asyncio.sleep(0.01)
+            await reached(lambda: not callers.open)
             client.close()
 
     assert dict(serve(story).overdue) == {"answer": 3}
@@ -165,16 +164,14 @@ def test_a_stream_ends_when_nothing_of_it_is_taken_only() -> None:
 def test_too_many_connections_are_closed_at_once_and_counted() -> None:
     async def story(listening: Listening, callers: Callers) -> None:
         held = [await asyncio.open_connection(*listening.addresses[0]) for _ in range(3)]
-        while callers.open < 3:  # noqa: ASYNC110 (the count has no event)
-            await asyncio.sleep(0.01)
+        await reached(lambda: callers.open >= 3)
         for _ in range(5):
             reader, writer = await asyncio.open_connection(*listening.addresses[0])
             assert await reader.read() == b""
             writer.close()
         for _, writer in held:
             writer.close()
-        while callers.open:  # noqa: ASYNC110 (the count has no event)
-            await asyncio.sleep(0.01)
+        await reached(lambda: not callers.open)
         reader, writer = await asyncio.open_connection(*listening.addresses[0])
         writer.write(HEAD + b"Connection: close\r\n\r\n")
         assert b"200 OK" in await reader.read(), "places are not given back"
@@ -251,14 +248,12 @@ def test_a_system_that_accepts_no_more_is_logged_once_and_does_not_spin(caplog: 
             for client in clients:
                 client.setblocking(False)
                 await loop.sock_connect(client, listening.addresses[0])
-            while callers.accept_errors < 2:  # noqa: ASYNC110 (the count has no event)
-                await asyncio.sleep(0.01)
+            await reached(lambda: callers.accept_errors >= 2)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
             for one in taken:
                 os.close(one)
-        while callers.open < len(clients):  # noqa: ASYNC110 (the count has no event)
-            await asyncio.sleep(0.01)
+        await reached(lambda: callers.open >= len(clients))
         for client in clients:
             client.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse, web
 
+from tests.support.waiting import reached
 from tests.support.web_view import HOSTILE, Client, StoredView, flood, serving
 from watchdog.service.hub import MOST_WATCHERS, Hub
 from watchdog.web import stream
@@ -121,9 +122,7 @@ def test_nobody_is_announced_to_until_somebody_watches_nor_long_after(
         view.hub.announce("delivery", {"n": 1})
         last = (await block(answer))["id"]
         answer.close()
-        async with asyncio.timeout(WAIT_S):
-            while view.hub.watchers:  # noqa: ASYNC110 (the server has no event for a client that went)
-                await asyncio.sleep(0.01)
+        await reached(lambda: not view.hub.watchers, limit_s=WAIT_S)
         again = await client.get(PATH, headers={"Last-Event-ID": last})
         assert not await hello(again), (
             "what happened meanwhile has no numbers, so nothing can prove that it was nothing"
@@ -183,13 +182,14 @@ def test_one_who_never_reads_is_cut_off(view: StoredView) -> None:
         host, port = runner.addresses[0][:2]
         reader, writer = await asyncio.open_connection(host, port, limit=1)
         writer.write(f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        async with asyncio.timeout(WAIT_S):
-            while view.hub.watchers < 2:  # noqa: ASYNC110 (the server has no event for a request that came)
-                await asyncio.sleep(0.01)
-            while view.hub.watchers == 2:  # the client and the memory
-                for _ in range(10):
-                    view.hub.announce("delivery", {"much": "x" * 4_000})
-                await asyncio.sleep(0.01)
+
+        def cut_off() -> bool:
+            for _ in range(10):
+                view.hub.announce("delivery", {"much": "x" * 4_000})
+            return view.hub.watchers < 2
+
+        await reached(lambda: view.hub.watchers == 2, limit_s=WAIT_S)  # the client and the memory
+        await reached(cut_off, limit_s=WAIT_S)
         assert view.hub.dropped == 0, "the write gave up, not the queue"
         writer.close()
         await runner.cleanup()
