@@ -118,7 +118,7 @@ def _identity(tree: Expr, scope: RowScope) -> Row:
     """Return any value as an int64 that distinguishes it from others."""
     typed = compile_tree(tree, scope)
     if typed.constant is not None:
-        raise fail(tree, "a constant has nothing to count apart", "name a field")
+        raise fail(tree, "a constant has only one value to count", "name a field")
     name = typed.field
     if typed.type == "prefix" or (typed.type == "int" and name and _is_u64(scope, name)):
         return Typed("int", lambda batch: batch.numbers(name).view(np.int64))

@@ -151,7 +151,7 @@ def check_ranges(node: Member, field: str, values: Sequence[str]) -> None:
     if is_address(field) or field in ("", "peer") or not values:
         return
     if all("/" in value and _is_ip(value.partition("/")[0]) for value in values):
-        raise fail(node, f"'{field}' is no address and never in a range", "use 'peer_addr', or another list")
+        raise fail(node, f"'{field}' is not an address and is never in a range", "use 'peer_addr', or another list")
 
 
 _WIDTHS = {"subnet": ("/24", "/48"), "netgroup": ("/16", "/32", "/36"), "netblock": ("/16", "/32", "/36")}
@@ -229,7 +229,7 @@ def _check_all(parts: Sequence[Expr]) -> None:
         name, op, values = demand
         left[name] = _narrowed(left.get(name, _Left()), op, values)
         if left[name].impossible():
-            raise fail(part, f"what is asked of '{name}' here and before can never hold together", "write 'or'?")
+            raise fail(part, f"the conditions on '{name}' here and before can never hold together", "write 'or'?")
 
 
 def _demand(part: Expr) -> tuple[str, str, frozenset[object]] | None:

@@ -69,7 +69,8 @@ def read_window(keys: RuleKeys) -> tuple[int, int]:
     if not pane_ns:
         return fallback
     if over_ns % pane_ns:
-        message = f"'over' must be a multiple of 'pane': {exact_duration(over_ns)} is none of {exact_duration(pane_ns)}"
+        lengths = f"{exact_duration(over_ns)} is not one of {exact_duration(pane_ns)}"
+        message = f"'over' must be a multiple of 'pane': {lengths}"
         keys.report.error((given or over).place, message)
         return fallback
     if over_ns // pane_ns > MOST_PANES:

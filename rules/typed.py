@@ -169,7 +169,7 @@ def compare_numbers(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
     plain = ("int", "float")
     if not ((left.type in plain and right.type in plain) or (left.type == right.type == "bool" and equality)):
         how = "compare" if left.type != right.type or equality else f"order by '{node.op}'"
-        hint = "a truth stands alone, or with true or false" if "bool" in (left.type, right.type) else ""
+        hint = "a truth stands alone or is compared with true or false" if "bool" in (left.type, right.type) else ""
         raise fail(node, f"cannot {how} {WORDS[left.type]} with {WORDS[right.type]}", hint)
     a, b = left.run, right.run
     return folded(Typed("bool", lambda env: apply(a(env), b(env))), (left, right), node)
