@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDINGS = (ROOT / "demo" / "recording", *sorted((ROOT.parent / "shared" / "recordings").glob("open-*")))
-TEXTS = {"title", "summary", "reason"}
+TEXTS = {"title", "summary", "reason", "text"}
 SHOWN = 5  # differences of a recording that are printed
 
 

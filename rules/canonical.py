@@ -19,7 +19,7 @@ Lists = Mapping[str, Sequence[str] | Sequence[int]]
 
 
 def canonical(tree: Expr, lists: Lists) -> str:
-    """The canonical text of a tree; `lists` are the named lists it may refer to."""
+    """Return the canonical text of a tree; `lists` are the named lists that it may refer to."""
     if isinstance(tree, Literally):
         return constant_text(tree.value)
     if isinstance(tree, Span):
@@ -38,27 +38,27 @@ def canonical(tree: Expr, lists: Lists) -> str:
 
 
 def constant_text(value: Constant) -> str:
-    """A constant as the language writes it."""
+    """Write a constant as the language does."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def conjuncts(tree: Expr) -> list[Expr]:
-    """The parts that must all hold; a tree that is no `and` is its own only part."""
+    """Return the parts that must all hold; a tree that is no `and` is its own only part."""
     if isinstance(tree, Logic) and tree.op == "and":
         return [part for each in tree.parts for part in conjuncts(each)]
     return [tree]
 
 
 def list_digest(values: Sequence[str] | Sequence[int]) -> str:
-    """Short hash of a list's content, whatever its order."""
+    """Return a short hash of a list's content, independent of its order."""
     joined = "\n".join(sorted({str(value) for value in values}))
     return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
 
 def _logic(tree: Logic, lists: Lists) -> str:
-    """Distinct parts in the order of their text."""
+    """Return the distinct parts in the order of their text."""
     parts: set[str] = set()
 
     def flatten(node: Expr) -> None:
@@ -75,7 +75,7 @@ def _logic(tree: Logic, lists: Lists) -> str:
 
 
 def _member(tree: Member, lists: Lists) -> str:
-    """`(x in ["a", "b"])` or `(x in name#hash)`."""
+    """Write `(x in ["a", "b"])` or `(x in name#hash)`."""
     word = "not in" if tree.negated else "in"
     if isinstance(tree.choices, Name):
         name = tree.choices.name
@@ -85,7 +85,7 @@ def _member(tree: Member, lists: Lists) -> str:
 
 
 def _call(tree: Call, lists: Lists) -> str:
-    """`name(args where filter, option=value)`."""
+    """Write `name(args where filter, option=value)`."""
     args = ", ".join(canonical(arg, lists) for arg in tree.args)
     where = f" where {canonical(tree.where, lists)}" if tree.where else ""
     options = "".join(sorted(f", {name.name}={canonical(value, lists)}" for name, value in tree.options))
@@ -93,13 +93,13 @@ def _call(tree: Call, lists: Lists) -> str:
 
 
 def _unary(tree: Unary, lists: Lists) -> str:
-    """`not x`, `-x`."""
+    """Write `not x` or `-x`."""
     inner = canonical(tree.operand, lists)
     return f"(not {inner})" if tree.op == "not" else f"(-{inner})"
 
 
 def _binary(tree: Binary, lists: Lists) -> str:
-    """Comparisons with the constant on the right; comparisons with true and false resolved."""
+    """Put the constant of a comparison on the right, and resolve comparisons with true and false."""
     left, right, op = tree.left, tree.right, tree.op
     if op in FLIPPED and isinstance(left, Literally) and not isinstance(right, Literally):
         left, right, op = right, left, FLIPPED[op]

@@ -26,7 +26,7 @@ class CellScope:
         self.types = types
 
     def name(self, node: Name) -> Cell:
-        """A measure or an earlier value."""
+        """Compile the name of a measure or an earlier value."""
         kind = self.types.get(node.name)
         name = node.name
         if kind is None:
@@ -36,26 +36,26 @@ class CellScope:
         return Typed(kind, lambda cells: cells[name], None, name)
 
     def call(self, node: Call) -> Cell:
-        """Functions of numbers; measures and detectors were replaced by names before."""
+        """Compile a function of numbers; measures and detectors are replaced by names before."""
         if node.name not in NUMERIC:
             raise fail(node, f"unknown function '{node.name}'", did_you_mean(node.name, NUMERIC, "functions"))
         return numeric_call(node, self)
 
     def compare(self, node: Binary, left: Cell, right: Cell) -> Cell:
-        """Comparisons of numbers."""
+        """Compile a comparison of numbers."""
         return compare_numbers(node, left, right)
 
     def member(self, node: Member) -> Cell:
-        """`x in [1, 2]`."""
+        """Compile `x in [1, 2]`."""
         if isinstance(node.choices, Name):
             raise fail(node.choices, "measures cannot be compared with a named list", "write the numbers in brackets")
         item = compile_tree(node.item, self)
-        found = number_member(node, item, [choice.value for choice in node.choices], node.choices)
+        test = number_member(node, item, [choice.value for choice in node.choices], node.choices)
         if not node.negated:
-            return found
-        if found.constant is not None:
-            return constant(not found.constant)
-        return Typed("bool", lambda cells: np.logical_not(found.run(cells)))
+            return test
+        if test.constant is not None:
+            return constant(not test.constant)
+        return Typed("bool", lambda cells: np.logical_not(test.run(cells)))
 
 
 class CellFormula:
@@ -80,8 +80,8 @@ class CellFormula:
 
     @property
     def strengths(self) -> tuple[CellFormula, ...]:
-        """For each `x > constant` in the expression, x / constant; constants of 0 and below are left out."""
-        found = []
+        """Return x / constant for each `x > constant` in the expression; constants of 0 and below are left out."""
+        floors = []
         for part in _comparisons(self.tree):
             high, low = (part.left, part.right) if part.op in (">", ">=") else (part.right, part.left)
             bar = CellFormula(low, self._types)
@@ -90,11 +90,11 @@ class CellFormula:
             number = float(bar({}))
             if number > 0:
                 ratio = Binary("/", high, Literally(number, low.start, low.end), high.start, high.end, DEEPEST)
-                found.append(CellFormula(ratio, self._types))
-        return tuple(found)
+                floors.append(CellFormula(ratio, self._types))
+        return tuple(floors)
 
     def __call__(self, cells: Cells) -> NDArray[Any]:
-        """One value for each cell, or a single one for a constant."""
+        """Return one value for each cell, or a single value for a constant."""
         with np.errstate(all="ignore"):
             return np.asarray(self._run(cells))
 
@@ -109,8 +109,8 @@ class CellFormula:
 
 
 def _floors(tree: Expr) -> dict[str, float]:
-    """What an expression demands at least: it is true only where each of these names is at or above its number."""
-    found: dict[str, float] = {}
+    """Return lower bounds: the expression is true only where each of these names is at or above its number."""
+    bounds: dict[str, float] = {}
     for part in conjuncts(tree):
         if not isinstance(part, Binary):
             continue
@@ -118,30 +118,30 @@ def _floors(tree: Expr) -> dict[str, float]:
         if part.op not in (">", ">=", "<", "<=") or not (isinstance(low, Literally) and isinstance(high, Name)):
             continue
         if isinstance(low.value, (int, float)) and not isinstance(low.value, bool):
-            found[high.name] = max(found.get(high.name, -np.inf), float(low.value))
-    return found
+            bounds[high.name] = max(bounds.get(high.name, -np.inf), float(low.value))
+    return bounds
 
 
 def _comparisons(tree: Expr) -> list[Binary]:
-    """All that ask for an order, and not for its opposite, wherever they are in the tree."""
+    """Return all comparisons of order, at any depth of the tree, that are not negated."""
     if isinstance(tree, Unary) and tree.op == "not":
         return []
     own = [tree] if isinstance(tree, Binary) and tree.op in (">", ">=", "<", "<=") else []
-    return [*own, *(found for part in parts_of(tree) for found in _comparisons(part))]
+    return [*own, *(comparison for part in parts_of(tree) for comparison in _comparisons(part))]
 
 
 def names_in(tree: Expr) -> set[str]:
-    """All names that a tree refers to."""
+    """Return all names that a tree refers to."""
     if isinstance(tree, Name):
         return {tree.name}
-    found: set[str] = set()
+    names: set[str] = set()
     for part in parts_of(tree):
-        found |= names_in(part)
-    return found
+        names |= names_in(part)
+    return names
 
 
 def parts_of(tree: Expr) -> tuple[Expr, ...]:
-    """The direct parts of a node."""
+    """Return the direct parts of a node."""
     if isinstance(tree, Logic):
         return tree.parts
     if isinstance(tree, Binary):
@@ -157,7 +157,7 @@ def parts_of(tree: Expr) -> tuple[Expr, ...]:
 
 
 def overlaps(fire: Expr, clear: Expr) -> bool:
-    """Whether both are one comparison of the same name and can be true together."""
+    """Return whether both compare the same name and can be true together."""
     sides = []
     for tree in (fire, clear):
         if not (isinstance(tree, Binary) and isinstance(tree.left, Name) and isinstance(tree.right, Literally)):

@@ -1,4 +1,4 @@
-"""One rule from located nodes to its plan."""
+"""Compilation of one rule, from located nodes to its plan."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rules.canonical import Lists
 from rules.deciding import read_measures, read_verdicts
 from rules.evasion import read_answers
 from rules.keys import RULE_KEYS
+from rules.maturity import read_maturity
 from rules.measures import Measures
 from rules.naming import read_entities, read_fields, read_incident, read_summary
 from rules.rule import RuleKeys, RuleSource
@@ -25,16 +26,18 @@ MAX_KEYS = 100_000
 
 
 def compile_rule(rule: RuleSource, lists: Lists, report: Report) -> RulePlan | None:
-    """The plan of a rule; None with every problem found in the report."""
+    """Return the plan of a rule; None when it has problems, all of which are in the report."""
     before = len(report.problems) + report.dropped
     for key in RULE_KEYS:
         if key.required and key.name not in rule.entries:
             report.error(rule.id.place, f"rule '{rule.id.text}' lacks '{key.name}'", key.about.rstrip("."))
     keys = RuleKeys(rule, report)
     plan = _plan(keys, lists)
-    maturity, max_keys = keys.choice("maturity", "stable"), keys.whole("max_keys", MAX_KEYS)
+    (maturity, successor), max_keys = read_maturity(keys), keys.whole("max_keys", MAX_KEYS)
     notes: dict[str, object] = {name: keys.texts(name) for name in ("references", "false_positives")}
     notes["evasion"] = read_answers(rule, report)
+    if successor:
+        notes["successor"] = successor
     if plan is None or len(report.problems) + report.dropped > before:
         return None
     place = f"{rule.place.source.name}:{rule.place.line}"
@@ -42,7 +45,7 @@ def compile_rule(rule: RuleSource, lists: Lists, report: Report) -> RulePlan | N
 
 
 def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
-    """Read all keys, noting problems and going on; None when there is nothing to decide on."""
+    """Read all keys and report every problem; None when nothing can be decided."""
     title, severity = keys.text("title"), cast(Severity, keys.choice("severity", "info"))
     attack = cast(Attack, keys.choice("attack", "node"))
     for_ns, resolve_after_ns = keys.duration("for", 0), keys.duration("resolve_after", RESOLVE_AFTER_NS)
@@ -85,7 +88,7 @@ def _plan(keys: RuleKeys, lists: Lists) -> RulePlan | None:
 
 
 class _Named(NamedTuple):
-    """The fields of the key, of the incident and of who is involved, and what is said of them."""
+    """The fields of the key, of the incident and of the entities, and the summary."""
 
     by: tuple[str, ...]
     incident: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a rule measures and how it decides: measure, fire, clear, escalate."""
+"""The measures of a rule and its decisions: measure, fire, clear, escalate."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rules.fragment import parse_node, report_flaws
 from rules.functions import NUMERIC
 from rules.keys import LONGEST_ID, NAME
 from rules.measures import CELL_FUNCTIONS, MEASURES, Measures
+from rules.naming import ALWAYS
 from rules.rule import RuleKeys
-from rules.summary import ALWAYS
 from rules.syntax import WORDS
 from rules.tokens import ExpressionError
 from watchdog.core.finding import SEVERITIES, Severity
@@ -35,14 +35,14 @@ class Verdicts:
 
 
 def read_verdicts(keys: RuleKeys, measures: Measures) -> Verdicts:
-    """All deciding expressions over these measures."""
+    """Read all deciding expressions over these measures."""
     fire = _verdict(keys, "fire", measures)
     return Verdicts(fire, _read_clear(keys, fire, measures), _read_escalate(keys, measures))
 
 
 def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns: int, pane_ns: int) -> Measures:
-    """All measures in order; without any kind their grammar is checked, and their names are known."""
-    found = Measures(kinds, lists, over_ns, pane_ns)
+    """Read all measures in order; without any kind only their grammar is checked and their names are kept."""
+    measures = Measures(kinds, lists, over_ns, pane_ns)
     node = keys.node("measure")
     table = values.table(node, "measure", keys.report) if node else None
     for entry in table.entries if table else ():
@@ -52,16 +52,16 @@ def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns:
         tree = parse_node(entry.value, name, keys.report)
         if tree is not None and kinds:
             try:
-                found.add(name, tree)
+                measures.add(name, tree)
                 continue
             except ExpressionError as error:
                 report_flaws(entry.value, error, keys.report)
-        found.poison(name)
-    return found
+        measures.poison(name)
+    return measures
 
 
 def _usable_name(keys: RuleKeys, key: Scalar, kinds: tuple[str, ...]) -> bool:
-    """Whether a measure may have this name."""
+    """Return whether a measure may have this name."""
     name = key.text
     if not NAME.fullmatch(name) or len(name) > LONGEST_ID:
         keys.report.error(key.place, f"bad name '{name[:80]}'", "small letters, digits and _, a letter first")
@@ -76,13 +76,13 @@ def _usable_name(keys: RuleKeys, key: Scalar, kinds: tuple[str, ...]) -> bool:
 
 
 def _verdict(keys: RuleKeys, name: str, measures: Measures) -> CellFormula | None:
-    """`fire` or `clear`."""
+    """Read `fire` or `clear`."""
     node = keys.node(name)
     return _verdict_of(keys, node, name, measures) if node else None
 
 
 def _verdict_of(keys: RuleKeys, node: Node, name: str, measures: Measures) -> CellFormula | None:
-    """A deciding expression, with problems named after its key."""
+    """Read a deciding expression; problems name its key."""
     tree = parse_node(node, name, keys.report)
     if tree is None:
         return None
@@ -94,7 +94,7 @@ def _verdict_of(keys: RuleKeys, node: Node, name: str, measures: Measures) -> Ce
 
 
 def _read_clear(keys: RuleKeys, fire: CellFormula | None, measures: Measures) -> CellFormula | None:
-    """`clear`, which must not hold while `fire` does."""
+    """Read `clear`, which must not hold while `fire` does."""
     clear, node = _verdict(keys, "clear", measures), keys.node("clear")
     if fire is not None and clear is not None and node is not None and overlaps(fire.tree, clear.tree):
         hint = "leave a distance between them, as in fire: x > 100, clear: x < 20"
@@ -103,11 +103,11 @@ def _read_clear(keys: RuleKeys, fire: CellFormula | None, measures: Measures) ->
 
 
 def _read_escalate(keys: RuleKeys, measures: Measures) -> tuple[tuple[Severity, CellExpression], ...]:
-    """Higher severities, lowest first."""
+    """Read the higher severities, lowest first."""
     node, severity = keys.node("escalate"), keys.node("severity")
     table = values.table(node, "escalate", keys.report) if node else None
     base = severity.text if isinstance(severity, Scalar) else ""
-    found: list[tuple[Severity, CellExpression]] = []
+    levels: list[tuple[Severity, CellExpression]] = []
     for entry in table.entries if table else ():
         level = values.choice(entry.key, "severity", SEVERITIES, keys.report)
         if level and base in SEVERITIES and _rank(level) <= SEVERITIES.index(base):
@@ -115,12 +115,12 @@ def _read_escalate(keys: RuleKeys, measures: Measures) -> tuple[tuple[Severity, 
             _clash(keys, "severity", "escalate", Problem(entry.key.place, message))
         formula = _verdict_of(keys, entry.value, entry.key.text, measures)
         if level and formula:
-            found.append((cast(Severity, level), formula))
-    return tuple(sorted(found, key=lambda pair: _rank(pair[0])))
+            levels.append((cast(Severity, level), formula))
+    return tuple(sorted(levels, key=lambda pair: _rank(pair[0])))
 
 
 def _clash(keys: RuleKeys, changed: str, kept: str, problem: Problem) -> None:
-    """Two keys contradict each other. The problem lies in `kept`, unless an override changed only the other one."""
+    """Report two keys that contradict each other, at `kept` unless an override changed only the other one."""
     node, place = keys.node(changed), problem.place
     if node is not None and place.source is keys.rule.place.source and node.place.source is not place.source:
         message = f"{problem.message}; '{kept}' is still that of {place}"

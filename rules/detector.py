@@ -15,8 +15,8 @@ from watchdog.located_yaml.suggest import did_you_mean
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 _CHOICES = [f'"{one}"' for one in DIRECTIONS]
 
-# option: default, meaning with unit. Six deviations: a stabilised count is near normal but its
-# tail is heavier, and a rule is asked once a minute for each key.
+# option: default, meaning with unit. Six deviations: a stabilised count is nearly normal but has a
+# heavier tail, and a rule is judged once a minute for each key.
 OPTIONS: Mapping[str, tuple[str, str]] = {
     "floor": ("0", "least difference from the expectation that counts, in the unit of the value"),
     "direction": ('"up"', f"which side counts: {', '.join(_CHOICES[:-1])} or {_CHOICES[-1]}"),
@@ -28,7 +28,7 @@ OPTIONS: Mapping[str, tuple[str, str]] = {
 
 
 def baseline(name: str, call: Call, value: CellFormula, pane_ns: int) -> BaselinePlan:
-    """The plan of an `anomalous` call. Raises ExpressionError for wrong options."""
+    """Return the plan of an `anomalous` call. Raises ExpressionError for wrong options."""
     given = _given(call)
     step = _duration(given, "step", MINUTE_NS)
     if "step" not in given:
@@ -48,7 +48,7 @@ def baseline(name: str, call: Call, value: CellFormula, pane_ns: int) -> Baselin
 
 
 def _given(call: Call) -> dict[str, Expr]:
-    """The options by name, each known and given once."""
+    """Return the options by name, each known and given once."""
     given: dict[str, Expr] = {}
     if call.where is not None:
         raise fail(call.where, "'anomalous' takes no filter", "put it into the measure")
@@ -63,7 +63,7 @@ def _given(call: Call) -> dict[str, Expr]:
 
 
 def _duration(given: Mapping[str, Expr], name: str, default: int) -> int:
-    """A duration option in nanoseconds, more than zero."""
+    """Return a duration option in nanoseconds, more than zero."""
     node = given.get(name)
     if node is None:
         return default
@@ -75,7 +75,7 @@ def _duration(given: Mapping[str, Expr], name: str, default: int) -> int:
 
 
 def _number(given: Mapping[str, Expr], name: str, default: float, least: float) -> float:
-    """A number option with its least value."""
+    """Return a number option, checked against its least value."""
     node = given.get(name)
     if node is None:
         return default
@@ -87,11 +87,11 @@ def _number(given: Mapping[str, Expr], name: str, default: float, least: float) 
 
 
 def _direction(given: Mapping[str, Expr]) -> Direction:
-    """The direction option."""
+    """Return the direction option."""
     node = given.get("direction")
     if node is None:
         return "up"
-    found = next((one for one in DIRECTIONS if isinstance(node, Literally) and one == node.value), None)
-    if found is None:
+    chosen = next((one for one in DIRECTIONS if isinstance(node, Literally) and one == node.value), None)
+    if chosen is None:
         raise fail(node, f"'direction' must be one of {', '.join(_CHOICES)}")
-    return found
+    return chosen

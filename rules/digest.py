@@ -1,4 +1,4 @@
-"""Hashes of what rules do: stable over formatting, comments, titles and notes."""
+"""Hashes of the behaviour of rules: stable over formatting, comments, titles and notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from watchdog.core.plan import RulePlan
 
 
 def rule_hash(plan: RulePlan) -> str:
-    """Twelve hex digits of a rule's behaviour; named lists count by their content."""
+    """Return twelve hex digits of a rule's behaviour; named lists count by their content."""
     behaviour = {
         "id": plan.id,
         "attack": plan.attack,
@@ -35,7 +35,7 @@ def rule_hash(plan: RulePlan) -> str:
 
 
 def set_hash(plans: Sequence[RulePlan], lists: Mapping[str, Sequence[str]]) -> str:
-    """Twelve hex digits of a whole rule set; the order of rules and lists does not matter."""
+    """Return twelve hex digits of a whole rule set; the order of rules and lists does not matter."""
     rules = sorted((plan.id, rule_hash(plan)) for plan in plans)
     return _digest([rules, sorted((name, list_digest(values)) for name, values in lists.items())])
 

@@ -22,7 +22,7 @@ QUESTIONS: Mapping[str, str] = {
 
 
 def read_answers(rule: RuleSource, report: Report) -> dict[str, str]:
-    """The answers of a rule by question, in the order of QUESTIONS; empty without the key."""
+    """Return the answers of a rule by question, in the order of QUESTIONS; empty without the key."""
     entry = rule.entries.get("evasion")
     table = values.table(entry.value, "evasion", report) if entry else None
     found: dict[str, str] = {}
@@ -37,7 +37,7 @@ def read_answers(rule: RuleSource, report: Report) -> dict[str, str]:
 
 
 def require_answers(rule: RuleSource, report: Report) -> None:
-    """A problem for a shipped rule that leaves questions open."""
+    """Report a shipped rule that leaves questions open."""
     answers = read_answers(rule, Report())
     missing = [name for name in QUESTIONS if not answers.get(name)]
     if missing:

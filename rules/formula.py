@@ -1,4 +1,4 @@
-"""Row expressions for their uses: what a filter, a sum or a count of values asks of each event."""
+"""Row expressions by use: filters, sums and counts of values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RowFormula:
         self.equals = _equals(tree, kinds) if use == "filter" else ()
 
     def __call__(self, batch: Batch) -> NDArray[Any]:
-        """One value a row, bool or int64."""
+        """Return one value a row, bool or int64."""
         run = self._runs.get(batch.kind)
         if run is None:
             run = self._runs[batch.kind] = self._compiled(batch.kind)
@@ -61,11 +61,11 @@ class RowFormula:
 
     @property
     def tree(self) -> Expr:
-        """As it was parsed."""
+        """Return the tree as it was parsed."""
         return self._tree
 
     def without(self, field: str, value: str) -> RowFormula | None:
-        """The filter for rows that are known to fulfil `field == value`; None if that is all it asks."""
+        """Return the filter for rows that are known to fulfil `field == value`; None if nothing else is required."""
         known = ((field, value),)
         parts = tuple(part for part in conjuncts(self._tree) if _equals(part, self._kinds) != known)
         if not parts:
@@ -94,13 +94,13 @@ class RowFormula:
             return lambda _: 0  # checked at load: a kind that never passes the filter
 
     def constant_for(self, kind: str) -> bool | None:
-        """What a filter says of every row of a kind, None if that depends on the row."""
+        """Return the answer of a filter for every row of a kind; None if it depends on the row."""
         typed = compile_row(self._tree, RowScope(kind, self._kinds, self._lists), self.use)
         return None if typed.constant is None else bool(typed.constant)
 
 
 def compile_row(tree: Expr, scope: RowScope, use: Use) -> Row:
-    """A tree for one kind. Raises ExpressionError when it does not fit its use."""
+    """Compile a tree for one kind. Raises ExpressionError when it does not fit its use."""
     if use == "filter":
         return truth(tree, scope)
     if use == "identity":
@@ -115,10 +115,10 @@ def compile_row(tree: Expr, scope: RowScope, use: Use) -> Row:
 
 
 def _identity(tree: Expr, scope: RowScope) -> Row:
-    """Any value as an int64 that tells it from others."""
+    """Return any value as an int64 that distinguishes it from others."""
     typed = compile_tree(tree, scope)
     if typed.constant is not None:
-        raise fail(tree, "a constant has nothing to count apart", "name a field")
+        raise fail(tree, "a constant has only one value to count", "name a field")
     name = typed.field
     if typed.type == "prefix" or (typed.type == "int" and name and _is_u64(scope, name)):
         return Typed("int", lambda batch: batch.numbers(name).view(np.int64))
@@ -132,13 +132,13 @@ def _is_u64(scope: RowScope, name: str) -> bool:
 
 
 def _is_narrow(scope: RowScope, typed: Row) -> bool:
-    """Whether it is a field that cannot hold more than MOST."""
+    """Return whether it is a field that cannot hold more than MOST."""
     name = typed.field
     return bool(name) and name not in PSEUDO and storage_type(scope.kind, name) not in ("u64", "i64")
 
 
 def _equals(tree: Expr, kinds: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Conjuncts `field == "text"` on columns that all of the kinds have."""
+    """Return the conjuncts `field == "text"` on columns that all of the kinds have."""
     shared: Mapping[str, str] = shared_fields(kinds)
     found = set()
     for part in conjuncts(tree):

@@ -1,4 +1,4 @@
-"""Expressions inside YAML values: parsing them, and finding their mistakes' places in the file."""
+"""Expressions inside YAML values: parsing them, and locating their mistakes in the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from watchdog.located_yaml.values import describe
 
 
 def parse_node(node: Node, name: str, report: Report) -> Expr | None:
-    """The tree of an expression value; None with a problem when it is none."""
+    """Return the tree of an expression value; None, and a problem in the report, when it cannot be parsed."""
     if not isinstance(node, Scalar) or node.empty or not node.text.strip():
         report.error(node.place, f"'{name}' must be an expression, not {describe(node)}")
         return None
@@ -22,28 +22,28 @@ def parse_node(node: Node, name: str, report: Report) -> Expr | None:
 
 
 def report_flaws(node: Node, error: ExpressionError, report: Report, prefix: str = "") -> None:
-    """Note the mistakes of an expression at their places in the file."""
+    """Report the mistakes of an expression at their places in the file."""
     for flaw in error.flaws:
         place = flaw_place(node, flaw) if isinstance(node, Scalar) else node.place
         report.error(place, prefix + flaw.message, flaw.hint)
 
 
 def flaw_place(node: Scalar, flaw: Flaw) -> Location:
-    """Where a stretch of a scalar's text stands in the file.
+    """Return the location in the file of a part of a scalar's text.
 
     The text is aligned with the file by its characters that are no space, which YAML keeps in
     order however the scalar is written (quoted, folded, over several lines).
     """
     raw = node.place.source.text[node.start : node.end]
-    at = 0 if node.plain else _content_start(raw)
+    offset = 0 if node.plain else _content_start(raw)
     column = 0
     for char in node.text[: flaw.start + 1]:
         if char.isspace():
             continue
-        found = raw.find(char, at)
-        if found < 0:
+        position = raw.find(char, offset)
+        if position < 0:
             return node.place
-        column, at = found, found + 1
+        column, offset = position, position + 1
     before = raw[:column].splitlines() or [""]
     if raw[:column].endswith("\n"):
         before.append("")
@@ -53,7 +53,7 @@ def flaw_place(node: Scalar, flaw: Flaw) -> Location:
 
 
 def _content_start(raw: str) -> int:
-    """Behind the opening quote, or behind the header line of a block."""
+    """Return the location after the opening quote, or after the header line of a block."""
     if raw[:1] in "|>":
         return raw.find("\n") + 1
     return 1

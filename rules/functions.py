@@ -17,7 +17,7 @@ NUMERIC = ("abs", "if", "log2", "max", "min")
 
 
 def numeric_call(node: Call, scope: Scope[E]) -> Typed[E]:
-    """A call of one of NUMERIC. Raises ExpressionError for wrong arguments."""
+    """Compile a call of a function of NUMERIC. Raises ExpressionError for wrong arguments."""
     if node.where is not None:
         raise fail(node.where, f"'{node.name}' takes no filter")
     if node.options:
@@ -43,24 +43,24 @@ def count_arguments(node: Call, wanted: int) -> None:
 
 
 def log2(values: Any) -> Any:
-    """Base-2 logarithm, and 0 for what is not positive."""
+    """Return the base-2 logarithm, and 0 for values that are not positive."""
     positive = np.greater(values, 0)
     return np.where(positive, np.log2(np.where(positive, values, 1)), 0.0)
 
 
 def magnitude(values: Any) -> Any:
-    """Without the sign; the least of 64 bits, which has no counterpart, becomes the largest."""
+    """Return the absolute value; the least int64, which has no counterpart, becomes the largest."""
     size = np.abs(values)
     return np.where(size < 0, LARGEST, size)
 
 
 def widened(values: Any, kind: ValueType) -> Any:
-    """Values as int64 or float64."""
+    """Return the values as int64 or float64."""
     return np.asarray(values).astype(np.int64 if kind == "int" else np.float64, copy=False)
 
 
 def _extreme(node: Call, scope: Scope[E]) -> Typed[E]:
-    """The least or greatest of two or more numbers."""
+    """Compile the least or greatest of two or more numbers."""
     if len(node.args) < 2:
         raise fail(node, f"'{node.name}' takes two or more arguments here", "with one it is a measure over a field")
     parts = gather(node.args, lambda arg: number(arg, scope))
@@ -72,7 +72,7 @@ def _extreme(node: Call, scope: Scope[E]) -> Typed[E]:
 
 
 def _choice(node: Call, scope: Scope[E]) -> Typed[E]:
-    """`if(cond, a, b)`; only the chosen side is compiled when the condition is constant."""
+    """Compile `if(cond, a, b)`; only the chosen side when the condition is constant."""
     count_arguments(node, 3)
     condition = truth(node.args[0], scope)
     if condition.constant is not None:

@@ -41,11 +41,15 @@ ANY = Bounds()
 
 
 def field_bounds(kinds: Sequence[str], name: str) -> Bounds:
-    """What a number field can be in those of the kinds that have it. Wider than 63 bits counts as unlimited above."""
-    found = [_stored(KINDS[kind].fields[name].type) for kind in kinds if name in KINDS[kind].fields]
-    if not found or name in PSEUDO:
+    """Return the bounds of a number field in the kinds that have it; wider than 63 bits counts as unlimited above."""
+    stored = [_stored(KINDS[kind].fields[name].type) for kind in kinds if name in KINDS[kind].fields]
+    if not stored or name in PSEUDO:
         return ANY
-    return Bounds(min(one.low for one in found), max(one.high for one in found), all(one.whole for one in found))
+    return Bounds(
+        min(bounds.low for bounds in stored),
+        max(bounds.high for bounds in stored),
+        all(bounds.whole for bounds in stored),
+    )
 
 
 def _stored(type_: str) -> Bounds:
@@ -58,7 +62,7 @@ def _stored(type_: str) -> Bounds:
 
 
 def decided(op: str, left: Bounds, right: Bounds) -> bool | None:
-    """Whether a comparison of anything within these bounds is always or never true."""
+    """Return whether a comparison of anything within these bounds is always or never true."""
     if op in (">", ">="):
         return decided(FLIPPED[op], right, left)
     if op == "<":
@@ -76,7 +80,7 @@ def _between(wholes: Bounds, point: Bounds) -> bool:
 
 
 def check_number(node: Binary, kinds: Sequence[str]) -> None:
-    """Raise ExpressionError for a comparison of a number field with a constant that it never is, or never reaches."""
+    """Raise ExpressionError for a comparison of a number field with a constant that it never has or reaches."""
     left, right, op = turned(node)
     if not (isinstance(left, Name) and isinstance(right, Literally)) or isinstance(right.value, (bool, str)):
         return
@@ -87,7 +91,7 @@ def check_number(node: Binary, kinds: Sequence[str]) -> None:
 
 
 def check_member_numbers(node: Member, kinds: Sequence[str]) -> None:
-    """Raise ExpressionError for a number in brackets that the field never is."""
+    """Raise ExpressionError for a number in brackets that the field never has."""
     if isinstance(node.item, Name) and not isinstance(node.choices, Name):
         bounds = field_bounds(kinds, node.item.name)
         for choice in node.choices:
@@ -104,12 +108,12 @@ def _worded(op: str) -> str:
 
 
 def is_address(field: str) -> bool:
-    """Whether a text field holds addresses."""
+    """Return whether a text field holds addresses."""
     return field.endswith("_addr") or field in ADDRESSES
 
 
 def check_address(spot: Expr, field: str, value: str) -> None:
-    """Raise ExpressionError where an address, or peer, is compared with text that no address looks like."""
+    """Raise ExpressionError where an address or peer is compared with text that cannot be an address."""
     if not (is_address(field) or field == "peer"):
         return
     name = "peer_addr" if field == "peer" else field
@@ -143,11 +147,11 @@ def _is_ip(text: str) -> bool:
 
 
 def check_ranges(node: Member, field: str, values: Sequence[str]) -> None:
-    """Raise ExpressionError for ranges that a field of other text is looked up in."""
+    """Raise ExpressionError when a text field without addresses is looked up in ranges."""
     if is_address(field) or field in ("", "peer") or not values:
         return
     if all("/" in value and _is_ip(value.partition("/")[0]) for value in values):
-        raise fail(node, f"'{field}' is no address and never in a range", "use 'peer_addr', or another list")
+        raise fail(node, f"'{field}' is not an address and is never in a range", "use 'peer_addr', or another list")
 
 
 _WIDTHS = {"subnet": ("/24", "/48"), "netgroup": ("/16", "/32", "/36"), "netblock": ("/16", "/32", "/36")}
@@ -155,7 +159,7 @@ _WIDTHS = {"subnet": ("/24", "/48"), "netgroup": ("/16", "/32", "/36"), "netbloc
 
 def check_prefix(spot: Expr, field: str, text: str) -> None:
     """Raise ExpressionError for a prefix of a length or kind that the field never has (`Enricher.place`)."""
-    widths = next((found for name, found in _WIDTHS.items() if field == name or field.endswith(f"_{name}")), None)
+    widths = next((width for name, width in _WIDTHS.items() if field == name or field.endswith(f"_{name}")), None)
     if widths is None:
         return
     if text.startswith("AS"):
@@ -169,7 +173,7 @@ def check_prefix(spot: Expr, field: str, text: str) -> None:
 
 
 def turned(node: Binary) -> tuple[Expr, Expr, str]:
-    """Both sides and the operator, with a constant on the right."""
+    """Return both sides and the operator, with a constant on the right."""
     if isinstance(node.left, Literally) and not isinstance(node.right, Literally):
         return node.right, node.left, FLIPPED.get(node.op, node.op)
     return node.left, node.right, node.op
@@ -185,7 +189,7 @@ def check_together(tree: Expr) -> None:
 
 def _inside(tree: Expr) -> Iterable[Expr]:
     if isinstance(tree, Logic):
-        return tree.parts if tree.op == "or" else [one for part in tree.parts for one in _inside(part)]
+        return tree.parts if tree.op == "or" else [inner for part in tree.parts for inner in _inside(part)]
     if isinstance(tree, Unary):
         return (tree.operand,)
     if isinstance(tree, Call):
@@ -194,7 +198,7 @@ def _inside(tree: Expr) -> Iterable[Expr]:
 
 
 class _Left(NamedTuple):
-    """What the parts read so far leave of a name's values. among: None for all."""
+    """The values of a name that the parts read so far allow. among: None for all."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -225,11 +229,11 @@ def _check_all(parts: Sequence[Expr]) -> None:
         name, op, values = demand
         left[name] = _narrowed(left.get(name, _Left()), op, values)
         if left[name].impossible():
-            raise fail(part, f"what is asked of '{name}' here and before can never hold together", "write 'or'?")
+            raise fail(part, f"the conditions on '{name}' here and before can never hold together", "write 'or'?")
 
 
 def _demand(part: Expr) -> tuple[str, str, frozenset[object]] | None:
-    """A name, an operator and constants, of a part that is no more than that."""
+    """Return the name, operator and constants of a part that consists of these only."""
     if isinstance(part, Name):
         return part.name, "==", frozenset((True,))
     if isinstance(part, Unary) and part.op == "not":
@@ -260,7 +264,7 @@ def _narrowed(left: _Left, op: str, values: frozenset[object]) -> _Left:
 
 
 class Reach:
-    """What measures and values can be. ops: the operation of each measure. values: trees of the names made of them.
+    """The possible values of measures. ops: the operation of each measure. values: trees of the names made of them.
     fields: bounds of what a measure reads, where it reads a field.
     """
 
@@ -268,7 +272,7 @@ class Reach:
         self._values, self._known = values, {name: _of_measure(op, fields.get(name, ANY)) for name, op in ops.items()}
 
     def bounds(self, tree: Expr) -> Bounds:
-        """Bounds of a number; `ANY` where it takes more than a look."""
+        """Return the bounds of a number; `ANY` where they are not obvious."""
         if isinstance(tree, Literally):
             return ANY if isinstance(tree.value, str) else Bounds(float(tree.value), float(tree.value))
         if isinstance(tree, Name):
@@ -284,7 +288,7 @@ class Reach:
         return Bounds(low=0.0) if isinstance(tree, Call) and tree.name in ("abs", "rate") else ANY
 
     def truth(self, tree: Expr) -> bool | None:
-        """Whether a condition is always or never true."""
+        """Return whether a condition is always or never true."""
         if isinstance(tree, Unary) and tree.op == "not":
             inner = self.truth(tree.operand)
             return None if inner is None else not inner
@@ -328,7 +332,7 @@ def _of_measure(op: str, field: Bounds) -> Bounds:
 
 
 def _calculated(op: str, left: Bounds, right: Bounds) -> Bounds:
-    """Interval arithmetic for what is not negative, which measures are; `ANY` for the rest."""
+    """Calculate bounds by interval arithmetic for values that are not negative, as measures are; `ANY` for others."""
     if op == "+":
         return Bounds(left.low + right.low, left.high + right.high)
     if left.low < 0 or right.low < 0:

@@ -1,4 +1,4 @@
-"""Rule files to a rule set: all files, all mistakes at once."""
+"""Loading of rule files into a rule set: all files, all mistakes at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rules.compile import compile_rule
 from rules.digest import rule_hash, set_hash
 from rules.evasion import require_answers
 from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
+from rules.maturity import check_successors
 from rules.named_lists import NamedLists, read_lists, texts_of
 from rules.overrides import Override, apply_override, read_overrides
 from rules.rule import RuleSource
@@ -27,9 +28,8 @@ PACKS = Path(__file__).parent / "packs"
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Compiled rules, ordered by id. lists: the named lists as text. warnings: what deserves a
-    look. sources: the rules as written, overrides applied. hash: what they do, stable over
-    formatting.
+    """Compiled rules, ordered by id. lists: the named lists as text. warnings: problems that do not stop the set.
+    sources: the rules as written, overrides applied. hash: of their behaviour, stable over formatting.
     """
 
     plans: tuple[RulePlan, ...]
@@ -39,7 +39,7 @@ class RuleSet:
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits."""
+        """Return the twelve hex digits of `set_hash`."""
         return set_hash(self.plans, self.lists)
 
 
@@ -49,35 +49,35 @@ def load(paths: Sequence[Path], *, packs: bool = True) -> RuleSet:
     Raises RuleSetError (a RuleError) with all problems of all files.
     """
     report = Report()
-    found = _load([*([PACKS] if packs else []), *paths], report)
+    rule_set = _load([*([PACKS] if packs else []), *paths], report)
     if report.problems:
         raise RuleSetError(report.ordered())
-    return found
+    return rule_set
 
 
 def check(paths: Sequence[Path], *, packs: bool = True) -> list[Problem]:
-    """All problems of these files, which may override rules of the packs; empty when right."""
+    """Return all problems of these files, which may override rules of the packs; empty without problems."""
     report = Report()
     _load([*([PACKS] if packs else []), *paths], report)
     return list(report.ordered())
 
 
 def load_text(text: str, name: str = "rules.yaml") -> RuleSet:
-    """The rule set that one text makes, without packs; for tests and editors.
+    """Load a rule set from one text, without packs; for tests and editors.
 
     Raises RuleSetError with all problems.
     """
     report = Report()
     reading = _Reading(report)
     reading.add(read_yaml(source_text(name, text), report))
-    found = reading.finish()
+    rule_set = reading.finish()
     if report.problems:
         raise RuleSetError(report.ordered())
-    return found
+    return rule_set
 
 
 def _load(paths: Sequence[Path], report: Report) -> RuleSet:
-    """All files in order; problems go to the report."""
+    """Load all files in order; problems go to the report."""
     reading = _Reading(report)
     seen: set[Path] = set()
     packs: set[str] = set()
@@ -97,11 +97,11 @@ def _load(paths: Sequence[Path], report: Report) -> RuleSet:
 
 
 def _files(paths: Sequence[Path], report: Report) -> list[Path]:
-    """The files named, and all *.yaml of the folders named, sorted."""
-    found: list[Path] = []
+    """Return the files named, and all *.yaml of the folders named, sorted."""
+    files: list[Path] = []
     for path in paths:
         if not path.is_dir():
-            found.append(path)
+            files.append(path)
             continue
         try:
             inside = sorted(path.glob("*.yaml"))
@@ -110,12 +110,12 @@ def _files(paths: Sequence[Path], report: Report) -> list[Path]:
             continue
         if not inside and path != PACKS:
             report.unreadable(str(path), "no *.yaml file in this folder")
-        found.extend(inside)
-    return found
+        files.extend(inside)
+    return files
 
 
 class _Reading:
-    """What was read so far: lists, rules and overrides; compiled at the end, when all are known."""
+    """The lists, rules and overrides read so far; they are compiled at the end, when all are known."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -125,7 +125,7 @@ class _Reading:
         self.overrides: list[Override] = []
 
     def add(self, node: Node | None, *, shipped: bool = False) -> None:
-        """Take the sections of one file; an empty file is fine. shipped: its rules must say how they are evaded."""
+        """Add the sections of one file, which may be empty. shipped: its rules must answer the questions on evasion."""
         if node is None:
             return
         table = values.table(node, "rule file", self.report)
@@ -144,7 +144,7 @@ class _Reading:
                 self.overrides += read_overrides(entry.value, self.report)
 
     def finish(self) -> RuleSet:
-        """Compile everything."""
+        """Compile all rules; called once, after the last file."""
         written = list(self.rules.values())
         self._apply_overrides()
         unused_lists(self.list_places, [*written, *self.rules.values()], self.report)
@@ -154,10 +154,11 @@ class _Reading:
             if plan is not None:
                 plans.append(plan)
         plans.sort(key=lambda plan: plan.id)
+        check_successors(self.rules, plans, self.report)
         return RuleSet(tuple(plans), tuple(self.report.warnings), texts_of(self.lists), dict(self.rules))
 
     def _add_rules(self, node: Node, *, shipped: bool) -> None:
-        """The rules of one file; ids are unique over all files."""
+        """Add the rules of one file; ids are unique over all files."""
         table = values.table(node, "rules", self.report)
         for entry in table.entries if table else ():
             rule_id = entry.key.text
@@ -184,7 +185,7 @@ class _Reading:
                     require_answers(self.rules[rule_id], self.report)
 
     def _check_keys(self, rule_id: str, body: Table) -> None:
-        """Unknown keys are mistakes, never ignored."""
+        """Report unknown keys; they are never ignored."""
         for entry in body.entries:
             name = entry.key.text
             if name not in RULE_KEY_NAMES:
@@ -195,7 +196,7 @@ class _Reading:
                 )
 
     def _apply_overrides(self) -> None:
-        """Change the rules of all files, in the order in which the overrides were read."""
+        """Apply the overrides to the rules of all files, in the order in which they were read."""
         disabled: set[str] = set()
         for override in self.overrides:
             rule_id = override.id.text
@@ -212,14 +213,14 @@ class _Reading:
         self.rules = {rule_id: rule for rule_id, rule in self.rules.items() if rule_id not in disabled}
 
     def _check_expected(self, rule: RuleSource, override: Override) -> None:
-        """Warn when the rule below an override is not the one it was written for."""
+        """Warn when the rule below an override has changed since the override was written."""
         if override.expects is None:
             return
         plan = compile_rule(rule, self.lists, Report())
-        found = rule_hash(plan) if plan else "unknown"
-        if found != override.expects.text:
+        current = rule_hash(plan) if plan else "unknown"
+        if current != override.expects.text:
             self.report.warn(
                 override.expects.place,
-                f"rule '{rule.id.text}' has changed: expected {override.expects.text[:40]}, found {found}",
+                f"rule '{rule.id.text}' has changed: expected {override.expects.text[:40]}, found {current}",
                 "compare it with your override, then write the new hash",
             )

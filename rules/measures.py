@@ -50,7 +50,7 @@ class Measures:
         self._by_text: dict[str, str] = {}
 
     def add(self, name: str, tree: Expr) -> None:
-        """Define a measure. Raises ExpressionError; the name is then known, but of no use."""
+        """Define a measure. Raises ExpressionError; the name is then known, but has no value."""
         if isinstance(tree, Call) and tree.name == "anomalous":
             self._add_baseline(name, tree)
             return
@@ -65,11 +65,11 @@ class Measures:
         self.types[name] = formula.type
 
     def poison(self, name: str) -> None:
-        """Make a name known although its definition failed, so that it is reported only once."""
+        """Register a name whose definition failed, so that the mistake is reported only once."""
         self.types.setdefault(name, "int")
 
     def verdict(self, tree: Expr, name: str) -> CellFormula:
-        """An expression that decides; name: its key, for errors. Raises ExpressionError."""
+        """Compile a deciding expression; name: its key, for errors. Raises ExpressionError."""
         lowered = self._lower(tree, deciding=True)
         formula = CellFormula(lowered, {**self.types, **self.verdicts, COVERED: "bool"})
         if formula.type != "bool":
@@ -83,15 +83,15 @@ class Measures:
         return formula
 
     def ops(self) -> dict[str, str]:
-        """The operation of each measure plan by name."""
+        """Return the operation of each measure plan by name."""
         return {plan.name: plan.op for plan in self.plans}
 
     def names(self) -> set[str]:
-        """Names that a summary may show."""
+        """Return the names that a summary may show."""
         return {name for name in (*self.types, *self.verdicts) if not name.startswith("__")}
 
     def _add_plan(self, name: str, call: Call) -> None:
-        """A measure of its own, or another name for an equal one."""
+        """Add a measure, or another name for an equal one."""
         existing = self._plan(name, call)
         if existing != name:
             tree = Name(existing, call.start, call.end)
@@ -99,7 +99,7 @@ class Measures:
             self.types[name] = self.types[existing]
 
     def _plan(self, name: str, call: Call) -> str:
-        """The name of the measure plan for a call, made if there is none that is equal."""
+        """Return the name of the measure plan for a call; make the plan unless an equal one exists."""
         plan = self._measure(name, call)
         known = self._by_text.get(plan.text)
         if known is not None:
@@ -127,14 +127,14 @@ class Measures:
         return MeasurePlan(name, op, RowFormula(call.args[0], self.kinds, self.lists, use), where)
 
     def _check_fields(self, call: Call) -> None:
-        """Better words for a measure of a measure."""
+        """Reword the error for a measure of a measure."""
         arg = call.args[0]
         if isinstance(arg, Name) and arg.name in self.types and not self._is_field(arg.name):
             hint = f"{call.name}(a, b) compares measures" if call.name in NUMERIC else "use the measure as it is"
             raise fail(arg, f"'{arg.name}' is a measure, and '{call.name}' reads a field", hint)
 
     def _is_field(self, name: str) -> bool:
-        """Whether any of the kinds has this field."""
+        """Return whether any of the kinds has this field."""
         return any(name in field_types(kind) for kind in self.kinds)
 
     def _count_filter(self, call: Call) -> RowFormula | None:
@@ -146,7 +146,7 @@ class Measures:
         return self._filter(call.args[0]) if call.args else None
 
     def _filter(self, tree: Expr) -> RowFormula:
-        """A checked filter."""
+        """Compile and check a filter."""
         check_row(tree, self.kinds, self.lists, "filter")
         return RowFormula(tree, self.kinds, self.lists, "filter")
 
@@ -161,11 +161,11 @@ class Measures:
         self.verdicts[f"{name}_expected"] = "float"
 
     def _hidden(self, call: Call) -> str:
-        """A name that no rule can use."""
+        """Return a name that no rule can use."""
         return f"__{call.name}{len(self.plans) + len(self.baselines)}"
 
     def _lower(self, tree: Expr, deciding: bool = False) -> Expr:
-        """The tree with measure calls replaced by names. deciding: verdicts may be used."""
+        """Return the tree with measure calls replaced by names. deciding: verdicts may be used."""
         if isinstance(tree, Name):
             self._check_name(tree, deciding)
             return tree
@@ -180,7 +180,7 @@ class Measures:
         return self._lower_call(tree, deciding) if isinstance(tree, Call) else tree
 
     def _lower_call(self, call: Call, deciding: bool) -> Expr:
-        """A measure, a detector, a rewritten function, or a plain one."""
+        """Replace a call: a measure, a detector, a rewritten function, or a plain one."""
         if is_measure(call):
             return self._mean(call) if call.name == "mean" else self._named(self._plan(self._hidden(call), call), call)
         if call.name == "anomalous":
@@ -208,7 +208,7 @@ class Measures:
         return self._divided(call, self._named(total, call), self._named(self._plan(self._hidden(call), rows), call))
 
     def _anomalous(self, call: Call, deciding: bool) -> Expr:
-        """A detector inside a deciding expression."""
+        """Replace a detector inside a deciding expression."""
         if not deciding:
             raise fail(call, "a verdict of anomalous() can only stand alone, or in fire, clear and escalate")
         text = canonical(call, self.lists)
@@ -230,13 +230,13 @@ class Measures:
             raise fail(node, f"'{name}' is a field, not a measure", hint)
 
     @staticmethod
-    def _named(name: str, at: Expr) -> Name:
-        return Name(name, at.start, at.end)
+    def _named(name: str, node: Expr) -> Name:
+        return Name(name, node.start, node.end)
 
     @staticmethod
-    def _divided(at: Expr, above: Expr, below: Expr) -> Binary:
+    def _divided(node: Expr, above: Expr, below: Expr) -> Binary:
         depth = 1 + max(above.depth, below.depth)
-        return Binary("/", above, below, at.start, at.end, depth)
+        return Binary("/", above, below, node.start, node.end, depth)
 
 
 def is_measure(tree: Expr) -> bool:

@@ -32,20 +32,20 @@ def read_lists(node: Node, lists: NamedLists, places: dict[str, Location], repor
             where = f"{first.source.name}:{first.line}"
             report.error(entry.key.place, f"list '{name}' is given twice, first in {where}", hint)
         elif not isinstance(entry.value, Series):
-            found = values.describe(entry.value)
-            report.error(entry.value.place, f"list '{name}' must be a list, not {found}")
+            shape = values.describe(entry.value)
+            report.error(entry.value.place, f"list '{name}' must be a list, not {shape}")
         else:
             places[name] = entry.key.place
             lists[name] = _read(name, entry.value, report)
 
 
 def texts_of(lists: Mapping[str, tuple[str, ...] | tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
-    """All lists as text, as sources take them."""
-    return {name: tuple(str(value) for value in found) for name, found in lists.items()}
+    """Return all lists as text, as sources take them."""
+    return {name: tuple(str(value) for value in entries) for name, entries in lists.items()}
 
 
 def _read(name: str, node: Series, report: Report) -> tuple[str, ...] | tuple[int, ...]:
-    """The values of one list: all whole numbers, or all text."""
+    """Read the values of one list: all whole numbers, or all text."""
     items = [item for each in node.items if (item := values.scalar(each, name, "text or a number", report))]
     numbers = [parse_integer(item.text) if item.plain else None for item in items]
     if items and all(number is not None and abs(number) <= LARGEST for number in numbers):
@@ -56,7 +56,7 @@ def _read(name: str, node: Series, report: Report) -> tuple[str, ...] | tuple[in
 
 
 def _check_network(item: Scalar, report: Report) -> None:
-    """A range with bits set behind its prefix length is a typing mistake."""
+    """Report a range with bits set behind its prefix length, a typing mistake."""
     try:
         parse_network(item.text)
     except ValueError as error:

@@ -1,44 +1,49 @@
-"""Names that a rule gives to what it finds: key, incident, entities, summary."""
+"""The names in a rule's findings: key, incident, entities, summary."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
 
 from rules.catalogue import determined, field_types, missing_in, shared_fields
 from rules.fragment import report_flaws
 from rules.rule import RuleKeys
-from rules.summary import check_summary
-from rules.tokens import ExpressionError
+from rules.tokens import ExpressionError, Flaw
 from watchdog.located_yaml import values
 from watchdog.located_yaml.problem import Report
 from watchdog.located_yaml.reader import Scalar
 from watchdog.located_yaml.suggest import did_you_mean
 
+ALWAYS = ("node", "over")  # placeholders of every summary
+_PART = re.compile(r"\{([^{}]*)\}|[{}]")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _PERSONAL = ("conn", "peer", "peer_addr")
 
 
 def read_fields(
     keys: RuleKeys, name: str, kinds: tuple[str, ...], default: tuple[str, ...] | None, *, in_any: bool = False
 ) -> tuple[str, ...] | None:
-    """A list of field names that all kinds have (any of them, with in_any) and that can make a key."""
+    """Read field names that all kinds have (any of them, with in_any) and that can make a key."""
     node = keys.node(name)
     if node is None:
         return default
-    found: list[str] = []
+    names: list[str] = []
     for item in values.scalars(node, name, "a list of fields", keys.report):
         having = _having(item.text, kinds) if in_any else kinds
         problem, shared = _field_problem(item, having), shared_fields(having)
-        if not problem and item.text in found:
+        if not problem and item.text in names:
             problem = (f"field '{item.text}' is given twice", "")
         if not problem and shared[item.text] in ("bytes", "float"):
             problem = (f"'{item.text}' cannot be part of a key", "use a field of text, whole numbers or prefixes")
         if problem:
             keys.report.error(item.place, *problem)
         else:
-            found.append(item.text)
-    return tuple(found)
+            names.append(item.text)
+    return tuple(names)
 
 
 def read_incident(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...]) -> tuple[str, ...]:
-    """Under which fields findings come together; each must follow from the key."""
+    """Read the fields under which findings form one incident; each must follow from the key."""
     known = determined(kinds, by)
     default = [("netgroup" if name in _PERSONAL and "netgroup" in known else name) for name in by]
     given = read_fields(keys, "incident", kinds, None)
@@ -53,7 +58,7 @@ def read_incident(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...]) -
 
 
 def read_entities(keys: RuleKeys, kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """Fields that name who is involved; one kind that has the field is enough, events of the others name nobody."""
+    """Read the fields that name the entities; one kind that has a field is enough, the others add no entity."""
     node, shared = keys.node("entities"), shared_fields(kinds)
     default = ("peer_addr",) if "peer_addr" in shared else ()
     found = read_fields(keys, "entities", kinds, default, in_any=True) or ()
@@ -65,7 +70,7 @@ def read_entities(keys: RuleKeys, kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_summary(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...], measured: set[str]) -> str:
-    """The sentence for people; the title when there is none."""
+    """Read the sentence for people; the title without one."""
     node = keys.node("summary") or keys.node("title")
     if not isinstance(node, Scalar):
         return values.text(node, "summary", keys.report) if node is not None and node is keys.node("summary") else ""
@@ -82,12 +87,12 @@ def read_summary(keys: RuleKeys, kinds: tuple[str, ...], by: tuple[str, ...], me
 
 
 def _having(name: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the kinds that have a field of this name; all when none has."""
+    """Return the kinds that have a field of this name; all kinds when none has it."""
     return tuple(kind for kind in kinds if name in field_types(kind)) or kinds
 
 
 def _field_problem(item: Scalar, kinds: tuple[str, ...]) -> tuple[str, str] | None:
-    """Why a field cannot be used, with a hint."""
+    """Report why a field cannot be used, with a hint."""
     name = item.text
     if name in ("node", "boot_ns", "kind", "source", "time_ns"):
         return f"'{name}' cannot be part of a key", "keys are always within one node"
@@ -99,3 +104,20 @@ def _field_problem(item: Scalar, kinds: tuple[str, ...]) -> tuple[str, str] | No
     return f"unknown field '{name[:80]}' of kind '{kinds[0]}'", did_you_mean(
         name, shared, "fields", f"watchdog events {kinds[0]}"
     )
+
+
+def check_summary(text: str, known: Iterable[str]) -> None:
+    """Raise ExpressionError for each placeholder that is not known, and for stray braces."""
+    names = {*known, *ALWAYS}
+    flaws = []
+    for part in _PART.finditer(text):
+        name = part[1]
+        if name is None:
+            flaws.append(Flaw(part.start(), part.end(), f"stray '{part[0]}'", "placeholders look like {sent}"))
+        elif not _PLAIN.fullmatch(name):
+            flaws.append(Flaw(part.start(), part.end(), f"not a placeholder: '{part[0]}'", "only a name in braces"))
+        elif name not in names:
+            hint = did_you_mean(name, names, "placeholders")
+            flaws.append(Flaw(part.start(), part.end(), f"unknown placeholder '{name}'", hint))
+    if flaws:
+        raise ExpressionError(*flaws)

@@ -16,9 +16,7 @@ from watchdog.located_yaml.suggest import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What one file changes of one rule. expects: the shipped rule's hash, as it was when the
-    override was written.
-    """
+    """The changes that one file makes to one rule. expects: the shipped rule's hash when the override was written."""
 
     id: Scalar
     entries: Mapping[str, Entry]
@@ -27,7 +25,7 @@ class Override:
 
 
 def read_overrides(node: Node, report: Report) -> list[Override]:
-    """The overrides of one file."""
+    """Read the overrides of one file."""
     table = values.table(node, "overrides", report)
     found = []
     for entry in table.entries if table else ():
@@ -38,12 +36,12 @@ def read_overrides(node: Node, report: Report) -> list[Override]:
 
 
 def apply_override(rule: RuleSource, override: Override) -> RuleSource:
-    """The rule with the override's keys in place of its own."""
+    """Return the rule with the override's keys in place of its own."""
     return RuleSource(rule.id, {**rule.entries, **override.entries}, rule.place)
 
 
 def _read(rule_id: Scalar, body: Table, report: Report) -> Override:
-    """One override."""
+    """Read one override."""
     entries: dict[str, Entry] = {}
     enabled: bool | None = True
     expects: Scalar | None = None

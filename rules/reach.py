@@ -27,7 +27,7 @@ class Range:
 
     @property
     def only(self) -> float | None:
-        """The number, where there is one only."""
+        """Return the number when the range holds only one."""
         return self.low if self.low == self.high else None
 
 
@@ -46,20 +46,20 @@ _COMPARE: Final[Mapping[str, Callable[[Range, Range], tuple[bool, bool]]]] = {  
 
 
 def can_fire(plan: RulePlan, kinds: Collection[str], nameless: Callable[[str, str], bool]) -> bool:
-    """Whether events of these kinds can make the rule fire.
+    """Return whether events of these kinds can make the rule fire.
 
     nameless: whether a field (second) of a kind (first) is 0 in every event, as an ASN is without an asmap.
     """
     open_kinds = [kind for kind in plan.kinds if kind in kinds and _passes(plan.where, kind, nameless)]
     if not open_kinds:
         return False
-    names: dict[str, Can] = {one.name: _measured(one, open_kinds, nameless) for one in plan.measures}
+    names: dict[str, Can] = {measure.name: _measured(measure, open_kinds, nameless) for measure in plan.measures}
     for name, value in plan.values:
         names[name] = _cell(value, names)
     for baseline in plan.baselines:
         watched = _cell(baseline.value, names)
         constant = isinstance(watched, Range) and watched.only is not None
-        names[baseline.name] = ZERO if constant else MAYBE  # what never changes is never unusual
+        names[baseline.name] = ZERO if constant else MAYBE  # a constant is never unusual
     return _possible(_cell(plan.fire, names))
 
 
@@ -83,27 +83,29 @@ def _passes(where: RowExpression | None, kind: str, nameless: Callable[[str, str
 
 
 def _measured(plan: MeasurePlan, kinds: Collection[str], nameless: Callable[[str, str], bool]) -> Can:
-    """What a measure can be over events of these kinds, or over none."""
+    """Return the possible values of a measure over events of these kinds, or over none."""
     counted = [kind for kind in kinds if _passes(plan.where, kind, nameless)]
     if not counted:
         return ZERO
     if plan.op == "count" or plan.value is None:
         return COUNT
-    found = [_row(plan.value, kind, nameless) for kind in counted]
-    constant = all(isinstance(one, Range) and one.only is not None and one == found[0] for one in found)
+    spans_by_kind = [_row(plan.value, kind, nameless) for kind in counted]
+    constant = all(
+        isinstance(span, Range) and span.only is not None and span == spans_by_kind[0] for span in spans_by_kind
+    )
     if plan.op in ("distinct", "top_share"):
         return MAYBE if constant or plan.op == "top_share" else COUNT
     if plan.op == "entropy":
         return ZERO if constant else COUNT
-    spans = [one if isinstance(one, Range) else Range(-math.inf, math.inf) for one in found]
-    low, high = min(0.0, *(one.low for one in spans)), max(0.0, *(one.high for one in spans))
+    spans = [span if isinstance(span, Range) else Range(-math.inf, math.inf) for span in spans_by_kind]
+    low, high = min(0.0, *(span.low for span in spans)), max(0.0, *(span.high for span in spans))
     if plan.op != "sum":
         return Range(low, high)
     return Range(-math.inf if low < 0 else 0, math.inf if high > 0 else 0)
 
 
 def able(tree: Expr, name: Callable[[str], Can]) -> Can:
-    """What an expression can be. name: what a name in it can be."""
+    """Return the possible values of an expression. name: gives those of a name in it."""
     if isinstance(tree, Literally):
         return tree.value if isinstance(tree.value, str) else Range(tree.value, tree.value)
     if isinstance(tree, Name):
@@ -111,7 +113,10 @@ def able(tree: Expr, name: Callable[[str], Can]) -> Can:
     if isinstance(tree, Logic):
         parts = [_truth(able(part, name)) for part in tree.parts]
         pick: Callable[[float, float], float] = min if tree.op == "and" else max
-        return Range(reduce(pick, (one.low for one in parts)), reduce(pick, (one.high for one in parts)))
+        return Range(
+            reduce(pick, (part_range.low for part_range in parts)),
+            reduce(pick, (part_range.high for part_range in parts)),
+        )
     if isinstance(tree, Unary):
         inner = able(tree.operand, name)
         if tree.op == "not":
@@ -150,7 +155,7 @@ def _member(tree: Member, item: Can) -> Range:
 
 
 def _arithmetic(op: str, left: Can, right: Can) -> Can:
-    """Of ranges; a division by zero gives 0, and nothing that could wrap round is narrowed."""
+    """Calculate with ranges; a division by zero gives 0, and results that could wrap round are not narrowed."""
     if op in ("*", "/") and ZERO in (left, right):
         return ZERO
     if not (isinstance(left, Range) and isinstance(right, Range)):
@@ -166,17 +171,19 @@ def _arithmetic(op: str, left: Can, right: Can) -> Can:
 
 
 def _call(tree: Call, name: Callable[[str], Can]) -> Can:
-    """Functions of numbers; anything for the others."""
+    """Apply a function of numbers; the result of any other function is unknown."""
     args = [able(part, name) for part in tree.args]
     if tree.name == "if" and len(args) == 3:
         test = _truth(args[0]).only
         return None if test is None else args[1] if test else args[2]
-    numbers = [one for one in args if isinstance(one, Range)]
+    numbers = [number for number in args if isinstance(number, Range)]
     if not numbers or len(numbers) < len(args):
         return None
     if tree.name in ("min", "max"):
         pick: Callable[..., float] = min if tree.name == "min" else max
-        return Range(reduce(pick, (one.low for one in numbers)), reduce(pick, (one.high for one in numbers)))
+        return Range(
+            reduce(pick, (number.low for number in numbers)), reduce(pick, (number.high for number in numbers))
+        )
     if tree.name == "abs":
         low, high = numbers[0].low, numbers[0].high
         return Range(0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high)))

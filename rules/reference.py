@@ -23,7 +23,7 @@ _WORDS: Mapping[Shape, str] = {
 
 
 def key_table() -> str:
-    """A Markdown table: key, value with unit and bounds, default, meaning."""
+    """Return a Markdown table: key, value with unit and bounds, default, meaning."""
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     for key in RULE_KEYS:
         default = "required" if key.required else key.default
@@ -32,7 +32,7 @@ def key_table() -> str:
 
 
 def _value(key: Key) -> str:
-    """What may stand behind a key."""
+    """Describe the values of a key."""
     if key.shape == "choice":
         return ", ".join(f"`{choice}`" for choice in key.choices)
     if key.shape == "duration":

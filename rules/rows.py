@@ -28,7 +28,7 @@ _LARGEST = (1 << 63) - 1
 
 
 def text_column(batch: Batch, name: str) -> Strings:
-    """A text field of a batch, also those that the batch holds once for all rows."""
+    """Return a text field of a batch, also one that the batch holds once for all rows."""
     if name == "node":
         return Strings.constant(batch.node, batch.rows)
     if name == "source":
@@ -46,7 +46,7 @@ class RowScope:
         self.types = field_types(kind)
 
     def name(self, node: Name) -> Row:
-        """A field as a column: whole numbers as int64, text by its dictionary."""
+        """Compile a field: whole numbers as int64, text by its dictionary."""
         name = node.name
         kind = self.types.get(name)
         if kind is None:
@@ -66,14 +66,14 @@ class RowScope:
         return Typed(kind, lambda batch: batch.numbers(name), None, name)
 
     def _unknown(self, node: Name) -> ExpressionError:
-        """The error for a field that the kind lacks."""
+        """Return the error for a field that the kind lacks."""
         if node.name in self.lists:
             return fail(node, f"'{node.name}' is a list, not a field", f"write 'field in {node.name}'")
         hint = did_you_mean(node.name, self.types, "fields", f"watchdog events {self.kind}")
         return fail(node, f"unknown field '{node.name}' of kind '{self.kind}'", hint)
 
     def call(self, node: Call) -> Row:
-        """Functions of numbers and of text."""
+        """Compile a function of numbers or of text."""
         if node.name in NUMERIC:
             return numeric_call(node, self)
         if node.name not in TEXT_FUNCTIONS:
@@ -91,15 +91,15 @@ class RowScope:
         return _ask(item, _text_question(node.name, wanted, wanted.value))
 
     def compare(self, node: Binary, left: Row, right: Row) -> Row:
-        """Comparisons: numbers as such, text and prefixes for equality."""
+        """Compile a comparison: of numbers, or the equality of texts or prefixes."""
         if "prefix" in (left.type, right.type) and {left.type, right.type} <= {"prefix", "text"}:
             return self._compare_prefix(node, left, right)
         if left.type != "text" or right.type != "text":
             if {left.field, right.field} & {"asn"} and "text" in (left.type, right.type):
                 raise fail(node, "'asn' is a number", "write it without quotes and AS, as in asn == 24940")
-            found = compare_numbers(node, left, right)
+            test = compare_numbers(node, left, right)
             check_number(node, self.kinds)
-            return found
+            return test
         if node.op not in ("==", "!="):
             raise fail(node, f"cannot order text by '{node.op}'")
         if left.constant is not None and right.constant is None:
@@ -116,21 +116,21 @@ class RowScope:
         return equal if node.op == "==" else _negated(equal)
 
     def _check_kind(self, node: Binary) -> None:
-        """`kind` can only be what the rule reads."""
+        """Raise ExpressionError when `kind` is compared with a kind that the rule does not read."""
         for side in (node.left, node.right):
             if isinstance(side, Literally) and side.value not in self.kinds:
                 hint = did_you_mean(str(side.value), self.kinds, "kinds")
                 raise fail(side, f"kind '{side.value}' is not among the rule's kinds", hint)
 
     def _check_value(self, spot: Expr, name: str, value: str) -> None:
-        """A field of a closed set is never anything else."""
+        """Raise ExpressionError when a field with a closed set of texts is compared with another text."""
         known = possible_values(self.kinds, name)
         if known and value not in known:
             raise fail(spot, f"'{name}' is never \"{value[:80]}\"", did_you_mean(value, known, "values"))
         check_address(spot, name, value)
 
     def _compare_prefix(self, node: Binary, left: Row, right: Row) -> Row:
-        """`netgroup == "136.43.0.0/16"`, `netgroup != source_netgroup`."""
+        """Compile `netgroup == "136.43.0.0/16"` or `netgroup != source_netgroup`."""
         if node.op not in ("==", "!="):
             raise fail(node, f"cannot order prefixes by '{node.op}'")
         runs = []
@@ -148,13 +148,13 @@ class RowScope:
         return equal if node.op == "==" else _negated(equal)
 
     def member(self, node: Member) -> Row:
-        """`x in [..]` and `x in list`."""
+        """Compile `x in [..]` or `x in list`."""
         item = compile_tree(node.item, self)
-        found = self._member_of(node, item)
-        return _negated(found) if node.negated else found
+        test = self._member_of(node, item)
+        return _negated(test) if node.negated else test
 
     def _member_of(self, node: Member, item: Row) -> Row:
-        """The test without its negation."""
+        """Compile the test without its negation."""
         if isinstance(node.choices, Name):
             values: Sequence[Any] = self._list(node.choices)
             spots: Sequence[Expr] = [node.choices] * len(values)
@@ -173,12 +173,12 @@ class RowScope:
             return Typed("bool", lambda batch: np.isin(item.run(batch), packed))
         if item.type == "text":
             return self._text_member(node, item, values)
-        found = number_member(node, item, values, spots)
+        test = number_member(node, item, values, spots)
         check_member_numbers(node, self.kinds)
-        return found
+        return test
 
     def _text_member(self, node: Member, item: Row, values: Sequence[str]) -> Row:
-        """Text against a list; addresses against its ranges when the list is a named one."""
+        """Look text up in a list; addresses also in the ranges of a named list."""
         if item.field == "kind":
             for value in values:
                 if value not in self.kinds:
@@ -199,7 +199,7 @@ class RowScope:
         return _ask(item, ask)
 
     def _list(self, name: Name) -> Sequence[Any]:
-        """The named list."""
+        """Return the named list; raises ExpressionError for an unknown one."""
         if name.name not in self.lists:
             hint = did_you_mean(name.name, self.lists, "lists") or "there are no lists; define it under 'lists'"
             if self.types.get(name.name) == "text":
@@ -209,7 +209,7 @@ class RowScope:
 
 
 def number_member(node: Member, item: Typed[Any], values: Sequence[Any], spots: Sequence[Expr]) -> Typed[Any]:
-    """Numbers against a list of numbers."""
+    """Look numbers up in a list of numbers."""
     if item.type not in ("int", "float"):
         raise fail(node.item, f"expected text or a number before 'in', found {WORDS[item.type]}")
     for value, spot in zip(values, spots, strict=True):
@@ -226,7 +226,7 @@ def _integers(name: str) -> Callable[[Batch], NDArray[np.int64]]:
 
 
 def _wide_integers(name: str) -> Callable[[Batch], NDArray[np.int64]]:
-    """u64 columns; values above the largest int64 count as that."""
+    """Return a u64 column as int64; values above the largest int64 count as that."""
     return lambda batch: np.minimum(batch.numbers(name), np.uint64(_LARGEST)).astype(np.int64)
 
 
@@ -245,7 +245,7 @@ def _negated(typed: Row) -> Row:
 
 
 def _ask(item: Row, ask: Callable[[str], bool]) -> Row:
-    """A question to a text column, or to a constant at once."""
+    """Apply a test to a text column, or at once to a constant."""
     if isinstance(item.constant, str):
         return constant(ask(item.constant))
     name, test = item.field, TextTest(ask)
@@ -253,7 +253,7 @@ def _ask(item: Row, ask: Callable[[str], bool]) -> Row:
 
 
 def _text_question(function: str, node: Literally, wanted: str) -> Callable[[str], bool]:
-    """The question that a text function asks of each distinct string."""
+    """Return the test that a text function applies to each distinct string."""
     if function == "matches":
         try:
             return pattern_test(wanted)
@@ -269,7 +269,7 @@ def _text_question(function: str, node: Literally, wanted: str) -> Callable[[str
 
 
 def _prefix(node: Expr, value: object = None) -> int:
-    """A written prefix as the columns hold it."""
+    """Return a written prefix as the columns hold it."""
     text = str(node.value if isinstance(node, Literally) else value)
     try:
         return parse_prefix(text)

@@ -30,37 +30,37 @@ class RuleKeys:
     report: Report
 
     def node(self, name: str) -> Node | None:
-        """The value of a key, if it was given."""
+        """Return the value of a key, if it was given."""
         entry = self.rule.entries.get(name)
         return entry.value if entry else None
 
     def duration(self, name: str, default: int) -> int:
-        """A duration in nanoseconds; 0 when it is broken."""
+        """Return a duration in nanoseconds; 0 when it is broken."""
         node, key = self.node(name), _KEYS[name]
         if node is None:
             return default
         return values.duration(node, name, key.low, key.high, self.report) or 0
 
     def whole(self, name: str, default: int) -> int:
-        """A whole number; its default when it is broken."""
+        """Return a whole number; its default when it is broken."""
         node, key = self.node(name), _KEYS[name]
         if node is None:
             return default
-        found = values.whole(node, name, key.low, key.high, self.report)
-        return default if found is None else found
+        number = values.whole(node, name, key.low, key.high, self.report)
+        return default if number is None else number
 
     def choice(self, name: str, default: str) -> str:
-        """One of the key's choices; its default when it is broken."""
+        """Return one of the key's choices; its default when it is broken."""
         node = self.node(name)
         return default if node is None else values.choice(node, name, _KEYS[name].choices, self.report) or default
 
     def text(self, name: str) -> str:
-        """Text; empty when it is missing or broken."""
+        """Return text; empty when it is missing or broken."""
         node = self.node(name)
         return "" if node is None else values.text(node, name, self.report)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Texts, one or a list."""
+        """Return texts from a single text or a list."""
         node = self.node(name)
         items = values.scalars(node, name, "text or a list of text", self.report) if node else []
         return tuple(values.text(item, name, self.report) for item in items)

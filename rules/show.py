@@ -17,7 +17,7 @@ _ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quo
 
 
 def show_rule(plan: RulePlan, source: RuleSource) -> Iterator[str]:
-    """Lines of YAML with comments: hash, keys with their places, and what the reader worked out."""
+    """Yield lines of YAML with comments: hash, keys with their places, and derived values."""
     yield f"# hash {rule_hash(plan)}, pane {exact_duration(plan.pane_ns)}, state by {_names(plan.by)}"
     yield f"# incidents by {_names(plan.incident)}, entities {_names(plan.entities)}"
     yield f"{plan.id}:  # {plan.place}"
@@ -35,7 +35,7 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def _value(node: Node, indent: str) -> list[str]:
-    """The value behind a key: on its line, or as a table below it."""
+    """Return the value of a key as lines: on its own line, or as a table below it."""
     if isinstance(node, Scalar):
         return [f" {_scalar(node)}"]
     if isinstance(node, Series):
@@ -48,6 +48,6 @@ def _value(node: Node, indent: str) -> list[str]:
 
 
 def _scalar(node: Scalar) -> str:
-    """A scalar on one line, quoted when YAML could take it for something else."""
+    """Return a scalar on one line, quoted when YAML could read it as something else."""
     text = " ".join(node.text.split())
     return json.dumps(text, ensure_ascii=True) if not node.plain or set(text) & _ODD else plain(text)

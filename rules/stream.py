@@ -1,4 +1,4 @@
-"""What a rule reads: kinds, filter, window and pane."""
+"""The input of a rule: kinds, filter, window and pane."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from rules.formula import RowFormula, check_row
 from rules.fragment import parse_node, report_flaws
 from rules.rule import RuleKeys
 from rules.tokens import ExpressionError
-from rules.window import MOST_PANES, default_pane_ns
 from watchdog.core.durations import MINUTE_NS, SECOND_NS, exact_duration
 from watchdog.located_yaml import values
 from watchdog.located_yaml.reader import Series
 from watchdog.located_yaml.suggest import closest, did_you_mean
 
+PANES_NS = tuple(seconds * SECOND_NS for seconds in (1, 2, 5, 10, 15, 30, 60, 300, 900))
+FEWEST_PANES = 60  # a window that moves by a 60th of itself is off by 2 % at most
+MOST_PANES = 100_000  # bounds what a window of a busy key can cost
+
 
 def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
-    """The kinds of `on`. The kind that was probably meant stands in for an unknown one, which is a problem.
+    """Read the kinds of `on`. An unknown kind is reported, and the closest known kind replaces it.
 
     So the other mistakes of the rule are found in the same run.
     """
@@ -25,24 +28,35 @@ def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
         return ()
     items = values.scalars(node, "on", "an event kind or a list of kinds", keys.report)
     known = kind_names()
-    found: list[str] = []
+    chosen: list[str] = []
     meant: set[str] = set()
     for item in items:
-        if item.text in found:
+        if item.text in chosen:
             keys.report.error(item.place, f"kind '{item.text}' is given twice")
         elif item.text in known:
-            found.append(item.text)
+            chosen.append(item.text)
         else:
             family = _family(item.text, known)
             keys.report.error(item.place, f"unknown kind '{item.text[:80]}'", _kind_hint(item.text, known, family))
             meant.add(closest(item.text, family or known))
     if isinstance(node, Series) and not items:
         keys.report.error(node.place, "'on' names no kind")
-    return tuple(sorted(meant.union(found) - {""}))
+    return tuple(sorted(meant.union(chosen) - {""}))
+
+
+def default_pane_ns(over_ns: int) -> int | None:
+    """Return the largest pane that divides the window and is at most a 60th of it, else one second.
+
+    None when not even a second divides it.
+    """
+    if over_ns % SECOND_NS:
+        return None
+    fitting = [pane for pane in PANES_NS if over_ns % pane == 0 and pane * FEWEST_PANES <= over_ns]
+    return max(fitting, default=SECOND_NS)
 
 
 def read_window(keys: RuleKeys) -> tuple[int, int]:
-    """Window and pane in nanoseconds; one minute and one second stand in for broken ones."""
+    """Read window and pane in nanoseconds; one minute and one second replace broken ones."""
     fallback = (MINUTE_NS, SECOND_NS)
     over, given = keys.node("over"), keys.node("pane")
     over_ns = keys.duration("over", 0)
@@ -55,7 +69,8 @@ def read_window(keys: RuleKeys) -> tuple[int, int]:
     if not pane_ns:
         return fallback
     if over_ns % pane_ns:
-        message = f"'over' must be a multiple of 'pane': {exact_duration(over_ns)} is none of {exact_duration(pane_ns)}"
+        lengths = f"{exact_duration(over_ns)} is not one of {exact_duration(pane_ns)}"
+        message = f"'over' must be a multiple of 'pane': {lengths}"
         keys.report.error((given or over).place, message)
         return fallback
     if over_ns // pane_ns > MOST_PANES:
@@ -65,7 +80,7 @@ def read_window(keys: RuleKeys) -> tuple[int, int]:
 
 
 def read_where(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists) -> RowFormula | None:
-    """The stream's filter, checked for every kind; without any, its grammar is."""
+    """Read the stream's filter and check it for every kind; without kinds, check only its grammar."""
     node = keys.node("where")
     tree = parse_node(node, "where", keys.report) if node else None
     if node is None or tree is None or not kinds:
@@ -83,12 +98,12 @@ def read_where(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists) -> RowFormu
 
 
 def _family(name: str, known: list[str]) -> list[str]:
-    """The kinds of the same area, such as `p2p`."""
+    """Return the kinds of the same area, such as `p2p`."""
     area = name.split(":", maxsplit=1)[0]
     return [kind for kind in known if kind.startswith(f"{area}:")]
 
 
 def _kind_hint(name: str, known: list[str], family: list[str]) -> str:
-    """A close kind, or the kinds of the same family."""
+    """Suggest a close kind, or the kinds of the same family."""
     see = f"watchdog events {name.split(':', maxsplit=1)[0]}"
     return did_you_mean(name, family or known, "kinds" if family else "", see) or "see: watchdog events"

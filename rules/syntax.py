@@ -1,4 +1,4 @@
-"""The expression grammar: tokens to a tree, by operator precedence (Pratt).
+"""The expression grammar: from tokens to a tree, by operator precedence (Pratt).
 
     or < and < not < == != < <= > >= in < + - < * / < -x < names, calls, brackets
 
@@ -129,7 +129,7 @@ Expr = Literally | Span | Name | Unary | Binary | Logic | Member | Call
 
 
 def parse(text: str) -> Expr:
-    """The tree of an expression. Raises ExpressionError with the first mistake."""
+    """Parse an expression to its tree. Raises ExpressionError with the first mistake."""
     parser = _Parser(tokenize(text))
     tree = parser.expression()
     parser.expect_end()
@@ -149,26 +149,26 @@ class _Parser:
         return self.tokens[self.at]
 
     def take(self) -> Token:
-        """This token; the cursor moves on, but never past the end."""
+        """Return this token and advance, but never past the end."""
         token = self.tokens[self.at]
         self.at = min(self.at + 1, len(self.tokens) - 1)
         return token
 
     def accept(self, *texts: str) -> Token | None:
-        """This token if it is one of these signs or words."""
+        """Return this token and advance if it is one of these signs or words."""
         if self.next.kind in ("sign", "name") and self.next.text in texts:
             return self.take()
         return None
 
     def expect(self, text: str) -> Token:
-        """This sign, or an error at what stands here instead."""
-        found = self.accept(text)
-        if found is None:
+        """Require this sign; raises ExpressionError at any other token."""
+        token = self.accept(text)
+        if token is None:
             raise self.unexpected(f"expected '{text}'")
-        return found
+        return token
 
     def expect_end(self) -> None:
-        """Nothing may follow."""
+        """Require the end of the text."""
         if self.next.kind == "end":
             return
         if self.next.text == "=":
@@ -180,13 +180,13 @@ class _Parser:
         raise self.unexpected("expected an operator or the end", _FOREIGN_WORDS.get(self.next.text.lower(), ""))
 
     def unexpected(self, message: str, hint: str = "") -> ExpressionError:
-        """An error at this token."""
+        """Return an error at this token."""
         token = self.next
         shown = "at the end" if token.kind == "end" else f"at '{token.text}'"
         return ExpressionError(Flaw(token.start, max(token.end, token.start + 1), f"{message} {shown}", hint))
 
     def expression(self) -> Expr:
-        """Lowest precedence; counts open brackets so that input cannot exhaust the stack."""
+        """Parse the lowest precedence; counts open brackets so that input cannot exhaust the stack."""
         self.open += 1
         if self.open > DEEPEST:
             raise self.unexpected("nested too deeply")
@@ -195,7 +195,7 @@ class _Parser:
         return tree
 
     def logic(self, op: Literal["and", "or"]) -> Expr:
-        """`a or b or c`, `a and b and c`."""
+        """Parse `a or b or c` or `a and b and c`."""
         parts = [self.logic("and") if op == "or" else self.negation()]
         while self.accept(op):
             parts.append(self.logic("and") if op == "or" else self.negation())
@@ -205,7 +205,7 @@ class _Parser:
         return Logic(op, tuple(parts), parts[0].start, parts[-1].end, depth)
 
     def negation(self) -> Expr:
-        """`not x`."""
+        """Parse `not x`."""
         marks = []
         while mark := self.accept("not"):
             marks.append(mark)
@@ -215,7 +215,7 @@ class _Parser:
         return tree
 
     def comparison(self) -> Expr:
-        """At most one comparison or membership."""
+        """Parse at most one comparison or membership."""
         left = self.chain("+", "-")
         sign = self.accept(*_COMPARE)
         if sign:
@@ -229,7 +229,7 @@ class _Parser:
         return left
 
     def member(self, item: Expr, negated: bool) -> Expr:
-        """What follows `in`: a list in brackets or the name of one."""
+        """Parse a list in brackets, or its name, after `in`."""
         depth = self.deeper(item)
         if self.next.kind == "name":
             name = self.take()
@@ -246,15 +246,15 @@ class _Parser:
         return Member(item, tuple(values), negated, item.start, self.tokens[self.at - 1].end, depth)
 
     def constant(self) -> Literally:
-        """A constant in a list."""
-        at = self.next
+        """Parse a constant in a list."""
+        token = self.next
         tree = self.sign()
         if not isinstance(tree, Literally) or isinstance(tree.value, bool):
-            raise ExpressionError(Flaw(at.start, tree.end, "a list holds text or numbers"))
+            raise ExpressionError(Flaw(token.start, tree.end, "a list holds text or numbers"))
         return tree
 
     def chain(self, *ops: str) -> Expr:
-        """`a + b - c` and, one level up, `a * b / c`, from the left."""
+        """Parse `a + b - c` and, one level up, `a * b / c`, from the left."""
         tree = self.operand(ops)
         while sign := self.accept(*ops):
             right = self.operand(ops)
@@ -262,11 +262,11 @@ class _Parser:
         return tree
 
     def operand(self, ops: tuple[str, ...]) -> Expr:
-        """The next higher level."""
+        """Parse the next higher level."""
         return self.chain("*", "/") if "+" in ops else self.sign()
 
     def sign(self) -> Expr:
-        """`-x`; the sign of a number is part of the number."""
+        """Parse `-x`; the sign of a number is part of the number."""
         marks = []
         while mark := self.accept("-"):
             marks.append(mark)
@@ -279,7 +279,7 @@ class _Parser:
         return tree
 
     def primary(self) -> Expr:
-        """A constant, a name, a call, or an expression in brackets."""
+        """Parse a constant, a name, a call, or an expression in brackets."""
         token = self.next
         if token.kind in ("number", "duration", "text"):
             return self.literal()
@@ -299,7 +299,7 @@ class _Parser:
         return Name(token.text, token.start, token.end)
 
     def literal(self) -> Expr:
-        """A number, a duration or text."""
+        """Parse a number, a duration or text."""
         token = self.take()
         if token.kind == "text":
             return Literally(token.text, token.start, token.end)
@@ -315,7 +315,7 @@ class _Parser:
         return Literally(value, token.start, token.end)
 
     def call(self, name: Token) -> Expr:
-        """Arguments up to the closing bracket."""
+        """Parse arguments up to the closing bracket."""
         args: list[Expr] = []
         options: list[tuple[Name, Expr]] = []
         where: Expr | None = None
@@ -335,7 +335,7 @@ class _Parser:
         return Call(name.text, tuple(args), where, tuple(options), name.start, end, self.deeper(*parts))
 
     def deeper(self, *parts: Expr) -> int:
-        """The depth of a node over these parts."""
+        """Return the depth of a node over these parts."""
         depth = 1 + max((part.depth for part in parts), default=0)
         if depth > DEEPEST:
             raise self.unexpected("nested too deeply")

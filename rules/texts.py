@@ -1,4 +1,4 @@
-"""Tests on text columns: each distinct string of a batch is looked at once, not each row."""
+"""Tests on text columns: each distinct string of a batch is tested once, not each row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GROUP_START = re.compile(r"\((\?:)?(?!\?)")
 
 
 class TextTest:
-    """A yes-or-no question to a text column, remembered for dictionaries and strings seen before."""
+    """A yes-or-no test of a text column; answers for dictionaries and strings seen before are cached."""
 
     __slots__ = ("_answers", "_ask", "_values")
 
@@ -37,7 +37,7 @@ class TextTest:
         self._answers: NDArray[np.bool_] = np.zeros(0, np.bool_)
 
     def __call__(self, column: Strings) -> NDArray[np.bool_]:
-        """One answer a row."""
+        """Return one answer a row."""
         if column.values is not self._values:
             values = column.values
             self._answers = np.fromiter(map(self._ask, values), np.bool_, len(values))
@@ -46,7 +46,7 @@ class TextTest:
 
 
 def is_text(column: Strings, wanted: str) -> NDArray[np.bool_]:
-    """Rows whose text is `wanted`."""
+    """Return a mask of the rows whose text is `wanted`."""
     if wanted not in column.values:
         return np.zeros(len(column), np.bool_)
     return np.equal(column.codes, column.values.index(wanted))
@@ -54,7 +54,7 @@ def is_text(column: Strings, wanted: str) -> NDArray[np.bool_]:
 
 @lru_cache(IDENTITIES)
 def text_id(value: str) -> int:
-    """A number (int64) that stands for a text in every batch and process: BLAKE2b, 64 bits."""
+    """Return a number (int64) for a text, the same in every batch and process: BLAKE2b, 64 bits."""
     digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 
@@ -69,7 +69,7 @@ class TextIds:
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def __call__(self, column: Strings) -> NDArray[np.int64]:
-        """One number a row."""
+        """Return one number a row."""
         if column.values is not self._values:
             self._ids = np.fromiter(map(text_id, column.values), np.int64, len(column.values))
             self._values = column.values
@@ -77,7 +77,7 @@ class TextIds:
 
 
 def parse_network(text: str) -> tuple[int, int, int] | None:
-    """(IP version, first, last address) of an address or CIDR range; None for other text.
+    """Return (IP version, first, last address) of an address or CIDR range; None for other text.
 
     Raises ValueError when the range has bits set behind its prefix length.
     """
@@ -96,7 +96,7 @@ def parse_network(text: str) -> tuple[int, int, int] | None:
 
 
 def list_test(values: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a text is in a list: exactly, or as an address inside one of its ranges."""
+    """Return a test of whether a text is in a list: exactly, or as an address inside a range."""
     exact: set[str] = set()
     ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
     for value in values:
@@ -104,7 +104,7 @@ def list_test(values: Iterable[str]) -> Callable[[str], bool]:
         network = parse_network(value)
         if network:
             ranges[network[0]].append(network[1:])
-    merged = {version: _merged(found) for version, found in ranges.items() if found}
+    merged = {version: _merged(spans) for version, spans in ranges.items() if spans}
     if not merged:
         return exact.__contains__
 
@@ -116,14 +116,14 @@ def list_test(values: Iterable[str]) -> Callable[[str], bool]:
         except ValueError:
             return False
         starts, ends = merged.get(address.version, ([], []))
-        at = bisect_right(starts, int(address)) - 1
-        return at >= 0 and int(address) <= ends[at]
+        index = bisect_right(starts, int(address)) - 1
+        return index >= 0 and int(address) <= ends[index]
 
     return ask
 
 
 def _merged(ranges: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """Starts and ends of ranges, sorted and without overlap."""
+    """Return starts and ends of ranges, sorted and without overlap."""
     starts: list[int] = []
     ends: list[int] = []
     for first, last in sorted(ranges):
@@ -136,7 +136,7 @@ def _merged(ranges: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
 
 
 def pattern_test(pattern: str) -> Callable[[str], bool]:
-    """Whether a regular expression is found in the first LONGEST_VALUE characters of a text.
+    """Return a test that searches a regular expression in the first LONGEST_VALUE characters of a text.
 
     Raises ValueError for a pattern that is wrong or that a peer's text could make slow:
     repeats inside repeated groups, look-around, back references, too many repeats and choices.
@@ -154,13 +154,13 @@ def pattern_test(pattern: str) -> Callable[[str], bool]:
 
 
 def _ways(bare: str) -> int:
-    """In how many ways a pattern without nested repeats can go on from one start, at most."""
+    """Return an upper limit of the ways in which a pattern without nested repeats can match from one start."""
     ways = 1
-    for found in _CHOICE.finditer(bare):
-        low, comma, high = (found[1] or "0", found[2], found[3])
-        if found[0] in ("?", "|"):
+    for choice in _CHOICE.finditer(bare):
+        low, comma, high = (choice[1] or "0", choice[2], choice[3])
+        if choice[0] in ("?", "|"):
             ways *= 2
-        elif found[0] in ("*", "+") or (comma and not high):
+        elif choice[0] in ("*", "+") or (comma and not high):
             ways *= LONGEST_VALUE
         elif comma:
             ways *= max(1, min(int(high), LONGEST_VALUE) - int(low) + 1)
@@ -170,7 +170,7 @@ def _ways(bare: str) -> int:
 
 
 def _complaint(pattern: str) -> str:
-    """Why a pattern is not taken, or nothing."""
+    """Return the reason to refuse a pattern, or an empty text."""
     if len(pattern) > LONGEST_PATTERN:
         return f"pattern is longer than {LONGEST_PATTERN} characters"
     if re.search(r"\\[1-9]", pattern):
@@ -182,14 +182,14 @@ def _complaint(pattern: str) -> str:
     if _ways(bare) > MOST_WAYS:
         return "too many repeats and choices, which multiply"
     busy: list[bool] = [False]  # whether the group that is open here holds a repeat or a choice
-    for at, char in enumerate(bare):
+    for index, char in enumerate(bare):
         if char == "(":
             busy.append(False)
         elif char == ")" and len(busy) > 1:
             inner = busy.pop()
-            if inner and _REPEAT.match(bare, at + 1):
+            if inner and _REPEAT.match(bare, index + 1):
                 return "a repeat inside a repeated group"
             busy[-1] = busy[-1] or inner
-        elif char in "*+?|{" and not bare.startswith("(?:", at - 1):
+        elif char in "*+?|{" and not bare.startswith("(?:", index - 1):
             busy[-1] = True
     return ""

@@ -35,7 +35,7 @@ _FOREIGN = {
     "`": "quotes",
 }
 _BARE = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){2,3}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)(?:/\d+)?|(?:AS|as)\d+\b")
-"""An address, a range or an AS that somebody has written without quotes; no two numbers or names look like that."""
+"""An address, a range or an AS written without quotes; numbers and names never look like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,58 +67,58 @@ class Token:
 
 
 def tokenize(text: str) -> list[Token]:
-    """All tokens and an `end` token. Raises ExpressionError at the first that is none."""
+    """Return all tokens and an `end` token. Raises ExpressionError at the first invalid character."""
     if len(text) > LONGEST:
         raise ExpressionError(Flaw(0, 1, f"expression is longer than {LONGEST} characters"))
     tokens: list[Token] = []
-    at = 0
-    while at < len(text):
-        space = _SPACE.match(text, at)
+    start = 0
+    while start < len(text):
+        space = _SPACE.match(text, start)
         if space:
-            at = space.end()
+            start = space.end()
             continue
-        token = _token(text, at)
+        token = _token(text, start)
         tokens.append(token)
-        at = token.end
+        start = token.end
         if len(tokens) > MOST_TOKENS:
-            raise ExpressionError(Flaw(at - 1, at, f"expression has more than {MOST_TOKENS} words"))
+            raise ExpressionError(Flaw(start - 1, start, f"expression has more than {MOST_TOKENS} words"))
     tokens.append(Token("end", "", len(text), len(text)))
     return tokens
 
 
-def _token(text: str, at: int) -> Token:
-    """The token that starts here."""
-    found = _BARE.match(text, at)
-    if found:
-        raise ExpressionError(Flaw(at, found.end(), f"'{found[0]}' without quotes", _quoted(found[0])))
+def _token(text: str, start: int) -> Token:
+    """Return the token that starts here."""
+    match = _BARE.match(text, start)
+    if match:
+        raise ExpressionError(Flaw(start, match.end(), f"'{match[0]}' without quotes", _quoted(match[0])))
     for foreign in ("===", "=~", "<>"):
-        if text.startswith(foreign, at):
-            raise ExpressionError(_foreign(foreign, at))
-    found = _NAME.match(text, at)
-    if found:
-        return Token("name", found[0], at, found.end())
-    found = _SIGN.match(text, at)
-    if found:
-        return Token("sign", found[0], at, found.end())
-    if text[at].isascii() and text[at].isdigit():
-        return _number(text, at)
-    found = _TEXT.match(text, at)
-    if found:
-        return Token("text", _unquote(found), at, found.end())
-    if text[at] in "\"'":
-        raise ExpressionError(Flaw(at, len(text), "text without a closing quote"))
+        if text.startswith(foreign, start):
+            raise ExpressionError(_foreign(foreign, start))
+    match = _NAME.match(text, start)
+    if match:
+        return Token("name", match[0], start, match.end())
+    match = _SIGN.match(text, start)
+    if match:
+        return Token("sign", match[0], start, match.end())
+    if text[start].isascii() and text[start].isdigit():
+        return _number(text, start)
+    match = _TEXT.match(text, start)
+    if match:
+        return Token("text", _unquote(match), start, match.end())
+    if text[start] in "\"'":
+        raise ExpressionError(Flaw(start, len(text), "text without a closing quote"))
     for foreign in _FOREIGN:
-        if text.startswith(foreign, at):
-            raise ExpressionError(_foreign(foreign, at))
-    if text[at] == "%":
-        before = re.search(r"([\d.]+)\s*$", text[:at])
+        if text.startswith(foreign, start):
+            raise ExpressionError(_foreign(foreign, start))
+    if text[start] == "%":
+        before = re.search(r"([\d.]+)\s*$", text[:start])
         share = f"{float(before[1]) / 100:g}" if before and before[1].count(".") < 2 and before[1] != "." else "0.6"
-        raise ExpressionError(Flaw(at, at + 1, "unexpected character '%'", f"shares are 0 to 1: write {share}"))
-    raise ExpressionError(Flaw(at, at + 1, f"unexpected character '{text[at]}'"))
+        raise ExpressionError(Flaw(start, start + 1, "unexpected character '%'", f"shares are 0 to 1: write {share}"))
+    raise ExpressionError(Flaw(start, start + 1, f"unexpected character '{text[start]}'"))
 
 
-def _foreign(sign: str, at: int) -> Flaw:
-    return Flaw(at, at + len(sign), f"unknown sign '{sign}'", f"write '{_FOREIGN[sign]}'")
+def _foreign(sign: str, start: int) -> Flaw:
+    return Flaw(start, start + len(sign), f"unknown sign '{sign}'", f"write '{_FOREIGN[sign]}'")
 
 
 def _quoted(bare: str) -> str:
@@ -127,20 +127,20 @@ def _quoted(bare: str) -> str:
     return f'write it in quotes; ranges stand in a list: in ["{bare}"]'
 
 
-def _number(text: str, at: int) -> Token:
-    """A number or, with a unit right behind it, a duration."""
-    found = _NUMBER.match(text, at)
-    assert found
-    if not found[2]:
-        return Token("number", found[1].replace("_", ""), at, found.end())
-    if found[2] in UNITS_NS and found[1].replace("_", "").isdigit():
-        return Token("duration", found[0], at, found.end())
-    flaw = Flaw(at, found.end(), f"not a number: '{found[0]}'", f"durations end in {UNITS_TEXT}")
+def _number(text: str, start: int) -> Token:
+    """Return a number or, when a unit follows directly, a duration."""
+    match = _NUMBER.match(text, start)
+    assert match
+    if not match[2]:
+        return Token("number", match[1].replace("_", ""), start, match.end())
+    if match[2] in UNITS_NS and match[1].replace("_", "").isdigit():
+        return Token("duration", match[0], start, match.end())
+    flaw = Flaw(start, match.end(), f"not a number: '{match[0]}'", f"durations end in {UNITS_TEXT}")
     raise ExpressionError(flaw)
 
 
-def _unquote(found: re.Match[str]) -> str:
-    """The content; only a backslash before the same quote is taken away (patterns keep theirs)."""
-    if found[1] is not None:
-        return found[1].replace('\\"', '"')
-    return found[2].replace("\\'", "'")
+def _unquote(match: re.Match[str]) -> str:
+    """Return the content; only a backslash before the same quote is removed (patterns keep theirs)."""
+    if match[1] is not None:
+        return match[1].replace('\\"', '"')
+    return match[2].replace("\\'", "'")

@@ -69,32 +69,32 @@ class Typed(Generic[E]):
 
 
 class Scope(Protocol[E]):
-    """What names, functions and lists mean; each raises ExpressionError for what it lacks."""
+    """The meaning of names, functions and lists; each method raises ExpressionError for an unknown one."""
 
     def name(self, node: Name) -> Typed[E]:
-        """A field or a measure."""
+        """Compile a field or a measure."""
         ...
 
     def call(self, node: Call) -> Typed[E]:
-        """A function."""
+        """Compile a function."""
         ...
 
     def member(self, node: Member) -> Typed[E]:
-        """A membership in a list."""
+        """Compile a membership in a list."""
         ...
 
     def compare(self, node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
-        """A comparison of two compiled sides."""
+        """Compile a comparison of two compiled sides."""
         ...
 
 
 def fail(node: Expr, message: str, hint: str = "") -> ExpressionError:
-    """An error at a node, to be raised by the caller."""
+    """Return an error at a node, for the caller to raise."""
     return ExpressionError(Flaw(node.start, node.end, message, hint))
 
 
 def gather(parts: Iterable[T], work: Callable[[T], U]) -> list[U]:
-    """`work` on every part; the mistakes of all parts are raised together."""
+    """Apply `work` to every part; the mistakes of all parts are raised together."""
     done: list[U] = []
     flaws: list[Flaw] = []
     for part in parts:
@@ -108,7 +108,7 @@ def gather(parts: Iterable[T], work: Callable[[T], U]) -> list[U]:
 
 
 def constant(value: Constant) -> Typed[Any]:
-    """A constant of any environment."""
+    """Compile a constant."""
     kind: ValueType = "bool"
     if not isinstance(value, bool):
         kind = "int" if isinstance(value, int) else "float" if isinstance(value, float) else "text"
@@ -136,7 +136,7 @@ def compile_tree(tree: Expr, scope: Scope[E]) -> Typed[E]:
 
 
 def truth(tree: Expr, scope: Scope[E]) -> Typed[E]:
-    """A tree that must be true or false."""
+    """Compile a tree that must be true or false."""
     typed = compile_tree(tree, scope)
     if typed.type != "bool":
         raise fail(tree, f"expected true or false, found {WORDS[typed.type]}", "compare it with something")
@@ -144,7 +144,7 @@ def truth(tree: Expr, scope: Scope[E]) -> Typed[E]:
 
 
 def number(tree: Expr, scope: Scope[E]) -> Typed[E]:
-    """A tree that must be a number; true and false count as 1 and 0."""
+    """Compile a tree that must be a number; true and false count as 1 and 0."""
     typed = compile_tree(tree, scope)
     if typed.type not in ("bool", "int", "float"):
         raise fail(tree, f"expected a number, found {WORDS[typed.type]}")
@@ -152,7 +152,7 @@ def number(tree: Expr, scope: Scope[E]) -> Typed[E]:
 
 
 def folded(typed: Typed[E], inputs: Iterable[Typed[E]], node: Expr) -> Typed[E]:
-    """The constant that an expression over constants is."""
+    """Evaluate an expression over constants."""
     if any(part.constant is None for part in inputs):
         return typed
     with np.errstate(all="ignore"):
@@ -163,20 +163,20 @@ def folded(typed: Typed[E], inputs: Iterable[Typed[E]], node: Expr) -> Typed[E]:
 
 
 def compare_numbers(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
-    """A comparison of numbers, or of two truths for equality."""
+    """Compile a comparison of numbers, or the equality of two truths."""
     apply = _COMPARE[node.op]
     equality = node.op in ("==", "!=")
     plain = ("int", "float")
     if not ((left.type in plain and right.type in plain) or (left.type == right.type == "bool" and equality)):
         how = "compare" if left.type != right.type or equality else f"order by '{node.op}'"
-        hint = "a truth stands alone, or with true or false" if "bool" in (left.type, right.type) else ""
+        hint = "a truth stands alone or is compared with true or false" if "bool" in (left.type, right.type) else ""
         raise fail(node, f"cannot {how} {WORDS[left.type]} with {WORDS[right.type]}", hint)
     a, b = left.run, right.run
     return folded(Typed("bool", lambda env: apply(a(env), b(env))), (left, right), node)
 
 
 def divide(above: Any, below: Any) -> Any:
-    """Above / below, and 0 where below is 0."""
+    """Divide, with 0 where the divisor is 0."""
     zero = np.equal(below, 0)
     return np.where(zero, 0.0, np.divide(above, np.where(zero, 1.0, below)))
 
@@ -191,7 +191,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def whole(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """The operation on whole numbers; a result beyond 64 bits is the largest or least number, and never wraps.
+    """Return the operation on whole numbers; a result beyond 64 bits becomes the largest or least number.
 
     A peer who chooses both numbers could else make a large one negative, and a rule silent.
     """
@@ -206,7 +206,7 @@ def whole(apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def arithmetic(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
-    """`+ - *` keep whole numbers whole; `/` gives a number with a fraction."""
+    """Compile arithmetic: `+ - *` keep whole numbers whole, `/` gives a number with a fraction."""
     for part, side in ((left, node.left), (right, node.right)):
         if part.type not in ("bool", "int", "float"):
             raise fail(side, f"cannot calculate with {WORDS[part.type]}")
@@ -219,7 +219,7 @@ def arithmetic(node: Binary, left: Typed[E], right: Typed[E]) -> Typed[E]:
 
 
 def _exact(node: Binary, left: int, right: int) -> int:
-    """Whole constants, calculated without overflow."""
+    """Calculate with whole constants, without overflow."""
     value = {"+": left + right, "-": left - right, "*": left * right}[node.op]
     if not -LARGEST - 1 <= value <= LARGEST:
         raise fail(node, "the result is out of range")
@@ -227,7 +227,7 @@ def _exact(node: Binary, left: int, right: int) -> int:
 
 
 def _as(typed: Typed[E], kind: ValueType) -> Evaluate[E]:
-    """The closure with its result as int64 or float64."""
+    """Return the closure with its result as int64 or float64."""
     run = typed.run
     if typed.type == kind:
         return run
@@ -236,7 +236,7 @@ def _as(typed: Typed[E], kind: ValueType) -> Evaluate[E]:
 
 
 def _logic(tree: Logic, scope: Scope[E]) -> Typed[E]:
-    """`and`, `or`. A part that alone settles the answer makes mistakes in the others moot:
+    """Compile `and` or `or`. A part that settles the answer alone makes mistakes in the others moot:
     that is how `kind == "p2p:addr" and entries > 10` works for kinds without `entries`.
     """
     settles = tree.op == "or"
@@ -269,7 +269,7 @@ def _logic(tree: Logic, scope: Scope[E]) -> Typed[E]:
 
 
 def _unary(tree: Unary, scope: Scope[E]) -> Typed[E]:
-    """`not x` and `-x`."""
+    """Compile `not x` or `-x`."""
     if tree.op == "not":
         inner = truth(tree.operand, scope)
         run = inner.run

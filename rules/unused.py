@@ -1,4 +1,4 @@
-"""What is written and never used: a warning, as it is often a name that was mistyped elsewhere."""
+"""Warnings for unused measures and lists: the name is often mistyped elsewhere."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def unused_measures(keys: RuleKeys, measures: Measures, verdicts: Verdicts, summ
     if len(sources) > 1:
         return
     used = set(_PLACEHOLDER.findall(summary))
-    deciding = [verdicts.fire, verdicts.clear, *(one for _, one in verdicts.escalate)]
-    for formula in (*deciding, *(value for _, value in measures.values), *(one.value for one in measures.baselines)):
+    deciding = [verdicts.fire, verdicts.clear, *(part for _, part in verdicts.escalate)]
+    for formula in (*deciding, *(value for _, value in measures.values), *(part.value for part in measures.baselines)):
         if isinstance(formula, CellFormula):
             used |= names_in(formula.tree)
     used |= {name.removesuffix(EXPECTED) for name in used}
@@ -39,7 +39,7 @@ def unused_measures(keys: RuleKeys, measures: Measures, verdicts: Verdicts, summ
 
 
 def unused_lists(places: Mapping[str, Location], rules: Iterable[RuleSource], report: Report) -> None:
-    """Warn of each list that no rule looks anything up in, also none that is switched off."""
+    """Warn of each list that no rule uses, not even one that is switched off."""
     used = {name for rule in rules for entry in rule.entries.values() for name in _lists_in(entry.value)}
     for name, place in places.items():
         if name not in used:

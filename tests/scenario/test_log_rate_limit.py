@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alerts.incident import Incident
+from tests.support.witness import saw
 from watchdog.offline.replay import ReplayOptions, replay
 
 pytestmark = pytest.mark.scenario
@@ -53,7 +54,9 @@ def write(path: Path, *, limited: bool) -> None:
 
 
 def found(path: Path) -> list[Incident]:
-    return list(replay([f"log:{path}"], ReplayOptions()).incidents)
+    incidents = list(replay([f"log:{path}"], ReplayOptions()).incidents)
+    saw((), (), (incident.rule for incident in incidents))
+    return incidents
 
 
 def test_a_limit_in_every_hour_hides_no_attack_and_is_reported(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def flood_2021(address: str, conn: int, start: float) -> Rows:
 # conn 900   |#####|                      500 messages of 10 in 50 s
 # conn 901              |#####|           the next one, of another group
 # conn 902                       |#####|
+@pytest.mark.attack("addr-beyond-limit", "addr-pattern-2021", "addr-fresh-stamps", "addr-impossible")
 def test_a_wave_of_2021_is_one_incident_with_all_its_connections() -> None:
     start = HOUR
     events = background(2)
@@ -74,6 +75,7 @@ def test_a_wave_of_2021_is_one_incident_with_all_its_connections() -> None:
 
 
 # |^    ^    ^    ^|   1000 addresses every 45 s, which nobody asked for
+@pytest.mark.attack("addr-unsolicited-large")
 def test_a_single_peer_with_large_messages_is_named_at_once() -> None:
     attacker = peer(900, "217.94.191.240")
     events = background(2) + burst(attacker, HOUR, messages=40, size=1000, every=45)
@@ -88,6 +90,7 @@ def test_a_single_peer_with_large_messages_is_named_at_once() -> None:
 # group 84.8   peers 1 2 3    ----------------------------  0.08 to 0.09 a second each
 # group 95.7   peers 1 2 3    ----------------------------
 @pytest.mark.parametrize(("groups", "each", "per_s"), [(2, 3, 0.085), (4, 10, 0.09), (10, 4, 0.095)])
+@pytest.mark.attack("addr-slow-swarm")
 def test_a_slow_swarm_is_found_within_the_hour_as_one_incident(groups: int, each: int, per_s: float) -> None:
     start, events = HOUR, background(3)
     for number in range(groups * each):
@@ -101,6 +104,7 @@ def test_a_slow_swarm_is_found_within_the_hour_as_one_incident(groups: int, each
 
 
 # all peers  ......................::::::::::::::::  five times as much from everybody
+@pytest.mark.attack("addr-inflow")
 def test_a_network_wide_flood_shows_as_inflow_of_the_node() -> None:
     start = 2 * HOUR
     events = background(2)
@@ -123,6 +127,7 @@ def test_a_flood_at_the_very_start_is_found_and_ends() -> None:
 
 
 # night ....  day ::::  (twice as much), one busy relay at 0.16 a second all the time
+@pytest.mark.benign("addr-beyond-limit", "addr-pattern-2021", "addr-fresh-stamps", "addr-inflow", "addr-slow-swarm")
 def test_quiet_hours_with_a_busy_relay_are_silent() -> None:
     events = [row for n in range(PEERS) for row in gossip(honest(n), 0, 3 * HOUR, per_s=0.014)]
     events += [row for n in range(PEERS) for row in gossip(honest(n), 3 * HOUR, 6 * HOUR, per_s=0.03)]
@@ -132,6 +137,7 @@ def test_quiet_hours_with_a_busy_relay_are_silent() -> None:
 
 # old peers  -------------|        restart        |-------- new connections refill
 #                                  ^ ^ ^ ^ ^ ^ ^ ^           8 getaddr answers of 1000
+@pytest.mark.benign("addr-unsolicited-large", "addr-inflow")
 def test_b01_and_b05_a_restart_with_getaddr_answers_is_silent() -> None:
     restart = 2 * HOUR
     events = background(2)
@@ -147,6 +153,7 @@ def test_b01_and_b05_a_restart_with_getaddr_answers_is_silent() -> None:
 
 
 # | | | | | | |   a visitor every few seconds, who announces one address and leaves
+@pytest.mark.benign("addr-beyond-limit", "addr-slow-swarm")
 def test_b07_and_b08_crawlers_and_spies_are_silent() -> None:
     events = background(3)
     for number in range(1500):
@@ -154,6 +161,13 @@ def test_b07_and_b08_crawlers_and_spies_are_silent() -> None:
         told = {"flow": "received", "entries": 1, "processed": 1, "unroutable": 1, "self_announced": True}
         events.append({**visitor, **told, "t": HOUR + number * 4})
     assert alarms(incidents("addr-flooding", {"p2p:addr": events}, until=3 * HOUR)) == []
+
+
+# | | | | |      honest peers; one in a hundred messages relays an impossible address of a flood elsewhere
+@pytest.mark.benign("addr-impossible")
+def test_a_few_relayed_impossible_addresses_are_silent() -> None:
+    events = [{**row, "impossible": int(int(row["t"]) % 100 == 0)} for row in background(3)]
+    assert incidents("addr-flooding", {"p2p:addr": events}, until=3 * HOUR) == []
 
 
 def test_what_we_send_is_no_flood() -> None:

@@ -91,6 +91,7 @@ def gossip(addresses: int, *, table: int) -> Rows:
 
 
 # new table   ||||||||||||||||||||      the first hour of a young node: a seventh of all is of one AS
+@pytest.mark.benign("eclipse-new-table-group")
 def test_a_hosting_company_in_a_young_table_is_no_flood() -> None:
     assert incidents("eclipse", {"addrman:insert": gossip(1000, table=0)}, until=2 * HOUR) == []
 
@@ -105,6 +106,7 @@ def test_an_as_with_many_netblocks_is_seen_in_the_new_table(addresses: int, seve
 
 
 # new table   | | | | | | | |  \____    60 addresses of one netblock of the hoster, beside 300 of gossip
+@pytest.mark.attack("eclipse-new-table-group")
 def test_a_netblock_inside_a_large_as_is_seen_in_the_new_table() -> None:
     rows = gossip(300, table=5_000) + told(60, 1, HOSTER, table=5_000)
     found = incidents("eclipse", {"addrman:insert": rows}, until=1.5 * HOUR)

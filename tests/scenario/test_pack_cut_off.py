@@ -11,6 +11,8 @@ from rules.load import PACKS, load
 from tests.support.capture_files import MINUTE_US, SECOND_US, START_US, append, handshake, ping, record, slices_of
 from tests.support.chain import EASIEST, compact, headers, mined
 from tests.support.packs import HOUR, MINUTE, Rows, incidents, of_rule, opened_s
+from tests.support.witness import saw
+from watchdog.core.batch import Batch
 from watchdog.engine.parted import PartedEngine
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture.source import KINDS
@@ -54,10 +56,14 @@ def found(root: Path) -> list[Incident]:
     plans = load([PACKS / "message-anomaly.yaml"], packs=False).plans
     (name,) = {slice_.source for slice_ in slices_of(root)}
     course = Pipeline(PartedEngine(plans, {name: KINDS}))
+    batches: list[Batch] = []
     for slice_ in slices_of(root):
+        batches += slice_.batches
         course.take(slice_)
     course.finish()
-    return list(course.books.incidents())
+    seen = list(course.books.incidents())
+    saw(plans, batches, (incident.rule for incident in seen))
+    return seen
 
 
 def junk(at_us: int, kind: str) -> bytes:
@@ -174,6 +180,7 @@ def test_f3_polls_that_stop_do_not_resolve_missing_outbound_peers_or_a_switched_
 
 
 # log        tip . . stale stale stale .         the log alone, which then falls silent
+@pytest.mark.attack("stale-tip-logged")
 def test_the_log_alone_tells_of_a_stale_tip_and_its_silence_resolves_nothing() -> None:
     tips = [{"t": 60, "height": 800_000}]
     warned = [{"t": now, "tip_age_s": now - 60} for now in range(40 * MINUTE, 150 * MINUTE, 10 * MINUTE)]
@@ -182,3 +189,12 @@ def test_the_log_alone_tells_of_a_stale_tip_and_its_silence_resolves_nothing() -
     assert (stale.severity, stale.resolved_ns) == ("high", None)
     events["log:tip"] = [*tips, {"t": 200 * MINUTE, "height": 800_001}]
     assert polled(events, "stale-tip-logged", "message-anomaly").resolved_ns is not None
+
+
+# log        tip . . stale stale tip .           a gap of fifty minutes, of which Core warns twice
+@pytest.mark.benign("stale-tip-logged")
+def test_stale_tips_of_less_than_an_hour_are_silent_in_the_log() -> None:
+    tips = [{"t": 60, "height": 800_000}, {"t": 51 * MINUTE, "height": 800_001}]
+    warned = [{"t": now, "tip_age_s": now - 60} for now in (31 * MINUTE, 41 * MINUTE)]
+    events: dict[str, Rows] = {"log:tip": tips, "log:stale_tip": warned, "source:heartbeat": other()}
+    assert of_rule(incidents("message-anomaly", events, until=6 * HOUR), "stale-tip-logged") == []

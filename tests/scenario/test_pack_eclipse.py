@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.packs import HOUR, MINUTE, Rows, alarms, honest, incidents, of_rule, opened_s, peer
+from tests.support.witness import attack, benign
 
 pytestmark = pytest.mark.scenario
 
@@ -45,6 +46,7 @@ def joining(start: float, every: float, attackers: list[dict[str, Any]]) -> Who:
 # inbound   40 honest ...........................
 # groups    A B C D      /````````````````````     one every 20 s, all stay
 @pytest.mark.parametrize(("groups", "peers"), [(2, 60), (5, 90), (8, 120)])
+@pytest.mark.attack("eclipse-inbound-group", "eclipse-inbound-concentrated")
 def test_a07_slots_held_by_a_few_netgroups_are_one_incident(groups: int, peers: int) -> None:
     attackers = [peer(900 + n, f"84.{n % groups}.{n}.9") for n in range(peers)]
     found = incidents("eclipse", {"rpc:peer": polls(2, joining(HOUR, 20, attackers))}, until=2 * HOUR)
@@ -65,6 +67,7 @@ def test_slots_held_by_many_small_groups_are_seen_as_concentration() -> None:
 
 
 # | | | | | |    visitors of one netgroup, six at a time for 20 s in every ten minutes
+@pytest.mark.benign("eclipse-inbound-group", "eclipse-inbound-concentrated")
 def test_b07_short_visits_hold_no_slots() -> None:
     def connected(now: float) -> list[dict[str, Any]]:
         here = [peer(9000 + int(now) + n, f"162.218.65.{n}") for n in range(6)]
@@ -83,6 +86,7 @@ def test_b06_groups_of_a_tor_node_mean_nothing() -> None:
 # outbound  ==========\            lost: 9 within 3 minutes
 #                      \___/====   replaced within 20, by peers of the attacker
 # blocks    | | |  | |             none any more
+@pytest.mark.attack("eclipse-outbound-replaced")
 def test_a04_and_a11_a_takeover_and_then_no_blocks() -> None:
     lost = [{**honest(300 + n, "out"), "t": HOUR + 20 * n, "lived_s": 5000} for n in range(9)]
     new = [{**peer(900 + n, f"49.{n}.1.2", "out"), "t": HOUR + 120 * (n + 1), "lost_lived_s": 5000} for n in range(9)]
@@ -100,6 +104,7 @@ def test_a04_and_a11_a_takeover_and_then_no_blocks() -> None:
 
 
 # lost      |       |      |       |      |       one every 7 minutes, each replaced
+@pytest.mark.benign("eclipse-outbound-replaced")
 def test_honest_rotation_is_no_takeover() -> None:
     lost = [{**honest(300 + n, "out"), "t": HOUR + 420 * n, "lived_s": 5000} for n in range(12)]
     new = [{**honest(400 + n, "out"), "t": HOUR + 420 * n + 100, "lost_lived_s": 5000} for n in range(12)]
@@ -110,7 +115,10 @@ def test_honest_rotation_is_no_takeover() -> None:
 
 # outbound  10 10 10 10  6 6 6 6 6 6 6 6
 # uptime    one hour and more, or since the restart
-@pytest.mark.parametrize(("uptime", "alarm"), [(lambda now: 7200 + now, True), (lambda now: now - HOUR, False)])
+@pytest.mark.parametrize(("uptime", "alarm"), [
+    attack("eclipse-outbound-deficit", lambda now: 7200 + now, True),
+    benign("eclipse-outbound-deficit", lambda now: now - HOUR, False),
+])  # fmt: skip
 def test_too_few_outbound_peers_count_once_the_node_has_started(uptime: Callable[[float], float], alarm: bool) -> None:
     def outbound(now: float) -> int:
         return 6 if HOUR <= now < HOUR + 14 * MINUTE else 10
@@ -121,7 +129,12 @@ def test_too_few_outbound_peers_count_once_the_node_has_started(uptime: Callable
 
 
 # same AS   2      3      4 (info)      5 (warning)      6 (high)
-@pytest.mark.parametrize(("same", "severity"), [(3, None), (4, "info"), (5, "warning"), (6, "high")])
+@pytest.mark.parametrize(("same", "severity"), [
+    benign("eclipse-outbound-as", 3, None),
+    attack("eclipse-outbound-as", 4, "info"),
+    (5, "warning"),
+    (6, "high"),
+])  # fmt: skip
 def test_outbound_peers_of_one_as(same: int, severity: str | None) -> None:
     rows = summaries(1, outbound=10, outbound_top_asn=same, outbound_top_netgroup=1, uptime_s=9000)
     found = incidents("eclipse", {"rpc:peers": rows}, until=HOUR)
@@ -130,8 +143,8 @@ def test_outbound_peers_of_one_as(same: int, severity: str | None) -> None:
 
 # group 84.8  1 peer, then 1 to 6 of 10 for half an hour; peers of the operator's choice do not count
 @pytest.mark.parametrize(("same", "kind", "severity"), [
-    (2, "outbound-full-relay", None),
-    (3, "outbound-full-relay", "info"),
+    benign("eclipse-outbound-group", 2, "outbound-full-relay", None),
+    attack("eclipse-outbound-group", 3, "outbound-full-relay", "info"),
     (5, "outbound-full-relay", "warning"),
     (6, "block-relay-only", "high"),
     (6, "manual", None),
@@ -145,9 +158,14 @@ def test_outbound_peers_of_one_netgroup(same: int, kind: str, severity: str | No
 
 # blocks  | | || |                                |
 # age     0          60 info      90 warning  120 high
-@pytest.mark.parametrize(
-    ("gap", "severity"), [(59, None), (63, "info"), (85, "info"), (95, "warning"), (119, "warning"), (125, "high")]
-)
+@pytest.mark.parametrize(("gap", "severity"), [
+    benign("eclipse-stale-tip", 59, None),
+    attack("eclipse-stale-tip", 63, "info"),
+    (85, "info"),
+    (95, "warning"),
+    (119, "warning"),
+    (125, "high"),
+])  # fmt: skip
 def test_b10_a_gap_is_as_bad_as_it_is_rare(gap: int, severity: str | None) -> None:
     chain: Rows = []
     for now in range(0, 4 * HOUR, 60):
@@ -176,15 +194,22 @@ def told(source: str, start: float, hours: float, *, every: float, added: int, o
 
 # honest   1 of 3 new, each minute from another group; getaddr answers of 1000 from outbound peers
 # swarm            three peers of one group at Core's limit, all they tell is new
+@pytest.mark.attack("eclipse-new-table-source")
 def test_a04_a_group_that_fills_the_new_table_is_named() -> None:
     rows = [row for n in range(40) for row in told(f"30.{n}.1.1", 15 * n, 4, every=120, added=1, offered=3)]
-    rows += [row for n in range(8) for row in told(f"40.{n}.1.1", 60 * n, 1, every=HOUR, added=600, offered=1000)]
-    assert incidents("eclipse", {"log:addrman_batch": rows}, until=4 * HOUR) == []
     rows += [row for n in range(3) for row in told(f"84.8.1.{n}", HOUR, 2, every=30, added=2, offered=3)]
     (found,) = incidents("eclipse", {"log:addrman_batch": rows}, until=4 * HOUR)
     assert found.rule == "eclipse-new-table-source"
     assert found.entities[0] == "84.8.0.0/16"
     assert opened_s(found) - HOUR <= 20 * MINUTE
+
+
+# the same honest peers, whose answers to our getaddr come in batches of 1000
+@pytest.mark.benign("eclipse-new-table-source")
+def test_gossip_and_getaddr_answers_in_a_young_table_are_silent() -> None:
+    rows = [row for n in range(40) for row in told(f"30.{n}.1.1", 15 * n, 4, every=120, added=1, offered=3)]
+    rows += [row for n in range(8) for row in told(f"40.{n}.1.1", 60 * n, 1, every=HOUR, added=600, offered=1000)]
+    assert incidents("eclipse", {"log:addrman_batch": rows}, until=4 * HOUR) == []
 
 
 def inserted(group: str, times: list[float], table_total: int) -> Rows:
@@ -203,7 +228,10 @@ def test_addresses_of_one_group_in_the_new_table_are_seen_at_any_size_of_the_tab
 
 
 # tried     | |  | |   | |    8 an hour         |||||||||||  20 an hour
-@pytest.mark.parametrize(("per_hour", "alarm"), [(8, False), (20, True)])
+@pytest.mark.parametrize(("per_hour", "alarm"), [
+    benign("eclipse-tried-growth", 8, False),
+    attack("eclipse-tried-growth", 20, True),
+])  # fmt: skip
 def test_the_tried_table_grows_slowly_by_nature(per_hour: int, alarm: bool) -> None:
     times = [n * HOUR / per_hour for n in range(4 * per_hour)]
     rows = [
@@ -249,7 +277,11 @@ def test_addresses_of_one_group_must_not_fill_the_tried_table(per_hour: int, sev
 
 
 # feelers   25 an hour; every 6th, every 3rd or two of three meet a node
-@pytest.mark.parametrize(("met", "severities"), [(0.16, []), (0.33, []), (0.66, ["warning"])])
+@pytest.mark.parametrize(("met", "severities"), [
+    benign("eclipse-feeler-success", 0.16, []),
+    (0.33, []),
+    attack("eclipse-feeler-success", 0.66, ["warning"]),
+])  # fmt: skip
 def test_feelers_seldom_meet_a_node(met: float, severities: list[str]) -> None:
     tried: Rows = [{"t": 144.0 * n, "netgroup": f"60.{n}.0.0/16"} for n in range(100)]
     done = [{**row, "t": row["t"] + 1} for n, row in enumerate(tried) if int((n + 1) * met) > int(n * met)]
@@ -258,7 +290,10 @@ def test_feelers_seldom_meet_a_node(met: float, severities: list[str]) -> None:
 
 
 # full node, 5 evictions a minute: of everybody, or of one group
-@pytest.mark.parametrize(("groups", "alarm"), [(200, False), (4, True)])
+@pytest.mark.parametrize(("groups", "alarm"), [
+    benign("eclipse-evictions", 200, False),
+    attack("eclipse-evictions", 4, True),
+])  # fmt: skip
 def test_evictions_matter_when_one_group_comes_back_again_and_again(groups: int, alarm: bool) -> None:
     rows = [{**peer(n, f"84.{n % groups}.{n % 250}.1"), "t": 12.0 * n} for n in range(600)]
     found = incidents("eclipse", {"log:evicted": rows}, until=2 * HOUR)
@@ -267,6 +302,7 @@ def test_evictions_matter_when_one_group_comes_back_again_and_again(groups: int,
 
 
 # outbound  ==========|  |  ==========   9 polls after the restart; inbound comes back one by one
+@pytest.mark.benign("eclipse-inbound-group", "eclipse-outbound-deficit", "eclipse-outbound-as")
 def test_b01_a_restart_is_silent() -> None:
     def connected(now: float) -> list[dict[str, Any]]:
         since = now - HOUR

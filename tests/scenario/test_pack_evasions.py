@@ -116,6 +116,7 @@ def test_f5_posing_as_a_crawler_hides_no_flood(per_minute: int, minutes: int, gr
     assert least in told.values() or "high" in told.values(), told
 
 
+@pytest.mark.attack("getaddr-surge")
 def test_f5_crawlers_in_the_hours_before_do_not_make_it_usual() -> None:
     before = crawled(15, 170, 60)
     flood = crawled(100, 10, 1)

@@ -51,12 +51,14 @@ def quiet_hour(peers: int = 40) -> dict[str, Rows]:
 
 
 # all peers  . . . . . . . . . . . . . . . . .   each as often as Core does it
+@pytest.mark.benign("inv-flood", "silent-listeners", "block-gap")
 def test_an_hour_of_honest_peers_is_silent() -> None:
     assert found(quiet_hour(), until=HOUR) == []
 
 
 # pings/s               /````\                   one peer, for a minute
 @pytest.mark.parametrize("per_s", [1, 10, 100])
+@pytest.mark.attack("ping-flood")
 def test_a17_a_ping_flood_is_seen_within_twenty_seconds(per_s: int) -> None:
     pings = every(1 / per_s, START, START + MINUTE, ATTACKER)
     (flood,) = of_rule(found({"p2p:ping": pings}), "ping-flood")
@@ -66,6 +68,7 @@ def test_a17_a_ping_flood_is_seen_within_twenty_seconds(per_s: int) -> None:
 
 
 # pings      .  .  .  .  .  |::|  .  .  .        `ping` over RPC at all their nodes, four times within a minute
+@pytest.mark.benign("ping-flood")
 def test_b14_pings_by_operators_wake_nobody() -> None:
     pings: Rows = []
     for n in range(40):
@@ -82,6 +85,7 @@ def test_a_flood_by_many_peers_of_one_group_is_one_incident() -> None:
 
 # inv        .........../````\.........          announcements beyond Core's own rate, small ones and large ones
 @pytest.mark.parametrize(("size", "gap"), [(300, 4.0), (1_000, 10.0), (1, 0.05)])
+@pytest.mark.attack("inv-flood")
 def test_a16_an_inv_flood_is_seen_within_a_minute(size: int, gap: float) -> None:
     (flood,) = of_rule(
         found({"p2p:inv": every(gap, START, START + 4 * MINUTE, ATTACKER, tx=size, entries=size)}), "inv-flood"
@@ -91,6 +95,7 @@ def test_a16_an_inv_flood_is_seen_within_a_minute(size: int, gap: float) -> None
 
 # asked      ---------  100 requests a minute, none answered; or all answered with notfound
 @pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.attack("announced-not-delivered")
 def test_a16_announcements_of_transactions_that_do_not_exist_are_seen(answer: bool) -> None:
     asked = every(3, START, START + 4 * MINUTE, ATTACKER, flow="sent", tx=5, entries=5)
     events = {"p2p:getdata": asked}
@@ -102,6 +107,7 @@ def test_a16_announcements_of_transactions_that_do_not_exist_are_seen(answer: bo
 
 
 # asked      .:.:.:.:.:.:                        1.4 % unanswered, as on mainnet
+@pytest.mark.benign("announced-not-delivered")
 def test_a_peer_that_delivers_nearly_everything_is_silent() -> None:
     asked = every(1, 0, HOUR, ATTACKER, flow="sent", tx=2, entries=2)
     given = [row for n, row in enumerate(every(0.5, 0, HOUR, ATTACKER)) if n % 70]
@@ -111,6 +117,7 @@ def test_a_peer_that_delivers_nearly_everything_is_silent() -> None:
 
 # headers    .     .  |||||||||||  .             one peer, nobody asked
 @pytest.mark.parametrize(("gap", "entries", "limit_s"), [(30, 8, 490), (5, 8, 90), (1, 2_000, 60)])
+@pytest.mark.attack("headers-spam")
 def test_a18_headers_that_nobody_asked_for_are_seen(gap: float, entries: int, limit_s: float) -> None:
     spam = every(gap, START, START + 10 * MINUTE, ATTACKER, entries=entries, solicited=False)
     (incident,) = of_rule(found({"p2p:headers": spam}), "headers-spam")
@@ -118,6 +125,7 @@ def test_a18_headers_that_nobody_asked_for_are_seen(gap: float, entries: int, li
 
 
 # headers    |  |  ||||||||||                    ten blocks within a minute, then again; answers to our getheaders
+@pytest.mark.benign("headers-spam")
 def test_b03_a_burst_of_blocks_and_a_catching_up_node_are_silent() -> None:
     burst = [row for n in range(40) for row in every(6, START, START + MINUTE, honest(n), entries=1, solicited=False)]
     sync = every(1, 0, 20 * MINUTE, honest(50, "out"), entries=2_000, solicited=True)
@@ -126,20 +134,26 @@ def test_b03_a_burst_of_blocks_and_a_catching_up_node_are_silent() -> None:
 
 # types      x x x x x x x                       six types, one a second
 @pytest.mark.parametrize("per_s", [0.2, 1, 100])
+@pytest.mark.attack("unknown-messages")
 def test_a17_unknown_messages_are_seen(per_s: float) -> None:
     rows = every(1 / per_s, START, START + 5 * MINUTE, ATTACKER, type="getutxos", size=40)
     (incident,) = of_rule(found({"p2p:unknown": rows}), "unknown-messages")
     assert opened_s(incident) - START <= 22 / per_s + 5
 
 
-def test_one_large_unknown_message_is_enough_and_a_new_extension_in_every_handshake_is_silent() -> None:
+def test_one_large_unknown_message_is_enough() -> None:
     large = [{**ATTACKER, "t": START, "flow": "received", "type": "zzz", "size": 2_000_000}]
     assert of_rule(found({"p2p:unknown": large}), "unknown-messages")
+
+
+@pytest.mark.benign("unknown-messages")
+def test_a_new_extension_in_every_handshake_is_silent() -> None:
     new = [row for n in range(100) for row in every(1, n * 30, n * 30 + 2, honest(n), type="sendnew", size=4)]
     assert found({"p2p:unknown": new}) == []
 
 
 # broken     :  :  :  :  :                       each minute a few connections of one group, each with another mistake
+@pytest.mark.attack("malformed-messages")
 def test_unreadable_messages_and_strikes_of_a_group_are_told_by_group() -> None:
     peers = [from_range(n, "84.141", n % 250) for n in range(60)]
     broken = [{**who, "t": START + n * 10, "flow": "received", "type": "inv"} for n, who in enumerate(peers)]
@@ -155,6 +169,7 @@ def test_unreadable_messages_and_strikes_of_a_group_are_told_by_group() -> None:
 
 
 # errors     .       .    .        .             scanners of many networks, one each
+@pytest.mark.benign("malformed-messages", "misbehaving-peers")
 def test_single_errors_of_scanners_are_silent_and_a_single_strike_wakes_nobody() -> None:
     errors = [{**honest(n), "t": n * 300, "reason": "magic"} for n in range(24)]
     assert found({"log:protocol_error": errors}) == []
@@ -191,6 +206,7 @@ def test_other_errors_are_not_called_oversized() -> None:
     assert of_rule(found(events), "oversized-messages") == []
 
 
+@pytest.mark.attack("misbehaving-peers")
 def test_mutated_blocks_are_critical_and_strikes_of_many_groups_are_one_incident() -> None:
     mutated = [{**ATTACKER, "t": START + n, "reason": "mutated block"} for n in range(2)]
     (incident,) = of_rule(found({"net:misbehaving_connection": mutated}), "misbehaving-peer")
@@ -202,6 +218,7 @@ def test_mutated_blocks_are_critical_and_strikes_of_many_groups_are_one_incident
 
 # getaddr    ::  ::  ::  ::                      one range, connect, ask, leave
 @pytest.mark.parametrize(("gap", "repeats", "severity"), [(10, 3, "warning"), (60, 1, "info"), (90, 2, "info")])
+@pytest.mark.attack("getaddr-scraping")
 def test_scraping_of_addresses_is_told_by_range(gap: int, repeats: int, severity: str) -> None:
     asked = [
         {**from_range(n), "t": START + n * gap + again, "flow": "received", "repeat": again + 1}
@@ -214,6 +231,7 @@ def test_scraping_of_addresses_is_told_by_range(gap: int, repeats: int, severity
 
 
 # getaddr    . . . . . . . . . .                 25 a minute from 140 addresses in 7 ranges, once each connection
+@pytest.mark.benign("getaddr-surge", "connection-churn", "connection-surge")
 def test_b07_crawlers_wake_nobody() -> None:
     asked: Rows = []
     opened: Rows = []
@@ -234,6 +252,7 @@ def listening(ranges: int, gap: float, count: int, relay: bool = True) -> Rows:
 
 # version    | | | | | | |                       connections from four ranges, and nothing after that
 @pytest.mark.parametrize(("gap", "severity"), [(9, "warning"), (23, "info"), (40, "info")])
+@pytest.mark.attack("silent-listeners")
 def test_listeners_are_told_by_range_and_only_many_wake_somebody(gap: float, severity: str) -> None:
     seen = found({"p2p:version": listening(4, gap, 60)})
     assert {one.severity for one in of_rule(seen, "silent-listeners")} == {severity}
@@ -256,6 +275,7 @@ def test_known_spy_ranges_are_context_only() -> None:
 
 # accepted/min          /````````\               40, 200, 1,000; one AS, four groups
 @pytest.mark.parametrize(("per_minute", "severity"), [(40, "warning"), (200, "warning"), (1_000, "high")])
+@pytest.mark.attack("connection-churn")
 def test_a08_churn_is_seen_within_two_minutes(per_minute: int, severity: str) -> None:
     opened = [
         {**from_range(n, f"219.{n % 4}", n % 250), "t": START + n * 60 / per_minute} for n in range(per_minute * 5)
@@ -266,6 +286,7 @@ def test_a08_churn_is_seen_within_two_minutes(per_minute: int, severity: str) ->
     assert max(opened_s(one) for one in churn) - START <= 2 * MINUTE
 
 
+@pytest.mark.attack("connection-surge")
 def test_churn_from_very_many_groups_is_one_surge_and_both_sources_count_once() -> None:
     opened = [{**peer(n, f"{30 + n % 100}.9.{n % 250}.7"), "t": START + n * 1.5} for n in range(500)]
     (surge,) = found({"log:connection_accepted": opened, "net:inbound_connection": opened})
@@ -274,6 +295,7 @@ def test_churn_from_very_many_groups_is_one_surge_and_both_sources_count_once() 
 
 
 # accepted   . . |||||||||||||  .                forty peers come back within a minute, then 5.5 a minute
+@pytest.mark.benign("connection-surge", "getaddr-scraping", "getaddr-surge")
 def test_b01_peers_that_come_back_after_a_restart_are_silent() -> None:
     back = [{**honest(n), "t": MINUTE + n * 1.5} for n in range(40)]
     visits = [{**honest(100 + n), "t": 5 * MINUTE + n * 11} for n in range(300)]
@@ -297,6 +319,7 @@ def blocks_and_txs(gaps: list[float]) -> dict[str, Rows]:
 
 
 # blocks     | | |                               no more of them, transactions continue
+@pytest.mark.attack("block-gap", "blocks-stalled")
 def test_a11_blocks_that_stay_away_are_info_after_an_hour_and_wake_after_ninety_minutes() -> None:
     events = blocks_and_txs([10, 10, 10, 150])
     seen = found(events, until=175 * MINUTE)
@@ -308,6 +331,7 @@ def test_a11_blocks_that_stay_away_are_info_after_an_hour_and_wake_after_ninety_
 
 
 # blocks     |  |    |            |  |           55 minutes; 75 minutes: rare, but chance
+@pytest.mark.benign("blocks-stalled")
 def test_b10_long_natural_gaps_wake_nobody() -> None:
     assert found(blocks_and_txs([10, 55, 10, 20]), until=95 * MINUTE) == []
     seen = found(blocks_and_txs([10, 75, 10, 30]), until=125 * MINUTE)

@@ -34,6 +34,8 @@ def leave(count: int, at: float, group: str = "") -> Rows:
 
 # inbound    ``````\_________                    a third or more vanish between two polls, the node stays up
 @pytest.mark.parametrize(("lost", "severity"), [(15, "warning"), (30, "warning"), (40, "high")])
+@pytest.mark.attack("mass-disconnect")
+@pytest.mark.benign("connectivity-lost")
 def test_a20_a_mass_disconnect_is_seen_with_the_next_poll_and_names_the_peers(lost: int, severity: str) -> None:
     events = {
         "rpc:peers": polls(lambda now: 40 - lost * (now >= START)),
@@ -48,6 +50,7 @@ def test_a20_a_mass_disconnect_is_seen_with_the_next_poll_and_names_the_peers(lo
 
 # inbound    ``````|      /``````                stop, no polls for a while, start; or back at the next poll
 @pytest.mark.parametrize("away_s", [60, 600])
+@pytest.mark.benign("connectivity-lost", "mass-disconnect")
 def test_b01_a_restart_is_told_as_a_restart_only(away_s: int) -> None:
     back = START + away_s
     events = {
@@ -70,6 +73,8 @@ def test_a_node_that_keeps_crashing_wakes_its_operator() -> None:
 
 
 # inbound    `````\___/`````                     everybody times out, and comes back
+@pytest.mark.attack("connectivity-lost")
+@pytest.mark.benign("mass-disconnect")
 def test_b13_an_outage_is_lost_connectivity_and_no_eclipse() -> None:
     events = {
         "rpc:peers": [
@@ -88,6 +93,7 @@ def test_b13_an_outage_is_lost_connectivity_and_no_eclipse() -> None:
 
 
 # inbound    `````---...___                      thirty go within ten minutes, three a minute
+@pytest.mark.attack("inbound-drop")
 def test_inbound_peers_that_become_fewer_are_told_and_ordinary_coming_and_going_is_not() -> None:
     (drop,) = found({"rpc:peers": polls(lambda now: int(115 - 3 * min(max(0, now - START) / MINUTE, 12)))})
     assert (drop.rule, drop.severity) == ("inbound-drop", "info")
@@ -95,12 +101,15 @@ def test_inbound_peers_that_become_fewer_are_told_and_ordinary_coming_and_going_
 
 
 # visitors   . . . . . . . .                     short ones come and go, three a minute
+@pytest.mark.benign("inbound-drop", "mass-disconnect")
 def test_short_visitors_are_no_mass_disconnect() -> None:
     gone = [{**honest(n), "t": n * 20, "lived_s": 8} for n in range(300)]
     assert found({"rpc:peers": polls(lambda now: 40), "peer:disconnected": gone}) == []
 
 
 # active     `````\_____                         setnetworkactive false: for a minute, or for good
+@pytest.mark.attack("network-inactive")
+@pytest.mark.benign("clock-offset")
 def test_b14_a_network_switched_off_is_critical_after_minutes_only() -> None:
     def states(off_until: float) -> Rows:
         return [{"t": now, "network_active": not START <= now < off_until} for now in range(0, HOUR, 30)]
@@ -113,6 +122,8 @@ def test_b14_a_network_switched_off_is_critical_after_minutes_only() -> None:
 
 # offset     0 0 0 /300 300 300                  peers' clocks on one side of ours
 @pytest.mark.parametrize(("offset_s", "severity"), [(-300, "warning"), (900, "high")])
+@pytest.mark.attack("clock-offset")
+@pytest.mark.benign("network-inactive")
 def test_b15_a_clock_that_differs_is_told_as_such(offset_s: int, severity: str) -> None:
     rows = [
         {"t": now, "network_active": True, "time_offset_s": offset_s if now >= START else 2}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.witness import saw
 from watchdog.offline.replay import ReplayOptions, replay
 
 START = 1_779_999_600
@@ -56,6 +57,7 @@ def polled(path: Path, interval_s: int, cut_at_s: int | None = None) -> list[tup
             for kind, result in answers.items():
                 file.write(json.dumps({"time": time, "kind": kind, "result": result}) + "\n")
     told = replay([f"snapshots:{path}"], ReplayOptions()).objects()
+    saw((), (), (str(incident["rule"]) for incident in told))
     return [(str(incident["rule"]), str(incident["severity"])) for incident in told]
 
 

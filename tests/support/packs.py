@@ -9,6 +9,7 @@ from typing import Any
 from alerts.incident import Incident
 from rules.load import PACKS, load
 from tests.support.events import batch, one_slice
+from tests.support.witness import saw
 from watchdog.engine.parted import PartedEngine
 from watchdog.pipeline.pipeline import Pipeline
 
@@ -29,7 +30,9 @@ def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incid
         batches.append(batch(kind, timed))
     course.take(one_slice(batches, T0 + until))
     course.finish()
-    return sorted(course.books.incidents(), key=lambda incident: incident.opened_ns)
+    found = sorted(course.books.incidents(), key=lambda incident: incident.opened_ns)
+    saw(plans, batches, (incident.rule for incident in found))
+    return found
 
 
 def of_rule(found: Sequence[Incident], rule: str) -> list[Incident]:

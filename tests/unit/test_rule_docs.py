@@ -75,7 +75,7 @@ def test_the_override_of_every_page_is_right_and_changes_nothing(tmp_path: Path)
 def test_a_page_says_what_the_rule_says() -> None:
     found = load_text(RULE)
     text = rule_docs.pages(found)["much-talk.md"]
-    assert "| resource | info to high | stable | capture |" in text
+    assert "| resource | info to high | incubating | capture |" in text
     assert "| info | `messages > 100` |" in text
     assert "| high | `messages > 1000 or messages in [1, 2]` |" in text
     assert "[bitcoin/bitcoin#22387](https://github.com/bitcoin/bitcoin/issues/22387)" in text

@@ -48,7 +48,7 @@ def test_a_file_that_cannot_be_read_exits_with_two(tmp_path: Path, capsys: pytes
 def test_the_list_has_a_line_for_each_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.yaml").write_text(RULE)
     assert main(["rules", "list", "--no-packs", "--rules", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "my-rule  info  stable  node  Mine\n"
+    assert capsys.readouterr().out == "my-rule  info  incubating  node  Mine\n"
 
 
 def test_the_json_list_holds_what_other_programs_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,13 @@ def compiled(
 def test_a_rule_without_options_has_the_documented_defaults() -> None:
     plan = compiled()
     assert (plan.pane_ns, plan.for_ns, plan.resolve_after_ns) == (10 * 10**9, 0, 1800 * 10**9)
-    assert (plan.evidence, plan.max_keys, plan.maturity, plan.clear, plan.escalate) == (50, 100_000, "stable", None, ())
+    assert (plan.evidence, plan.max_keys, plan.maturity, plan.clear, plan.escalate) == (
+        50,
+        100_000,
+        "incubating",
+        None,
+        (),
+    )
     assert (plan.incident, plan.entities, plan.summary) == (("netgroup",), ("peer_addr",), "Peer floods")
     assert plan.place == "rules.yaml:3"
 

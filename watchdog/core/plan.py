@@ -163,7 +163,7 @@ class RulePlan:
     evidence: int
     max_keys: int = 100_000
     absence: bool = False
-    maturity: str = "stable"
+    maturity: str = "incubating"
     place: str = ""  # file:line of the rule
     metadata: Mapping[str, object] = field(default_factory=dict)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rules.digest import rule_hash
 from rules.evasion import QUESTIONS
@@ -21,6 +24,7 @@ from watchdog.sources.registry import SYNTAX
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
 INDEX = "README.md"
+FALSE_ALARMS = DOCS / "false_alarms.json"  # written by `python -m benchmarks.false_alarms`
 TUNED = ("over", "fire", "clear", "for", "escalate")  # the keys of the override that a page proposes
 ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#([0-9]+)")  # bitcoin/bitcoin#22387
 CITATION = re.compile(r"(?:docs/)?\bthreats\.md(?:#([a-z0-9-]+))?")  # a section of docs/threats.md
@@ -56,9 +60,33 @@ BUILT_IN = """\
 """
 
 
+class Figure(NamedTuple):
+    """False alarms of one rule in `quiet_hours` of `recordings`; see benchmarks/false_alarms.py.
+
+    measured: whether the recordings have an event that the rule reads. incidents: of all severities; alarms: of warning
+    and above.
+    """
+
+    recordings: int
+    quiet_hours: float
+    measured: bool
+    incidents: int
+    alarms: int
+
+
+def read_figures() -> dict[str, Figure]:
+    """Return the measured false alarms by rule id, as the committed file has them."""
+    data = json.loads(FALSE_ALARMS.read_text(encoding="utf-8"))
+    return {
+        rule_id: Figure(data["recordings"], data["quiet_hours"], row["measured"], row["incidents"], row["alarms"])
+        for rule_id, row in data["rules"].items()
+    }
+
+
 def pages(found: RuleSet) -> dict[str, str]:
     """File name -> Markdown, for every rule of the set and the index."""
-    made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists) for plan in found.plans}
+    figures = read_figures()
+    made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists, figures) for plan in found.plans}
     own = {f"{rule.id}.md": own_page(rule) for rule in OWN_RULES.values()}
     return {INDEX: index(found.plans), **made, **own}
 
@@ -103,8 +131,13 @@ def index(plans: Sequence[RulePlan]) -> str:
     return "\n".join(parts)
 
 
-def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]]) -> str:
-    """One rule; `lists` are the named ones that it may use."""
+def page(
+    plan: RulePlan,
+    source: RuleSource,
+    lists: Mapping[str, Sequence[str]],
+    figures: Mapping[str, Figure] = MappingProxyType({}),
+) -> str:
+    """One rule; `lists` are the named ones that it may use, `figures` the false alarms by rule id."""
     sections = [
         f"# {plan.id}\n\n{plan.title}.\n",
         _table(
@@ -115,6 +148,7 @@ def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]])
         f"## When it fires\n\n{_fires(plan, source)}",
         f"## Where the numbers come from\n\n{_numbers(plan, source)}",
         f"## What else can make it fire\n\n{_bullets(_texts(plan, 'false_positives')) or 'Nothing is known.'}",
+        f"## False alarms\n\n{_false_alarms(figures.get(plan.id))}",
         f"## How it could be evaded\n\n{_evasion(plan)}",
         f"## References\n\n{_bullets([_linked(text) for text in _texts(plan, 'references')]) or 'None.'}",
         f"## Tuning\n\n{_tuning(plan, source)}",
@@ -223,6 +257,34 @@ def _fires(plan: RulePlan, source: RuleSource) -> str:
         f"{_table(('what', 'when'), rows)}\n"
         f"One incident for {group}{f'; it names {names}' if names else ''}. It says:\n\n> {plan.summary}\n"
     )
+
+
+def _false_alarms(figure: Figure | None) -> str:
+    """False alarms a day with their upper limit, or why there is no figure."""
+    if figure is None:
+        return "Not measured."
+    if not figure.measured:
+        return f"Not measured: the {figure.recordings} open recordings of a real node have no event that it reads."
+    days = figure.quiet_hours / 24
+    rows = [
+        (name, f"{count}", f"{count / days:.1f}", f"{poisson_limit(count) / days:.1f}")
+        for name, count in (("all severities", figure.incidents), ("warning and above", figure.alarms))
+    ]
+    return (
+        f"In {figure.quiet_hours} quiet hours of {figure.recordings} open recordings of a real node "
+        f"(`python -m benchmarks.false_alarms`):\n\n"
+        f"{_table(('severity', 'false alarms', 'a day', 'a day at most, with 95 % confidence'), rows)}"
+    )
+
+
+def poisson_limit(count: int) -> float:
+    """Return the mean above which `count` events or fewer have a chance below 5 %: the exact Poisson limit."""
+    low, high = float(count), count + 4 * math.sqrt(count + 1) + 4
+    for _ in range(60):
+        mean = (low + high) / 2
+        chance = sum(math.exp(-mean) * mean**n / math.factorial(n) for n in range(count + 1))
+        low, high = (mean, high) if chance > 0.05 else (low, mean)
+    return high
 
 
 def _evasion(plan: RulePlan) -> str:
