@@ -10,7 +10,8 @@ import asyncio
 import os
 import sys
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from alerts.book import IncidentBook
 from alerts.delivery.sender import Sender
