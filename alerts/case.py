@@ -21,7 +21,7 @@ from alerts.incident import (
     Reason,
 )
 from watchdog.core.durations import SECOND_NS, rough_duration
-from watchdog.core.finding import Attack, Finding, Severity
+from watchdog.core.finding import OVERFLOW, Attack, Finding, Severity
 
 NAMELESS = frozenset({"boot", "boot_ns", "node", "source"})
 NOUNS = (  # what members are called, by the first of these fields that tells them apart
@@ -111,7 +111,7 @@ class IncidentLife:
         if cleared_ns is not None:
             del self.quiet[member]
         elif not finding.stands_for:
-            self.members += 1
+            self.members += not (finding.counted and self.key == OVERFLOW)
             if len(self.firing) + len(self.quiet) >= policy.members:
                 self.members_beyond += 1
                 if not self.quiet:

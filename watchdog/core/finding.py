@@ -46,8 +46,9 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     watched: share of the window after watching began, 0 to 1: after the first event of the slowest
     source that feeds the rule, and after the node's last start. completeness: share of this watched
     part that no gap covers, 0 to 1; 1 when nothing was watched.
-    stands_for: keys that this finding reports together, because more than a pane's limit fired at
-    once; 0 when it reports its own key. Its key and incident are `OVERFLOW` then.
+    stands_for: keys that this finding counts, because more than a pane's limit fired at once: all that
+    fired then, also those with a finding of their own; 0 when it reports its own key. Its key and
+    incident are `OVERFLOW` then. counted: such a finding has counted this key already.
     """
 
     rule: str
@@ -68,3 +69,4 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     evidence_limit: int = 50
     watched: float = 1.0
     stands_for: int = 0
+    counted: bool = False

@@ -75,7 +75,7 @@ class Findings:
             here = list(group)
             cut = self._cut(here, named)
             unlisted = [said for said in cut if said.slot not in self._open]  # of the others an update is left out
-            joined = self.surplus.add(unlisted, pane) if unlisted else 0
+            joined = self.surplus.add(unlisted, here, pane) if unlisted else 0
             told += self._told(here, {said.slot for said in cut})
             others += self._of_surplus(pane, joined)
         rows = self._rows(told, lookback)
@@ -112,8 +112,9 @@ class Findings:
                 if not self.surplus.drop(one.slot):
                     told.append(one)
                 continue
-            fresh = self.surplus.drop(one.slot)
-            told.append(replace(one, change="fire") if fresh and one.change != "fire" else one)
+            fresh, counted = self.surplus.drop(one.slot), self.surplus.has_counted(one.slot)
+            change: Change = "fire" if fresh else one.change
+            told.append(replace(one, change=change, counted=counted) if fresh or counted else one)
         return told
 
     def _of_surplus(self, pane: int, joined: int) -> list[Finding]:
@@ -137,7 +138,7 @@ class Findings:
             incident=OVERFLOW,
             entities=(),
             measures={"unlisted": keys},
-            summary=f"too many at once for an incident each: {keys} more",
+            summary=f"too many at once for an incident each: {keys} more, {surplus.fired} in all",
             completeness=whole,
             watched=watched,
             resolve_after_ns=plan.resolve_after_ns,
@@ -207,6 +208,7 @@ class Findings:
             watched=watched,
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
+            counted=said.counted,
         )
 
     def _word(self, name: str, known: dict[str, str], measures: dict[str, int | float]) -> str:

@@ -37,6 +37,7 @@ class Emission(msgspec.Struct, frozen=True, eq=False, gc=False):
     change: Change
     level: int  # 0: the rule's own severity, n: its n-th escalation
     row: int
+    counted: bool = False  # the finding for what is left out has counted this key
 
 
 class Held(NamedTuple):
