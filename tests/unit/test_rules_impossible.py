@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rules.load import RuleSetError, load_text
+from rules.load import load_text
+from watchdog.located_yaml.problem import RuleSetError
 
 RULE = """
 rules:

@@ -112,4 +112,4 @@ class Surplus:
         self.cut, self.level = int(state["cut"]), int(state["level"])
         self.since = None if state["since"] is None else int(state["since"])
         self._slots, self._counted = set(map(int, state["slots"])), set(map(int, state["counted"]))
-        self._fired = set(map(int, state.get("fired", state["counted"])))
+        self._fired = set(map(int, state["fired"] if "fired" in state else state["counted"]))
