@@ -5,13 +5,16 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from alerts.case import IncidentLife, member_label, opened_case, opening_text
-from alerts.fingerprint import fingerprint, key_text
+from alerts.fingerprint import key_text
 from alerts.incident import RANK, Incident, IncidentChange, IncidentState, Policy, Reason
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
@@ -19,6 +22,7 @@ from watchdog.core.finding import OVERFLOW, Finding
 
 BOOK_VERSION = 4  # 2: cases count their steps; 3: a book for each part of the rules; 4: the watched share
 TAKEN_OVER = (3, BOOK_VERSION)  # what is new in 4 has a default
+OVERFLOW_TEXT = key_text(OVERFLOW)
 NEVER_NS, END_NS = -(1 << 63), (1 << 63) - 1
 
 
@@ -62,6 +66,7 @@ class IncidentBook:
         self._now_ns = NEVER_NS
         self._pending: list[Finding] = []
         self._live: dict[str, IncidentLife] = {}
+        self._named: dict[tuple[str, str, str], IncidentLife] = {}  # the live ones by rule, node and key as text
         self._settled: dict[str, IncidentLife] = {}
         self._by_id: dict[str, IncidentLife] = {}
         self._open: Counter[tuple[str, str]] = Counter()
@@ -189,6 +194,7 @@ class IncidentBook:
         book.counters.update(record.counters)
         book._settled = {case.id: case for case in record.settled}
         book._live = {case.fingerprint: case for case in record.live}
+        book._named = {_name(case): case for case in record.live}
         book._by_id = {case.id: case for case in (*record.settled, *record.live)}
         for case in record.live:
             book._open[case.node, case.rule] += case.state is not IncidentState.RESOLVED
@@ -203,10 +209,15 @@ class IncidentBook:
 
     def _settle_pending(self, until_ns: int) -> list[IncidentChange]:
         """Apply the held findings up to `until_ns` in the order of time, and at one time in a fixed order."""
-        ready = sorted((held for held in self._pending if held.time_ns <= until_ns), key=_order)
+        ready = [held for held in self._pending if held.time_ns <= until_ns]
         if not ready:
             return []
-        self._pending = [held for held in self._pending if held.time_ns > until_ns]
+        if len(ready) < len(self._pending):
+            self._pending = [held for held in self._pending if held.time_ns > until_ns]
+        else:
+            self._pending = []
+        if len(ready) > 1:
+            ready = _in_order(ready)
         changes: list[IncidentChange] = []
         for finding in ready:
             changes += self._expire(finding.time_ns)
@@ -221,19 +232,20 @@ class IncidentBook:
 
     def _fire(self, finding: Finding) -> list[IncidentChange]:
         policy = self.policy
-        case = self._case_of(finding)
+        member = key_text(finding.key)
+        case = self._case_of(finding, member)
         if case is None and self._open[finding.node, finding.rule] >= policy.open_per_rule:
             self.counters["overflow"] += 1
-            case = self._live.get(fingerprint(finding.rule, finding.node, OVERFLOW))
+            case = self._named.get((finding.rule, finding.node, OVERFLOW_TEXT))
             if case is None:
-                return self._opened(finding, OVERFLOW)
-        if case is None or self._is_over(case, finding):
-            return self._opened(finding, finding.incident)
+                return self._opened(finding, member, OVERFLOW)
+        if case is None or self._is_over(case, finding, member):
+            return self._opened(finding, member, finding.incident)
         time_ns = max(finding.time_ns, case.resolved_ns or case.opened_ns)
-        fresh = case.join(finding, policy)
+        fresh = case.join(finding, member, policy)
         case.absorb(finding, policy)
         if case.state is IncidentState.RESOLVED:
-            again = finding.change == "fire" and key_text(finding.key) in case.firing
+            again = finding.change == "fire" and member in case.firing
             return self._reopened(case, finding, time_ns) if fresh or again else []
         changes = []
         if fresh:
@@ -244,32 +256,32 @@ class IncidentBook:
             changes.append(case.step(time_ns, Reason.ESCALATED, text, policy))
         return changes or [case.step(time_ns, Reason.UPDATED, finding.summary, policy)]
 
-    def _case_of(self, finding: Finding) -> IncidentLife | None:
+    def _case_of(self, finding: Finding, member: str) -> IncidentLife | None:
         """The live case of a finding: the one in which its key fires, else that of its own fingerprint."""
-        own = self._live.get(fingerprint(finding.rule, finding.node, finding.incident))
-        member = key_text(finding.key)
+        rule, node = finding.rule, finding.node
+        own = self._named.get((rule, node, key_text(finding.incident)))
         if own is None or member not in own.firing:
-            common = self._live.get(fingerprint(finding.rule, finding.node, OVERFLOW))
+            common = self._named.get((rule, node, OVERFLOW_TEXT))
             if common is not None and member in common.firing:
                 return common
         return own
 
-    def _is_over(self, case: IncidentLife, finding: Finding) -> bool:
+    def _is_over(self, case: IncidentLife, finding: Finding, member: str) -> bool:
         """Whether a case that an operator resolved, and whose keys never cleared, is too old to reopen."""
         settles_ns = case.settles_ns(self.policy)
-        if settles_ns is None or finding.time_ns <= settles_ns or key_text(finding.key) in case.firing:
+        if settles_ns is None or finding.time_ns <= settles_ns or member in case.firing:
             return False
         self._settle(case)
         return True
 
-    def _opened(self, finding: Finding, key: Mapping[str, str]) -> list[IncidentChange]:
+    def _opened(self, finding: Finding, member: str, key: Mapping[str, str]) -> list[IncidentChange]:
         case, opened_ns = opened_case(finding, key), finding.time_ns
         while case.id in self._by_id:  # this time was there before, as a clock was set back: it is another incident
             opened_ns += 1
             case = opened_case(replace(finding, time_ns=opened_ns), key)
-        self._live[case.fingerprint] = self._by_id[case.id] = case
+        self._live[case.fingerprint] = self._named[_name(case)] = self._by_id[case.id] = case
         self._open[case.node, case.rule] += 1
-        case.join(finding, self.policy)
+        case.join(finding, member, self.policy)
         case.absorb(finding, self.policy)
         return [case.step(finding.time_ns, Reason.OPENED, opening_text(finding), self.policy)]
 
@@ -285,11 +297,12 @@ class IncidentBook:
         return changes
 
     def _clear(self, finding: Finding) -> list[IncidentChange]:
-        case = self._case_of(finding)
+        member = key_text(finding.key)
+        case = self._case_of(finding, member)
         if case is None:
             self.counters["unmatched"] += 1
             return []
-        left = case.leave(finding)
+        left = case.leave(finding, member)
         self.counters["unmatched"] += not left
         case.absorb(finding, self.policy)
         if not left:
@@ -332,7 +345,7 @@ class IncidentBook:
     def _settle(self, case: IncidentLife) -> None:
         """Nothing reopens this case any more; beyond the cap the one that settled first is forgotten."""
         case.settle()
-        del self._live[case.fingerprint]
+        del self._live[case.fingerprint], self._named[_name(case)]
         self._settled[case.id] = case
         while len(self._settled) > self.policy.resolved:
             oldest = next(iter(self._settled))
@@ -340,7 +353,19 @@ class IncidentBook:
             self.counters["forgotten"] += 1
 
 
-def _order(finding: Finding) -> tuple[object, ...]:
+def _name(case: IncidentLife) -> tuple[str, str, str]:
+    return case.rule, case.node, key_text(case.key)
+
+
+def _in_order(findings: list[Finding]) -> list[Finding]:
+    """By time, and those of one instant in a fixed order; texts that cost much are compared where all else is equal."""
+    ordered = sorted(((*_order(finding), finding) for finding in findings), key=itemgetter(slice(-1)))
+    alike = groupby(ordered, key=itemgetter(slice(-1)))
+    groups = ([finding for *_, finding in group] for _, group in alike)
+    return [one for group in groups for one in (sorted(group, key=_last_order) if len(group) > 1 else group)]
+
+
+def _order(finding: Finding) -> tuple[int, bool, str, str, int, str, str]:
     """Order of findings of one instant: fires before clears, the worst first, then by text."""
     return (
         finding.time_ns,
@@ -350,9 +375,11 @@ def _order(finding: Finding) -> tuple[object, ...]:
         -RANK[finding.severity],
         key_text(finding.incident),
         key_text(finding.key),
-        finding.summary,
-        repr(sorted(finding.measures.items())),
     )
+
+
+def _last_order(finding: Finding) -> tuple[str, str]:
+    return finding.summary, repr(sorted(finding.measures.items()))
 
 
 def plain(value: object) -> object:

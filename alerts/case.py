@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from alerts.fingerprint import fingerprint, incident_id, key_text
+from alerts.fingerprint import fingerprint, incident_id
 from alerts.gathered import Exhibits, Involvement, key_entities
 from alerts.incident import (
     BY_OPERATOR,
@@ -21,7 +21,7 @@ from alerts.incident import (
     Reason,
 )
 from watchdog.core.durations import SECOND_NS, rough_duration
-from watchdog.core.finding import Attack, Finding, Severity
+from watchdog.core.finding import OVERFLOW, Attack, Finding, Severity
 
 NAMELESS = frozenset({"boot", "boot_ns", "node", "source"})
 NOUNS = (  # what members are called, by the first of these fields that tells them apart
@@ -88,7 +88,8 @@ class IncidentLife:
         if finding.change == "clear":
             return
         own = key_entities(finding.incident)
-        self.involved.add((*own, *(name for name in finding.entities if name not in own)), policy.tracked_entities)
+        names = (*own, *(name for name in finding.entities if name not in own)) if own else finding.entities
+        self.involved.add(names, policy.tracked_entities)
         for name, value in finding.measures.items():
             if not math.isnan(value) and value >= self.peak.get(name, value):
                 self.peak[name] = value
@@ -97,9 +98,8 @@ class IncidentLife:
             self.worst, self.summary, self.measures = weight, finding.summary, dict(finding.measures)
             self.nouns = member_nouns(finding)
 
-    def join(self, finding: Finding, policy: Policy) -> bool:
+    def join(self, finding: Finding, member: str, policy: Policy) -> bool:
         """Note that a key fires; True when it did not before. Beyond the cap the longest quiet key makes room."""
-        member = key_text(finding.key)
         self.members += finding.stands_for
         self.members_beyond += finding.stands_for
         if member in self.firing:
@@ -111,7 +111,7 @@ class IncidentLife:
         if cleared_ns is not None:
             del self.quiet[member]
         elif not finding.stands_for:
-            self.members += 1
+            self.members += not (finding.counted and self.key == OVERFLOW)
             if len(self.firing) + len(self.quiet) >= policy.members:
                 self.members_beyond += 1
                 if not self.quiet:
@@ -121,9 +121,8 @@ class IncidentLife:
         self.cleared_ns = None
         return True
 
-    def leave(self, finding: Finding) -> bool:
+    def leave(self, finding: Finding, member: str) -> bool:
         """Note that a key cleared; False when it did not fire or when the clear is older than its last fire."""
-        member = key_text(finding.key)
         if self.firing.get(member, finding.time_ns + 1) > finding.time_ns:
             return False
         del self.firing[member]
@@ -160,7 +159,8 @@ class IncidentLife:
         if latest and latest[0].reason is entry.reason and entry.reason in REPEATABLE:
             known = latest[0]
             until_ns = max(known.until_ns, entry.until_ns)
-            (self.last_steps or self.first_steps)[-1] = replace(known, until_ns=until_ns, count=known.count + 1)
+            joined = HistoryEntry(known.time_ns, until_ns, known.reason, known.text, known.count + 1)
+            (self.last_steps or self.first_steps)[-1] = joined
             return
         steps.append(entry)
         if len(self.last_steps) > half:

@@ -7,18 +7,25 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 
+import msgspec
+
 REMEMBERED = 4_096  # texts and digests: findings ask for the same ones a few times, soon after each other
 _KEY = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_FAST = msgspec.json.Encoder()
 
 
 def key_text(key: Mapping[str, str]) -> str:
     """A key as text, a JSON object with sorted names: equal for equal keys, and `json.loads` gives the key back."""
-    return _key_text(tuple(sorted(key.items())))
+    items = tuple(key.items())
+    return _key_text(items if len(items) == 1 else tuple(sorted(items)))
 
 
 @lru_cache(REMEMBERED)
 def _key_text(items: tuple[tuple[str, str], ...]) -> str:
-    return _KEY.encode(dict(items))
+    try:
+        return _FAST.encode(dict(items)).decode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return _KEY.encode(dict(items))
 
 
 def fingerprint(rule: str, node: str, incident: Mapping[str, str]) -> str:

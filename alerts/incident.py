@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import SEVERITIES, Attack, Evidence, Severity
 
@@ -39,8 +41,7 @@ REPEATABLE = frozenset({Reason.UPDATED, Reason.MEMBER_JOINED, Reason.MEMBER_CLEA
 BY_OPERATOR = frozenset({Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_OPERATOR})
 
 
-@dataclass(frozen=True, slots=True)
-class IncidentChange:
+class IncidentChange(msgspec.Struct, frozen=True, gc=False):
     """One step in the life of one incident, as the book reports it; times are event time.
 
     sequence: 1, 2, 3 ... over the steps that findings and time make; acted: 1, 2, ... over those of operators.
@@ -60,8 +61,7 @@ class IncidentChange:
     acted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False):
     """A stored change. Like steps in a row are one entry: `count` of them, from `time_ns` to `until_ns`."""
 
     time_ns: int

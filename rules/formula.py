@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rules.canonical import Lists, canonical, conjuncts
 from rules.catalogue import PSEUDO, shared_fields, storage_type
-from rules.impossible import check_together
+from rules.impossible import check_together, row_truth
 from rules.rows import Row, RowScope
 from rules.syntax import Binary, Expr, Literally, Logic, Name
 from rules.tokens import ExpressionError, Flaw
@@ -171,3 +171,5 @@ def check_row(tree: Expr, kinds: Sequence[str], lists: Lists, use: Use, where: R
         raise ExpressionError(*flaws.values())
     if use == "filter":
         check_together(tree)
+        if row_truth(tree, kinds) is False:
+            raise fail(tree, "this is never true")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -122,11 +123,54 @@ def check_address(spot: Expr, field: str, value: str) -> None:
         address = ipaddress.ip_address(base)
     except ValueError:
         _check_port(spot, field, value)
+        _check_form(spot, field, value)
         return
     if slash:
         raise fail(spot, f"'{field}' is one address and never a range", f'write {name} in ["{value}"]')
-    if field != "peer" and str(address) != value:
+    if field == "peer":
+        raise fail(spot, "'peer' always has a port", f'write peer_addr == "{address}"')
+    if str(address) != value:
         raise fail(spot, f"'{field}' is never written \"{value}\"", f'write "{address}"')
+
+
+_NUMERIC = re.compile(r"[0-9.*?x_/-]+")
+"""Digits and what people put between them: no name of a host, onion or I2P address looks so."""
+
+
+def _check_form(spot: Expr, field: str, value: str) -> None:
+    """Raise ExpressionError for digits that are no address, such as "1.2.3.*"."""
+    base = value.rpartition(":")[0] if field == "peer" and ":" in value else value
+    if value and _NUMERIC.fullmatch(base) and not _is_ip(base):
+        hint = 'a range is looked up: peer_addr in ["10.0.0.0/8"]; a leading zero is never written'
+        raise fail(spot, f"'{field}' is never \"{value[:80]}\": that is no address", hint)
+
+
+def check_question(spot: Expr, field: str, wanted: str, answers: Iterable[bool]) -> None:
+    """Raise ExpressionError for a text function that says no to all that a field can be.
+
+    answers: to each value of a closed set. A pattern is not looked into.
+    """
+    known = list(answers)
+    if known and not any(known):
+        raise fail(spot, f"this is never true of '{field}'", "see its values in 'watchdog events'")
+    if "/" in wanted and (is_address(field) or field == "peer"):
+        raise fail(spot, f"'{field}' never has a '/' in it", 'a range is looked up: peer_addr in ["10.0.0.0/8"]')
+
+
+def row_truth(tree: Expr, kinds: Sequence[str]) -> bool | None:
+    """Whether a condition on rows is always or never true, as far as the catalogue knows; None: perhaps."""
+    if isinstance(tree, Logic):
+        truths = [row_truth(part, kinds) for part in tree.parts]
+        decisive = tree.op == "or"
+        return decisive if decisive in truths else None if None in truths else not decisive
+    if isinstance(tree, Unary) and tree.op == "not":
+        truth = row_truth(tree.operand, kinds)
+        return None if truth is None else not truth
+    if isinstance(tree, Binary) and tree.op in FLIPPED:
+        left, right, op = turned(tree)
+        if isinstance(left, Name) and isinstance(right, Literally) and type(right.value) in (int, float):
+            return decided(op, field_bounds(kinds, left.name), Bounds(float(right.value), float(right.value)))
+    return None
 
 
 def _check_port(spot: Expr, field: str, value: str) -> None:

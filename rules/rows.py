@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from rules.canonical import Lists
 from rules.catalogue import PSEUDO, field_types, possible_values, storage_type
 from rules.functions import NUMERIC, count_arguments, numeric_call
-from rules.impossible import check_address, check_member_numbers, check_number, check_prefix, check_ranges
+from rules.impossible import (
+    check_address,
+    check_member_numbers,
+    check_number,
+    check_prefix,
+    check_question,
+    check_ranges,
+)
 from rules.syntax import Binary, Call, Expr, Literally, Member, Name
 from rules.texts import TextIds, TextTest, is_text, list_test, pattern_test
 from rules.tokens import ExpressionError
@@ -22,6 +29,7 @@ from watchdog.located_yaml.suggest import did_you_mean
 
 Row = Typed[Batch]
 
+SOURCE_SCHEMES = frozenset({"capture", "events", "log", "recording", "rpc", "snapshots"})  # a name follows them
 TEXT_FUNCTIONS = ("contains", "endswith", "has", "matches", "startswith")
 PREFIX_FORMS = 'as in "136.43.0.0/16", "AS24940", "onion:5"'
 _LARGEST = (1 << 63) - 1
@@ -88,7 +96,11 @@ class RowScope:
             raise fail(node.args[0], f"expected text, found {WORDS[item.type]}")
         if not isinstance(wanted, Literally) or not isinstance(wanted.value, str):
             raise fail(wanted, f"'{node.name}' needs text in quotes")
-        return _ask(item, _text_question(node.name, wanted, wanted.value))
+        question = _text_question(node.name, wanted, wanted.value)
+        if item.constant is None:
+            literal = "" if node.name == "matches" else wanted.value
+            check_question(wanted, item.field, literal, map(question, possible_values(self.kinds, item.field)))
+        return _ask(item, question)
 
     def compare(self, node: Binary, left: Row, right: Row) -> Row:
         """Compile a comparison: of numbers, or the equality of texts or prefixes."""
@@ -127,6 +139,8 @@ class RowScope:
         known = possible_values(self.kinds, name)
         if known and value not in known:
             raise fail(spot, f"'{name}' is never \"{value[:80]}\"", did_you_mean(value, known, "values"))
+        if name == "source" and value in SOURCE_SCHEMES:
+            raise fail(spot, f"'source' is never \"{value}\" alone", f'write startswith(source, "{value}:")')
         check_address(spot, name, value)
 
     def _compare_prefix(self, node: Binary, left: Row, right: Row) -> Row:

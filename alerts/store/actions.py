@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from msgspec import structs
 from sqlalchemy import Connection, Row, func, select, update
 
 from alerts.book import IncidentError, UnknownIncidentError
@@ -119,7 +120,7 @@ def with_waiting(record: ChangeRecord, waiting: Sequence[Action]) -> ChangeRecor
             one = replace(one, state=IncidentState.ACKNOWLEDGED, acknowledged_by=action.who)
         else:
             one = replace(one, state=IncidentState.RESOLVED, resolved_ns=action.at_ns)
-        change = replace(change, acted=change.acted + 1)
+        change = structs.replace(change, acted=change.acted + 1)
     return replace(record, incident=one, change=change)
 
 

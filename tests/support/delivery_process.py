@@ -12,6 +12,8 @@ import sys
 import time
 from dataclasses import replace
 
+from msgspec import structs
+
 from alerts.book import IncidentBook
 from alerts.delivery.sender import Sender
 from alerts.incident import IncidentChange
@@ -75,7 +77,7 @@ def openings() -> list[ChangeRecord]:
     """Only the first step, of many incidents."""
     book, records = IncidentBook(), []
     for number in range(OPENINGS):
-        for change in book.apply(replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
+        for change in book.apply(structs.replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
             incident = book.incident(change.id)
             assert incident is not None
             records.append(ChangeRecord(incident, change, "Flood"))

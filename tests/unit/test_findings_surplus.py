@@ -63,22 +63,33 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
     assert next(one for one in found if one.key.get("peer_addr") == "10.0.2.187").severity == "high"
 
 
-def test_each_key_is_in_one_incident_and_the_common_one_counts_the_others() -> None:
+def test_the_common_incident_carries_the_true_count_of_keys_that_fired() -> None:
     engine = Engine(plans(RULE), sources=["hand"])
     found = _told(engine, _rows(701), 10)
-    assert _common(found) == [(10, "fire", 201)]
+    assert _common(found) == [(10, "fire", 701)]
     incidents = _incidents(found)
     (common,) = [one for one in incidents if one.key == OVERFLOW]
-    assert (len(incidents), common.members) == (501, 201)
-    assert sum(one.members for one in incidents) == 701
+    assert (len(incidents), common.members, common.measures) == (501, 701, {"unlisted": 201})
+    assert common.summary.endswith("too many at once for an incident each: 201 more, 701 in all")
     assert engine.findings_cut() == {"many": 201}
+
+
+def test_the_count_is_true_where_a_rule_has_no_room_for_more_incidents_either() -> None:
+    """10,000 keys in ten panes that stay: 500 a pane are kept, and from the third pane on these share an incident."""
+    engine, found = Engine(plans(RULE.replace("over: 10s", "over: 10m")), sources=["hand"]), []
+    for pane in range(10):
+        rows = [{"t": pane * 10 + 1, "peer_addr": f"10.{pane}.{n >> 8}.{n & 255}"} for n in range(1_000)]
+        found += _told(engine, rows, pane * 10 + 10)
+    (common,) = [one for one in _incidents(found) if one.key == OVERFLOW]
+    assert common.members == 10_000
+    assert engine.findings_cut() == {"many": 5_000}
 
 
 def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None:
     engine = Engine(plans(RULE), sources=["hand"])
     found = [*_told(engine, _rows(701), 10), *_told(engine, [], 30)]
     assert _names(found, "clear") == _names(found)
-    assert _common(found) == [(10, "fire", 201), (20, "clear", 0)]
+    assert _common(found) == [(10, "fire", 701), (20, "clear", 0)]
     book = IncidentBook()
     for one in found:
         book.apply(one)
@@ -94,7 +105,7 @@ def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_o
         found += _told(engine, _rows(700, start), start + 10)
     opened = [one.key["peer_addr"] for one in found if one.change == "fire" and "peer_addr" in one.key]
     assert len(opened) == len(set(opened)) > 650, "lots are drawn anew in each pane"
-    assert sum(one.stands_for for one in found) == 200
+    assert sum(one.stands_for for one in found) == 700
     late = next(one for one in found if one.change == "fire" and one.time_ns > 10 * SECOND and one.key != OVERFLOW)
     assert late.since_ns == 10 * SECOND
 

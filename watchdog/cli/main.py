@@ -7,9 +7,11 @@ the module of the command that was asked for is imported, so help starts fast an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import importlib.util
+import json
 import os
 import re
 import sys
@@ -109,7 +111,9 @@ def main(argv: Sequence[str]) -> int:
         _settle_stdout()
         text = error.in_one_line()
         config = getattr(args, "config", None)
-        return _fail(text + config_hint(config) if config is not None and text.startswith(f"{config}: ") else text)
+        text = text + config_hint(config) if config is not None and text.startswith(f"{config}: ") else text
+        _answer_in_json(text, args)
+        return _fail(text)
     except KeyboardInterrupt:
         _settle_stdout()
         return INTERRUPTED
@@ -118,8 +122,19 @@ def main(argv: Sequence[str]) -> int:
         return BROKEN_PIPE
     except OSError as error:
         _settle_stdout()
-        return _fail(_os_error_text(error, args))
+        text = _os_error_text(error, args)
+        if error.filename is not None:  # otherwise it may be our output that fails
+            _answer_in_json(text, args)
+        return _fail(text)
     return code
+
+
+def _answer_in_json(text: str, args: argparse.Namespace) -> None:
+    """With `--json`, an error is a document too: whoever parses standard output gets one in any case."""
+    if getattr(args, "json", False) is True:
+        with contextlib.suppress(OSError, ValueError):  # the line on standard error follows
+            sys.stdout.write(json.dumps({"error": one_line(text)}) + "\n")
+            sys.stdout.flush()
 
 
 def one_line(text: str) -> str:

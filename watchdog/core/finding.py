@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 Severity = Literal["info", "warning", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "high", "critical")
@@ -27,8 +28,7 @@ OVERFLOW: Mapping[str, str] = {"group": "*"}
 """Key of the incident that a rule's keys share when there is no room for one each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """One event behind a finding, as people read it: kind, time and its plain fields."""
 
     time_ns: int
@@ -36,8 +36,7 @@ class Evidence:
     fields: Mapping[str, str | int | float | bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """What a rule says of one key at one moment of event time.
 
     change: `fire` opens, `update` refreshes, `escalate` raises the severity, `clear` says
@@ -47,8 +46,9 @@ class Finding:
     watched: share of the window after watching began, 0 to 1: after the first event of the slowest
     source that feeds the rule, and after the node's last start. completeness: share of this watched
     part that no gap covers, 0 to 1; 1 when nothing was watched.
-    stands_for: keys that this finding reports together, because more than a pane's limit fired at
-    once; 0 when it reports its own key. Its key and incident are `OVERFLOW` then.
+    stands_for: keys that this finding counts, because more than a pane's limit fired at once: all that
+    fired then, also those with a finding of their own; 0 when it reports its own key. Its key and
+    incident are `OVERFLOW` then. counted: such a finding has counted this key already.
     """
 
     rule: str
@@ -66,6 +66,7 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     completeness: float = 1.0
     resolve_after_ns: int = 0
-    evidence_limit: int = field(default=50)
+    evidence_limit: int = 50
     watched: float = 1.0
     stands_for: int = 0
+    counted: bool = False

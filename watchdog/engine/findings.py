@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from detectors.state import State
@@ -26,10 +28,10 @@ from watchdog.engine.verdict import Emission
 PEER_KEYS = frozenset({"conn", "peer", "peer_addr"})
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
-    """What stays true of a firing key until it clears."""
+class Open(msgspec.Struct, frozen=True, gc=False):
+    """What stays true of a firing key until it clears. known: its fields as they came, also those of the key."""
 
+    key: dict[str, str]
     known: dict[str, str]
     incident: dict[str, str]
     entities: tuple[str, ...]
@@ -58,9 +60,10 @@ class Findings:
         self._names_people = [name for name in _names(plan) if not name.startswith("__")]
         self._integers = _integer_names(plan)
         self._asks = bool(plan.evidence or plan.entities)
+        self._incident = plan.incident
         self._by_peer = not PEER_KEYS.isdisjoint(plan.by)
         self._groups = _group_fields(plan)
-        self._over = exact_duration(plan.over_ns)
+        self._constants = {"node": place.node, "over": exact_duration(plan.over_ns)}
         self._template = Template(plan.summary)
 
     def write(self, emissions: list[Emission], named: dict[str, NDArray[Any]], lookback: Lookback) -> list[Finding]:
@@ -72,7 +75,7 @@ class Findings:
             here = list(group)
             cut = self._cut(here, named)
             unlisted = [said for said in cut if said.slot not in self._open]  # of the others an update is left out
-            joined = self.surplus.add(unlisted, pane) if unlisted else 0
+            joined = self.surplus.add(unlisted, here, pane) if unlisted else 0
             told += self._told(here, {said.slot for said in cut})
             others += self._of_surplus(pane, joined)
         rows = self._rows(told, lookback)
@@ -109,8 +112,9 @@ class Findings:
                 if not self.surplus.drop(one.slot):
                     told.append(one)
                 continue
-            fresh = self.surplus.drop(one.slot)
-            told.append(replace(one, change="fire") if fresh and one.change != "fire" else one)
+            fresh, counted = self.surplus.drop(one.slot), self.surplus.has_counted(one.slot)
+            change: Change = "fire" if fresh else one.change
+            told.append(replace(one, change=change, counted=counted) if fresh or counted else one)
         return told
 
     def _of_surplus(self, pane: int, joined: int) -> list[Finding]:
@@ -134,7 +138,7 @@ class Findings:
             incident=OVERFLOW,
             entities=(),
             measures={"unlisted": keys},
-            summary=f"too many at once for an incident each: {keys} more",
+            summary=f"too many at once for an incident each: {keys} more, {surplus.fired} in all",
             completeness=whole,
             watched=watched,
             resolve_after_ns=plan.resolve_after_ns,
@@ -185,8 +189,6 @@ class Findings:
             self._open[said.slot] = opened
         if said.change == "clear":
             self._open.pop(said.slot, None)
-        words = {name: number_text(value) for name, value in measures.items()}
-        words |= {"node": self._place.node, "over": self._over, **opened.known}
         whole, watched = self._coverage.seen(end_ns - plan.over_ns, end_ns, plan.kinds)
         return Finding(
             rule=plan.id,
@@ -196,26 +198,35 @@ class Findings:
             change=said.change,
             time_ns=end_ns,
             since_ns=(said.since + 1) * plan.pane_ns,
-            key={field: printable(text) for field, text in self._grouping.key(said.slot).items()},
+            key=opened.key,
             incident=opened.incident,
             entities=opened.entities,
             measures=measures,
-            summary=self._template.filled(words),
+            summary=self._template.filled([self._word(name, opened.known, measures) for name in self._template.names]),
             evidence=evidence,
             completeness=whole,
             watched=watched,
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
+            counted=said.counted,
         )
+
+    def _word(self, name: str, known: dict[str, str], measures: dict[str, int | float]) -> str:
+        """What a name in the summary means, safe to show; `?` for one that is missing."""
+        text = known.get(name) or self._constants.get(name)
+        if text is not None or name in known:
+            return printable(text or "")
+        return number_text(measures[name]) if name in measures else "?"
 
     def _opened(self, slot: int, peers: list[str], before: Open | None) -> Open:
         """Who is involved: the peers seen in the window; a group key stands first, its peers after it."""
         known = self._grouping.known(slot)
-        incident = {field: printable(known.get(field, "?")) for field in self.plan.incident}
+        key = {field: printable(known[field]) for field in self._grouping.by if field in known}
+        incident = {field: key[field] if field in key else printable(known.get(field, "?")) for field in self._incident}
         groups = self._group_texts({**known, **incident})
         earlier = before.entities if before else ()
         ranked = [*peers, *earlier, *groups] if self._by_peer else [*groups, *peers]
-        return Open(known, incident, tuple(dict.fromkeys(ranked))[:40])
+        return Open(key, known, incident, tuple(dict.fromkeys(ranked))[:40])
 
     def _group_texts(self, known: dict[str, str]) -> list[str]:
         """Addresses, prefixes and AS numbers of the key, as entities."""
@@ -241,9 +252,13 @@ class Findings:
         rows = [[slot, open_.known, open_.incident, list(open_.entities)] for slot, open_ in self._open.items()]
         return {"open": rows, "surplus": self.surplus.state()}
 
+    def _reopened(self, known: dict[str, str], incident: dict[str, str], entities: list[str]) -> Open:
+        key = {field: printable(known[field]) for field in self._grouping.by if field in known}
+        return Open(key, known, incident, tuple(entities))
+
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        self._open = {slot: Open(known, incident, tuple(names)) for slot, known, incident, names in state["open"]}
+        self._open = {slot: self._reopened(*saved) for slot, *saved in state["open"]}
         if "surplus" in state:
             self.surplus.restore(state["surplus"])
         else:  # version 2 only counted them

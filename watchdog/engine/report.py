@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -121,13 +121,13 @@ class Template:
 
     def __init__(self, text: str) -> None:
         pieces = _PLACEHOLDER.split(text)
-        self._literals, self._names = pieces[::2], pieces[1::2]
+        self._literals, self.names = pieces[::2], tuple(pieces[1::2])
 
-    def filled(self, words: Mapping[str, str]) -> str:
-        """The summary with these words; `?` for a missing one."""
+    def filled(self, words: Sequence[str]) -> str:
+        """The summary with these words in the places of `names`; they are safe to show."""
         parts = [self._literals[0]]
-        for name, literal in zip(self._names, self._literals[1:], strict=True):
-            parts += (printable(words.get(name, "?")), literal)
+        for word, literal in zip(words, self._literals[1:], strict=True):
+            parts += (word, literal)
         return "".join(parts)
 
 

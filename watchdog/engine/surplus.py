@@ -2,7 +2,7 @@
 
 Kept are the most severe, then those whose measure is largest relative to its constant in `fire`, then those with the
 lowest lots: hashes with a secret, so that no peer can choose its place. The others are reported by one finding, which
-clears once none of them holds.
+clears once none of them holds. It counts all that fired at such panes, also those that were kept.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Surplus:
         self.level = 0
         self._slots: set[int] = set()
         self._counted: set[int] = set()  # all keys since then; each counts once
+        self._fired: set[int] = set()  # these, and those that fired beside them with a finding of their own
 
     def __len__(self) -> int:
         """How many keys."""
@@ -53,17 +54,28 @@ class Surplus:
         """How many keys there were since the first."""
         return len(self._counted)
 
-    def add(self, said: Sequence[Emission], pane: int) -> int:
-        """Keys that are left out at this pane; how many of them are new."""
+    @property
+    def fired(self) -> int:
+        """How many keys fired since the first, at panes at which some were left out."""
+        return len(self._fired)
+
+    def has_counted(self, slot: int) -> bool:
+        """Whether a key is among those."""
+        return slot in self._fired
+
+    def add(self, said: Sequence[Emission], pane_said: Sequence[Emission], pane: int) -> int:
+        """Keys that are left out at this pane, and all that is said at it; how many fire that did not before."""
         slots = {one.slot for one in said}
         self.cut += len(slots)
         if self.since is None:
             self.since = pane
-        before = len(self._counted)
+        before = len(self._fired)
         self._slots |= slots
         self._counted |= slots
         self.level = max(self.level, *(one.level for one in said))
-        return len(self._counted) - before
+        self._fired |= slots
+        self._fired.update(one.slot for one in pane_said if one.change == "fire")
+        return len(self._fired) - before
 
     def drop(self, slot: int) -> bool:
         """A key has a finding of its own now, or its condition ended; whether it was here."""
@@ -76,11 +88,13 @@ class Surplus:
         """These slots will be other keys'."""
         self._slots.difference_update(slots)
         self._counted.difference_update(slots)
+        self._fired.difference_update(slots)
 
     def end(self) -> None:
         """No key is left: the next one begins anew."""
         self.since, self.level = None, 0
         self._counted.clear()
+        self._fired.clear()
 
     def state(self) -> State:
         """All of it."""
@@ -90,6 +104,7 @@ class Surplus:
             "level": self.level,
             "slots": sorted(self._slots),
             "counted": sorted(self._counted),
+            "fired": sorted(self._fired),
         }
 
     def restore(self, state: State) -> None:
@@ -97,3 +112,4 @@ class Surplus:
         self.cut, self.level = int(state["cut"]), int(state["level"])
         self.since = None if state["since"] is None else int(state["since"])
         self._slots, self._counted = set(map(int, state["slots"])), set(map(int, state["counted"]))
+        self._fired = set(map(int, state["fired"] if "fired" in state else state["counted"]))

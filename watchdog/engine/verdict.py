@@ -9,9 +9,9 @@ for: 2            ^ fires at pane 3
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +28,7 @@ SPARE = 1_000  # entries of the heap that wait no longer
 LEAST_REFRESH_NS = MINUTE_NS  # a firing key is reported again at most once a minute, and once a window
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Emission:
+class Emission(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a rule has to say of one key at one pane; `row` is the row of the cells."""
 
     slot: int
@@ -38,6 +37,7 @@ class Emission:
     change: Change
     level: int  # 0: the rule's own severity, n: its n-th escalation
     row: int
+    counted: bool = False  # the finding for what is left out has counted this key
 
 
 class Held(NamedTuple):
@@ -79,7 +79,7 @@ class Verdict:
 
     def held(self) -> Ints:
         """The slots for which the condition holds."""
-        return np.fromiter(self._held, np.int64, len(self._held)) if self._held else NO_SLOTS
+        return np.flatnonzero(self._condition).astype(np.int64, copy=False) if self._held else NO_SLOTS
 
     def next_due(self) -> int:
         """The next pane at which a condition has held for long enough."""
