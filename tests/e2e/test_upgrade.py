@@ -160,8 +160,6 @@ def test_service_goes_on_and_tells_nothing_twice(tmp_path: Path, receiver: Recei
     assert not {id_ for id_, type_ in told if type_ == "incident.opened"} & still_open
 
 
-# the reason goes with the mark, as soon as sources begin anew at the position {}
-@pytest.mark.xfail(strict=False, reason="a source without a position is not read again yet")
 def test_source_that_gave_nothing_before_the_stop_is_read(tmp_path: Path, receiver: Receiver) -> None:
     folder = unpack("silent.tar.xz", tmp_path / "silent")
     service, over = started(folder, receiver)
