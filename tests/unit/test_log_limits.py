@@ -60,6 +60,8 @@ def test_a_limit_whose_end_was_not_seen_is_over_after_its_window(tmp_path: Path)
     """Lines of a limit's end may be lost with a rotated file; the next limit of the location begins another gap."""
     rows = read_text(tmp_path, begun("01:00:00") + begun("20:00:00") + ended("20:30:00"))
     assert [(at, length) for at, length, _, _ in gaps(rows)] == [(72_000, 3_900), (73_800, 1_800)]
+    rows = read_text(tmp_path, begun("01:00:00") + ended("20:30:00"))
+    assert [(at, length) for at, length, _, _ in gaps(rows)] == [(73_800, 3_900), (73_800, 3_600)]
     start = "2026-08-01T09:00:00Z Bitcoin Core version v31.0.0 (release build)\n"
     assert gaps(read_text(tmp_path, begun("01:00:00") + start))[0][:2] == (32_400, 3_900)
 

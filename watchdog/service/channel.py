@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
 from watchdog.core.source import END_OF_TIME_NS, Skipped, Source, SourceOptions
@@ -92,19 +92,6 @@ class Channel:
     def finite(self) -> bool:
         """A part of a recording: its times are of the past."""
         return self.text.startswith("recording:")
-
-
-def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: int) -> Batch:
-    """A stretch of time (from, to; ns) in which nothing of a source is known, as an event at `told_ns`."""
-    columns: dict[str, Column] = {
-        "time_ns": np.array([told_ns], np.int64),
-        "from_ns": np.array([span[0]], np.int64),
-        "to_ns": np.array([span[1]], np.int64),
-        "lost": np.zeros(1, np.uint64),
-        "reason": Strings.of([reason]),
-        "kinds": Strings.of([""]),
-    }
-    return Batch(GAP, node, source, columns)
 
 
 def told_from(gaps: Batch, promised_ns: int) -> Batch:

@@ -32,11 +32,11 @@ from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.pipeline.clock import Clock
+from watchdog.pipeline.clock_reset import fitting, gap_of
 from watchdog.service.channel import (
     START_NS,
     WRITE_DELAY_NS,
     Channel,
-    gap_of,
     is_heard,
     least_promise,
     several,
@@ -44,7 +44,7 @@ from watchdog.service.channel import (
     time_without,
     told_from,
 )
-from watchdog.service.timekeeping import earliest, fitting
+from watchdog.service.timekeeping import earliest
 from watchdog.sources.registry import SEVERAL, kinds_of, open_sources, split_source
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})

@@ -203,6 +203,9 @@ class LogFacts:
     def _limit_ended(self, time_ns: int, match: LineMatch) -> None:
         earliest_ns = max(time_ns - _window_s(match) * SECOND_NS, self.boot_ns)
         begun = self.limits.end(_location(match), min(earliest_ns, time_ns))
+        if begun.until_ns < time_ns and begun.time_ns < earliest_ns:  # of a limit whose end was not seen
+            self._unlimited(time_ns, begun, begun.until_ns)
+            begun = begun._replace(time_ns=earliest_ns)
         self._unlimited(time_ns, begun, time_ns, f": {int(match['bytes'])} bytes dropped")
 
     def _unlimited(self, time_ns: int, begun: Begun, to_ns: int, dropped: str = "") -> None:
