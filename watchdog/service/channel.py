@@ -13,6 +13,7 @@ import numpy as np
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
+from watchdog.core.errors import PositionError
 from watchdog.core.source import END_OF_TIME_NS, Skipped, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
@@ -94,6 +95,12 @@ class Channel:
         return self.text.startswith("recording:")
 
 
+def cure_of(state_file: str) -> str:
+    """What to do about a damaged position, to be added to its error; empty without a file that holds it."""
+    cost = "every source is then read as at a first start, and every rule starts without a past"
+    return f". To read this source again, stop the service and remove '{state_file}': {cost}" if state_file else ""
+
+
 def told_from(gaps: Batch, promised_ns: int) -> Batch:
     """The same gaps, none told before this time."""
     return replace(gaps, columns={**gaps.columns, "time_ns": np.maximum(gaps.time_ns, promised_ns)})
@@ -119,14 +126,17 @@ def skipped_text(skipped: Skipped, since_ns: int) -> str:
     return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"
 
 
-def several(text: str, scheme: str, path: str, options: SourceOptions) -> list[Channel]:
+def several(text: str, scheme: str, path: str, options: SourceOptions, cure: str) -> list[Channel]:
     """Open what one text names several sources by: a recording, or an events file. SourceError: it cannot be opened.
 
-    options.position: by the name of the source.
+    options.position: by the name of the source. cure: added to the error of a position that is damaged.
     """
     follow = scheme != "recording"
     skew_ns = options.skew_ns if follow else None
-    opened = open_sources([text], replace(options, follow=follow, skew_ns=skew_ns))
+    try:
+        opened = open_sources([text], replace(options, follow=follow, skew_ns=skew_ns))
+    except PositionError as error:
+        raise PositionError(f"{error}{cure}") from None
     if scheme == "events" and [source.name for source in opened] == [text]:
         _LOG.warning("%s", printable(one_source_text(path)))
     positions = cast("Mapping[str, Mapping[str, object]]", options.position or {})
