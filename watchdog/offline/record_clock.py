@@ -63,8 +63,8 @@ class ClockGuard:
     def poll(self) -> Slice | None:
         """The source's next slice; a slice of future events, then one that resets, where a clock was set back."""
         if self._next is not None:
-            found, self._next = self._next, None
-            return found
+            held, self._next = self._next, None
+            return held
         found = self.source.poll()
         if found is None:
             return None

@@ -52,10 +52,12 @@ def net_of(channels: Iterable[Channel], begun: bool | None) -> bool | None:
 
     A log that was too short then is judged by what was read since: `ENOUGH_LINES` without one of them is an answer.
     """
-    logs = [one.source for one in list(channels) if isinstance(one.source, FormCounting)]
+    sources: list[object] = [one.source for one in list(channels)]
+    logs = [one for one in sources if isinstance(one, FormCounting)]
     if any(log.net_lines for log in logs):
         return True
     if begun is not None or not logs:
         return begun
-    lines = [log.counters.get("lines", 0) if isinstance(log, Counting) else 0 for log in logs]
-    return False if min(lines) >= ENOUGH_LINES else None
+    counted: list[object] = [*logs]
+    lines = [one.counters.get("lines", 0) for one in counted if isinstance(one, Counting)]
+    return False if lines and min(lines) >= ENOUGH_LINES else None
