@@ -10,8 +10,12 @@ import pytest
 
 from rules.load import RuleSet, load, load_text
 from watchdog.cli.main import main
+from watchdog.core.source import SourceOptions
+from watchdog.service.abilities import net_of
 from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities, lines
-from watchdog.sources.registry import kinds_of
+from watchdog.service.channel import Channel
+from watchdog.sources.log.categories import ENOUGH_LINES
+from watchdog.sources.registry import kinds_of, open_source
 
 SHIPPED = load([])
 UNKNOWN = Facts()
@@ -117,3 +121,27 @@ def test_rules_list_says_what_each_rule_lacks(
     (tmp_path / "other.yaml").write_text("sources: snapshots:a\npacks: false\nrules: mine.yaml\n")
     (tmp_path / "mine.yaml").write_text(RULE.format(on="p2p:ping", measures="n: count()", fire="n > 1"))
     assert listed("--config", "other.yaml") == {"mine": (False, ["capture"])}
+
+
+@pytest.mark.parametrize(
+    ("begun", "lines", "known"),
+    [
+        (None, ["[net] connection from 1.2.3.4:5 accepted"], True),
+        (False, ["[net:debug] anything", "x"], True),  # the node was started again with -debug=net
+        (None, ["UpdateTip: x"] * (ENOUGH_LINES - 1), None),
+        (None, ["UpdateTip: x"] * ENOUGH_LINES, False),
+        (True, ["UpdateTip: x"] * ENOUGH_LINES, True),
+        (None, [], None),
+    ],
+)
+def test_lines_that_were_read_show_the_category_net(
+    tmp_path: Path, begun: bool | None, lines: list[str], known: bool | None
+) -> None:
+    path = tmp_path / "debug.log"
+    path.write_text("".join(f"2026-08-01T00:00:00Z {line}\n" for line in lines))
+    source = open_source(f"log:{path}", SourceOptions(follow=True))
+    source.poll()
+    channel = Channel(source.name, source.name, source)
+    assert net_of([channel], begun) is known
+    assert net_of([Channel("capture:x", "capture:x")], begun) is begun
+    source.close()

@@ -353,6 +353,26 @@ def test_a_hundred_gigabytes_of_capture_are_not_read(tmp_path: Path, services: S
     assert skipped.size == 100 << 30
 
 
+@pytest.mark.parametrize("old", [0, 1, 4_000, 60_000])
+@pytest.mark.parametrize("new", [1, 7, 40_000])
+def test_a_hole_of_a_hundred_gigabytes_within_a_capture_file_is_not_read(tmp_path: Path, old: int, new: int) -> None:
+    append(
+        tmp_path,
+        "1.2.3.4_8333",
+        True,
+        b"".join(record((NOW - 9 * DAY) * 10**6 + n, "ping", bytes(8)) for n in range(old + 1)),
+    )
+    path = tmp_path / "1.2.3.4_8333" / "msgs_recv.dat"
+    late = b"".join(record((NOW - 9) * 10**6 + n, "ping", bytes(8)) for n in range(new))
+    with path.open("r+b") as file:
+        file.seek(100 << 30)
+        file.write(late)
+    found = place_since(DiskTree(str(tmp_path)), "1.2.3.4_8333", True, (NOW - 60) * 10**6, 1 << 62)
+    assert found is not None
+    assert found.offset == 100 << 30
+    path.unlink()
+
+
 @pytest.mark.parametrize("start", ["tomorrow", "59s", "366d", "-1h", "[now]", "''"])
 def test_a_start_that_is_none_is_a_mistake(tmp_path: Path, start: str) -> None:
     (tmp_path / "watchdog.yaml").write_text(f"sources: log:a\nstart: {start}\n")

@@ -22,12 +22,11 @@ REST = (
 )
 
 
-def begun(at: str, place: str = PLACE) -> str:
-    return f"[*] 2026-08-01T{at}Z [warning] Excessive logging detected from {place}: {REST}\n"
+def begun(at: str, place: str = PLACE, rest: str = REST) -> str:
+    return f"[*] 2026-08-01T{at}Z [warning] Excessive logging detected from {place}: {rest}\n"
 
 
-def ended(at: str, place: str = PLACE) -> str:
-    lost = "5000 bytes were dropped during the last 3600s."
+def ended(at: str, place: str = PLACE, lost: str = "5000 bytes were dropped during the last 3600s.") -> str:
     return f"2026-08-01T{at}Z [warning] Restarting logging from {place}: {lost}\n"
 
 
@@ -55,6 +54,39 @@ def test_a_limit_ends_with_the_node_s_process(tmp_path: Path) -> None:
 
 def test_a_limit_whose_beginning_was_not_seen_is_as_long_as_its_window(tmp_path: Path) -> None:
     assert gaps(read_text(tmp_path, ended("12:42:24"))) == [(45_744, 3_600, 0, "log:peer_connected")]
+
+
+def test_a_limit_whose_end_was_not_seen_is_over_after_its_window(tmp_path: Path) -> None:
+    """Lines of a limit's end may be lost with a rotated file; the next limit of the location begins another gap."""
+    rows = read_text(tmp_path, begun("01:00:00") + begun("20:00:00") + ended("20:30:00"))
+    assert [(at, length) for at, length, _, _ in gaps(rows)] == [(72_000, 3_900), (73_800, 1_800)]
+    rows = read_text(tmp_path, begun("01:00:00") + ended("20:30:00"))
+    assert [(at, length) for at, length, _, _ in gaps(rows)] == [(73_800, 3_900), (73_800, 3_600)]
+    start = "2026-08-01T09:00:00Z Bitcoin Core version v31.0.0 (release build)\n"
+    assert gaps(read_text(tmp_path, begun("01:00:00") + start))[0][:2] == (32_400, 3_900)
+
+
+def test_two_locations_are_limited_apart(tmp_path: Path) -> None:
+    other = "net_processing.cpp:5000 (LogBlockHeader)"
+    lines = begun("01:00:00") + begun("01:10:00", other) + ended("01:20:00") + ended("01:20:00", other)
+    assert [gap[1:] for gap in gaps(read_text(tmp_path, lines))] == [
+        (1_200, 0, "log:peer_connected"),
+        (600, 0, "log:header"),
+    ]
+
+
+def test_numbers_of_any_size_are_read_and_bounded(tmp_path: Path) -> None:
+    huge = "9" * 30
+    limit = begun("01:00:00", rest=f">{huge} bytes logged during the last time window of {huge}s. Suppressing.")
+    (limited,) = read_text(tmp_path, limit)
+    assert int(str(limited["until_ns"])) - int(str(limited["time_ns"])) == (86_400 + 300) * SECOND
+    end = ended("12:00:00", lost=f"{huge} bytes were dropped during the last {huge}s.")
+    assert gaps(read_text(tmp_path, end))[0][:2] == (43_200, 86_400)
+
+
+def test_a_limit_whose_beginning_was_not_seen_begins_no_sooner_than_the_node(tmp_path: Path) -> None:
+    start = "2026-08-01T12:30:00Z Bitcoin Core version v31.0.0 (release build)\n"
+    assert gaps(read_text(tmp_path, start + ended("12:42:24")))[0][:2] == (45_744, 744)
 
 
 def test_a_limit_survives_a_resume(tmp_path: Path) -> None:
@@ -105,7 +137,7 @@ def test_an_unknown_location_is_missing_no_kind_rather_than_all(tmp_path: Path) 
 
 def test_limits_are_bounded_and_the_oldest_is_told() -> None:
     limits = Limits()
-    told = [one for line in range(LIMITS + 3) for one in limits.begin(Location("net.cpp", line, "f"), line)]
+    told = [one for line in range(LIMITS + 3) for one in limits.begin(Location("net.cpp", line, "f"), line, 9)]
     assert [one.time_ns for one in told] == [0, 1, 2]
     assert len(limits.state()) == LIMITS
 

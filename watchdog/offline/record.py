@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.writer import EventsWriter
+from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.kinds import KINDS
+from watchdog.core.moments import clock_reset_ns
 from watchdog.core.source import Source, SourceOptions
-from watchdog.engine.coverage import ALWAYS_WANTED
+from watchdog.engine.coverage import ALWAYS_WANTED, GAP
 from watchdog.offline.read_once import faults_of, finite, unread_of
+from watchdog.offline.record_clock import SKEW_NS, ClockGuard
+from watchdog.pipeline.clock_reset import BEHIND_NS
 from watchdog.pipeline.scheduler import merged
-from watchdog.sources.registry import open_sources, split_source, unseen_parts
+from watchdog.sources.registry import SEVERAL, open_sources, split_source, unseen_parts
 
 # A poll of the address tables has tens of thousands of rows: recorded only when named.
 LEFT_OUT = frozenset({"rpc:addrman_entry"})
@@ -27,7 +33,7 @@ class RecordOptions:
     kinds: what to record, None for all but `LEFT_OUT`; gaps, heartbeats and starts of the node (`ALWAYS_WANTED`) are
     recorded with them, since a replay must know what was not seen. asmap: a file of Core's format. node: the name that
     events carry. follow: go on until interrupted. append: go on with an existing file, each source behind what the file
-    has of it.
+    has of it. wall_ns: the wall clock; with `follow` a source starts anew where a clock that was ahead was set back.
     """
 
     kinds: frozenset[str] | None = None
@@ -35,6 +41,7 @@ class RecordOptions:
     node: str = "node"
     follow: bool = False
     append: bool = False
+    wall_ns: Callable[[], int] = time.time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +76,17 @@ def record(
         scheme, path = split_source(text)
         if scheme == "events" and Path(path).exists() and out.exists() and Path(path).samefile(out):
             raise SourceError(f"'{out}' cannot be recorded into itself")
-    positions, torn = _recorded(out) if options.append and out.exists() else ({}, ())
+    recorded = _recorded(out) if options.append and out.exists() else _Recorded()
     wanted = frozenset(KINDS) - LEFT_OUT if options.kinds is None else options.kinds | ALWAYS_WANTED
-    opened = open_sources(
-        sources,
-        SourceOptions(options.node, wanted, options.follow, positions or None, options.asmap),
-        torn_later=not options.follow,
+    opening = SourceOptions(
+        options.node, wanted, options.follow, recorded.positions or None, options.asmap, wall_ns=options.wall_ns
     )
-    inputs: Sequence[Source] = opened if options.follow else finite(opened, last_word=False)
+    opened = open_sources(sources, opening, torn_later=not options.follow)
+    inputs: Sequence[Source] = (
+        [_guarded(source, sources, opening, recorded) for source in opened]
+        if options.follow
+        else finite(opened, last_word=False)
+    )
     try:
         names, kinds = (
             tuple(source.name for source in inputs),
@@ -84,7 +94,9 @@ def record(
         )
         with EventsWriter(out, names, kinds=kinds, append=options.append) as file:
             done = _pump(inputs, file, progress)
-            return replace(done, warnings=(*torn, *unseen_parts(sources, options.kinds or wanted), *done.warnings))
+            return replace(
+                done, warnings=(*recorded.torn, *unseen_parts(sources, options.kinds or wanted), *done.warnings)
+            )
     finally:
         for source in inputs:
             source.close()
@@ -95,15 +107,56 @@ def _recorded_kinds(source: Source, wanted: frozenset[str]) -> frozenset[str]:
     return wanted if source.kinds is None else source.kinds & wanted
 
 
-def _recorded(path: Path) -> tuple[dict[str, Mapping[str, object]], tuple[str, ...]]:
-    """The positions in an events file, and what to say when it was torn."""
-    with EventsFile(path, ()) as file:
-        positions = {}
+@dataclass(slots=True)
+class _Recorded:
+    """What an events file has of its sources, by name. torn: what to say of a file that was torn.
+
+    marks: until when each is promised. resets: of those whose last slice is a reset, when; the position beside it still
+    has times of the clock that was wrong.
+    """
+
+    positions: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)
+    resets: dict[str, int] = field(default_factory=dict)
+    torn: tuple[str, ...] = ()
+
+    def note(self, found: Slice) -> None:
+        """Take the next slice of the file."""
+        self.positions[found.source] = found.position
+        reset_ns = clock_reset_ns(found.batches)
+        earlier_ns = self.marks.get(found.source, 0) if reset_ns is None else reset_ns
+        self.marks[found.source] = max(earlier_ns, found.until_ns)
+        self.resets.pop(found.source, None)
+        if reset_ns is not None:
+            self.resets[found.source] = reset_ns
+
+
+def _guarded(source: Source, texts: Sequence[str], options: SourceOptions, recorded: _Recorded) -> Source:
+    """A source that grows behind a guard against clocks that are set back; an events file has its resets."""
+    name = source.name
+    if name not in texts or split_source(name)[0] in SEVERAL:
+        return source
+    reopen = partial(_reopened, name, options)
+    if name in recorded.resets:
+        source.close()
+        source = reopen(recorded.positions[name], recorded.resets[name] + BEHIND_NS + 2 * SKEW_NS)
+    return ClockGuard(source, reopen, options.node, options.wall_ns, recorded.marks.get(name, 0))
+
+
+def _reopened(name: str, options: SourceOptions, position: Mapping[str, object], believed_ns: int) -> Source:
+    (source,) = open_sources([name], replace(options, position={name: position}, believed_ns=believed_ns))
+    return source
+
+
+def _recorded(path: Path) -> _Recorded:
+    recorded = _Recorded()
+    with EventsFile(path, (GAP,)) as file:
         while (found := file.next_slice()) is not None:
-            positions[found.source] = found.position
+            recorded.note(found)
         at = file.torn_at
-    told = f"'{path}' was torn at byte {at.offset if at else 0}; it goes on behind its last whole slice"
-    return positions, (told,) if at else ()
+    if at:
+        recorded.torn = (f"'{path}' was torn at byte {at.offset}; it goes on behind its last whole slice",)
+    return recorded
 
 
 def _pump(inputs: Sequence[Source], file: EventsWriter, progress: Callable[[RecordProgress], None]) -> RecordProgress:
@@ -113,6 +166,10 @@ def _pump(inputs: Sequence[Source], file: EventsWriter, progress: Callable[[Reco
         times = [int(batch.time_ns.max()) for batch in piece.batches if batch.rows]
         latest = max([*times, *([] if step.time_ns is None else [step.time_ns])], default=None)
         share = sum(source.progress for source in inputs) / max(1, len(inputs))
-        step = RecordProgress(share, latest, file.rows, file.size, faults_of(inputs), unread_of(inputs))
+        step = RecordProgress(share, latest, file.rows, file.size, faults_of(inputs), _unread(inputs))
         progress(step)
-    return replace(step, faults=faults_of(inputs), warnings=unread_of(inputs))
+    return replace(step, faults=faults_of(inputs), warnings=_unread(inputs))
+
+
+def _unread(inputs: Sequence[Source]) -> tuple[str, ...]:
+    return unread_of(one.source if isinstance(one, ClockGuard) else one for one in inputs)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from watchdog.core.batch import Slice
+from watchdog.core.moments import clock_reset_ns
 from watchdog.core.source import Source
 
 IDLE_S = 0.25  # between two rounds in which no source had anything new
@@ -20,7 +21,7 @@ def merged(
 
     So sources stay together in event time, and what the engine has to keep open is bounded. A source that has
     nothing new for now is passed over until the others were asked; when none has anything, `wait(IDLE_S)` is called.
-    Ties go to the source named first.
+    Ties go to the source named first. One that starts anew (`core.moments.CLOCK`) is as far behind as its reset.
     """
     watermarks = [_START] * len(sources)
     idle: set[int] = set()
@@ -41,5 +42,6 @@ def merged(
         idle.clear()
         if slice_.caught_up:
             idle.add(chosen)
-        watermarks[chosen] = max(watermarks[chosen], slice_.until_ns)
+        reset_ns = clock_reset_ns(slice_.batches)
+        watermarks[chosen] = max(watermarks[chosen] if reset_ns is None else reset_ns, slice_.until_ns)
         yield slice_

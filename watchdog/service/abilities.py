@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from watchdog.core.source import Counting, FormCounting
 from watchdog.core.text import printable
 from watchdog.service.assembly import ServiceParts
 from watchdog.service.capabilities import Capability, Facts, capabilities, lines
+from watchdog.service.channel import Channel
 from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.source_paths import facts_of
+from watchdog.sources.log.categories import ENOUGH_LINES
 
 LONGEST: Final = 4_096  # characters of a line
 _LOG = logging.getLogger("watchdog.service")
@@ -27,9 +30,10 @@ class Abilities:
     def now(self) -> Mapping[str, Capability]:
         """By id, for the rules in force."""
         seen = frozenset(kind for kind, _ in dict(self._core.engine.watch.seen))
-        key = (self._core.rules.hash, seen)
+        log_net = net_of(self._core.engine.feed.channels, self._begun.log_net)
+        key = (self._core.rules.hash, seen, log_net)
         if self._known is None or self._known[0] != key:
-            facts = Facts(self._begun.asmap, seen, self._begun.log_net, self._begun.log_addrman)
+            facts = Facts(self._begun.asmap, seen, log_net, self._begun.log_addrman)
             self._known = (key, capabilities(self._core.rules.plans, self._core.engine.feed.kinds, facts))
         return self._known[1]
 
@@ -41,3 +45,19 @@ class Abilities:
         """A line for each thing that rules lack."""
         for line in lines(self.now()):
             _LOG.warning("%s", printable(line, LONGEST))
+
+
+def net_of(channels: Iterable[Channel], begun: bool | None) -> bool | None:
+    """Whether a log has lines of the category net; begun: as the ends of the logs showed it at the start.
+
+    A log that was too short then is judged by what was read since: `ENOUGH_LINES` without one of them is an answer.
+    """
+    sources: list[object] = [one.source for one in list(channels)]
+    logs = [one for one in sources if isinstance(one, FormCounting)]
+    if any(log.net_lines for log in logs):
+        return True
+    if begun is not None or not logs:
+        return begun
+    counted: list[object] = [*logs]
+    lines = [one.counters.get("lines", 0) for one in counted if isinstance(one, Counting)]
+    return False if lines and min(lines) >= ENOUGH_LINES else None

@@ -10,9 +10,10 @@ from typing import cast
 
 import numpy as np
 
-from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
+from watchdog.core.errors import PositionError
 from watchdog.core.source import END_OF_TIME_NS, Skipped, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
@@ -94,17 +95,10 @@ class Channel:
         return self.text.startswith("recording:")
 
 
-def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: int) -> Batch:
-    """A stretch of time (from, to; ns) in which nothing of a source is known, as an event at `told_ns`."""
-    columns: dict[str, Column] = {
-        "time_ns": np.array([told_ns], np.int64),
-        "from_ns": np.array([span[0]], np.int64),
-        "to_ns": np.array([span[1]], np.int64),
-        "lost": np.zeros(1, np.uint64),
-        "reason": Strings.of([reason]),
-        "kinds": Strings.of([""]),
-    }
-    return Batch(GAP, node, source, columns)
+def cure_of(state_file: str) -> str:
+    """What to do about a damaged position, to be added to its error; empty without a file that holds it."""
+    cost = "every source is then read as at a first start, and every rule starts without a past"
+    return f". To read this source again, stop the service and remove '{state_file}': {cost}" if state_file else ""
 
 
 def told_from(gaps: Batch, promised_ns: int) -> Batch:
@@ -132,14 +126,17 @@ def skipped_text(skipped: Skipped, since_ns: int) -> str:
     return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"
 
 
-def several(text: str, scheme: str, path: str, options: SourceOptions) -> list[Channel]:
+def several(text: str, scheme: str, path: str, options: SourceOptions, cure: str) -> list[Channel]:
     """Open what one text names several sources by: a recording, or an events file. SourceError: it cannot be opened.
 
-    options.position: by the name of the source.
+    options.position: by the name of the source. cure: added to the error of a position that is damaged.
     """
     follow = scheme != "recording"
     skew_ns = options.skew_ns if follow else None
-    opened = open_sources([text], replace(options, follow=follow, skew_ns=skew_ns))
+    try:
+        opened = open_sources([text], replace(options, follow=follow, skew_ns=skew_ns))
+    except PositionError as error:
+        raise PositionError(f"{error}{cure}") from None
     if scheme == "events" and [source.name for source in opened] == [text]:
         _LOG.warning("%s", printable(one_source_text(path)))
     positions = cast("Mapping[str, Mapping[str, object]]", options.position or {})

@@ -32,11 +32,12 @@ from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.pipeline.clock import Clock
+from watchdog.pipeline.clock_reset import fitting, gap_of
 from watchdog.service.channel import (
     START_NS,
     WRITE_DELAY_NS,
     Channel,
-    gap_of,
+    cure_of,
     is_heard,
     least_promise,
     several,
@@ -44,7 +45,7 @@ from watchdog.service.channel import (
     time_without,
     told_from,
 )
-from watchdog.service.timekeeping import earliest, fitting
+from watchdog.service.timekeeping import earliest
 from watchdog.sources.registry import SEVERAL, kinds_of, open_sources, split_source
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
@@ -53,7 +54,6 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
 REMIND_S = 600.0  # between two warnings of one failure
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
-COST = "every source is then read as at a first start, and every rule starts without a past"
 DAMAGE, UNTRUE = "source-error", "clock-fault"  # reasons of gaps: it cannot be read, its times cannot be right
 BACK_NS = 10_000_000_000  # before now, a source starts anew: it may have written since its clock was set right
 _LOG = logging.getLogger("watchdog.sources")
@@ -87,7 +87,8 @@ class Feed:
         for text in self.texts:
             scheme, path = split_source(text)
             if scheme in SEVERAL:
-                self.channels += several(text, scheme, path, replace(self.options, position=positions))
+                options = replace(self.options, position=positions)
+                self.channels += several(text, scheme, path, options, cure_of(self.state_file))
                 continue
             position, begin_ns = positions.get(text) or None, since_ns.get(text, 0)
             channel = Channel(text, text, position=position, since_ns=begin_ns, kinds=kinds_of(text))
@@ -352,8 +353,8 @@ class Feed:
         if begins:
             channel.down_s = now_s
         text = printable(error.in_one_line() if isinstance(error, WatchdogError) else str(error))
-        if isinstance(error, PositionError) and self.state_file:
-            text += f". To read this source again, stop the service and remove '{self.state_file}': {COST}"
+        if isinstance(error, PositionError):
+            text += cure_of(self.state_file)
         if channel.fault.failed(text) or now_s - channel.warned_s >= REMIND_S:
             down = "" if begins else f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})"
             _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)

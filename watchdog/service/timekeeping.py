@@ -16,10 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from watchdog.core.batch import Batch
-from watchdog.core.durations import MINUTE_NS
 from watchdog.core.source import Dated, Source
 from watchdog.engine.coverage import GAP
 
@@ -31,11 +28,6 @@ LONE_S = 10.0
 """After a wrong time without a right one: also a source that says little is not judged, and must not seem to be."""
 SETTLE_S = 20.0
 """The fault is shown for at least this long: probes ask each ten seconds or so, and must see it."""
-BEHIND_NS = MINUTE_NS
-"""An event that is new and further behind the wall clock than this, beyond the skew, is of a clock that is wrong.
-
-Sources need less to give what was written (`feed.WRITE_DELAY_NS`, `debuglog.LATENESS_NS`).
-"""
 
 
 @dataclass(slots=True)
@@ -120,17 +112,3 @@ class Timekeeping:
 def earliest(batches: Iterable[Batch]) -> int | None:
     """The earliest event time; None without events."""
     return min((int(one.time_ns.min()) for one in batches if one.rows and one.kind != GAP), default=None)
-
-
-def fitting(batches: Iterable[Batch], now_ns: int, skew_ns: int) -> int | None:
-    """The earliest event time that fits the wall clock; None when none of these events does."""
-    first_ns, last_ns = now_ns - BEHIND_NS - skew_ns, now_ns + skew_ns
-    found = [
-        int(times[fits].min())
-        for batch in batches
-        if batch.rows and batch.kind != GAP
-        for times in (batch.time_ns,)
-        for fits in ((times >= first_ns) & (times <= last_ns),)
-        if np.any(fits)
-    ]
-    return min(found, default=None)

@@ -10,6 +10,7 @@ file are walked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -21,6 +22,7 @@ from watchdog.sources.capture.tree import CaptureTree
 STRETCH: Final = 1 << 20  # bytes that are walked record by record in the end
 WINDOW: Final = 1 << 18  # bytes of one look for a header
 CHAIN: Final = 8  # headers in a row that make one of them believed
+_ZEROS: Final = bytes(HEADER_BYTES)  # no record: its type would be empty
 CLOCK_US: Final = 1_000_000  # a file system's clock and the node's differ by less
 
 START: Final = (0, 0, NO_MARK)  # of a file that is read from its beginning
@@ -54,7 +56,7 @@ def place_since(tree: CaptureTree, folder: str, received: bool, since_us: int, l
     changed_us = changed_ns // 1_000
     if first_us <= changed_us + CLOCK_US and changed_us + CLOCK_US < since_us:
         return _placed(read, size, changed_us, first_us)
-    search = _Search(read, size, latest_us)
+    search = _Search(read, partial(tree.next_data, folder, received), size, latest_us)
     offset = search.bisected(since_us)
     if offset is None:
         offset = search.walked(0, since_us, size)
@@ -96,20 +98,24 @@ class PassedOver:
 class _Search:
     """One file of a size that is known."""
 
-    def __init__(self, read: Read, size: int, latest_us: int) -> None:
-        self._read, self._size, self._latest_us = read, size, latest_us
+    def __init__(self, read: Read, next_data: Callable[[int], int], size: int, latest_us: int) -> None:
+        self._read, self._next_data, self._size, self._latest_us = read, next_data, size, latest_us
 
     def bisected(self, since_us: int) -> int | None:
         """The place by bisection; None when it cannot be trusted."""
-        low, high = 0, self._size
+        low, high, behind = 0, self._size, 0
         while high - low > STRETCH:
             middle = (low + high) // 2
-            found = self._header(middle, high)
-            if found is None or _time(self._read(found, 8)) >= since_us:
+            found = self._header(self._next_data(middle), high)
+            if found is None:
                 high = middle
+            elif _time(self._read(found, 8)) >= since_us:
+                high, behind = middle, found
             else:
                 low = found
         offset = self.walked(low, since_us, min(high + STRETCH + MAX_PAYLOAD, self._size))
+        if behind > offset and self._read(offset, HEADER_BYTES) == _ZEROS:  # a crash or a copy left a hole
+            offset = behind
         return offset if self.walked(offset, None, self._size) == self._size else None
 
     def walked(self, start: int, since_us: int | None, stop: int) -> int:
@@ -124,7 +130,7 @@ class _Search:
                 if len(data) < HEADER_BYTES:
                     break
             head = data[at - base : at - base + HEADER_BYTES]
-            if since_us is not None and _time(head) >= since_us:
+            if head == _ZEROS or (since_us is not None and _time(head) >= since_us):
                 break
             size = int.from_bytes(head[20:24], "little")
             if size > MAX_PAYLOAD or at + HEADER_BYTES + size > self._size:

@@ -50,6 +50,10 @@ class CaptureTree(Protocol):
         """At most `count` bytes from `offset`; fewer at the end of the file."""
         ...
 
+    def next_data(self, folder: str, received: bool, offset: int) -> int:
+        """The first byte from `offset` on that is in no hole of the file; `offset` where that is not known."""
+        ...
+
 
 class DiskTree:
     """A -capturemessages tree on disk; it may grow while it is read. No file stays open."""
@@ -123,6 +127,17 @@ class DiskTree:
         except OSError as error:
             raise SourceError(f"cannot read capture file {path!r}: {error.strerror}") from error
 
+    def next_data(self, folder: str, received: bool, offset: int) -> int:
+        """The first byte from `offset` on that is in no hole of the file; `offset` where that is not known."""
+        try:
+            file = os.open(self._path(folder, received), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.lseek(file, offset, os.SEEK_DATA)
+            finally:
+                os.close(file)
+        except OSError:
+            return offset
+
     def _path(self, folder: str, received: bool) -> str:
         return f"{self.root}/{folder}/{RECEIVED_FILE if received else SENT_FILE}"
 
@@ -176,6 +191,10 @@ class ArchiveTree:
         """At most `count` bytes from `offset`."""
         content = self._files.get((folder, received))
         return b"" if content is None else bytes(content[offset : offset + count])
+
+    def next_data(self, folder: str, received: bool, offset: int) -> int:  # noqa: ARG002  (in memory)
+        """`offset`: an unpacked file has no holes."""
+        return offset
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

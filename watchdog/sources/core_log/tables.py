@@ -197,7 +197,7 @@ _CHAIN: tuple[Form, ...] = (
     ),
 )
 
-_LOCATION = rb"(?P<file>.{1,400}?):(?P<line>\d{1,7}) \((?P<function>.{0,1500})\): "
+_LOCATION = rb"(?P<file>.{1,400}?):(?P<line>\d{1,10}) \((?P<function>.{0,1500})\): "
 
 NODE: tuple[Form, ...] = (
     form(
@@ -222,8 +222,8 @@ NODE: tuple[Form, ...] = (
     form(
         "rate_limit_begun",
         rb"Excessive logging detected",
-        rb"Excessive logging detected from " + _LOCATION + rb">(?P<most>\d{1,18}) bytes logged during the last time "
-        rb"window of (?P<window>\d{1,9})s?\..{0,300}",
+        rb"Excessive logging detected from " + _LOCATION + rb">\d{1,30} bytes logged during the last time "
+        rb"window of (?P<window>\d{1,30})s?\..{0,300}",
         "limit_begun",
         ("source:gap", "source:limited"),
         "logging.cpp",
@@ -240,8 +240,8 @@ NODE: tuple[Form, ...] = (
     form(
         "rate_limit_ended",
         rb"Restarting logging from",
-        rb"Restarting logging from " + _LOCATION + rb"(?:\(?(?P<bytes>\d{1,18})\)? bytes were dropped)"
-        rb" during the last (?P<window>\d{1,9})s?\.?.{0,100}",
+        rb"Restarting logging from " + _LOCATION + rb"(?:\(?(?P<bytes>\d{1,30})\)? bytes were dropped)"
+        rb" during the last (?P<window>\d{1,30})s?\.?.{0,100}",
         "limit_ended",
         ("source:gap", "source:limited"),
         "logging.cpp",

@@ -33,6 +33,7 @@ _ERRORS = (
 )
 RATE_LIMIT = "log rate limit"  # the reason of gaps; followed by the bytes that were dropped, where a line says them
 _LATE_S = 300  # how much later than a window's length its end may be: Core's scheduler runs other tasks before it
+_LONGEST_WINDOW_S = 86_400  # Core's is an hour (src/logging.h, RATELIMIT_WINDOW)
 UNTIMED = "untimed"  # beside the names of forms
 _NO_AGENT = b"<no user agent>"  # Bitcoin Core since v32
 _NO_SLOT = 0xFFFF_FFFF  # v22 names no bucket and no position
@@ -51,6 +52,11 @@ def log_text(raw: bytes | None) -> str:
 
 def _location(match: LineMatch) -> Location:
     return Location(log_text(match["file"]), int(match["line"]), log_text(match["function"]))
+
+
+def _window_s(match: LineMatch) -> int:
+    """Seconds of the limit's window; no more than a day, so that a strange number hides no lasting silence."""
+    return min(int(match["window"]), _LONGEST_WINDOW_S)
 
 
 def _number(raw: bytes | None, missing: int = 0) -> int:
@@ -177,7 +183,7 @@ class LogFacts:
         if self.running:
             self._row("node:stopped", time_ns, None, "no shutdown before the next start")
         for begun in self.limits.all():
-            self._unlimited(time_ns, begun)
+            self._unlimited(time_ns, begun, min(time_ns, begun.until_ns))
         self._cut()
         self.peers.clear()
         self.boot_ns, self.running = time_ns, True
@@ -188,21 +194,24 @@ class LogFacts:
         self._row("node:stopped", time_ns, None, "shutdown")
 
     def _limit_begun(self, time_ns: int, match: LineMatch) -> None:
-        for begun in self.limits.begin(_location(match), time_ns):
-            self._unlimited(time_ns, begun)
+        until_ns = time_ns + (_window_s(match) + _LATE_S) * SECOND_NS
+        for begun in self.limits.begin(_location(match), time_ns, until_ns):
+            self._unlimited(time_ns, begun, min(time_ns, begun.until_ns))
         location, kinds = describe(_location(match))
-        until_ns = time_ns + (int(match["window"]) + _LATE_S) * SECOND_NS
         self._row("source:limited", time_ns, None, until_ns, RATE_LIMIT, kinds, log_text(location.encode()))
 
     def _limit_ended(self, time_ns: int, match: LineMatch) -> None:
-        window_ns = int(match["window"]) * SECOND_NS
-        begun = self.limits.end(_location(match), time_ns - window_ns)
-        self._unlimited(time_ns, begun, f": {int(match['bytes'])} bytes dropped")
+        earliest_ns = max(time_ns - _window_s(match) * SECOND_NS, self.boot_ns)
+        begun = self.limits.end(_location(match), min(earliest_ns, time_ns))
+        if begun.until_ns < time_ns and begun.time_ns < earliest_ns:  # of a limit whose end was not seen
+            self._unlimited(time_ns, begun, begun.until_ns)
+            begun = begun._replace(time_ns=earliest_ns)
+        self._unlimited(time_ns, begun, time_ns, f": {int(match['bytes'])} bytes dropped")
 
-    def _unlimited(self, time_ns: int, begun: Begun, dropped: str = "") -> None:
+    def _unlimited(self, time_ns: int, begun: Begun, to_ns: int, dropped: str = "") -> None:
         """The lines of a source location are written again; how many were not, Core says in bytes only."""
         kinds = describe(begun.location)[1]
-        self._row("source:gap", time_ns, None, begun.time_ns, time_ns, 0, RATE_LIMIT + dropped, kinds)
+        self._row("source:gap", time_ns, None, begun.time_ns, max(to_ns, begun.time_ns), 0, RATE_LIMIT + dropped, kinds)
 
     # ---- connections ----
 

@@ -18,10 +18,11 @@ class Location(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A location, and since when its lines are dropped."""
+    """A location, since when its lines are dropped, and when Core writes them again at the latest."""
 
     location: Location
     time_ns: int
+    until_ns: int
 
 
 def describe(location: Location) -> tuple[str, str]:
@@ -34,33 +35,36 @@ class Limits:
     """The locations that are suppressed now; bounded, and part of a source's position."""
 
     def __init__(self) -> None:
-        self._begun: dict[Location, int] = {}
+        self._begun: dict[Location, Begun] = {}
 
-    def begin(self, location: Location, time_ns: int) -> list[Begun]:
-        """Lines of a location are dropped from now on; the oldest that has to make room for it, if any."""
-        self._begun.setdefault(location, time_ns)
-        if len(self._begun) <= LIMITS:
-            return []
-        oldest = next(iter(self._begun))
-        return [Begun(oldest, self._begun.pop(oldest))]
+    def begin(self, location: Location, time_ns: int, until_ns: int) -> list[Begun]:
+        """Note that lines of a location are dropped; return the limits that end with this: an earlier one of the same
+        location, whose end was not seen, and the oldest of all if there are too many.
+        """
+        ended = [begun for begun in (self._begun.pop(location, None),) if begun is not None]
+        self._begun[location] = Begun(location, time_ns, until_ns)
+        if len(self._begun) > LIMITS:
+            ended.append(self._begun.pop(next(iter(self._begun))))
+        return ended
 
     def end(self, location: Location, otherwise_ns: int) -> Begun:
         """They are written again; `otherwise_ns` is the beginning of one whose beginning was not seen."""
-        return Begun(location, self._begun.pop(location, otherwise_ns))
+        return self._begun.pop(location, Begun(location, otherwise_ns, otherwise_ns))
 
     def all(self) -> list[Begun]:
         """All of them, which end with the node's process."""
-        ended = [Begun(location, time_ns) for location, time_ns in self._begun.items()]
+        ended = list(self._begun.values())
         self._begun.clear()
         return ended
 
     def state(self) -> list[list[object]]:
         """What a resume needs, JSON-able."""
-        return [[*location, time_ns] for location, time_ns in self._begun.items()]
+        return [[*begun.location, begun.time_ns, begun.until_ns] for begun in self._begun.values()]
 
     def restore(self, state: object) -> None:
         """Take up what `state` gave; nothing from a position that is older than this. TypeError or ValueError."""
         if not isinstance(state, list):
             raise TypeError("limits are not a list")
-        for file, line, function, time_ns in state:
-            self._begun[Location(str(file), int(line), str(function))] = int(time_ns)
+        for file, line, function, time_ns, until_ns in state:
+            location = Location(str(file), int(line), str(function))
+            self._begun[location] = Begun(location, int(time_ns), int(until_ns))
