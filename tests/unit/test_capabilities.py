@@ -11,7 +11,7 @@ import pytest
 from rules.load import RuleSet, load, load_text
 from watchdog.cli.main import main
 from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities, lines
-from watchdog.sources.registry import kinds_of
+from watchdog.service.source_paths import source_kinds
 
 SHIPPED = load([])
 UNKNOWN = Facts()
@@ -31,7 +31,7 @@ rules:
 
 
 def judged(sources: Sequence[str], facts: Facts = UNKNOWN, rules: RuleSet = SHIPPED) -> dict[str, Capability]:
-    return capabilities(rules.plans, {name: kinds_of(name) for name in sources}, facts)
+    return capabilities(rules.plans, source_kinds(sources), facts)
 
 
 def one(on: str, measures: str, fire: str, sources: Sequence[str], facts: Facts = UNKNOWN) -> Capability:

@@ -13,6 +13,7 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import Source, SourceOptions
 from watchdog.offline import record as record_module
 from watchdog.offline.record import LEFT_OUT, RecordOptions, RecordProgress, record
@@ -21,7 +22,7 @@ from watchdog.offline.record import LEFT_OUT, RecordOptions, RecordProgress, rec
 class ListSource:
     """A source that gives slices from a list; its position is how many it gave."""
 
-    kinds = None
+    kinds = ALL_KINDS
 
     def __init__(self, name: str, pieces: list[Slice], options: SourceOptions) -> None:
         self.name, self._pieces, self.options, self.closed = name, pieces, options, False

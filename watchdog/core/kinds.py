@@ -120,3 +120,5 @@ def _read_table() -> Mapping[str, Kind]:
 
 
 KINDS: Mapping[str, Kind] = _read_table()
+ALL_KINDS: frozenset[str] = frozenset(KINDS)
+"""The kinds of a source whose input does not list them: any."""

@@ -14,7 +14,7 @@ from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.coverage import ALWAYS_WANTED
 from watchdog.offline.read_once import faults_of, finite, unread_of
 from watchdog.pipeline.scheduler import merged
-from watchdog.sources.registry import open_sources, split_source, unseen_parts
+from watchdog.sources.registry import open_sources, reads_file, unseen_parts
 
 # A poll of the address tables has tens of thousands of rows: recorded only when named.
 LEFT_OUT = frozenset({"rpc:addrman_entry"})
@@ -65,10 +65,8 @@ def record(
     SourceError and StateError say what cannot be read or written; without `follow` what can be read of damaged input is
     recorded, and the damage told. On an interrupt the file is closed whole.
     """
-    for text in sources:
-        scheme, path = split_source(text)
-        if scheme == "events" and Path(path).exists() and out.exists() and Path(path).samefile(out):
-            raise SourceError(f"'{out}' cannot be recorded into itself")
+    if any(reads_file(text, out) for text in sources):
+        raise SourceError(f"'{out}' cannot be recorded into itself")
     positions, torn = _recorded(out) if options.append and out.exists() else ({}, ())
     wanted = frozenset(KINDS) - LEFT_OUT if options.kinds is None else options.kinds | ALWAYS_WANTED
     opened = open_sources(
@@ -80,7 +78,7 @@ def record(
     try:
         names, kinds = (
             tuple(source.name for source in inputs),
-            {source.name: _recorded_kinds(source, wanted) for source in inputs},
+            {source.name: source.kinds & wanted for source in inputs},  # kinds not recorded can feed no rule
         )
         with EventsWriter(out, names, kinds=kinds, append=options.append) as file:
             done = _pump(inputs, file, progress)
@@ -88,11 +86,6 @@ def record(
     finally:
         for source in inputs:
             source.close()
-
-
-def _recorded_kinds(source: Source, wanted: frozenset[str]) -> frozenset[str]:
-    """The kinds that a recording has of a source: those that nobody asked for can feed no rule of a replay."""
-    return wanted if source.kinds is None else source.kinds & wanted
 
 
 def _recorded(path: Path) -> tuple[dict[str, Mapping[str, object]], tuple[str, ...]]:

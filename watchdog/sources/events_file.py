@@ -22,11 +22,11 @@ from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
 from watchdog.core.column_join import joined
 from watchdog.core.errors import PositionError, SourceError
-from watchdog.core.kinds import KINDS, Field, dtype_of
+from watchdog.core.kinds import ALL_KINDS, KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, clock_reset_ns, plausible
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.faults import SourceFaults
-from watchdog.sources.recording_folder import position_of
+from watchdog.sources.scheme import position_of
 
 JOINED_SLICES, JOINED_ROWS = 1_000, 20_000  # of one slice, where nobody waits for a single one
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
@@ -80,9 +80,10 @@ class EventsFileSource:
             raise
 
     @property
-    def kinds(self) -> frozenset[str] | None:
-        """Those of the recorded source, as far as they were recorded; None for a file that is one source: any."""
-        return None if self._original is None else self._original.kinds
+    def kinds(self) -> frozenset[str]:
+        """The kinds recorded of its source; `ALL_KINDS` where the file does not list them."""
+        listed = None if self._original is None else self._original.kinds
+        return ALL_KINDS if listed is None else listed
 
     @property
     def ended(self) -> bool:

@@ -111,7 +111,7 @@ class CaptureSource:
         return self._merge.faults
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return KINDS
 

@@ -89,7 +89,8 @@ def _column_bytes(column: Column) -> int:
 class Inbox:
     """Hands batches from one producer to one consumer; `put`, `heartbeat`, `fail` and `end` are the producer's.
 
-    name, node: of the source, for gap events. All methods may be called from any thread.
+    name, node: of the source, for gap events. position: where the producer resumes; slices repeat it until the producer
+    hands over another one. All methods may be called from any thread.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Inbox:
         *,
         policy: Policy,
         limits: Limits | None = None,
+        position: Mapping[str, object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.policy, self.limits, self.counts = name, policy, limits or Limits(), Counts()
@@ -106,7 +108,7 @@ class Inbox:
         self._items: deque[_Item] = deque()
         self._size_bytes = self._rows = 0
         self._until_ns = 0
-        self._position: Mapping[str, object] | None = None
+        self._position = position
         self._changed = threading.Condition()
         self._closed = self._ended = False
         self._error: str | None = None

@@ -69,7 +69,7 @@ class DebugLogSource:
         return self._name
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return KINDS
 

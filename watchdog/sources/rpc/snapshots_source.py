@@ -90,7 +90,7 @@ class SnapshotsSource:
             raise
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return KINDS
 
