@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.arrays import Words
 from watchdog.core.errors import SourceError
 
-Words = NDArray[np.uint64]
 Positions = NDArray[np.int64]
 
 # src/util/asmap.cpp: TYPE_BIT_SIZES, ASN_BIT_SIZES, MATCH_BIT_SIZES, JUMP_BIT_SIZES and the least values

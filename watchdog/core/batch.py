@@ -13,8 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from watchdog.core.arrays import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +109,7 @@ class Batch:
         object.__setattr__(self, "rows", len(self.columns["time_ns"]))
 
     @property
-    def time_ns(self) -> IntArray:
+    def time_ns(self) -> Ints:
         """Event times in nanoseconds since the epoch."""
         column = self.columns["time_ns"]
         assert isinstance(column, np.ndarray)

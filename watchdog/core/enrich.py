@@ -29,14 +29,13 @@ from watchdog.core.address import (
     parse_address,
     split_port,
 )
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.asmap import Asmap
 from watchdog.core.errors import SourceError
 from watchdog.core.text import printable
 
 Codes = NDArray[np.uint8]  # network codes
 Packed = NDArray[np.uint8]  # [n, 16] or wider: packed addresses
-Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
 
 MAX_PEERS = 65_536  # cached peer texts; a node sees some 10,000 peers a day
 _MAPPED_WORD = 0xFFFF  # the third quarter of ::ffff:a.b.c.d

@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from watchdog.core.arrays import Flags, Ints
 from watchdog.core.batch import Batch
-
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 EARLIEST_NS = 1_230_940_800 * 10**9  # 2009-01-03, the day of the genesis block: no node is older
 AHEAD_NS = 86_400 * 10**9  # a day: clocks of two machines differ by less, whatever their time zones
@@ -34,9 +31,9 @@ def latest_plausible(now_ns: int) -> int:
     return max(now_ns, WRITTEN_NS) + AHEAD_NS
 
 
-def plausible(times_ns: IntArray, latest_ns: int) -> BoolArray:
+def plausible(times_ns: Ints, latest_ns: int) -> Flags:
     """Which event times can be true: not before the genesis block, not after `latest_ns`. Shapes: (rows,)."""
-    found: BoolArray = (times_ns >= EARLIEST_NS) & (times_ns <= latest_ns)
+    found: Flags = (times_ns >= EARLIEST_NS) & (times_ns <= latest_ns)
     return found
 
 
@@ -45,13 +42,13 @@ def is_plausible(time_ns: int, latest_ns: int) -> bool:
     return EARLIEST_NS <= time_ns <= latest_ns
 
 
-def before(times_ns: IntArray, sound: BoolArray, first_ns: int) -> IntArray:
+def before(times_ns: Ints, sound: Flags, first_ns: int) -> Ints:
     """For each row the time of the last sound row up to it; `first_ns` for rows before any sound one.
 
     Shapes: all (rows,). This is the time at which a row that is not sound is told as lost.
     """
     last = np.maximum.accumulate(np.where(sound, np.arange(len(times_ns)), -1))
-    found: IntArray = np.where(last >= 0, times_ns[np.maximum(last, 0)], first_ns) if len(times_ns) else times_ns
+    found: Ints = np.where(last >= 0, times_ns[np.maximum(last, 0)], first_ns) if len(times_ns) else times_ns
     return found
 
 

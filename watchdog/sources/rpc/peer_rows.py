@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from watchdog.core.enrich import PeerFacts
+from watchdog.core.peer_columns import AGE, PeerIdentity, identity_values
 from watchdog.sources.rpc.answers import PeerAnswer
 from watchdog.sources.rpc.columns import Values
 
@@ -40,21 +41,20 @@ def connection_type_of(peer: PeerAnswer) -> str:
 
 
 def connection_columns(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, Values]:
-    """The connection columns (conn, peer, ..., age_s) of peers as they are at `now_s` (unix seconds)."""
-    pairs = list(zip(peers, facts, strict=True))
-    return {
-        "conn": [peer.id for peer in peers],
-        "peer": [peer.addr for peer in peers],
-        "peer_addr": [fact.addr for fact in facts],
-        "network": [network_of(peer, fact) for peer, fact in pairs],
-        "netgroup": [fact.netgroup for fact in facts],
-        "netblock": [fact.netblock for fact in facts],
-        "subnet": [fact.subnet for fact in facts],
-        "asn": [fact.asn or peer.mapped_as for peer, fact in pairs],
-        "direction": ["in" if peer.inbound else "out" for peer in peers],
-        "connection_type": [connection_type_of(peer) for peer in peers],
-        "age_s": [age_s(peer, now_s) for peer in peers],
-    }
+    """Return the connection columns (conn, peer, ..., age_s) of peers at `now_s` (unix seconds)."""
+    identities = [
+        PeerIdentity(
+            peer.id,
+            peer.addr,
+            fact,
+            "in" if peer.inbound else "out",
+            connection_type_of(peer),
+            network=network_of(peer, fact),
+            asn=fact.asn or peer.mapped_as,
+        )
+        for peer, fact in zip(peers, facts, strict=True)
+    ]
+    return {**identity_values(identities), AGE: [age_s(peer, now_s) for peer in peers]}
 
 
 def state_columns(

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, NETWORK_NAMES, ONION, OTHER
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Column, Strings
 from watchdog.core.enrich import Enricher, impossible
 from watchdog.core.prefix import PAYLOAD_BITS
 from watchdog.sources.wire.entries import Entries, entries_v1, entries_v2
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import Flags, MessageBlock, Offsets, Words, ragged
+from watchdog.sources.wire.part import MessageBlock, Offsets, ragged
 
 AHEAD_S = 600  # Bitcoin Core src/net_processing.cpp ProcessAddrs: stamps more than 10 min ahead are rewritten
 STALE_S = 30 * 86_400  # src/addrman.cpp: ADDRMAN_HORIZON

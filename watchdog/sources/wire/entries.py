@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, MAPPED, ONION, OTHER
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Blobs
 from watchdog.sources.wire.part import (
     BAD_COUNT,
     BAD_LENGTH,
     OVER_LIMIT,
     TRUNCATED,
-    Flags,
     MessageBlock,
     Offsets,
-    Words,
     ragged,
 )
 

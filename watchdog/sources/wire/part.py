@@ -7,13 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Strings
 from watchdog.core.text import printable
 from watchdog.sources.wire.messages import PADDING, Decoded, Messages, Spans
 
 Offsets = NDArray[np.int64]  # byte positions in a part
-Flags = NDArray[np.bool_]
-Words = NDArray[np.uint64]
 
 # Reasons of p2p:malformed; a message has the first that applies.
 REASONS = ("", "truncated", "over-limit", "bad-count", "bad-length", "bad-value", "bad-transaction")
