@@ -118,7 +118,7 @@ def test_an_interrupt_leaves_a_whole_file_to_go_on_with(tmp_path: Path, opened: 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path, opened: Opened) -> None:
     opened([slice_of(0)])
     record(["log:a"], tmp_path / "out", RecordOptions())
-    with pytest.raises(StateError, match=r"is there already; go on with it \(--append\) or choose another name"):
+    with pytest.raises(StateError, match=r"exists already; append to it \(--append\) or choose another name"):
         record(["log:a"], tmp_path / "out", RecordOptions())
 
 
@@ -138,7 +138,7 @@ def test_the_command_copies_chosen_kinds(tmp_path: Path, capsys: pytest.CaptureF
     assert "30 events" in capsys.readouterr().err
     assert {batch.kind for piece in recorded(tmp_path / "b") for batch in piece.batches} == {"log:tip"}
     assert main(arguments) == 2
-    assert capsys.readouterr().err.startswith(f"watchdog: '{tmp_path / 'b'}' is there already")
+    assert capsys.readouterr().err.startswith(f"watchdog: '{tmp_path / 'b'}' exists already")
     assert main([*arguments, "--kind", "log:tipp"]) == 2
     assert "did you mean 'log:tip'" in capsys.readouterr().err
 

@@ -79,8 +79,8 @@ OWN_RULES: Final[Mapping[str, OwnRule]] = {
             HOUR_NS,
             "source, form",
             "At least 5 lines of a form, and at least 20 % of the lines of that form, could not be read within an "
-            "hour: they start like lines of Bitcoin Core that this version knows, and go on differently. Lines without "
-            "a time have the form `untimed`. It clears when that is false for the hour that has passed.",
+            "hour: they start like lines of Bitcoin Core that this version knows, and continue differently. Lines "
+            "without a time have the form `untimed`. It clears when that is false for the hour that has passed.",
             (
                 "A version of Bitcoin Core that is newer than this program.",
                 "`-logtimestamps=0`: no line has a time, so none can be judged.",

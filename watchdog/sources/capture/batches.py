@@ -46,7 +46,7 @@ class BatchMaker:
     blocks: NewBlocks
 
     def batches(self, rows: MessageRows) -> list[Batch]:
-        """All wanted kinds, rows by time."""
+        """Return all wanted kinds, rows by time."""
         facts = [self.enricher.peer(one.peer) for one in rows.connections]
         table = ConnectionTable(rows.connections, facts)
         made = self._messages(rows, table)
@@ -110,7 +110,7 @@ class BatchMaker:
         return made
 
     def _decoded(self, rows: MessageRows, table: ConnectionTable, facts: Sequence[PeerFacts]) -> list[Batch]:
-        """The p2p kinds."""
+        """Return the p2p kinds."""
         found: dict[str, list[tuple[NDArray[np.intp], Mapping[str, Column]]]] = {}
         senders: Blobs | None = None
         for type_, at in _by_type(rows):

@@ -70,7 +70,7 @@ class CaptureSource:
     def __init__(self, path: str, options: SourceOptions, name: str = "", tree: CaptureTree | None = None) -> None:
         """path: the folder of peer folders, or an archive (see ARCHIVE_ENDINGS).
 
-        name: `capture:PATH` unless given. tree: read this instead of what lies at path. SourceError when there is
+        name: `capture:PATH` unless given. tree: read this instead of the files at path. SourceError when there is
         nothing to read, StateError when options.position is damaged.
         """
         self._name = name or f"capture:{path}"
@@ -130,7 +130,7 @@ class CaptureSource:
 
     @property
     def given_ago_s(self) -> float | None:
-        """See `core.source.Waiting`: a large tree is looked at in turn, and what is found early waits for the rest."""
+        """See `core.source.Waiting`: a large tree is looked at in turn, and early records wait for the rest."""
         return self._merge.given_ago_s
 
     @property

@@ -74,7 +74,7 @@ class _Item:
 
 
 def size_of(batch: Batch) -> int:
-    """Bytes that a batch occupies, about: its arrays, and the characters of its dictionaries."""
+    """Return about how many bytes a batch occupies: its arrays, and the characters of its dictionaries."""
     return sum(_column_bytes(column) for column in batch.columns.values())
 
 
@@ -159,7 +159,7 @@ class Inbox:
             self._changed.notify_all()
 
     def take(self) -> Slice | None:
-        """The oldest batches, or None when nothing waits. Never blocks.
+        """Return the oldest batches, or None when nothing waits. Never blocks.
 
         Raises SourceError once the producer has failed and all that it handed over is taken.
         """

@@ -17,7 +17,7 @@ LogValue = int | str | bytes | bool
 
 _SLOT = {"bucket": "u32", "position": "u32"}
 
-# kinds about an address: the columns for its text, network, netgroup, netblock and AS, empty where there is none
+# kinds about an address: the columns for its text, network, netgroup, netblock and AS, empty for one that it lacks
 _ENTRY = ("address", "entry_network", "entry_netgroup", "entry_netblock", "entry_asn")
 _GROUPED = ("address", "", "entry_netgroup", "", "")
 ABOUT: Mapping[str, tuple[str, str, str, str, str]] = {
@@ -77,7 +77,7 @@ class LogRows:
 
 
 def batch_of(kind: str, rows: LogRows, addresses: Addresses, *, node: str, source: str, boot_ns: int) -> Batch:
-    """The rows as a batch, in their order; numbers are held within their column's type."""
+    """Return the rows as a batch, in their order; numbers are held within their column's type."""
     with_peer, fields = LAYOUT[kind]
     times = np.array(rows.times, np.int64)
     columns: dict[str, Column] = {"time_ns": times}

@@ -25,7 +25,7 @@ class Begun(NamedTuple):
 
 
 def describe(location: Location) -> tuple[str, str]:
-    """The location for people, and the kinds that its lines give, comma-joined."""
+    """Return the location for people, and the kinds that its lines give, comma-joined."""
     kinds = kinds_of(location.file, location.function)
     return f"{location.file}:{location.line} ({location.function})", ",".join(kinds) or NO_KIND
 
@@ -49,7 +49,7 @@ class Limits:
         return Begun(location, self._begun.pop(location, otherwise_ns))
 
     def all(self) -> list[Begun]:
-        """All of them, which end with the node's process."""
+        """Return all of them, which end with the node's process."""
         ended = [Begun(location, time_ns) for location, time_ns in self._begun.items()]
         self._begun.clear()
         return ended

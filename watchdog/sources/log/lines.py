@@ -69,7 +69,7 @@ class Lines:
 
     starts, ends: the message in the chunk, without prefixes and line end. codes: index of its
     beginning, `QUARANTINED` for one whose time cannot be true. time_ns: event time, of a quarantined line
-    that of the line before it in the chunk (of any kind), 0 if there is none. first_ns, last_ns: of the first
+    that of the line before it in the chunk (of any kind), 0 without one. first_ns, last_ns: of the first
     and last line that has a plausible time, 0 if none has. long: lines left out because of their length.
     untimed: (start, end, code) of wanted lines without a time. net: lines of the category "net".
     """
@@ -87,7 +87,7 @@ class Lines:
 
 
 def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = -2) -> Lines:
-    """The lines of `chunk` (whole lines, each ended by a newline) that begin as `prefixes` say.
+    """Return the lines of `chunk` (whole lines, each ended by a newline) that begin as `prefixes` say.
 
     now_ns: of the wall clock. start_code: of the line of a starting node, which gets the time of the steady lines
     after it: its mock clock is set a few lines later.
@@ -175,7 +175,7 @@ def steady_time(chunk: bytes, start: int, now_ns: int) -> tuple[int, int]:
 
 
 def _timed(padded: ByteArray, starts: Ints, lengths: Ints) -> NDArray[np.bool_]:
-    """Which lines are long enough, not too long, and look like they begin with a time."""
+    """Return which lines are long enough, not too long, and look like they begin with a time."""
     room = np.minimum(starts, len(padded) - _PADDING)
     whole = (padded[room + 19] == ord("Z")) & (lengths > 21)
     micros = (padded[room + 26] == ord("Z")) & (lengths > 28)
@@ -242,7 +242,7 @@ def _skip_brackets(padded: ByteArray, messages: Ints, ends: Ints, rows: NDArray[
 
 
 def _hold_blank(padded: ByteArray, begins: Ints, ends: Ints) -> NDArray[np.bool_]:
-    """Whether there is a blank between two places of each row."""
+    """Return whether there is a blank between two places of each row."""
     blanks = np.flatnonzero(padded == ord(" "))
     nearest = np.searchsorted(blanks, begins)
     found: NDArray[np.bool_] = (nearest < len(blanks)) & (blanks[np.minimum(nearest, len(blanks) - 1)] < ends)
@@ -250,7 +250,7 @@ def _hold_blank(padded: ByteArray, begins: Ints, ends: Ints) -> NDArray[np.bool_
 
 
 def _locations(padded: ByteArray, begins: Ints, ends: Ints) -> NDArray[np.bool_]:
-    """Which brackets hold "file:line": a colon, then at most seven digits up to the end."""
+    """Return which brackets hold "file:line": a colon, then at most seven digits up to the end."""
     found = np.zeros(len(begins), np.bool_)
     digits = np.ones(len(begins), np.bool_)
     for back in range(1, 9):
@@ -261,7 +261,7 @@ def _locations(padded: ByteArray, begins: Ints, ends: Ints) -> NDArray[np.bool_]
 
 
 def _words(padded: ByteArray, at: Ints) -> NDArray[np.uint64]:
-    """The 8 bytes at each place as little-endian words; places lie at least 8 before the end."""
+    """Return the 8 bytes at each place as little-endian words; each place is at least 8 before the end."""
     words: NDArray[np.uint64] = np.zeros(len(at), np.uint64)
     for byte in range(8):
         words |= padded[at + byte].astype(np.uint64) << np.uint64(8 * byte)
@@ -269,7 +269,7 @@ def _words(padded: ByteArray, at: Ints) -> NDArray[np.uint64]:
 
 
 def _bounds(padded: ByteArray, clocks: Ints, now_ns: int) -> tuple[int, int]:
-    """Times of the first and the last line whose time is plausible, 0 if there is none."""
+    """Return the times of the first and the last line with a plausible time, 0 without one."""
     found = []
     for near in (clocks[:8], clocks[-8:]):
         times = _sound_times(padded, near, now_ns)

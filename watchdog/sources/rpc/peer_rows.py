@@ -31,7 +31,7 @@ def age_s(peer: PeerAnswer, now_s: int) -> int:
 
 
 def network_of(peer: PeerAnswer, facts: PeerFacts) -> str:
-    """The peer's network; the node's word counts for overlays, since inbound onion peers come from localhost."""
+    """Return the peer's network; the node's word counts for overlays, since inbound onion peers come from localhost."""
     return peer.network if peer.network in _OVERLAYS else facts.network
 
 
@@ -60,7 +60,7 @@ def connection_columns(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], 
 def state_columns(
     peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int, interval_s: int
 ) -> dict[str, Values]:
-    """The columns of rpc:peer."""
+    """Return the columns of rpc:peer."""
     totals = Counter(peer.inbound for peer in peers)
     return {
         **connection_columns(peers, facts, now_s),
@@ -94,7 +94,7 @@ def state_columns(
 
 
 def summary(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, int]:
-    """The fields of rpc:peers, but for uptime_s.
+    """Return the fields of rpc:peers, but for uptime_s.
 
     The largest netgroup is sought among IPv4 and IPv6 peers only: overlays have 16 groups
     in all and Core does not spread over them, and inbound onion peers share localhost.

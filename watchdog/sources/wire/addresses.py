@@ -1,4 +1,4 @@
-"""p2p:addr and p2p:addr_entry: what addr and addrv2 messages tell of other nodes."""
+"""p2p:addr and p2p:addr_entry: other nodes that addr and addrv2 messages announce."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _self_announced(part: MessageBlock, entries: Entries) -> Flags:
 
 
 def _identities(part: MessageBlock, entries: Entries) -> Words:
-    """A 64-bit number for network, address and port; of unknown networks it takes a digest of the bytes."""
+    """Return a 64-bit number for network, address and port; of unknown networks it takes a digest of the bytes."""
     words = entries.packed.view("<u8").astype(np.uint64)
     rows = np.flatnonzero(entries.networks == OTHER)
     words[rows, 0] = _digests(part, entries.place[rows], entries.size[rows])
@@ -133,7 +133,7 @@ def _digests(part: MessageBlock, places: Offsets, sizes: NDArray[np.int64]) -> W
 
 
 def _mixed(values: Words) -> Words:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit depends on every other."""
+    """Return the finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit depends on every other."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
