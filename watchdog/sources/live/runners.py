@@ -149,7 +149,7 @@ class ChildRunner:
         if self._stopping.is_set():
             return None
         try:
-            self._child = subprocess.Popen(  # noqa: S603 - the caller names a program of ours or of the operator
+            self._child = subprocess.Popen(  # noqa: S603 - the caller names our program or one of the operator
                 self._arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -189,7 +189,7 @@ class LogFiles:
         self.file = self._open(path, offset)
 
     def _renamed(self) -> bool:
-        """Go on with the new file, once it holds something and the old one is read to its end."""
+        """Switch to the new file, once it holds something and the old one is read to its end."""
         try:
             now = self.path.stat()
         except OSError:
