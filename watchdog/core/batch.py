@@ -144,12 +144,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """What one poll of a source gives.
+    """The result of one poll of a source.
 
-    `until_ns` is the source's watermark: it promises no event before that time any
-    more. `position` is JSON-able and brings the source back to just after this slice.
-    `caught_up`: a followed source has nothing more for now; a polling loop may rest, so that a node
-    that never pauses is read in few large slices instead of many tiny ones.
+    until_ns: the source's watermark, no earlier event follows. position: JSON-able; resumes the source just after this
+    slice. caught_up: a followed source has nothing more for now; a polling loop may rest, so that a node that never
+    pauses is read in few large slices instead of many tiny ones.
     """
 
     source: str
