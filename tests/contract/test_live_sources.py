@@ -43,7 +43,6 @@ def live(
     position: dict[str, object] | None = None,
 ) -> LiveSource:
     options = SourceOptions(follow=True, position=position)
-    abandoned: list[str] = []
     source = LiveSource(
         NAME,
         frozenset({"p2p:ping"}),
@@ -51,7 +50,6 @@ def live(
         options,
         policy=policy,
         limits=limits,
-        abandoned=abandoned.append,
     )
     opened.append(source)
     return source
@@ -127,6 +125,7 @@ def test_a_hanging_source_is_abandoned_and_named(
     source.close()
     assert time.monotonic() - begun < 1.0  # closing does not wait for it
     assert wait_until(lambda: f"{NAME}: did not end within 2 s and was abandoned" in caplog.text)
+    assert wait_until(lambda: source.abandoned is True)
     script.released.set()
 
 

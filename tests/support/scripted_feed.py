@@ -9,6 +9,7 @@ import pytest
 
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.service import channel as channel_module
 from watchdog.service import feed as feed_module
@@ -35,7 +36,7 @@ class VirtualClock:
 class Script:
     """A source that gives what a test has put into it; an error is raised."""
 
-    kinds = None
+    kinds = ALL_KINDS
 
     def __init__(self, name: str, said: list[Slice | SourceError]) -> None:
         self.name, self.said, self.ended, self.progress, self.closed = name, said, False, 0.0, False

@@ -193,7 +193,7 @@ def test_appending_to_a_closed_file_replaces_its_index(written: Path) -> None:
 
 
 def test_a_file_is_never_overwritten_or_written_twice_at_once(written: Path) -> None:
-    with pytest.raises(StateError, match="is there already"):
+    with pytest.raises(StateError, match="exists already"):
         EventsWriter(written)
     with EventsWriter(written, append=True), pytest.raises(StateError, match="another process writes it"):
         EventsWriter(written, append=True)

@@ -14,8 +14,8 @@ from watchdog.core.source import SourceOptions
 from watchdog.service.abilities import net_of
 from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities, lines
 from watchdog.service.channel import Channel
+from watchdog.service.source_paths import source_kinds
 from watchdog.sources.log.categories import ENOUGH_LINES
-from watchdog.sources.registry import kinds_of, open_source
 
 SHIPPED = load([])
 UNKNOWN = Facts()
@@ -35,7 +35,7 @@ rules:
 
 
 def judged(sources: Sequence[str], facts: Facts = UNKNOWN, rules: RuleSet = SHIPPED) -> dict[str, Capability]:
-    return capabilities(rules.plans, {name: kinds_of(name) for name in sources}, facts)
+    return capabilities(rules.plans, source_kinds(sources), facts)
 
 
 def one(on: str, measures: str, fire: str, sources: Sequence[str], facts: Facts = UNKNOWN) -> Capability:
@@ -139,7 +139,7 @@ def test_lines_that_were_read_show_the_category_net(
 ) -> None:
     path = tmp_path / "debug.log"
     path.write_text("".join(f"2026-08-01T00:00:00Z {line}\n" for line in lines))
-    source = open_source(f"log:{path}", SourceOptions(follow=True))
+    (source,) = open_sources([f"log:{path}"], SourceOptions(follow=True))
     source.poll()
     channel = Channel(source.name, source.name, source)
     assert net_of([channel], begun) is known

@@ -12,7 +12,7 @@ from rules.load import load
 from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
 from watchdog.core.batch import Slice
-from watchdog.core.errors import StateError
+from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.engine.parted import PartedEngine
 from watchdog.engine.parts import UNFED, divide
@@ -159,4 +159,6 @@ def test_a_source_gives_the_kinds_that_its_name_says() -> None:
     finally:
         for source in found:
             source.close()
-    assert kinds_of("events:any") is None
+    for wrong in ("events:any", "evnts:any", "any"):
+        with pytest.raises(SourceError):
+            kinds_of(wrong)

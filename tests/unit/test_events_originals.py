@@ -15,6 +15,7 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
 from watchdog.core.batch import Batch, Column, Slice
 from watchdog.core.errors import SourceError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.offline.record import RecordOptions, record
 from watchdog.offline.replay import ReplayOptions, replay
@@ -135,7 +136,7 @@ def test_sources_keep_names_kinds_and_watermarks(tmp_path: Path) -> None:
         for piece in (tips("a", 0), tips("b", 5), tips("a", 9)):
             out.write(piece)
     found = opened(tmp_path / "f")
-    assert {name: one.kinds for name, one in found.items()} == {"a": kinds["a"], "b": None, "c": None}
+    assert {name: one.kinds for name, one in found.items()} == {"a": kinds["a"], "b": ALL_KINDS, "c": ALL_KINDS}
     assert [one.name for one in found.values()] == [f"events:{tmp_path / 'f'}#{name}" for name in "abc"]
     pieces = polled(found["a"])
     assert times(pieces) == [0, 1, 9, 10]
@@ -207,7 +208,7 @@ def test_two_names_with_one_mark_are_kept_apart(tmp_path: Path) -> None:
 
 def test_an_older_file_is_one_source_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     (source,) = open_sources([f"events:{OLD}"], SourceOptions())
-    assert (source.name, source.kinds) == (f"events:{OLD}", None)
+    assert (source.name, source.kinds) == (f"events:{OLD}", ALL_KINDS)
     source.close()
     assert main(["replay", f"events:{OLD}", "--out", "/dev/null"]) == 0
     assert "does not keep its sources apart and replays as one" in capsys.readouterr().err

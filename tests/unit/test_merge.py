@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from watchdog.core.batch import Slice
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.pipeline.scheduler import IDLE_S, merged
 
@@ -12,7 +13,7 @@ from watchdog.pipeline.scheduler import IDLE_S, merged
 class Script:
     """A source that plays watermarks; None stands for a poll without news."""
 
-    kinds = None
+    kinds = ALL_KINDS
 
     def __init__(self, name: str, watermarks: Sequence[int | None], log: list[str], *, caught_up: bool = False) -> None:
         self.name = name

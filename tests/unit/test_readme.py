@@ -16,7 +16,7 @@ from alerts.render import as_object
 from tests.support.readme import README, Step, normalised, outputs, renewed, steps
 from watchdog.cli.main import available, main
 from watchdog.core.kinds import KINDS
-from watchdog.sources.registry import SYNTAX
+from watchdog.sources.registry import syntaxes
 
 WITH_ACTIONS = ("rules", "receivers", "incidents", "deliveries")
 TEXT = README.read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_the_two_commands_exist() -> None:
 
 def test_every_source_has_its_row() -> None:
     table = {coded(row[0])[0]: row for row in rows("Sources")}
-    assert set(table) == set(SYNTAX.values())
+    assert set(table) == set(syntaxes())
     for syntax, source in (("capture:DIR", "capture"), ("snapshots:FILE", "snapshots"), ("log:FILE", "log")):
         patterns = [pattern.removesuffix("*") for pattern in coded(table[syntax][3])]
         gives = [kind.name for kind in KINDS.values() if source in kind.sources and kind.name != "source:gap"]

@@ -13,6 +13,7 @@ from watchdog.archive.writer import EventsWriter
 from watchdog.cli.main import main
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import Source, SourceOptions
 from watchdog.offline import record as record_module
 from watchdog.offline.record import LEFT_OUT, RecordOptions, RecordProgress, record
@@ -21,7 +22,7 @@ from watchdog.offline.record import LEFT_OUT, RecordOptions, RecordProgress, rec
 class ListSource:
     """A source that gives slices from a list; its position is how many it gave."""
 
-    kinds = None
+    kinds = ALL_KINDS
 
     def __init__(self, name: str, pieces: list[Slice], options: SourceOptions) -> None:
         self.name, self._pieces, self.options, self.closed = name, pieces, options, False
@@ -117,7 +118,7 @@ def test_an_interrupt_leaves_a_whole_file_to_go_on_with(tmp_path: Path, opened: 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path, opened: Opened) -> None:
     opened([slice_of(0)])
     record(["log:a"], tmp_path / "out", RecordOptions())
-    with pytest.raises(StateError, match=r"is there already; go on with it \(--append\) or choose another name"):
+    with pytest.raises(StateError, match=r"exists already; append to it \(--append\) or choose another name"):
         record(["log:a"], tmp_path / "out", RecordOptions())
 
 
@@ -137,7 +138,7 @@ def test_the_command_copies_chosen_kinds(tmp_path: Path, capsys: pytest.CaptureF
     assert "30 events" in capsys.readouterr().err
     assert {batch.kind for piece in recorded(tmp_path / "b") for batch in piece.batches} == {"log:tip"}
     assert main(arguments) == 2
-    assert capsys.readouterr().err.startswith(f"watchdog: '{tmp_path / 'b'}' is there already")
+    assert capsys.readouterr().err.startswith(f"watchdog: '{tmp_path / 'b'}' exists already")
     assert main([*arguments, "--kind", "log:tipp"]) == 2
     assert "did you mean 'log:tip'" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ from tests.support.clock_rig import HOUR, SECOND, START
 from tests.support.scripted_feed import mempool
 from watchdog.archive.reader import EventsFile
 from watchdog.core.batch import Slice
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.moments import CLOCK, clock_reset_ns
 from watchdog.offline.record import RecordOptions, RecordProgress, record
 from watchdog.offline.replay import ReplayOptions, replay
@@ -129,7 +130,7 @@ def test_rows_of_the_wrong_clock_in_the_slice_of_the_step_come_before_the_reset(
 class Recorded:
     """A recorded source that starts anew 12 hours back, then gives a slice each second."""
 
-    kinds = None
+    kinds = ALL_KINDS
     progress = 0.0
 
     def __init__(self, name: str) -> None:

@@ -17,7 +17,7 @@ from watchdog.cli.main import main
 from watchdog.core.errors import SourceError
 from watchdog.offline.record import RecordOptions, record
 from watchdog.offline.replay import ReplayOptions, replay
-from watchdog.sources.recording_folder import PARTS
+from watchdog.sources.registry import recorded_schemes
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "recording"
 Outputs = pytest.CaptureFixture[str]
@@ -50,11 +50,13 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".xz": lzma
 ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".tar.xz": "xztar"}
 
 
-@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in PARTS.items() for name in names])
+@pytest.mark.parametrize(
+    ("part", "name"), [(part, name) for part, row in recorded_schemes().items() for name in row.recorded_as]
+)
 def test_each_part_of_a_recording_is_read_under_each_of_its_names(plain: Path, part: str, name: str) -> None:
     folder = plain.parent / "as"
     folder.mkdir()
-    made = plain / PARTS[part][-1]
+    made = plain / recorded_schemes()[part].recorded_as[-1]
     if name == made.name:
         shutil.move(made, folder / name)
     elif part == "capture":

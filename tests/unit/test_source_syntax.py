@@ -9,7 +9,7 @@ import pytest
 from tests.support.capture_files import START_US, append, handshake, read_all, record
 from watchdog.core.errors import SourceError
 from watchdog.core.source import SourceOptions
-from watchdog.sources.registry import open_source, open_sources
+from watchdog.sources.registry import open_sources
 
 OPTIONS = SourceOptions()
 
@@ -39,18 +39,18 @@ def test_a_bare_path_is_answered_with_what_it_probably_is(tmp_path: Path) -> Non
     (tmp_path / "snapshots.jsonl").touch()
     for path, scheme in ((tmp_path, "recording"), (tmp_path / "debug.log", "log")):
         with pytest.raises(SourceError, match=f"did you mean '{scheme}:"):
-            open_source(str(path), OPTIONS)
+            open_sources([str(path)], OPTIONS)
 
 
 def test_a_mistyped_file_is_answered_with_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "debug.log").touch()
     with pytest.raises(SourceError, match=r"did you mean '.*debug\.log'"):
-        open_source(f"log:{tmp_path}/debug.lgo", OPTIONS)
+        open_sources([f"log:{tmp_path}/debug.lgo"], OPTIONS)
 
 
 def test_a_capture_keeps_the_name_it_was_given(tmp_path: Path) -> None:
     handshake(tmp_path, "8.8.8.8_8333", START_US, inbound=False)
-    source = open_source(f"capture:{tmp_path}", OPTIONS)
+    [source] = open_sources([f"capture:{tmp_path}"], OPTIONS)
     assert source.name == f"capture:{tmp_path}"
     assert read_all(source)[-1].source == source.name
 

@@ -47,14 +47,14 @@ class Original:
 
 
 def encode_info(sources: Sequence[Original]) -> bytes:
-    """The message of the first frame: the sources that feed the file."""
+    """Return the message of the first frame: the sources that feed the file."""
     kinds = [_ANY if one.kinds is None else ",".join(sorted(one.kinds)) for one in sources]
     names = [one.name for one in sources]
     return bytes(_SCHEMA.Info.new_message(writer=WRITER, sources=names, kinds=kinds).to_bytes())
 
 
 def decode_info(payload: bytes) -> tuple[Original, ...]:
-    """The sources that feed the file."""
+    """Return the sources that feed the file."""
     with _opened(_SCHEMA.Info, payload) as info:
         if len(info.sources) > MAX_SOURCES:
             raise DamagedFrameError(f"the file names {len(info.sources)} sources, more than {MAX_SOURCES}")
@@ -83,7 +83,7 @@ def decode_slice_end(payload: bytes) -> tuple[str, int, Mapping[str, object]]:
 
 
 def encode_index(offsets: NDArray[np.int64], latest_ns: NDArray[np.int64]) -> bytes:
-    """The message of the index: int64 byte offsets and int64 latest times."""
+    """Return the message of the index: int64 byte offsets and int64 latest times."""
     message = _SCHEMA.Index.new_message(offsets=offsets.tobytes(), latestNs=latest_ns.tobytes())
     return bytes(message.to_bytes())
 
@@ -98,7 +98,7 @@ def decode_index(payload: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def encode_block(batch: Batch) -> bytes:
-    """The message of a batch; dictionaries are cut down to the strings that the rows use."""
+    """Return the message of a batch; dictionaries are cut down to the strings that the rows use."""
     layout, parts, dictionaries, offsets = [], [], [], []
     for name, column in batch.columns.items():
         if isinstance(column, Strings):
@@ -130,7 +130,7 @@ def encode_block(batch: Batch) -> bytes:
 
 
 def decode_block(payload: bytes) -> Batch:
-    """The batch of a message, every length and code checked; DamagedFrameError when one does not fit.
+    """Return the batch of a message, every length and code checked; DamagedFrameError when one does not fit.
 
     Columns are read-only arrays; "prefix" columns come back as uint64.
     """

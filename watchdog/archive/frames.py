@@ -69,12 +69,12 @@ class DamagedFrameError(SourceError):
 
 
 def padded(size: int) -> int:
-    """The next multiple of 8, so that every message starts on a word."""
+    """Return the next multiple of 8, so that every message starts on a word."""
     return (size + 7) & ~7
 
 
 def tag_of(kind: str) -> int:
-    """A number in the header of a block that lets a reader pass over kinds that nobody reads."""
+    """Return the number in a block's header by which a reader skips unread kinds."""
     return zlib.crc32(kind.encode())
 
 
@@ -84,7 +84,7 @@ def source_mark(name: str) -> int:
 
 
 def file_header() -> bytes:
-    """The first bytes of a file."""
+    """Return the first bytes of a file."""
     crc = zlib.crc32(_FILE.pack(MAGIC, VERSION, 0, 0)[:16])
     return _FILE.pack(MAGIC, VERSION, 0, crc)
 
@@ -112,7 +112,7 @@ def pack_frame(
     source: int = 0,
     span: tuple[int, int] = (0, 0),
 ) -> bytes:
-    """A whole frame, ready to be written; compressed when that makes it smaller."""
+    """Return a whole frame, ready to be written; compressed when that makes it smaller."""
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"a frame of {len(payload)} bytes is larger than {MAX_PAYLOAD}")
     stored, flags = payload, 0
@@ -126,7 +126,7 @@ def pack_frame(
 
 
 def read_header(raw: bytes) -> Frame:
-    """The header of a frame; DamagedFrameError when it cannot be trusted."""
+    """Return the header of a frame; DamagedFrameError when it cannot be trusted."""
     if len(raw) < FRAME_HEADER:
         raise DamagedFrameError("the frame header is cut off")
     head = raw[: _FRAME.size]
@@ -142,7 +142,7 @@ def read_header(raw: bytes) -> Frame:
 
 
 def unpack_payload(frame: Frame, body: bytes, unpacker: zstandard.ZstdDecompressor) -> bytes:
-    """The payload from the padded bytes behind the header; DamagedFrameError when they do not fit it."""
+    """Return the payload from the padded bytes behind the header; DamagedFrameError when they do not fit it."""
     if len(body) != padded(frame.stored) or zlib.crc32(body) != frame.crc:
         raise DamagedFrameError("the frame fails its checksum")
     stored = body if len(body) == frame.stored else body[: frame.stored]
@@ -159,5 +159,5 @@ def unpack_payload(frame: Frame, body: bytes, unpacker: zstandard.ZstdDecompress
 
 
 def new_unpacker() -> zstandard.ZstdDecompressor:
-    """A decompressor with a bounded window."""
+    """Return a decompressor with a bounded window."""
     return zstandard.ZstdDecompressor(max_window_size=WINDOW)

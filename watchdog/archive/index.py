@@ -41,21 +41,21 @@ class IndexEntries:
         return self._offsets[entry] if entry < len(self._offsets) else None
 
     def packed(self, offset: int) -> bytes:
-        """The index frame and the trailer, to be written at byte `offset`, the end of the file."""
+        """Return the index frame and the trailer, to be written at byte `offset`, the end of the file."""
         offsets, latest = np.array(self._offsets, np.int64), np.array(self._latest, np.int64)
         head = _TRAILER.pack(_MARK, 0, offset, 0)[:16]
         return pack_frame(INDEX, encode_index(offsets, latest)) + _TRAILER.pack(_MARK, 0, offset, zlib.crc32(head))
 
     @classmethod
     def of(cls, offsets: NDArray[np.int64], latest_ns: NDArray[np.int64]) -> IndexEntries:
-        """The entries that a file holds."""
+        """Return the entries that a file holds."""
         entries = cls()
         entries._offsets, entries._latest = offsets.tolist(), latest_ns.tolist()
         return entries
 
 
 def index_offset(trailer: bytes) -> int | None:
-    """Where the index frame begins, by the last bytes of a file; None when they are no trailer."""
+    """Return where the index frame begins, by the last bytes of a file; None when they are no trailer."""
     if len(trailer) != TRAILER:
         return None
     mark, _, offset, crc = _TRAILER.unpack(trailer)
@@ -63,7 +63,7 @@ def index_offset(trailer: bytes) -> int | None:
 
 
 def entries_in(frame: Frame, body: bytes) -> IndexEntries:
-    """The entries of an index frame; DamagedFrameError when it is none or is damaged."""
+    """Return the entries of an index frame; DamagedFrameError when it is none or is damaged."""
     if frame.type != INDEX:
         raise DamagedFrameError("the trailer points to no index")
     return IndexEntries.of(*decode_index(unpack_payload(frame, body, new_unpacker())))

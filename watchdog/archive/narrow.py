@@ -27,7 +27,7 @@ class Narrow(NamedTuple):
 
 
 def narrow(column: NDArray[np.generic]) -> Narrow:
-    """The narrowest form of a column; other types than integers, and spans that do not fit, stay as they are."""
+    """Return the narrowest form of a column; other types than integers, and spans that do not fit, stay as they are."""
     own = Narrow(np.ascontiguousarray(column).tobytes())
     if column.dtype.kind not in "iu" or column.dtype.itemsize == 1 or not len(column):
         return own
@@ -44,7 +44,7 @@ def narrow(column: NDArray[np.generic]) -> Narrow:
 
 
 def widen(part: bytes, dtype: np.dtype[np.generic], rows: int, form: tuple[int, int, int]) -> NDArray[np.generic]:
-    """The column again; `form` is width, base and scale. DamagedFrameError when the bytes do not fit the rows.
+    """Restore a column; `form` is width, base and scale. DamagedFrameError when the bytes do not fit the rows.
 
     OverflowError when base or scale do not fit the type.
     """

@@ -99,7 +99,7 @@ class EventsFile:
         self._at = self.offset = FILE_HEADER
         self._held: list[Batch] = []
         self._held_bytes = 0
-        self._begun = False  # a slice of ours has begun that has not ended
+        self._begun = False  # a wanted slice has begun and not ended
 
     @property
     def size(self) -> int:
@@ -107,7 +107,7 @@ class EventsFile:
         return os.fstat(self._file).st_size
 
     def close(self) -> None:
-        """Let go of the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -127,7 +127,7 @@ class EventsFile:
             yield left
 
     def next_slice(self) -> Slice | None:
-        """The next whole slice, or None when there is none (yet); `torn_at` says whether that is the end.
+        """Return the next whole slice, or None when the file has no further one yet; `torn_at` is set at a torn end.
 
         SourceError: the file is torn here and `strict` was asked for.
         """
@@ -155,13 +155,13 @@ class EventsFile:
         return Slice(held[0].source, tuple(held), self.until_ns.get(held[0].source, NEVER_NS))
 
     def rewind(self) -> None:
-        """Forget blocks whose slice has not ended: a writer that crashed within it begins it anew."""
+        """Drop blocks of a slice without an end: a writer that crashed within it writes the slice again."""
         self._at = self.offset
         self._dropped()
         self._window = b""
 
     def resume(self, offset: int) -> None:
-        """Go on at a byte offset that `offset` said before; SourceError when no frame begins there."""
+        """Resume at a byte offset that `offset` returned before; SourceError when no frame begins there."""
         self._read_sources()
         if offset != self.size:
             try:
@@ -256,7 +256,7 @@ class EventsFile:
                 return None
             frame = self._frame(self._at)
             if frame.type == INDEX:
-                self._window = b""  # whoever appends writes over the index
+                self._window = b""  # an appending writer overwrites the index
                 return None
             if self._source is not None and frame.type in (BLOCK, SLICE_END) and frame.source != self._mark:
                 if not self._pass_over(frame):

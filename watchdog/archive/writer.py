@@ -39,7 +39,7 @@ class EventsWriter:
 
     path: the file, which must not exist unless `append` is set. sources: names of the sources
     that feed it; none: it replays as one source. kinds: by name, those that each can give and that are
-    recorded; a name that is missing: any. append: go on behind the last whole slice; what a crash left
+    recorded; a name that is missing: any. append: continue behind the last whole slice; what a crash left
     behind it is cut off. level: of zstd, 0 for none. StateError: the file cannot be written, is there already,
     is no events file, or another process writes it. After a failed write the file ends
     with its last whole frame.
@@ -105,7 +105,7 @@ class EventsWriter:
         self._synced = self._end
 
     def close(self) -> None:
-        """Write the index, bring everything to disk, let go; a second call does nothing."""
+        """Write the index, sync everything to disk and close; a second call does nothing."""
         if self._file < 0:
             return
         try:
@@ -133,7 +133,7 @@ class EventsWriter:
             raise self._unwritable(fault) from fault
 
     def _start(self, sources: tuple[Original, ...]) -> int:
-        """Begin the file, or find the place to go on at; the byte offset of the next frame."""
+        """Begin the file, or find where to continue; return the byte offset of the next frame."""
         if os.fstat(self._file).st_size == 0:
             self._end = 0
             self._append(file_header() + pack_frame(INFO, encode_info(sources)))
@@ -179,7 +179,7 @@ class EventsWriter:
 
     def _unwritable(self, fault: OSError) -> StateError:
         if fault.errno == errno.EEXIST:
-            return StateError(f"'{self.path}' is there already; go on with it (--append) or choose another name")
+            return StateError(f"'{self.path}' exists already; append to it (--append) or choose another name")
         if fault.errno in {errno.EWOULDBLOCK, errno.EACCES} and isinstance(fault, BlockingIOError):
             return StateError(f"cannot write '{self.path}': another process writes it")
         return StateError(f"cannot write '{self.path}': {(fault.strerror or str(fault)).lower()}")

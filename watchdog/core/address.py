@@ -38,7 +38,7 @@ class Address:
 
 
 def split_port(text: str) -> tuple[str, int]:
-    """Address text without brackets, and the port: 0 if there is none or it is no port. Total."""
+    """Split off the port: address text without brackets, and the port, 0 when missing or not a port. Never raises."""
     host, colon, digits = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     is_port = colon and digits.isascii() and digits.isdecimal() and len(digits) <= 5

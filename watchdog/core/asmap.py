@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.arrays import Words
 from watchdog.core.errors import SourceError
 
-Words = NDArray[np.uint64]
 Positions = NDArray[np.int64]
 
 # src/util/asmap.cpp: TYPE_BIT_SIZES, ASN_BIT_SIZES, MATCH_BIT_SIZES, JUMP_BIT_SIZES and the least values
@@ -29,10 +29,10 @@ _JUMP_SIZES = tuple(range(5, 31))
 _RETURN, _JUMP, _MATCH, _DEFAULT = range(4)
 _IP_BITS = 128
 _MAX_BYTES = 1 << 23  # 8 MiB; the map of the whole internet has 1.5 MB
-_MOST_TIMES, _SMALL = 12, 1 << 16  # memory while parsing: at most so many times the file, or the same for 64 kB
+_MOST_TIMES, _SMALL = 12, 1 << 16  # memory while parsing: at most this multiple of the file, or of 64 kB
 _LOW_BYTES, _ANY_BYTES = 12, 20  # for a change of AS: below 2**64, and at any other address
 _SORT_BYTES = 16  # more for each while they are sorted
-_AT_ONCE = 4_096  # branches in one step; at most so many for each bit of an address wait
+_AT_ONCE = 4_096  # branches in one step; at most this number waits for each bit of an address
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")).tobytes()
 _MAX_PADDING = 7
 
@@ -69,7 +69,7 @@ class _Program:
         self._words = np.ndarray((len(raw) + 8,), ">u8", self._packed, strides=(1,))
 
     def numbers(self, position: Positions, least: int, sizes: tuple[int, ...]) -> tuple[Words, Positions]:
-        """The variable-length number at each position, and the position after it.
+        """Return the variable-length number at each position, and the position after it.
 
         Ones choose the class (`sizes` are its mantissa bits), a zero ends them except in the last class.
         """
@@ -90,7 +90,7 @@ class _Program:
         return value + base[ones].astype(np.uint64), end
 
     def padded_from(self, position: int) -> bool:
-        """Whether only a few zero bits follow."""
+        """Return whether only a few zero bits follow."""
         if self.size - position > _MAX_PADDING:
             return False
         rest = np.unpackbits(self._packed[position >> 3 :])[position & 7 : self.size - (position & ~7)]
@@ -333,7 +333,7 @@ def _read(path: str) -> bytes:
 
 
 def _drained(parts: list[Any]) -> list[NDArray[Any]]:  # columns of several types
-    """The columns of all parts; each part's column is dropped once it is copied."""
+    """Return the columns of all parts; each part's column is dropped once it is copied."""
     columns: list[NDArray[Any]] = []
     for _ in parts[0]:
         columns.append(np.concatenate([part[0] for part in parts]))

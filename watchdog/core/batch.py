@@ -13,8 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from watchdog.core.arrays import Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +27,7 @@ class Strings:
         return len(self.codes)
 
     def take(self, rows: NDArray[np.intp]) -> Strings:
-        """The chosen rows, over the same dictionary."""
+        """Return the chosen rows, over the same dictionary."""
         return Strings(self.codes[rows], self.values)
 
     def tolist(self) -> list[str]:
@@ -38,7 +37,7 @@ class Strings:
 
     @classmethod
     def constant(cls, value: str, rows: int) -> Strings:
-        """A column that says `value` in every row."""
+        """Return a column that says `value` in every row."""
         return cls(np.zeros(rows, np.int32), (value,))
 
     @classmethod
@@ -60,7 +59,7 @@ class Blobs:
         return len(self.offsets) - 1
 
     def take(self, rows: NDArray[np.intp]) -> Blobs:
-        """The chosen rows, copied together."""
+        """Return the chosen rows, copied together."""
         starts = self.offsets[rows]
         sizes = self.offsets[rows + 1] - starts
         offsets = np.zeros(len(rows) + 1, np.int64)
@@ -110,28 +109,28 @@ class Batch:
         object.__setattr__(self, "rows", len(self.columns["time_ns"]))
 
     @property
-    def time_ns(self) -> IntArray:
+    def time_ns(self) -> Ints:
         """Event times in nanoseconds since the epoch."""
         column = self.columns["time_ns"]
         assert isinstance(column, np.ndarray)
         return column.astype(np.int64, copy=False)
 
     def numbers(self, name: str) -> NDArray[np.generic]:
-        """A numeric or boolean column."""
+        """Return a numeric or boolean column."""
         column = self.columns[name]
         if not isinstance(column, np.ndarray):
             raise TypeError(f"column {name!r} of {self.kind} is not numeric")
         return column
 
     def strings(self, name: str) -> Strings:
-        """A text column."""
+        """Return a text column."""
         column = self.columns[name]
         if not isinstance(column, Strings):
             raise TypeError(f"column {name!r} of {self.kind} is not text")
         return column
 
     def take(self, rows: NDArray[np.intp]) -> Batch:
-        """The chosen rows as a batch of their own."""
+        """Return the chosen rows as a batch of their own."""
         chosen: dict[str, Column] = {
             name: column[rows] if isinstance(column, np.ndarray) else column.take(rows)
             for name, column in self.columns.items()
@@ -139,18 +138,17 @@ class Batch:
         return Batch(self.kind, self.node, self.source, chosen, self.boot_ns)
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Rows start to stop (exclusive)."""
+        """Return rows start to stop (exclusive)."""
         return self.take(np.arange(start, min(stop, self.rows)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
-    """What one poll of a source gives.
+    """The result of one poll of a source.
 
-    `until_ns` is the source's watermark: it promises no event before that time any
-    more. `position` is JSON-able and brings the source back to just after this slice.
-    `caught_up`: this is all that a followed source has for now; whoever polls in a loop may rest, so that a node
-    that never pauses is read in few large slices instead of many tiny ones.
+    until_ns: the source's watermark, no earlier event follows. position: JSON-able; resumes the source just after this
+    slice. caught_up: a followed source has nothing more for now; a polling loop may rest, so that a node that never
+    pauses is read in few large slices instead of many tiny ones.
     """
 
     source: str

@@ -15,7 +15,7 @@ def joined(parts: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
 
 
 def taken(column: Column, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Column:
-    """The chosen rows of a column."""
+    """Return the chosen rows of a column."""
     return column[rows] if isinstance(column, np.ndarray) else column.take(rows)
 
 

@@ -28,7 +28,7 @@ def parse_duration(text: str) -> int | None:
 
 
 def exact_duration(span_ns: int) -> str:
-    """The shortest exact form, without weeks: 600000000000 is `10m`, two weeks are `14d`, none is `0s`."""
+    """Return the shortest exact form, without weeks: 600000000000 is `10m`, two weeks are `14d`, none is `0s`."""
     for unit in ("d", "h", "m", "s", "ms"):
         count, rest = divmod(span_ns, UNITS_NS[unit])
         if count and not rest:

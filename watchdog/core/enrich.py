@@ -29,14 +29,13 @@ from watchdog.core.address import (
     parse_address,
     split_port,
 )
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.asmap import Asmap
 from watchdog.core.errors import SourceError
 from watchdog.core.text import printable
 
 Codes = NDArray[np.uint8]  # network codes
 Packed = NDArray[np.uint8]  # [n, 16] or wider: packed addresses
-Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
 
 MAX_PEERS = 65_536  # cached peer texts; a node sees some 10,000 peers a day
 _MAPPED_WORD = 0xFFFF  # the third quarter of ::ffff:a.b.c.d
@@ -77,7 +76,7 @@ def _within(ranges: tuple[Words, Words], values: Words) -> Flags:
 
 
 def halves(packed: Packed) -> tuple[Words, Words]:
-    """The first 16 bytes of each packed address as two big-endian numbers."""
+    """Return the first 16 bytes of each packed address as two big-endian numbers."""
     words = np.ascontiguousarray(packed[:, :16]).view(">u8").astype(np.uint64)
     return words[:, 0], words[:, 1]
 
@@ -144,14 +143,14 @@ class CidrSet:
         }
 
     def __contains__(self, text: object) -> bool:
-        """Whether the address (with or without port) lies in one of the networks."""
+        """Return whether the address (with or without port) is in one of the networks."""
         address = parse_address(text) if isinstance(text, str) else None
         if address is None or len(address.packed) != 16:
             return False
         return bool(self.contains(np.array([address.network], np.uint8), _row(address.packed))[0])
 
     def contains(self, networks: Codes, packed: Packed) -> Flags:
-        """Which of the addresses lie in one of the networks; overlay addresses never do."""
+        """Return which of the addresses are in one of the networks; overlay addresses never are."""
         answer = np.zeros(len(networks), np.bool_)
         rows = np.flatnonzero((networks == IPV4) | (networks == IPV6))
         addresses = packed[rows, :16]
@@ -200,7 +199,7 @@ class Enricher:
         self._peers: dict[str, PeerFacts] = {}
 
     def listed(self, name: str, networks: Codes, packed: Packed) -> Flags:
-        """Which addresses lie in the CIDR list `name`; SourceError when it is missing or holds something else."""
+        """Return which addresses are in the CIDR list `name`; SourceError when it is missing or no CIDR list."""
         if name not in self._sets:
             if name not in self._lists:
                 raise SourceError(f"no list named {name!r}; there are: {', '.join(sorted(self._lists)) or 'none'}")
@@ -294,7 +293,7 @@ class Enricher:
 
 
 def _nowhere(name: str, group: int) -> PeerFacts:
-    """The facts of an address that nobody can reach."""
+    """Return the facts of an unroutable address."""
     return PeerFacts(name, NETWORK_NAMES[UNROUTABLE], group, group, group, 0)
 
 

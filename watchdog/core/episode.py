@@ -6,7 +6,7 @@ A disk that stays full refuses large writes and takes small ones, so a line for 
 from __future__ import annotations
 
 STEADY_S = 10.0
-"""A fault is over when nothing has failed for so long; longer than the longest wait between two tries of ours."""
+"""A fault is over after this time without a failure; longer than the longest pause between two tries."""
 TEXTS_MOST = 8
 
 

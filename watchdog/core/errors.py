@@ -22,11 +22,11 @@ class StateError(WatchdogError):
 
 
 class PositionError(SourceError, StateError):
-    """The place in a source at which to go on, as a checkpoint or a recording has it, is damaged or of another form."""
+    """A resume position in a checkpoint or a recording is damaged or of another form."""
 
 
 class StoreError(WatchdogError):
-    """A database cannot be used, and waiting will not change that: damaged, of another version, not one of ours."""
+    """A database cannot be used, and waiting will not help: damaged, of another version, or of another program."""
 
 
 class StoreUnavailableError(StoreError):

@@ -77,7 +77,7 @@ PEER_FIELDS: tuple[str, ...] = tuple(row[0] for row in kinds_table.PEER)
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of that name; WatchdogError with a sentence that names the nearest one otherwise."""
+    """Return the kind of that name; WatchdogError with a sentence that names the nearest one otherwise."""
     if name in KINDS:
         return KINDS[name]
     near = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.65)
@@ -97,7 +97,7 @@ def chosen_kinds(names: Iterable[str]) -> frozenset[str] | None:
 
 
 def dtype_of(typ: str) -> np.dtype[np.generic] | None:
-    """The NumPy type of a column type; None for "str" and "bytes", KeyError for no type of ours."""
+    """Return the NumPy type of a column type; None for "str" and "bytes", KeyError for an unknown type."""
     return None if typ in {"str", "bytes"} else _DTYPES[typ]
 
 
@@ -120,3 +120,5 @@ def _read_table() -> Mapping[str, Kind]:
 
 
 KINDS: Mapping[str, Kind] = _read_table()
+ALL_KINDS: frozenset[str] = frozenset(KINDS)
+"""The kinds of a source whose input does not list them: any."""

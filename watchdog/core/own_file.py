@@ -1,4 +1,4 @@
-"""Small files of ours under a fixed name: a pid, a lock. What another user can plant under that name is refused."""
+"""Small files under a fixed name: a pid, a lock. A file that another user could plant there is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open or make a small file of ours; the descriptor. OSError, naming `path`, with a reason that people understand.
+    """Open or create a small file and return its descriptor; OSError with `path` and a plain reason.
 
     In a folder where others can write, the name may be a symbolic link, a hard link, a pipe or a device of theirs, and
     what we write would go there. `O_NOFOLLOW` refuses the first, `O_NONBLOCK` keeps a pipe from holding us up; the

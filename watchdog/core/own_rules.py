@@ -31,6 +31,7 @@ class OwnRule:
 DATA_CLOCK: Final = "data-clock"
 SOURCE_SILENT: Final = "source-silent"
 LOG_UNREAD: Final = "log-unread"
+SOURCE_FLAPPING: Final = "source-flapping"
 
 OWN_RULES: Final[Mapping[str, OwnRule]] = {
     one.id: one
@@ -78,13 +79,28 @@ OWN_RULES: Final[Mapping[str, OwnRule]] = {
             HOUR_NS,
             "source, form",
             "At least 5 lines of a form, and at least 20 % of the lines of that form, could not be read within an "
-            "hour: they start like lines of Bitcoin Core that this version knows, and go on differently. Lines without "
-            "a time have the form `untimed`. It clears when that is false for the hour that has passed.",
+            "hour: they start like lines of Bitcoin Core that this version knows, and continue differently. Lines "
+            "without a time have the form `untimed`. It clears when that is false for the hour that has passed.",
             (
                 "A version of Bitcoin Core that is newer than this program.",
                 "`-logtimestamps=0`: no line has a time, so none can be judged.",
             ),
             "The events of these lines are missing. Update the watchdog, or set the option back.",
+        ),
+        OwnRule(
+            SOURCE_FLAPPING,
+            "A source keeps restarting",
+            "warning",
+            HOUR_NS,
+            "source",
+            "A live source failed and was restarted more than 10 times within an hour, with pauses of 1 s to 60 s. "
+            "Followed files are never restarted. It clears after an hour with at most 10 restarts.",
+            (
+                "The node, or the program that the source reads from, keeps ending.",
+                "A credential, an address or a permission is wrong.",
+                "The input holds something that the source cannot read, at the same position each time.",
+            ),
+            "The log has the error of each restart. Events between a failure and the restart may be missing.",
         ),
     )
 }

@@ -45,7 +45,7 @@ class RowExpression(Protocol):
         ...
 
     def __call__(self, batch: Batch) -> NDArray[Any]:
-        """The value of each row of the batch."""
+        """Return the value of each row of the batch."""
         ...
 
 
@@ -78,7 +78,7 @@ class CellExpression(Protocol):
         ...
 
     def __call__(self, cells: Cells) -> NDArray[Any]:
-        """The value of each (key, pane)."""
+        """Return the value of each (key, pane)."""
         ...
 
 

@@ -41,7 +41,7 @@ def pack_prefixes(code: int, payload: NDArray[np.generic] | int) -> NDArray[np.u
 
 
 def prefix_texts(values: Iterable[int] | NDArray[np.uint64]) -> list[str]:
-    """The text of each prefix; total: a value of no known form reads "prefix:0x...".
+    """Return the text of each prefix; total: a value of no known form reads "prefix:0x...".
 
     IPv4 and IPv6 read as CIDR, AS numbers as "AS24940", overlay groups as "onion:5"
     (0 to 15), and "local", "internal" and "unroutable" stand for themselves.
@@ -68,7 +68,7 @@ def _text(value: int) -> str:
 
 
 def parse_prefix(text: str) -> int:
-    """The prefix that `text` names, inverse of `prefix_texts`; ValueError for anything else."""
+    """Return the prefix that `text` names, inverse of `prefix_texts`; ValueError for anything else."""
     if text in _CODE_OF_WORD:
         return _CODE_OF_WORD[text] << PAYLOAD_BITS
     overlay = _OVERLAY_TEXT.fullmatch(text)

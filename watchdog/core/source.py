@@ -13,23 +13,19 @@ from watchdog.core.moments import latest_plausible
 END_OF_TIME_NS = (1 << 63) - 1  # the watermark of a source that has ended
 
 
-class Enricher(Protocol):
-    """Looks addresses up; `watchdog.core.enrich` has the real one."""
-
-
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What every source is built with.
+    """Everything that a source is built with.
 
-    node: the name that events carry. wanted: kinds that somebody reads, None for all
-    (a source skips the work for others). follow: wait for more at the end of the input.
-    position: where to resume, as the last slice said, or None for the start. wall_ns: the
-    wall clock, nanoseconds since the epoch; it only tells which event times can be true.
-    skew_ns: how far an event may be ahead of the wall clock, None for what old input may
-    (a day). believed_ns: times in `position` after this one are of a clock that was wrong;
-    the source forgets them and keeps its place in the input. since_ns: without a position,
-    pass over what was written before this time, unread; 0 reads all. at_once: no reader
-    waits for a single slice, so a source that is not followed may join several.
+    node: the name that events carry. wanted: the kinds that are read, None for all (a source skips the work for
+    others). follow: wait for more at the end of the input. position: where to resume, from the last slice, or None for
+    the start. wall_ns: the wall clock, nanoseconds since the epoch; it only bounds event times. skew_ns: how far an
+    event may be ahead of the wall clock, None for the bound of old input (a day). believed_ns: later times in
+    `position` came from a wrong clock; the source drops them and keeps its place in the input. since_ns: without a
+    position, skip all input written before this time; 0 reads all. at_once: no reader waits for a single slice, so a
+    source that is not followed may join several. settings: further keys of the source from the configuration.
+
+    `registry.open_sources` takes `position` and `settings` by the name of the source, and passes each source its own.
     """
 
     node: str = "node"
@@ -43,25 +39,20 @@ class SourceOptions:
     believed_ns: int = END_OF_TIME_NS
     since_ns: int = 0
     at_once: bool = False
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def latest_ns(self) -> int:
-        """The latest time that an event may have now."""
+        """Return the latest time that an event may have now."""
         now_ns = self.wall_ns()
         return latest_plausible(now_ns) if self.skew_ns is None else now_ns + self.skew_ns
 
     def wants(self, kind: str) -> bool:
-        """Whether somebody reads this kind."""
+        """Return whether this kind is read."""
         return self.wanted is None or kind in self.wanted
 
 
 class Source(Protocol):
-    """A place where events come from.
-
-    `poll` returns the next slice, or None when there is nothing new: for good if
-    `ended`, for now otherwise. It never blocks for long and never raises on what a
-    peer sent; `SourceError` means that the input itself cannot be read.
-    `progress` is the share of a finite input that was read, 0.0 to 1.0.
-    """
+    """An input of events; belongs to the thread that polls it."""
 
     @property
     def name(self) -> str:
@@ -69,13 +60,13 @@ class Source(Protocol):
         ...
 
     @property
-    def kinds(self) -> frozenset[str] | None:
-        """The kinds that it can give, whatever is wanted; None when that is not known: any."""
+    def kinds(self) -> frozenset[str]:
+        """The kinds that it can give, whatever is wanted; `ALL_KINDS` when its input does not list them."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will ever come any more."""
+        """Whether the last slice was taken and none will follow."""
         ...
 
     @property
@@ -84,29 +75,34 @@ class Source(Protocol):
         ...
 
     def poll(self) -> Slice | None:
-        """The next slice, or None when there is nothing new."""
+        """Return the next slice, or None when nothing is new: for good if `ended`, else for now.
+
+        Never blocks for long, and never raises on bytes that a peer sent. Raises SourceError when the input itself
+        cannot be read; the caller then closes the source and may open another one at its last position.
+        """
         ...
 
     def close(self) -> None:
-        """Give back files and memory; a second call does nothing."""
+        """Release files and memory; a second call does nothing."""
         ...
 
 
 @runtime_checkable
 class Counting(Protocol):
-    """A source that counts what it read and what it left out, for the service's metrics."""
+    """A source that counts its input and what it left out, for the service's metrics."""
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Numbers by name, since it was opened."""
+        """Counts by name, since it was opened."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What a source passed over at its start. size: bytes. from_ns: time of the first of it, None when not known.
+    """The input that a source skipped at its start.
 
-    note: why something was read that should have been passed over, or the other way; empty without a reason.
+    size: bytes. from_ns: time of the first skipped event, None when not known. note: why more or less was skipped than
+    `since_ns` asks for; empty when nothing differs.
     """
 
     size: int = 0
@@ -116,44 +112,54 @@ class Skipped:
 
 @runtime_checkable
 class Skipping(Protocol):
-    """A source that can pass over what was written before a time (`SourceOptions.since_ns`)."""
+    """A source that can skip input written before a time (`SourceOptions.since_ns`)."""
 
     @property
     def skipped(self) -> Skipped:
-        """What was passed over when it was opened."""
+        """The input skipped when it was opened."""
+        ...
+
+
+@runtime_checkable
+class Ending(Protocol):
+    """A source with a producer that may outlive `close`."""
+
+    @property
+    def abandoned(self) -> bool | None:
+        """Whether the producer did not end in time; None before that is known. From any thread."""
         ...
 
 
 @runtime_checkable
 class Waiting(Protocol):
-    """A source of which a poll without news says less than that nothing was written before it."""
+    """A source that may hold back input: a poll without news does not prove that nothing was written before it."""
 
     @property
     def given_ago_s(self) -> float | None:
-        """Seconds since the time up to which all was given that had been written; 0.0: since the last poll.
+        """Seconds since the time up to which it has given all that had been written; 0.0: up to the last poll.
 
-        None when something was found that is not given yet.
+        None while it holds input that it has not given yet.
         """
         ...
 
 
 @runtime_checkable
 class Dated(Protocol):
-    """A source that counts the events that it leaves out because their time cannot be true."""
+    """A source that counts events left out because their time cannot be true."""
 
     @property
     def untrue_times(self) -> int:
-        """How many, since it was opened."""
+        """Their number, since it was opened."""
         ...
 
 
 @runtime_checkable
 class FormCounting(Protocol):
-    """A source of lines in known forms, which counts those that it cannot read."""
+    """A source of lines in known forms that counts unread lines."""
 
     @property
     def line_forms(self) -> Mapping[str, tuple[int, int]]:
-        """For each form of line, by name: lines read, lines unread; both since the source was opened.
+        """Lines read and lines unread by form, since the source was opened.
 
         Lines without a time count under "untimed", as (0, n).
         """

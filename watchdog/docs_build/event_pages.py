@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from watchdog.core.kinds import KINDS, PEER_FIELDS, PSEUDO_FIELDS, Field, Kind
+from watchdog.sources.registry import SCHEMES
 
 DOCS = Path(__file__).parents[2] / "docs" / "EVENTS.md"
 AREAS: Mapping[str, str] = {
@@ -99,11 +100,12 @@ def main(arguments: list[str]) -> int:
 
 def _sources_table() -> str:
     lines = ["| source | kinds |", "| --- | --- |"]
-    for source in ("capture", "snapshots", "log", "tracepoint"):
+    named = dict.fromkeys(name for kind in KINDS.values() for name in kind.sources)
+    for source in (*(name for name in SCHEMES if name in named), *(name for name in named if name not in SCHEMES)):
         names = [kind.name for kind in KINDS.values() if source in kind.sources]
         only = [name for name in names if KINDS[name].sources == (source,)]
-        shown = only if source == "tracepoint" else names
-        note = "; and all kinds of capture" if source == "tracepoint" else ""
+        shown = names if source in SCHEMES else only
+        note = "" if source in SCHEMES else "; and all kinds of capture"
         lines.append(f"| {source} | {', '.join(f'`{name}`' for name in shown)}{note} |")
     return "## Which source gives what\n\n" + "\n".join(lines) + "\n"
 

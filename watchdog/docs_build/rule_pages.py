@@ -20,7 +20,7 @@ from watchdog.core.kinds import KINDS
 from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
-from watchdog.sources.registry import SYNTAX
+from watchdog.sources.registry import SCHEMES
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
 INDEX = "README.md"
@@ -331,7 +331,7 @@ def _severities(plan: RulePlan) -> str:
 def _sources(plan: RulePlan) -> str:
     """The sources that give its kinds, of those that exist; else what would give them."""
     names = dict.fromkeys(name for kind in plan.kinds for name in KINDS[kind].sources)
-    return ", ".join([name for name in names if name in SYNTAX] or names)
+    return ", ".join([name for name in names if name in SCHEMES] or names)
 
 
 def _text(source: RuleSource, name: str) -> str:

@@ -31,7 +31,7 @@ class FiniteSource:
         return self._source.name
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """As the source's own."""
         return self._source.kinds
 

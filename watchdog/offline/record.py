@@ -20,7 +20,7 @@ from watchdog.offline.read_once import faults_of, finite, unread_of
 from watchdog.offline.record_clock import SKEW_NS, ClockGuard
 from watchdog.pipeline.clock_reset import BEHIND_NS
 from watchdog.pipeline.scheduler import merged
-from watchdog.sources.registry import SEVERAL, open_sources, split_source, unseen_parts
+from watchdog.sources.registry import open_sources, reads_file, scheme_of, unseen_parts
 
 # A poll of the address tables has tens of thousands of rows: recorded only when named.
 LEFT_OUT = frozenset({"rpc:addrman_entry"})
@@ -72,10 +72,8 @@ def record(
     SourceError and StateError say what cannot be read or written; without `follow` what can be read of damaged input is
     recorded, and the damage told. On an interrupt the file is closed whole.
     """
-    for text in sources:
-        scheme, path = split_source(text)
-        if scheme == "events" and Path(path).exists() and out.exists() and Path(path).samefile(out):
-            raise SourceError(f"'{out}' cannot be recorded into itself")
+    if any(reads_file(text, out) for text in sources):
+        raise SourceError(f"'{out}' cannot be recorded into itself")
     recorded = _recorded(out) if options.append and out.exists() else _Recorded()
     wanted = frozenset(KINDS) - LEFT_OUT if options.kinds is None else options.kinds | ALWAYS_WANTED
     opening = SourceOptions(
@@ -90,7 +88,7 @@ def record(
     try:
         names, kinds = (
             tuple(source.name for source in inputs),
-            {source.name: _recorded_kinds(source, wanted) for source in inputs},
+            {source.name: source.kinds & wanted for source in inputs},  # kinds not recorded can feed no rule
         )
         with EventsWriter(out, names, kinds=kinds, append=options.append) as file:
             done = _pump(inputs, file, progress)
@@ -104,7 +102,7 @@ def record(
 
 def _recorded_kinds(source: Source, wanted: frozenset[str]) -> frozenset[str]:
     """The kinds that a recording has of a source: those that nobody asked for can feed no rule of a replay."""
-    return wanted if source.kinds is None else source.kinds & wanted
+    return source.kinds & wanted
 
 
 @dataclass(slots=True)
@@ -134,7 +132,7 @@ class _Recorded:
 def _guarded(source: Source, texts: Sequence[str], options: SourceOptions, recorded: _Recorded) -> Source:
     """A source that grows behind a guard against clocks that are set back; an events file has its resets."""
     name = source.name
-    if name not in texts or split_source(name)[0] in SEVERAL:
+    if name not in texts or scheme_of(name).mode == "recorded":
         return source
     reopen = partial(_reopened, name, options)
     if name in recorded.resets:

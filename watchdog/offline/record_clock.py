@@ -42,7 +42,7 @@ class ClockGuard:
         return self.source.name
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return self.source.kinds
 

@@ -37,7 +37,18 @@ from watchdog.service.writer_thread import Routes, WriterLoop
 CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"
 """The database's revision that came with the present defaults of receivers: a start on an older one is the first."""
-FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "clock_skew", "log_level")
+FIXED = (
+    "node",
+    "sources",
+    "source_settings",
+    "database",
+    "checkpoint",
+    "asmap",
+    "queues",
+    "retention",
+    "clock_skew",
+    "log_level",
+)
 """Keys that only a start reads."""
 _LOG = logging.getLogger("watchdog.service")
 
@@ -129,7 +140,15 @@ def _engine(
     saved = read_checkpoint(path) if path.exists() else None
     wanted, skew_ns = wanted_kinds(rules.plans), config.clock_skew
     options = SourceOptions(
-        config.node, wanted, True, None, config.asmap, rules.lists, wall_ns=wall_ns, skew_ns=skew_ns
+        config.node,
+        wanted,
+        True,
+        None,
+        config.asmap,
+        rules.lists,
+        wall_ns=wall_ns,
+        skew_ns=skew_ns,
+        settings=config.source_settings,
     )
     feed = Feed(config.sources, options, clock, wall_ns, state_file=str(path))
     if saved is not None:
@@ -205,7 +224,8 @@ def heartbeat(config: ServiceConfig) -> HeartbeatPlan | None:
 
 def needs_restart(begun: ServiceConfig, new: ServiceConfig) -> list[str]:
     """Keys whose change since the start of the service a reload does not bring into force."""
-    found = [name for name in FIXED if getattr(begun, name) != getattr(new, name)]
+    changed = (name for name in FIXED if getattr(begun, name) != getattr(new, name))
+    found = list(dict.fromkeys("sources" if name == "source_settings" else name for name in changed))
     return found if _fixed_api(begun) == _fixed_api(new) else [*found, "api"]
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from rules.reach import can_fire
-from watchdog.core.kinds import KINDS
+from watchdog.core.kinds import ALL_KINDS, KINDS
 from watchdog.core.plan import RulePlan
 from watchdog.core.text import counted
-from watchdog.engine.parts import Kinds
 from watchdog.sources.log.categories import category_of
 
 LACKS: Final[Mapping[str, str]] = {
@@ -57,9 +56,9 @@ class Capability(NamedTuple):
 
 
 def capabilities(
-    plans: Iterable[RulePlan], sources: Mapping[str, Kinds], facts: Facts = Facts()
+    plans: Iterable[RulePlan], sources: Mapping[str, frozenset[str]], facts: Facts = Facts()
 ) -> dict[str, Capability]:
-    """What each rule can do, by its id. sources: the kinds that each can give, by name; None for any."""
+    """What each rule can do, by its id. sources: the kinds that each can give, by name."""
     world = _World(sources, facts)
     return {plan.id: world.judge(plan) for plan in plans}
 
@@ -92,7 +91,7 @@ def _named(names: Sequence[str]) -> str:
 class _World:
     """What the sources give: surely, perhaps, and with something added."""
 
-    def __init__(self, sources: Mapping[str, Kinds], facts: Facts) -> None:
+    def __init__(self, sources: Mapping[str, frozenset[str]], facts: Facts) -> None:
         self._asmap = facts.asmap
         self._sure, self._perhaps = set(facts.seen), set(facts.seen)
         shown = {category_of(kind) for kind in facts.seen}
@@ -102,8 +101,8 @@ class _World:
             None: True,
         }
         for kinds in sources.values():
-            for kind in KINDS if kinds is None else kinds:
-                state = None if kinds is None else known[category_of(kind)]
+            for kind in kinds:
+                state = None if kinds == ALL_KINDS else known[category_of(kind)]
                 if state is not False:
                     self._perhaps.add(kind)
                 if state:

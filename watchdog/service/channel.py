@@ -14,39 +14,32 @@ from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
 from watchdog.core.errors import PositionError
-from watchdog.core.source import END_OF_TIME_NS, Skipped, Source, SourceOptions
+from watchdog.core.kinds import ALL_KINDS
+from watchdog.core.source import END_OF_TIME_NS, Ending, Skipped, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.service.timekeeping import Timekeeping
-from watchdog.sources.registry import one_source_text, open_sources
+from watchdog.sources.registry import one_source_text, open_sources, scheme_of, split_source
+from watchdog.sources.scheme import Scheme
 
 _LOG = logging.getLogger("watchdog.sources")
 START_NS = 0  # the engine's own watermark of a source that has said nothing
-WRITE_DELAY_NS: Mapping[str, int] = {
-    "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
-    "log": 250_000_000,  # debug.log is written line by line
-    "snapshots": 5_000_000_000,  # a round takes up to 2 s and is held back for QUIET_S; a slow node takes longer
-    "events": 2_000_000_000,  # `watchdog record` writes what a poll gave
-}
-"""How long after its event time something may still be on its way into the file, or be held back by the source.
-
-Only rules that a source can feed wait for it, so these are generous: two seconds less would tell nobody of an attack
-sooner (rules on snapshots have panes of 10 s and more), and cost the answers of a node that is busy.
-"""
 
 
 @dataclass(slots=True)
 class Channel:
     """One source as the feed sees it.
 
-    mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
-    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news, or
-    as far as it speaks (`Waiting`). error: why it is down, empty when it works. down_s: since when no poll has worked.
-    warned_s: the last warning of that. heard_s: when it gave an event last. net_lines, net_s: lines of the category
-    `net` since it was opened, and when there was a new one last. times: whether its times fit the wall clock. anew:
-    what was promised is not believed, and the engine has not heard of it yet. doubted_ns: the promise when its times
-    were first not believed. believed_ns: later times in `position` are not believed. since_ns: without a position, what
-    was written before is passed over. skipped: what was; None when not asked for.
+    mark_ns: the watermark promised to the engine; before_ns: by the run of the checkpoint. told_ns, told_s: the
+    source's own last watermark, and when it arrived by monotonic time. quiet_s: start of the last poll without news, or
+    the time up to which the source has given everything (`Waiting`). error: why it is down, empty when it works.
+    down_s: since when no poll has worked. warned_s: the last warning about that. heard_s: its last event. net_lines,
+    net_s: lines of the category `net` since it was opened, and the time of the last new one. times: whether its times
+    fit the wall clock. anew: the promise is not believed, and the engine does not know that yet. doubted_ns: the
+    promise when its times were first doubted. believed_ns: later times in `position` are not believed. since_ns:
+    without a position, input written before is skipped. skipped: the input that was; None without `since_ns`.
+    restarts: of a live source, after failures. last_error: of the last failure, also once it works again.
+    abandoned: producers of a live source that did not end in time.
     """
 
     name: str
@@ -58,7 +51,7 @@ class Channel:
     told_s: float = 0.0
     quiet_s: float | None = None
     position: Mapping[str, object] | None = None
-    kinds: frozenset[str] | None = None
+    kinds: frozenset[str] = ALL_KINDS
     ended: bool = False
     error: str = ""
     failures: int = 0
@@ -76,6 +69,10 @@ class Channel:
     believed_ns: int = END_OF_TIME_NS
     since_ns: int = 0
     skipped: Skipped | None = None
+    restarts: int = 0
+    last_error: str = ""
+    abandoned: int = 0
+    _ending: list[Ending] = field(default_factory=list)
 
     @property
     def promised_ns(self) -> int:
@@ -86,13 +83,38 @@ class Channel:
         """Have the source opened again at its place, without times after this one."""
         self.believed_ns = believed_ns
         if self.source is not None:
-            self.source.close()
-            self.source, self.retry_s = None, 0.0
+            self.close()
+            self.retry_s = 0.0
+
+    def close(self) -> None:
+        """Close the source, if it is open; never waits for a live one's producer."""
+        if self.source is None:
+            return
+        self.source.close()
+        if isinstance(self.source, Ending):
+            self._ending.append(self.source)
+        self.source = None
+
+    def count_abandoned(self) -> None:
+        """Note which producers have ended or were abandoned since they were closed."""
+        if self._ending:
+            self.abandoned += sum(one.abandoned is True for one in self._ending)
+            self._ending = [one for one in self._ending if one.abandoned is None]
+
+    @property
+    def live(self) -> bool:
+        """Whether it runs beside the engine, so that its watermark comes from its heartbeats alone."""
+        return self.scheme.mode == "live"
+
+    @property
+    def scheme(self) -> Scheme:
+        """Its row in the registry."""
+        return scheme_of(self.text)
 
     @property
     def finite(self) -> bool:
-        """A part of a recording: its times are of the past."""
-        return self.text.startswith("recording:")
+        """Whether it is a part of a recording: its times are of the past."""
+        return self.scheme.finished
 
 
 def cure_of(state_file: str) -> str:
@@ -107,13 +129,13 @@ def told_from(gaps: Batch, promised_ns: int) -> Batch:
 
 
 def is_heard(channel: Channel, found: Slice) -> bool:
-    """Whether a slice shows that its source lives: an event, or input of which nobody reads the kinds.
+    """Return whether a slice shows that its source gives input: an event, or growth of kinds that no rule reads.
 
-    A log gives slices for lines of any text, so only events count there.
+    Schemes without `idle_slices` give slices for lines of any text or for heartbeats, so only their events count.
     """
     if any(batch.rows and batch.kind != GAP for batch in found.batches):
         return True
-    return not found.batches and not channel.name.startswith("log:")
+    return not found.batches and scheme_of(channel.name).idle_slices
 
 
 def skipped_text(skipped: Skipped, since_ns: int) -> str:
@@ -126,19 +148,19 @@ def skipped_text(skipped: Skipped, since_ns: int) -> str:
     return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"
 
 
-def several(text: str, scheme: str, path: str, options: SourceOptions, cure: str) -> list[Channel]:
-    """Open what one text names several sources by: a recording, or an events file. SourceError: it cannot be opened.
+def several(text: str, options: SourceOptions, cure: str) -> list[Channel]:
+    """Open the recorded sources behind one text; SourceError when it cannot be opened.
 
-    options.position: by the name of the source. cure: added to the error of a position that is damaged.
+    `options.position` maps names of sources to positions. cure: added to the error of a position that is damaged.
     """
-    follow = scheme != "recording"
+    follow = not scheme_of(text).finished
     skew_ns = options.skew_ns if follow else None
     try:
         opened = open_sources([text], replace(options, follow=follow, skew_ns=skew_ns))
     except PositionError as error:
         raise PositionError(f"{error}{cure}") from None
-    if scheme == "events" and [source.name for source in opened] == [text]:
-        _LOG.warning("%s", printable(one_source_text(path)))
+    if [source.name for source in opened] == [text]:
+        _LOG.warning("%s", printable(one_source_text(split_source(text)[1])))
     positions = cast("Mapping[str, Mapping[str, object]]", options.position or {})
     return [Channel(one.name, text, one, position=positions.get(one.name), kinds=one.kinds) for one in opened]
 

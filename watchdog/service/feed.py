@@ -35,7 +35,6 @@ from watchdog.pipeline.clock import Clock
 from watchdog.pipeline.clock_reset import fitting, gap_of
 from watchdog.service.channel import (
     START_NS,
-    WRITE_DELAY_NS,
     Channel,
     cure_of,
     is_heard,
@@ -46,7 +45,7 @@ from watchdog.service.channel import (
     told_from,
 )
 from watchdog.service.timekeeping import earliest
-from watchdog.sources.registry import SEVERAL, kinds_of, open_sources, split_source
+from watchdog.sources.registry import kinds_of, open_sources, scheme_of
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
@@ -85,10 +84,8 @@ class Feed:
         self.channels = []
         positions = {name: position for name, position in positions.items() if position}
         for text in self.texts:
-            scheme, path = split_source(text)
-            if scheme in SEVERAL:
-                options = replace(self.options, position=positions)
-                self.channels += several(text, scheme, path, options, cure_of(self.state_file))
+            if scheme_of(text).mode == "recorded":
+                self.channels += several(text, replace(self.options, position=positions), cure_of(self.state_file))
                 continue
             position, begin_ns = positions.get(text) or None, since_ns.get(text, 0)
             channel = Channel(text, text, position=position, since_ns=begin_ns, kinds=kinds_of(text))
@@ -114,8 +111,8 @@ class Feed:
         return [channel.name for channel in self.channels]
 
     @property
-    def kinds(self) -> dict[str, frozenset[str] | None]:
-        """The kinds that each source can give, by name, whether it is open or not; None for any."""
+    def kinds(self) -> dict[str, frozenset[str]]:
+        """The kinds that each source can give, by name, whether it is open or not."""
         return {channel.name: channel.kinds for channel in self.channels}
 
     @property
@@ -163,8 +160,7 @@ class Feed:
         self.options = replace(self.options, wanted=kinds, lists=lists)
         for channel in self.channels:
             if channel.source is not None and not channel.ended:
-                channel.source.close()
-                channel.source = None
+                channel.close()
                 channel.retry_s = 0.0
 
     def next(self) -> Slice | None:
@@ -189,6 +185,7 @@ class Feed:
     def _poll(self, channel: Channel) -> Slice | None:
         """A slice, a promise, or None."""
         now_s = self.clock.monotonic()
+        channel.count_abandoned()
         if channel.source is None and (now_s < channel.retry_s or not self._reopen(channel)):
             return self._start_anew(channel) if channel.anew else self._passed_over(channel, now_s, channel.down_s)
         source = channel.source
@@ -305,15 +302,14 @@ class Feed:
             _LOG.info("source %s: read to its end", printable(channel.name))
 
     def _silence(self, channel: Channel, now_s: float) -> Slice | None:
-        """What two polls without news say of the time between."""
-        if channel.quiet_s is None:
+        """Return the promise that two polls without news allow; never for a live source, which sends heartbeats."""
+        if channel.quiet_s is None or channel.live:
             return None
         if channel.told_ns is None:  # it has not spoken yet: whatever comes is newer than what the others have given
             promised = least_promise(channel, self.channels)
             channel.told_ns, channel.told_s = promised, now_s
         else:
-            delay_ns = WRITE_DELAY_NS.get(split_source(channel.text)[0], 0)
-            promised = channel.told_ns + int((channel.quiet_s - channel.told_s) * 1e9) - delay_ns
+            promised = channel.told_ns + int((channel.quiet_s - channel.told_s) * 1e9) - channel.scheme.write_delay_ns
         return self._promise(channel, promised) if promised and promised - channel.mark_ns >= STEP_NS else None
 
     def _promise(self, channel: Channel, until_ns: int, batches: tuple[Batch, ...] = ()) -> Slice:
@@ -346,9 +342,7 @@ class Feed:
 
     def _fail(self, channel: Channel, error: Exception, now_s: float) -> None:
         """Close it and try again later, each time after a longer wait."""
-        if channel.source is not None:
-            channel.source.close()
-            channel.source = None
+        channel.close()
         begins = not channel.fault.on
         if begins:
             channel.down_s = now_s
@@ -360,7 +354,7 @@ class Feed:
             _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
             channel.warned_s = now_s
         wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)
-        channel.error, channel.retry_s = text, now_s + wait_s
+        channel.error, channel.last_error, channel.retry_s = text, text, now_s + wait_s
         channel.failures = min(channel.failures + 1, 16)
         channel.errors += 1
 
@@ -389,6 +383,7 @@ class Feed:
             self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
             return False
         channel.quiet_s = None
+        channel.restarts += bool(channel.live and channel.error)
         channel.times.opened()
         if options.since_ns and isinstance(channel.source, Skipping):
             channel.skipped = channel.source.skipped

@@ -14,12 +14,11 @@ from typing import Final
 from alerts.incident import IncidentChange, Reason
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, parse_duration
 from watchdog.engine.parts import SourceGroup
-from watchdog.sources.registry import split_source
+from watchdog.sources.registry import scheme_of
 
 PartOf = Callable[[str], int | None]
 
 LEAD_NS: Final = HOUR_NS  # read before the start
-FINITE: Final = frozenset({"events", "recording"})
 LEAST_NS, MOST_NS = MINUTE_NS, 365 * DAY_NS
 _FIRES: Final = frozenset({Reason.OPENED, Reason.REOPENED, Reason.UPDATED, Reason.MEMBER_JOINED, Reason.ESCALATED})
 _ENDS: Final = frozenset({Reason.CLEARED, Reason.RESOLVED, Reason.RESOLVED_BY_OPERATOR})
@@ -37,9 +36,9 @@ def start_before(text: str, now_ns: int) -> int:
     return max(1, now_ns - length_ns)
 
 
-def is_live(text: str) -> bool:
-    """Whether a source grows, so that a start has a meaning for it."""
-    return split_source(text)[0] not in FINITE
+def has_start(text: str) -> bool:
+    """Return whether `start` applies to a source; recorded ones are read whole."""
+    return scheme_of(text).mode != "recorded"
 
 
 def first_starts(
@@ -49,7 +48,7 @@ def first_starts(
     return {
         text: known.get(text, start_ns)
         for text in texts
-        if is_live(text) and not positions.get(text) and known.get(text, start_ns) > 0
+        if has_start(text) and not positions.get(text) and known.get(text, start_ns) > 0
     }
 
 

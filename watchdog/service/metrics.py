@@ -105,6 +105,7 @@ def _sources(out: Exposition, measured: Measured) -> None:
         "No earlier event is expected from a source.",
         [(labels, one.mark_ns / 1e9) for labels, one in channels if 0 < one.mark_ns < END_OF_TIME_NS],
     )
+    _live_sources(out, [(labels, one) for labels, one in channels if one.live])
     wrong = measured.engine.feed.clock_faults
     about = "1 while the times of a source do not fit the clock of this machine, so that none of its events is judged."
     faulty = [(labels, float(one.name in wrong)) for labels, one in channels]
@@ -115,6 +116,15 @@ def _sources(out: Exposition, measured: Measured) -> None:
     )
     _source_starts(out, channels)
     _source_counts(out, channels)
+
+
+def _live_sources(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) -> None:
+    if not channels:
+        return
+    about = "Restarts of a live source after a failure."
+    out.add("watchdog_source_restarts_total", "counter", about, [(labels, one.restarts) for labels, one in channels])
+    about = "Producers of a live source that did not end in time and were abandoned."
+    out.add("watchdog_source_abandoned_total", "counter", about, [(labels, one.abandoned) for labels, one in channels])
 
 
 def _source_starts(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from alerts.fingerprint import key_text
 from watchdog.core.finding import Finding
-from watchdog.core.own_rules import DATA_CLOCK, LOG_UNREAD, OWN_RULES, SOURCE_SILENT
+from watchdog.core.own_rules import DATA_CLOCK, LOG_UNREAD, OWN_RULES, SOURCE_FLAPPING, SOURCE_SILENT
 from watchdog.core.source import FormCounting
 from watchdog.core.text import printable
 from watchdog.service.channel import Channel
@@ -24,6 +24,7 @@ EVERY_S = 1.0
 SILENT_S = 600.0  # the node pings each peer every 2 minutes (Bitcoin Core src/net_processing.cpp, PING_INTERVAL)
 UNREAD_LEAST, UNREAD_SHARE, UNREAD_S = 5, 0.2, 3_600.0
 SAMPLE_S = 60.0  # between two looks at the counts of lines
+RESTARTS_MOST, RESTARTS_S = 10, 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,38 @@ class UnreadCheck:
             hour.append((now_s, read, unread))
 
 
+class FlapCheck:
+    """`source-flapping`: restarts of each live source in the hour that has passed.
+
+    Open incidents of an earlier run stay open until this run has counted for an hour.
+    """
+
+    def __init__(self, feed: Feed, begun_s: float) -> None:
+        self._feed, self._begun_s = feed, begun_s
+        self._times: dict[str, deque[float]] = {}
+        self._counted: dict[str, int] = {}
+
+    def __call__(self, now_s: float) -> Iterator[Verdict]:
+        """Yield a verdict for each live source."""
+        for channel in self._feed.channels:
+            if not channel.live:
+                continue
+            times = self._times.setdefault(channel.name, deque(maxlen=RESTARTS_MOST + 1))
+            times.extend([now_s] * (channel.restarts - self._counted.get(channel.name, 0)))
+            self._counted[channel.name] = channel.restarts
+            while times and now_s - times[0] > RESTARTS_S:
+                times.popleft()
+            holds: bool | None = len(times) > RESTARTS_MOST
+            if not holds and now_s - self._begun_s < RESTARTS_S and not channel.ended:
+                holds = None
+            name = printable(channel.name)
+            why = f": {channel.last_error}" if channel.last_error else ""
+            text = f"{name} was restarted more than {RESTARTS_MOST} times within an hour{why}"
+            yield Verdict(SOURCE_FLAPPING, {"source": name}, holds, text, {"restarts": channel.restarts})
+
+
 def self_watch(node: str, feed: Feed, begun_s: float) -> SelfWatch:
-    """The checks of a service over its feed. begun_s: when it began, by the feed's clock."""
-    return SelfWatch(node, (clock_check(feed), silence_check(feed, begun_s), UnreadCheck(feed)))
+    """Return the checks of a service over its feed. begun_s: when the service began, by the feed's clock."""
+    return SelfWatch(
+        node, (clock_check(feed), silence_check(feed, begun_s), UnreadCheck(feed), FlapCheck(feed, begun_s))
+    )

@@ -14,14 +14,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.text import printable
-from watchdog.engine.parts import Kinds
 from watchdog.service.capabilities import Facts
 from watchdog.service.config.settings import ServiceConfig
 from watchdog.sources.capture.tree import FILES
 from watchdog.sources.log.categories import LogTail, look_at_tail
-from watchdog.sources.recording_folder import PARTS
-from watchdog.sources.registry import kinds_of, split_source
+from watchdog.sources.registry import kinds_of, recorded_schemes, scheme_of, split_source
+from watchdog.sources.scheme import FOLDER, Scheme
 
 LOOKED_AT: Final = 50  # entries of a capture folder
 _ARCHIVES: Final = (".tar", ".tar.xz", ".tar.gz")
@@ -43,17 +43,24 @@ def check_paths(config: ServiceConfig) -> list[Finding]:
     return [*found, *_writable(config.checkpoint.folder)]
 
 
-def source_kinds(sources: Iterable[str]) -> dict[str, Kinds]:
-    """The kinds that each source can give, before any is opened; a recording is its parts. None: not known."""
-    found: dict[str, Kinds] = {}
+def source_kinds(sources: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return the kinds that each source can give, before any is opened; `ALL_KINDS` where that is not known.
+
+    A recording counts as its parts.
+    """
+    kinds: dict[str, frozenset[str]] = {}
     for text in sources:
-        scheme, path = split_source(text)
-        if scheme != "recording":
-            found[text] = kinds_of(text)
+        row, place = scheme_of(text), split_source(text)[1]
+        if row.kinds is not None:
+            kinds[text] = kinds_of(text)
             continue
-        parts = [part for part, names in PARTS.items() if any(_exists(Path(path) / name) for name in names)]
-        found |= {f"{part}:{path}": kinds_of(f"{part}:{path}") for part in parts} or {text: None}
-    return found
+        parts = [name for name, part in recorded_schemes().items() if row.finished and _holds(place, part)]
+        kinds |= {f"{name}:{place}": kinds_of(f"{name}:{place}") for name in parts} or {text: ALL_KINDS}
+    return kinds
+
+
+def _holds(folder: str, part: Scheme) -> bool:
+    return any(_exists(Path(folder) / name) for name in part.recorded_as)
 
 
 def facts_of(sources: Iterable[str], asmap: str | None, seen: frozenset[str] = frozenset()) -> Facts:
@@ -68,10 +75,12 @@ def _any(answers: Iterable[bool | None]) -> bool | None:
 
 
 def _source(text: str) -> Iterator[Finding]:
-    scheme, where = split_source(text)
-    path = Path(where)
-    archive = scheme == "capture" and where.endswith(_ARCHIVES)
-    faults = _readable(path, folder=scheme == "recording" or (scheme == "capture" and not archive))
+    (scheme, place), row = split_source(text), scheme_of(text)
+    if not row.place_is_path:
+        return
+    path = Path(place)
+    archive = scheme == "capture" and place.endswith(_ARCHIVES)
+    faults = _readable(path, folder=row.place == FOLDER and not archive)
     yield from faults
     if faults or archive:
         return

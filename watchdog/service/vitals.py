@@ -112,7 +112,7 @@ class Vitals:
         behind = idle_s is None or self._clock.monotonic() - idle_s > IDLE_S
         return Health(
             (
-                Check("sources", not failing, sources or _open_text(channels)),
+                Check("sources", not failing, (sources or _open_text(channels)) + _abandoned_text(channels)),
                 Check("clocks", not clocks, clocks or "event times fit the clock of this machine"),
                 Check("database", not error, error or "reachable"),
                 Check("engine", not behind, "reading what is there" if behind else "caught up"),
@@ -147,3 +147,9 @@ def _open_text(channels: Sequence[Channel]) -> str:
     """How many sources are read and how many have ended: `2 open, 1 ended`."""
     ended = sum(one.ended for one in channels)
     return f"{len(channels) - ended} open" + (f", {ended} ended" if ended else "")
+
+
+def _abandoned_text(channels: Sequence[Channel]) -> str:
+    """Return which sources left producers behind, for the end of a line; empty for none."""
+    names = [f"{printable(one.name)} ({one.abandoned})" for one in channels if one.abandoned]
+    return f"; producers that did not end: {', '.join(names)}" if names else ""

@@ -22,13 +22,13 @@ from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
 from watchdog.core.column_join import joined
 from watchdog.core.errors import PositionError, SourceError
-from watchdog.core.kinds import KINDS, Field, dtype_of
+from watchdog.core.kinds import ALL_KINDS, KINDS, Field, dtype_of
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, clock_reset_ns, plausible
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.faults import SourceFaults
-from watchdog.sources.recording_folder import position_of
+from watchdog.sources.scheme import position_of
 
-JOINED_SLICES, JOINED_ROWS = 1_000, 20_000  # of one slice, where nobody waits for a single one
+JOINED_SLICES, JOINED_ROWS = 1_000, 20_000  # of one slice, where no reader waits for a single one
 PATIENCE = 8  # polls after which a damaged frame in a growing file is no longer taken for one that is being written
 
 
@@ -80,9 +80,10 @@ class EventsFileSource:
             raise
 
     @property
-    def kinds(self) -> frozenset[str] | None:
-        """Those of the recorded source, as far as they were recorded; None for a file that is one source: any."""
-        return None if self._original is None else self._original.kinds
+    def kinds(self) -> frozenset[str]:
+        """The kinds recorded of its source; `ALL_KINDS` where the file does not list them."""
+        listed = None if self._original is None else self._original.kinds
+        return ALL_KINDS if listed is None else listed
 
     @property
     def ended(self) -> bool:
@@ -95,11 +96,11 @@ class EventsFileSource:
         return 1.0 if self._ended else min(1.0, self._file.offset / max(1, self._file.size))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def poll(self) -> Slice | None:
-        """The next recorded slice, or None; the last one has the watermark END_OF_TIME_NS."""
+        """Return the next recorded slice, or None; the last one has the watermark END_OF_TIME_NS."""
         if self._ended:
             return None
         if self._joins:
@@ -134,7 +135,7 @@ class EventsFileSource:
         return Slice(self.name, batches, self._until_ns, self._position())
 
     def _next(self) -> Slice | None:
-        """The next recorded slice; `_offset` is behind it."""
+        """Return the next recorded slice; `_offset` is behind it."""
         found, self._held = self._held or self._file.next_slice(), None
         further = set(self._file.sources) - self._known_names if self._known_names else ()
         if further:
@@ -179,7 +180,7 @@ class EventsFileSource:
         first_ns = min((int(batch.time_ns.min()) for batch in known), default=NEVER_NS)
         told = self._quarantined(lost, first_ns) if lost or self._early else ()
         if found is not None:
-            if (reset_ns := clock_reset_ns(known)) is not None:  # the recorded source began anew: so does this one
+            if (reset_ns := clock_reset_ns(known)) is not None:  # as the recorded source, it restarts
                 self._until_ns = NEVER_NS
                 self._marks = _until(self._marks, reset_ns)
             self._advance(found.source, found.until_ns, first_ns, latest_ns)
@@ -187,7 +188,7 @@ class EventsFileSource:
         return Slice(self.name, (*known, *told), self._until_ns, self._position())
 
     def _quarantined(self, lost: int, first_ns: int) -> tuple[Batch, ...]:
-        """Tell of events that were left out, not behind what was promised; they wait while no time is known."""
+        """Report events that were left out, not before the promised time; they wait while no time is known."""
         at_ns = max(self._seen_ns, self._until_ns)
         self._early += lost
         at_ns = first_ns if at_ns < EARLIEST_NS else at_ns
@@ -235,7 +236,7 @@ class EventsFileSource:
             raise SourceError(f"{self.name!r}: damaged at byte {self.torn_at.offset}: {self.torn_at.reason}")
 
     def _gap(self, time_ns: int, lost: int, reason: str) -> tuple[Batch, ...]:
-        """A loss as an event (lost: 0 when nobody knows how many); nothing when no time is known."""
+        """Return a loss as an event (lost: 0 when the number is unknown); nothing when no time is known."""
         if time_ns == NEVER_NS:
             return ()
         at = np.array([time_ns], np.int64)
@@ -331,7 +332,7 @@ def _fits(column: Column, field: Field) -> bool:
 
 
 def _adapted(batch: Batch, fields: Mapping[str, Field]) -> Batch:
-    """A batch of another version: unknown columns left out, missing ones empty or zero.
+    """Return a batch of another version: unknown columns left out, missing ones empty or zero.
 
     A netblock that is missing is the netgroup: the same unless the file was made with an asmap, and then an AS; 0 would
     put all peers into one netblock.

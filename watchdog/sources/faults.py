@@ -1,6 +1,6 @@
 """Damage of a finite input, for people: a line for each damaged file, with the place of the first damage in it.
 
-Events tell the rules that something is missing (`source:gap`); these lines tell whoever reads a recording which file to
+Events tell the rules that something is missing (`source:gap`); these lines name the file to
 look at. A source that is followed has none: a torn end is what a growing file looks like.
 """
 

@@ -1,4 +1,4 @@
-"""Finds the first line at or after a time in a file of lines by bisection, without reading what lies before it.
+"""Finds the first line at or after a time in a file of lines by bisection, without reading the lines before it.
 
 Times in such a file go up but for small steps; lines without one are passed over, and so are holes of the file.
 """
@@ -35,7 +35,7 @@ class Spot:
 
 
 def log_time(line: bytes) -> int | None:
-    """The time of a line of debug.log, in whole seconds as ns; None without one."""
+    """Return the time of a line of debug.log, in whole seconds as ns; None without one."""
     found = _LOG_TIME.match(line)
     if found is None:
         return None
@@ -106,7 +106,7 @@ class _Search:
         return None
 
     def _next(self, start: int) -> int:
-        """Where the first line begins after the first line break at or behind `start`; the size without one."""
+        """Return where the first line begins after the first line break at or behind `start`; the size without one."""
         at = start
         while at < self._size:
             data = self._data(at)
@@ -121,7 +121,7 @@ class _Search:
         return self._size
 
     def _data(self, at: int) -> int | None:
-        """The first byte from there on that is no hole; None when there is none."""
+        """Return the first byte from there on that is not in a hole; None at the end of the file."""
         try:
             return os.lseek(self._handle, at, os.SEEK_DATA)
         except OSError:

@@ -16,7 +16,7 @@ Unpacked = gzip.GzipFile | lzma.LZMAFile
 
 
 def unpacked(file: IO[bytes], ending: str) -> Unpacked:
-    """The text of a file of that ending, one of FORMATS.
+    """Return the text of a file of that ending, one of FORMATS.
 
     Reads raise one of UNPACK_ERRORS where the file is cut off or damaged; read1 gives all that stands before it.
     """

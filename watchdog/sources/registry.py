@@ -1,66 +1,150 @@
-"""The text that names a source on the command line: `capture:DIR`, `log:FILE`, and so on."""
+"""Every kind of source, one row each; a source is named by a text such as `capture:DIR` or `log:FILE`.
+
+A new source is a row here and a module that its opener imports. Nothing else knows schemes: the configuration asks for
+the keys of a row, the feed for its mode and write delay, the documentation for its syntax.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
 
 from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import Source, SourceOptions
-from watchdog.sources.recording_folder import PARTS, kinds_of_part, open_recording, position_of, unseen
-
-SYNTAX: Final = {
-    "capture": "capture:DIR",
-    "snapshots": "snapshots:FILE",
-    "log": "log:FILE",
-    "events": "events:FILE",
-    "recording": "recording:DIR",
-}
-SEVERAL: Final = frozenset({"recording", "events"})  # their sources have names of their own
+from watchdog.sources.scheme import FOLDER, Opener, Scheme, position_of
 
 
-def _check_there(text: str, path: str) -> None:
-    if not Path(path).exists():
-        raise SourceError(f"{text!r}: no such file{_similar(path)}")
+def _open_capture(place: str, options: SourceOptions) -> Source:
+    from watchdog.sources.capture.source import CaptureSource  # noqa: PLC0415 - loaded when first opened
+
+    return CaptureSource(place, options)
 
 
-def open_source(text: str, options: SourceOptions) -> Source:
-    """The source that `text` names; its name is `text`. SourceError says what is wrong, and what was perhaps meant.
+def _open_snapshots(place: str, options: SourceOptions) -> Source:
+    from watchdog.sources.rpc.snapshots_source import SnapshotsSource  # noqa: PLC0415 - loaded when first opened
 
-    options.position: of this source. A recording and an events file are several sources: see `open_sources`.
-    """
-    scheme, path = split_source(text)
-    if scheme in SEVERAL:
-        raise SourceError(f"{text!r} is several sources; it cannot be opened as one")
-    if scheme == "capture":
-        from watchdog.sources.capture.source import CaptureSource  # noqa: PLC0415 - only what is asked for is loaded
+    _check_there("snapshots", place)
+    return SnapshotsSource(place, options)
 
-        return CaptureSource(path, options)
-    _check_there(text, path)
-    if scheme == "snapshots":
-        from watchdog.sources.rpc.snapshots_source import SnapshotsSource  # noqa: PLC0415 - only what is asked for is loaded
 
-        return SnapshotsSource(path, options)
-    from watchdog.sources.log.source import DebugLogSource  # noqa: PLC0415 - only what is asked for is loaded
+def _open_log(place: str, options: SourceOptions) -> Source:
+    from watchdog.sources.log.source import DebugLogSource  # noqa: PLC0415 - loaded when first opened
 
-    return DebugLogSource(path, options)
+    _check_there("log", place)
+    return DebugLogSource(place, options)
+
+
+def _open_events(place: str, options: SourceOptions, _torn_later: bool) -> list[Source]:
+    from watchdog.sources.events_file import open_events  # noqa: PLC0415 - loaded when first opened
+
+    _check_there("events", place)
+    return open_events(place, options)
+
+
+def _open_recording(place: str, options: SourceOptions, torn_later: bool) -> list[Source]:
+    from watchdog.sources.recording_folder import open_recording  # noqa: PLC0415 - loaded when first opened
+
+    return open_recording(place, options, recorded_schemes(), torn_later=torn_later)
+
+
+def _single(scheme: str, opener: Callable[[str, SourceOptions], Source]) -> Opener:
+    """Return the opener of a scheme whose text names one source, with its own position and settings."""
+
+    def opened(place: str, options: SourceOptions, _torn_later: bool) -> list[Source]:
+        name = f"{scheme}:{place}"
+        return [opener(place, replace(options, position=position_of(options, name)))]
+
+    return opened
+
+
+def _capture_kinds() -> frozenset[str]:
+    from watchdog.sources.capture.source import KINDS  # noqa: PLC0415 - loaded when first asked for
+
+    return KINDS
+
+
+def _snapshots_kinds() -> frozenset[str]:
+    from watchdog.sources.rpc.snapshots_source import KINDS  # noqa: PLC0415 - loaded when first asked for
+
+    return KINDS
+
+
+def _log_kinds() -> frozenset[str]:
+    from watchdog.sources.log.source import KINDS  # noqa: PLC0415 - loaded when first asked for
+
+    return KINDS
+
+
+_ROWS = (
+    # Write delays are generous: only rules that a source can feed wait for it, two seconds less would report no attack
+    # sooner (rules on snapshots have panes of 10 s and more), and a busy node would lose events.
+    Scheme(
+        "capture",
+        FOLDER,
+        _single("capture", _open_capture),
+        _capture_kinds,
+        write_delay_ns=250_000_000,  # Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
+        recorded_as=("capture.tar.xz", "capture.tar.gz", "capture.tar", "capture"),
+    ),
+    Scheme(
+        "snapshots",
+        "FILE",
+        _single("snapshots", _open_snapshots),
+        _snapshots_kinds,
+        write_delay_ns=5_000_000_000,  # a round takes up to 2 s and is held back for QUIET_S; a slow node takes longer
+        recorded_as=("snapshots.jsonl.xz", "snapshots.jsonl.gz", "snapshots.jsonl"),
+        typical=".jsonl",
+    ),
+    Scheme(
+        "log",
+        "FILE",
+        _single("log", _open_log),
+        _log_kinds,
+        write_delay_ns=250_000_000,  # debug.log is written line by line
+        recorded_as=("debug.log.gz", "debug.log.xz", "debug.log"),
+        typical=".log",
+        idle_slices=False,  # a line of any text makes a slice
+    ),
+    Scheme(
+        "events",
+        "FILE",
+        _open_events,
+        None,
+        mode="recorded",
+        write_delay_ns=2_000_000_000,  # `watchdog record` writes what a poll gave
+    ),
+    Scheme("recording", FOLDER, _open_recording, None, mode="recorded", finished=True),
+)
+SCHEMES: dict[str, Scheme] = {row.name: row for row in _ROWS}
+"""The registry, by scheme, in the order of help texts."""
+
+
+def scheme_of(text: str) -> Scheme:
+    """Return the row of a source text or of an open source's name; SourceError when it is not one."""
+    return SCHEMES[split_source(text)[0]]
+
+
+def recorded_schemes() -> dict[str, Scheme]:
+    """Return the rows of sources that a recording folder can contain, by scheme."""
+    return {name: row for name, row in SCHEMES.items() if row.recorded_as}
 
 
 def open_sources(texts: Sequence[str], options: SourceOptions, *, torn_later: bool = False) -> list[Source]:
-    """All sources that the texts name.
+    """Open all sources that the texts name; the caller closes them.
 
-    A recording gives one for each part that somebody reads, an events file one for each source it was recorded from.
-
-    options.position: maps names of sources to their positions, or None. SourceError when two have one name.
-    torn_later: a part of a recording that cannot be unpacked says so at its first poll, so that the others can be read.
+    A recording opens one source for each part with wanted kinds, an events file one for each recorded source; any other
+    text opens one source of that name. `options.position` maps names of sources to positions, `options.settings` texts
+    to their settings. torn_later: a part of a recording that cannot be unpacked raises at its first poll, so that
+    the others can be read. Raises SourceError when one cannot be opened (the others are closed) or two have one name.
     """
     sources: list[Source] = []
     try:
         for text in texts:
-            for source in _opened(text, options, torn_later=torn_later):
+            scheme, place = split_source(text)
+            own = replace(options, settings=_settings_of(options, text))
+            for source in SCHEMES[scheme].open(place, own, torn_later):
                 twice = any(source.name == other.name for other in sources)
                 sources.append(source)
                 if twice:
@@ -72,82 +156,100 @@ def open_sources(texts: Sequence[str], options: SourceOptions, *, torn_later: bo
     return sources
 
 
-def _opened(text: str, options: SourceOptions, *, torn_later: bool) -> list[Source]:
-    scheme, path = split_source(text)
-    if scheme == "recording":
-        return open_recording(path, options, torn_later=torn_later)
-    if scheme == "events":
-        from watchdog.sources.events_file import open_events  # noqa: PLC0415 - only what is asked for is loaded
-
-        _check_there(text, path)
-        return open_events(path, options)
-    return [open_source(text, replace(options, position=position_of(options, text)))]
+def _settings_of(options: SourceOptions, text: str) -> Mapping[str, object]:
+    settings = options.settings.get(text)
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def unseen_parts(texts: Sequence[str], wanted: frozenset[str]) -> list[str]:
-    """Lines about what is not seen, or not in full: parts that a recording lacks, events files of one source.
+    """Return a line for each part that a recording lacks, and for each events file that replays as one source.
 
-    wanted: the kinds that somebody reads; a part that could give none of them is not missed.
+    wanted: the kinds that are read; a part that gives none of them is not missed.
     """
     lines = []
-    for scheme, path in map(split_source, texts):
+    for scheme, place in map(split_source, texts):
         if scheme == "recording":
-            lines += unseen(path, wanted)
-        if scheme == "events" and _is_one_source(path):
-            lines.append(one_source_text(path))
+            from watchdog.sources.recording_folder import unseen  # noqa: PLC0415 - loaded when first asked for
+
+            lines += unseen(place, recorded_schemes(), wanted)
+        if scheme == "events" and _is_one_source(place):
+            lines.append(one_source_text(place))
     return lines
 
 
 def _is_one_source(path: str) -> bool:
-    from watchdog.sources.events_file import is_one_source  # noqa: PLC0415 - only what is asked for is loaded
+    from watchdog.sources.events_file import is_one_source  # noqa: PLC0415 - loaded when first asked for
 
     return is_one_source(path)
 
 
 def one_source_text(path: str) -> str:
-    """What to say of an events file that does not keep its sources apart."""
+    """Return the warning about an events file that does not keep its sources apart."""
     line = f"'{path}' does not keep its sources apart and replays as one: completeness near its beginning is not always"
     return f"{line} that of the sources; record them again for that"
 
 
-def kinds_of(name: str) -> frozenset[str] | None:
-    """The kinds that a source of this name can give, as `Source.kinds` says; also of one that cannot be opened now.
+def kinds_of(name: str) -> frozenset[str]:
+    """Return the kinds that a source of this name can give, as `Source.kinds` does, without opening it.
 
-    name: as of an open source; a recording's parts have names of their own. SourceError when it is not one.
+    Raises SourceError for a name that is no source, and for a recorded one: its file lists its kinds.
     """
-    scheme, _ = split_source(name)
-    return kinds_of_part(scheme) if scheme in PARTS else None
+    row = scheme_of(name)
+    if row.kinds is None:
+        raise SourceError(f"the kinds of {name!r} are known once it is open")
+    return row.kinds()
+
+
+def reads_file(text: str, path: Path) -> bool:
+    """Return whether a source reads this events file, under whatever path; SourceError when `text` is no source."""
+    scheme, place = split_source(text)
+    recorded = SCHEMES[scheme].mode == "recorded"
+    return recorded and Path(place).exists() and path.exists() and Path(place).samefile(path)
 
 
 def split_source(text: str) -> tuple[str, str]:
-    """Scheme and path of a source text; SourceError when it is not one."""
-    scheme, colon, path = text.partition(":")
+    """Split a source text into its scheme and its place; SourceError with a hint when it is not one."""
+    scheme, colon, place = text.partition(":")
     if not colon:
         raise SourceError(f"{text!r} is not a source{_meant(text)}")
-    if scheme not in SYNTAX:
-        close = get_close_matches(scheme, SYNTAX, 1)
-        hint = f"did you mean {f'{close[0]}:{path}'!r}?" if close else f"expected one of {', '.join(SYNTAX.values())}"
+    if scheme not in SCHEMES:
+        close = get_close_matches(scheme, SCHEMES, 1)
+        hint = f"did you mean {f'{close[0]}:{place}'!r}?" if close else f"expected one of {', '.join(syntaxes())}"
         raise SourceError(f"unknown kind of source {scheme!r} in {text!r}; {hint}")
-    if not path:
-        raise SourceError(f"{text!r} lacks a path; expected {SYNTAX[scheme]}")
-    return scheme, path
+    if not place:
+        raise SourceError(f"{text!r} lacks a {_place_word(scheme)}; expected {SCHEMES[scheme].syntax}")
+    return scheme, place
+
+
+def syntaxes() -> list[str]:
+    """Return the form of each scheme's text, for hints and documentation."""
+    return [row.syntax for row in SCHEMES.values()]
+
+
+def _place_word(scheme: str) -> str:
+    return "path" if SCHEMES[scheme].place_is_path else SCHEMES[scheme].place.lower()
 
 
 def _meant(text: str) -> str:
-    """The source that a bare path probably is."""
+    """Return a hint with the scheme that a bare path suggests."""
     path = Path(text)
     scheme = ""
     if path.is_dir():
-        parts = {name for names in PARTS.values() for name in names}
+        parts = {name for row in recorded_schemes().values() for name in row.recorded_as}
         scheme = "recording" if any((path / name).exists() for name in parts) else "capture"
     elif path.exists():
-        scheme = "snapshots" if ".jsonl" in path.name else "log" if ".log" in path.name else "events"
-    expected = ", ".join(SYNTAX.values())
-    return f"; did you mean {f'{scheme}:{text}'!r}?" if scheme else f"; expected one of {expected}"
+        typical = (row.name for row in SCHEMES.values() if row.typical and row.typical in path.name)
+        scheme = next(typical, "events")
+    return f"; did you mean {f'{scheme}:{text}'!r}?" if scheme else f"; expected one of {', '.join(syntaxes())}"
+
+
+def _check_there(scheme: str, path: str) -> None:
+    if not Path(path).exists():
+        raise SourceError(f"{f'{scheme}:{path}'!r}: no such file{_similar(path)}")
 
 
 def _similar(path: str) -> str:
-    """A file of nearly the same name in the same folder, as a hint."""
+    """Return a hint with a file of nearly the same name in the same folder."""
     folder = Path(path).parent
     try:
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

@@ -10,6 +10,7 @@ from alerts.notice import EVENT_TYPES
 from alerts.routing import DEFAULT_EVENTS, FORMATS
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES
+from watchdog.sources.registry import syntaxes
 
 Shape = Literal[
     "start", "text", "path", "paths", "sources", "choice", "choices", "duration", "whole", "flag", "listen", "url",
@@ -66,8 +67,8 @@ TOP = Section(
         ConfigKey(
             "sources",
             "sources",
-            "Where events come from: capture:DIR, snapshots:FILE, log:FILE, events:FILE or recording:DIR. "
-            "Live files are followed.",
+            f"Where events come from: {', '.join(syntaxes()[:-1])} or {syntaxes()[-1]}. Live files are followed. A "
+            "source with further keys is a mapping that begins with its scheme: `log: FILE`.",
             required=True,
         ),
         ConfigKey("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),

@@ -18,6 +18,7 @@ from watchdog.located_yaml.suggest import did_you_mean
 from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
 from watchdog.service.config.receivers import Found, changed_defaults, check_receiver, receiver_settings
 from watchdog.service.config.secret import Secret
+from watchdog.service.config.section import read_section
 from watchdog.service.config.settings import (
     ApiSettings,
     CheckpointSettings,
@@ -25,7 +26,9 @@ from watchdog.service.config.settings import (
     QueueSettings,
     RetentionSettings,
     ServiceConfig,
+    SourceEntry,
 )
+from watchdog.service.config.sources import read_sources
 from watchdog.service.config.values import ConfigValue, Reading, check_token, read_value, split_listen
 
 DEFAULT_PATH = Path("watchdog.yaml")
@@ -133,36 +136,11 @@ def _config(path: Path, node: Node | None, source: SourceText, reading: Reading)
 
 
 def _read(section: Section, table: Table, reading: Reading) -> Found:
-    """The values of one section; unknown keys and missing ones are problems."""
-    known = {key.name: key for key in section.keys}
-    found: dict[str, ConfigValue] = {}
-    places: dict[str, Location] = {}
-    for entry in table.entries:
-        name, key = entry.key.text, known.get(entry.key.text)
-        if key is None:
-            where = f" in '{section.name}'" if section.name else ""
-            hint = partial(did_you_mean, name, known, "keys")
-            reading.report.error(entry.key.place, f"unknown key '{name[:80]}'{where}", hint)
-            continue
-        places[name] = entry.value.place
-        value = read_value(key, entry.value, reading)
-        if value is not None:
-            found[name] = value
-    for key in section.keys:
-        if key.required and key.name not in places:
-            where = f"'{section.name}' " if section.name else ""
-            reading.report.error(table.place, f"{where}lacks '{key.name}'", key.about)
-        elif key.default and key.name not in places:
-            value = read_value(key, _default(key), reading)
-            assert value is not None
-            found[key.name] = value
-    return Found(found, places, table.place)
+    return read_section(section, table, reading, _value)
 
 
-def _default(key: ConfigKey) -> Scalar:
-    """A default goes through the same reader as what people write."""
-    place = Location(SourceText(f"default of {key.name}"))
-    return Scalar(key.default, place, plain=True, start=0, end=len(key.default))
+def _value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
+    return read_sources(node, key, reading) if key.shape == "sources" else read_value(key, node, reading)
 
 
 def _receivers(table: Table | None, reading: Reading) -> dict[str, Found]:
@@ -221,10 +199,12 @@ def _assembled(
     retention, queues = sections["retention"], sections["queues"]
     host, port = split_listen(api.get("listen", str))
     beat, asmap = sections.get("heartbeat"), top.maybe("asmap", Path)
+    sources: tuple[SourceEntry, ...] = top.get("sources", tuple)
     return ServiceConfig(
         path=path.resolve(),
         node=top.get("node", str),
-        sources=top.get("sources", tuple),
+        sources=tuple(one.text for one in sources),
+        source_settings={one.text: one.settings for one in sources if one.settings},
         database=_placed(top.get("database", Secret), reading.folder),
         checkpoint=CheckpointSettings(checkpoint.maybe("folder", Path) or reading.folder, checkpoint.get("every", int)),
         rules=top.maybe("rules", tuple) or (),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from watchdog.core.durations import DURATION_PATTERN, exact_duration
 from watchdog.service.config.keys import NODE, RECEIVER, SECTIONS, TOP, ConfigKey, Section, Shape
+from watchdog.service.config.sources import source_section
+from watchdog.sources.registry import SCHEMES
 
 Schema = dict[str, Any]  # JSON, of any depth
 
@@ -63,12 +65,21 @@ def config_schema() -> Schema:
 def config_tables() -> str:
     """Markdown: a table of keys for each section."""
     parts = []
-    for section in (TOP, *SECTIONS):
-        title = f"`{section.name}.NAME`" if section.by_name else f"`{section.name}`" if section.name else "Top"
+    for title, section in _sections():
         rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
         rows += [f"| `{key.name}` | {_value(key)} | {key.default_text} | {key.about} |" for key in section.keys]
         parts.append("\n".join([f"### {title}", "", section.about, "", *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+def _sections() -> Iterator[tuple[str, Section]]:
+    """Yield each section with its title; sources without further keys have none."""
+    yield "Top", TOP
+    for row in SCHEMES.values():
+        if row.settings:
+            yield f"`sources`: `{row.name}`", source_section(row)
+    for section in SECTIONS:
+        yield f"`{section.name}.NAME`" if section.by_name else f"`{section.name}`", section
 
 
 def documented(text: str) -> str:
@@ -91,12 +102,13 @@ def _plain(key: ConfigKey) -> str:
 
 
 def _shape(key: ConfigKey) -> Schema:
-    """What a key's value looks like."""
+    """Return the schema of a key's value."""
+    if key.shape == "sources":
+        return _one_or_more(_source())
     shapes: dict[str, Schema] = {
         "text": {**_TEXT, "pattern": f"^{NODE.pattern}$"},
         "path": _TEXT,
         "paths": _one_or_more(_TEXT),
-        "sources": {**_one_or_more({"type": "string", "pattern": "^(capture|snapshots|log|events|recording):."})},
         "start": {"anyOf": [{"enum": ["now", "beginning"]}, {"type": "string", "pattern": DURATION_PATTERN}]},
         "choice": {"enum": list(key.choices)},
         "choices": _one_or_more({"enum": list(key.choices)}),
@@ -112,6 +124,21 @@ def _shape(key: ConfigKey) -> Schema:
         "receiver": {"type": "string", "pattern": f"^{RECEIVER.pattern}$"},
     }
     return shapes[key.shape]
+
+
+def _source() -> Schema:
+    """Return the schema of one source: a text, or a mapping of its scheme and further keys."""
+    text = {"type": "string", "pattern": f"^({'|'.join(SCHEMES)}):."}
+    tables = [
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": _required(section),
+            "properties": {**_properties(section), section.name: {"type": "string", "minLength": 1}},
+        }
+        for section in map(source_section, SCHEMES.values())
+    ]
+    return {"anyOf": [text, *tables]}
 
 
 def _one_or_more(item: Schema) -> Schema:

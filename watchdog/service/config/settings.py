@@ -12,6 +12,14 @@ from watchdog.service.config.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """One source of the configuration. text: such as `log:/var/debug.log`. settings: its further keys with defaults."""
+
+    text: str
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSettings:
     """folder: of checkpoint, pid file and the answer to the last reload. every_ns: between two checkpoints."""
 
@@ -90,7 +98,7 @@ class ServiceConfig:
 
     clock_skew: how far event times may be ahead of the wall clock, ns. path: the file itself. start: `now`, `beginning`
     or a duration. warnings: what deserves a look, rendered. changed: lines on keys whose meaning changed since the
-    version before, for the first start.
+    version before, for the first start. source_settings: further keys of sources that have any, by source.
     """
 
     path: Path
@@ -111,3 +119,4 @@ class ServiceConfig:
     start: str = "now"
     warnings: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    source_settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

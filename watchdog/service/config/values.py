@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from alerts.delivery.headers import is_ours
-from watchdog.core.errors import SourceError
 from watchdog.located_yaml import values
 from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
@@ -26,12 +24,21 @@ from watchdog.service.config.keys import (
     ConfigKey,
 )
 from watchdog.service.config.secret import Secret
+from watchdog.service.config.settings import SourceEntry
 from watchdog.service.config.url_secrets import password_part, secret_part
 from watchdog.service.first_start import start_before
-from watchdog.sources.registry import split_source
 
 ConfigValue = (
-    str | int | bool | Path | Secret | tuple[str, ...] | tuple[Path, ...] | tuple[Secret, ...] | Mapping[str, Secret]
+    str
+    | int
+    | bool
+    | Path
+    | Secret
+    | tuple[str, ...]
+    | tuple[Path, ...]
+    | tuple[Secret, ...]
+    | tuple[SourceEntry, ...]
+    | Mapping[str, Secret]
 )
 ORIGINS = ("file", "env")
 
@@ -47,7 +54,7 @@ class Reading:
 
 
 def read_value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
-    """The value of one key; None with a problem in the report."""
+    """Return the value of one key but `sources` (see `sources.py`); None with a problem in the report."""
     report = reading.report
     match key.shape:
         case "text" | "receiver":
@@ -84,49 +91,12 @@ def _several(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None
         items = node.items if isinstance(node, Series) else (node,)
         found = [_secret(item, key.name, reading) for item in items]
         return tuple(one for one in found if one is not None)
-    words = {"paths": "a path or a list of paths", "sources": "a source or a list of sources"}
+    words = {"paths": "a path or a list of paths"}
     scalars = values.scalars(node, key.name, words.get(key.shape, "a list"), reading.report)
     if key.shape == "paths":
         return tuple(reading.folder / one.text for one in scalars)
-    if key.shape == "sources":
-        if not scalars and isinstance(node, Series) and not node.items:
-            reading.report.error(node.place, f"'{key.name}' is empty", "name at least one source")
-        return _sources(scalars, reading)
     chosen = [values.choice(one, key.name, key.choices, reading.report) for one in scalars]
     return tuple(dict.fromkeys(one for one in chosen if one is not None))
-
-
-def _sources(nodes: Sequence[Scalar], reading: Reading) -> tuple[str, ...]:
-    """The sources; one that is given again, also by another way to the same place, is a mistake: it counts double."""
-    found: dict[tuple[str, str], str] = {}
-    for node in nodes:
-        text = _source(node, reading)
-        if text is None:
-            continue
-        scheme, _, path = text.partition(":")
-        same = (scheme, _real(path))
-        if same in found:
-            reading.report.error(node.place, f"source '{node.text[:80]}' is given twice", "leave one of them out")
-        found.setdefault(same, text)
-    return tuple(found.values())
-
-
-def _real(path: str) -> str:
-    """Without symbolic links; as it stands where no file can have this name."""
-    try:
-        return os.path.realpath(path)
-    except ValueError:
-        return path
-
-
-def _source(node: Scalar, reading: Reading) -> str | None:
-    try:
-        scheme, path = split_source(node.text)
-    except SourceError as error:
-        message, _, hint = str(error).partition("; ")
-        reading.report.error(node.place, message, hint)
-        return None
-    return f"{scheme}:{reading.folder / path}"
 
 
 def _start(node: Node, key: ConfigKey, report: Report) -> str | None:

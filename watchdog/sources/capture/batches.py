@@ -13,6 +13,7 @@ from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.column_join import joined, taken
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.source import SourceOptions
+from watchdog.sources.capture.connection_table import ConnectionTable
 from watchdog.sources.capture.connections import ConnectionChange
 from watchdog.sources.capture.cut import Damage
 from watchdog.sources.capture.exchanges import (
@@ -24,7 +25,6 @@ from watchdog.sources.capture.exchanges import (
 )
 from watchdog.sources.capture.new_blocks import BLOCK_AGE, NEW_BLOCK, NewBlocks
 from watchdog.sources.capture.rows import KNOWN_TYPES, MessageRows
-from watchdog.sources.peer_columns import PeerTable
 from watchdog.sources.wire.decode import decode
 from watchdog.sources.wire.messages import Messages
 
@@ -46,9 +46,9 @@ class BatchMaker:
     blocks: NewBlocks
 
     def batches(self, rows: MessageRows) -> list[Batch]:
-        """All wanted kinds, rows by time."""
+        """Return all wanted kinds, rows by time."""
         facts = [self.enricher.peer(one.peer) for one in rows.connections]
-        table = PeerTable.of(rows.connections, facts)
+        table = ConnectionTable(rows.connections, facts)
         made = self._messages(rows, table)
         made += self._changes(rows.changes, rows, table)
         made += self._decoded(rows, table, facts)
@@ -73,7 +73,7 @@ class BatchMaker:
     def _batch(self, kind: str, columns: Mapping[str, Column]) -> Batch:
         return Batch(kind, self.options.node, self.source, columns)
 
-    def _messages(self, rows: MessageRows, table: PeerTable) -> list[Batch]:
+    def _messages(self, rows: MessageRows, table: ConnectionTable) -> list[Batch]:
         """net:inbound_message and net:outbound_message."""
         made: list[Batch] = []
         for kind, chosen in (("net:inbound_message", rows.received), ("net:outbound_message", ~rows.received)):
@@ -86,7 +86,7 @@ class BatchMaker:
                 made.append(self._batch(kind, columns))
         return made
 
-    def _changes(self, changes: list[ConnectionChange], rows: MessageRows, table: PeerTable) -> list[Batch]:
+    def _changes(self, changes: list[ConnectionChange], rows: MessageRows, table: ConnectionTable) -> list[Batch]:
         """net:inbound_connection, net:outbound_connection and net:closed_connection."""
         slots = {one: slot for slot, one in enumerate(rows.connections)}
         made: list[Batch] = []
@@ -109,8 +109,8 @@ class BatchMaker:
             made.append(self._batch(kind, columns))
         return made
 
-    def _decoded(self, rows: MessageRows, table: PeerTable, facts: Sequence[PeerFacts]) -> list[Batch]:
-        """The p2p kinds."""
+    def _decoded(self, rows: MessageRows, table: ConnectionTable, facts: Sequence[PeerFacts]) -> list[Batch]:
+        """Return the p2p kinds."""
         found: dict[str, list[tuple[NDArray[np.intp], Mapping[str, Column]]]] = {}
         senders: Blobs | None = None
         for type_, at in _by_type(rows):
@@ -134,7 +134,7 @@ class BatchMaker:
                 answers(rows, np.zeros(0, np.intp), _NO_ROWS)  # questions without an answer yet are remembered, too
         return [self._one_kind(kind, parts, rows, table) for kind, parts in some.items() if parts]
 
-    def _new_blocks(self, rows: MessageRows, table: PeerTable) -> list[Batch]:
+    def _new_blocks(self, rows: MessageRows, table: ConnectionTable) -> list[Batch]:
         """p2p:new_block and chain:block_age."""
         found = self.blocks.find(rows)
         times_us, ages_s = self.blocks.ages(rows.time_us, [int(rows.time_us[one.row]) for one in found])
@@ -157,7 +157,7 @@ class BatchMaker:
         kind: str,
         parts: list[tuple[NDArray[np.intp], Mapping[str, Column]]],
         rows: MessageRows,
-        table: PeerTable,
+        table: ConnectionTable,
     ) -> Batch:
         """Join what several types gave for one kind, and add what the decoder cannot know."""
         at, decoded = parts[0]

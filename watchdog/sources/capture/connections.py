@@ -24,7 +24,7 @@ from watchdog.sources.capture.exchanges import Exchange
 SILENCE_US: Final = 20 * 60 * 1_000_000  # Bitcoin Core src/net.h: TIMEOUT_INTERVAL
 HANDSHAKE_US: Final = 60 * 1_000_000  # Bitcoin Core src/net.h: DEFAULT_PEER_CONNECT_TIMEOUT
 ANSWER_US: Final = 2_000_000  # a node answers a version within this time
-OPEN_LIMIT: Final = 20_000  # connections followed at once; beyond it the longest silent one is given up
+OPEN_LIMIT: Final = 20_000  # connections followed at once; beyond it the longest silent one is dropped
 # default ports of main, testnet3, testnet4, signet, regtest: Bitcoin Core src/kernel/chainparams.cpp
 LISTENING_PORTS: Final = frozenset({8333, 18333, 48333, 38333, 18444})
 NEVER: Final = 1 << 62
@@ -108,7 +108,7 @@ class ConnectionTracker:
     _touched: list[Connection] = field(default_factory=list)
 
     def going_on(self, folder: str, sent_us: list[int], received_us: list[int]) -> Connection | None:
-        """The open connection that these rows of a folder, none of them a `version`, go on with; None if none is."""
+        """Return the open connection that these rows of a folder, none of them a `version`, continue, if any."""
         connection = self.open.get(folder)
         if connection is None:
             return None
@@ -148,7 +148,7 @@ class ConnectionTracker:
         self.counts[direction] += 1
 
     def assign(self, folder: str, rows: FolderRows) -> list[Stretch]:
-        """The connections that the rows of a folder belong to, in order; opens and closes as needed."""
+        """Return the connections that the rows of a folder belong to, in order; opens and closes as needed."""
         connection = self.open.get(folder)
         first = min(rows.sent_us[0] if rows.sent_us else NEVER, rows.received_us[0] if rows.received_us else NEVER)
         if connection is not None and first - connection.last_us > SILENCE_US:
@@ -183,7 +183,7 @@ class ConnectionTracker:
         return changes
 
     def position(self) -> dict[str, object]:
-        """All state as JSON-able values."""
+        """Return all state as JSON-able values."""
         saved = [one.saved or _saved(one) for one in self.open.values()]
         return {"open": saved, "counts": dict(self.counts), "numbered": self.numbered, "given_up": self.given_up}
 
@@ -196,7 +196,7 @@ class ConnectionTracker:
 
     @classmethod
     def resumed(cls, position: Mapping[str, object]) -> ConnectionTracker:
-        """The inverse of `position`; StateError when it is damaged."""
+        """Restore what `position` returned; StateError when it is damaged."""
         tracker = cls()
         saved, counts = position.get("open"), position.get("counts")
         numbered, given_up = position.get("numbered"), position.get("given_up")
@@ -249,7 +249,7 @@ class ConnectionTracker:
 
 
 def _saved(one: Connection) -> list[object]:
-    """A connection as JSON-able values, kept so that silent ones cost nothing at the next position."""
+    """Return a connection as JSON-able values, kept so that silent ones cost nothing at the next position."""
     flags = [one.sent_version, one.received_version]
     times = [one.first_us, one.last_us]
     one.saved = [one.folder, DIRECTIONS.index(one.direction), *times, *flags, one.number, one.exchange.saved()]
@@ -286,7 +286,7 @@ def _time_received(rows: FolderRows, start: _Start, following: _Start) -> int:
 
 
 def _starts(rows: FolderRows, connection: Connection | None) -> list[_Start]:
-    """Where connections begin in the rows; the first start is the rows' own beginning."""
+    """Return where connections begin in the rows; the first start is the rows' own beginning."""
     starts = [_Start(0, 0, connection.sent_version if connection else False)]
     began = connection.first_us if connection else None
     heard = connection.received_version if connection else False
@@ -307,7 +307,7 @@ def _starts(rows: FolderRows, connection: Connection | None) -> list[_Start]:
 def _received_start(rows: FolderRows, time_us: int, after: int, heard: bool) -> int:
     """First received row of a connection on which the node sent `version` at `time_us`.
 
-    after: where the connection before it begins; heard: whether that one's `version` lies in an earlier cut.
+    after: where the connection before it begins; heard: whether its `version` was in an earlier cut.
     """
     versions = [index for index in rows.received_versions if index >= after]
     times = rows.received_us

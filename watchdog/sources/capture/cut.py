@@ -20,7 +20,7 @@ class Damage:
 
 @dataclass(slots=True, eq=False)
 class Cut:
-    """Parts of each folder (sent, received) taken by one cut; nothing before `until_us` comes any more."""
+    """Parts of each folder (sent, received) taken by one cut; no record before `until_us` follows."""
 
     folders: dict[str, tuple[list[RecordSpan], list[RecordSpan]]]
     until_us: int

@@ -26,7 +26,7 @@ Indexes = NDArray[np.intp]
 
 class Exchange:
     """What one connection has open. getaddrs: messages so far, [sent, received]; pings: nonce -> time in
-    microseconds of unanswered ones, [sent, received]; headers_due: getheaders of ours without an answer, as
+    microseconds of unanswered ones, [sent, received]; headers_due: getheaders of the node without an answer, as
     far as it matters (0 or 1 once the clock moved on).
     """
 
@@ -56,7 +56,7 @@ class Exchange:
                 del pings[nonce]
 
     def saved(self) -> list[object]:
-        """All of it as JSON-able values."""
+        """Return the state as JSON-able values."""
         bucket = self.bucket
         pings = [[[nonce, at] for nonce, at in one.items()] for one in self.pings]
         headers = [self.headers_due, self.headers_at_us]
@@ -64,7 +64,7 @@ class Exchange:
 
     @classmethod
     def restored(cls, saved: Any) -> Exchange:  # JSON: every value is converted below
-        """The inverse of `saved`; StateError when it is not one."""
+        """Restore what `saved` returned; StateError when it is damaged."""
         try:
             tokens, updated, opened, getaddrs, headers, pings = saved
             one = cls(int(updated))
@@ -101,7 +101,7 @@ def _ordered(traffic: Traffic, questions: Indexes, answers: Indexes) -> tuple[li
 def addr_answers(
     traffic: Traffic, getaddrs: Indexes, rows: Indexes, entries: NDArray[np.int64]
 ) -> dict[str, NDArray[np.generic]]:
-    """Columns solicited, processed and beyond_limit of p2p:addr rows.
+    """Return columns solicited, processed and beyond_limit of p2p:addr rows.
 
     getaddrs: indexes of all getaddr messages; rows: message of each p2p:addr row; entries: addresses in each.
     """
@@ -135,7 +135,7 @@ def addr_answers(
 
 
 def headers_answers(traffic: Traffic, getheaders: Indexes, rows: Indexes) -> dict[str, NDArray[np.generic]]:
-    """Column solicited of p2p:headers rows: received, and answering a getheaders of ours."""
+    """Return the column `solicited` of p2p:headers rows: received in answer to a getheaders of the node."""
     solicited = np.zeros(len(rows), np.bool_)
     ours = getheaders[~traffic.received[getheaders]]
     theirs = traffic.received[rows].nonzero()[0]
@@ -173,7 +173,7 @@ def getaddr_repeats(traffic: Traffic, rows: Indexes) -> dict[str, NDArray[np.gen
 def pong_answers(
     traffic: Traffic, pings: Indexes, ping_nonces: NDArray[np.uint64], rows: Indexes, nonces: NDArray[np.uint64]
 ) -> dict[str, NDArray[np.generic]]:
-    """Columns solicited and rtt_us of p2p:pong rows.
+    """Return columns solicited and rtt_us of p2p:pong rows.
 
     pings, ping_nonces: messages that are pings with a nonce; rows, nonces: message and nonce of each pong row.
     """

@@ -1,10 +1,10 @@
-"""Walking one capture file: record headers, chunks in memory, torn tails, the exact byte to go on from.
+"""Walking one capture file: record headers, chunks in memory, torn tails, the exact byte at which to resume.
 
 A record (Bitcoin Core src/net.cpp, CaptureMessageToFile): time u64 in microseconds, message type 12 bytes
 padded with NUL, payload length u32, payload; little endian.
 
 The place in a file is its offset together with a mark of the bytes just before it. They are read again with what
-follows, in one call: where they differ, the file was replaced (whoever removes one that is written has the node make
+follows, in one call: where they differ, the file was replaced (a file removed while it is written makes the node create
 it again at once), and the new one is read from its start. Its number would not tell: file systems give it out again.
 """
 
@@ -65,12 +65,12 @@ class Chunk:
     end: int  # in `data`, after the last whole record
     clock_us: list[int]  # time that the merge goes by: never steps back within a file
     before: bytes  # up to MARK_BYTES that stand before `data` in the file
-    following: int  # where to go on in the file after all of it
+    following: int  # where to resume in the file behind it
     mark: int  # of the bytes before `following`
 
 
 def mark_of(before: bytes, data: bytes, end: int) -> int:
-    """The mark of the place `end` in `data`, which stands behind `before` in its file."""
+    """Return the mark of the place `end` in `data`, which stands behind `before` in its file."""
     start = end - MARK_BYTES
     return crc32(data[start:end] if start >= 0 else (before + data[:end])[-MARK_BYTES:])
 
@@ -90,9 +90,9 @@ class CaptureFile:
     offset, mark: the byte after the last record taken and the bytes before it (the resume position). sound_end: the
     byte after the last whole record that was read. size, changed_ns: of the file when it was looked at last. torn: an
     impossible record was found at the sound end; the file is not read beyond it, unless it is replaced. replaced_us:
-    merge time of the last record read before the file was replaced, -1 unless it was since somebody set it to that;
+    merge time of the last record read before the file was replaced, -1 unless that was after the last reset to -1;
     unread: whether it is known that more had been written to it. implausible: records left out
-    since somebody set this to 0, because their time cannot be true (core/moments); implausible_us: merge time of the
+    since this was reset to 0, because their time cannot be true (core/moments); implausible_us: merge time of the
     record before the first of them, 0 for none. zeros_at: where the first of them begins when it is all zeros, as a
     crash of the machine leaves them; -1 without.
     """
@@ -124,7 +124,7 @@ class CaptureFile:
     def __init__(
         self, folder: str, received: bool, place: tuple[int, int, int] = (0, 0, NO_MARK), skip_us: int = 0
     ) -> None:
-        """place: offset, clock_us and mark to go on from. skip_us: earlier merge times were taken in an earlier run."""
+        """place: offset, clock_us and mark at which to resume. skip_us: an earlier run took earlier merge times."""
         self.folder = folder
         self.received = received
         self.offset, self.clock_us, self.mark = place
@@ -171,7 +171,7 @@ class CaptureFile:
         """Note size and time of change of the file now; True when there is something new to read."""
         shrunk = size < self.size
         grown = size != self.size
-        # whoever reads on compares the mark anyway
+        # reading on compares the mark anyway
         doubtful = shrunk or not grown or self.torn
         if size < self.sound_end or (doubtful and not self._same(tree)):
             grown = size > 0
@@ -190,7 +190,7 @@ class CaptureFile:
         return int.from_bytes(head, "little") if len(head) == 8 else 0
 
     def _same(self, tree: CaptureTree) -> bool:
-        """Whether the file is still the one that was read so far."""
+        """Return whether the file is still the one that was read so far."""
         if not self.sound_end and not self._impossible:
             return True
         found = self._read(tree, len(self._impossible))
@@ -206,7 +206,7 @@ class CaptureFile:
         return before, data[ahead:]
 
     def _reread(self, tree: CaptureTree, count: int) -> bytes:
-        """The first bytes of a file that turned out to be another one."""
+        """Return the first bytes of a file that turned out to be another one."""
         self._restart(*tree.state(self.folder, self.received))
         return tree.read(self.folder, self.received, 0, min(count, self.size))
 
@@ -286,7 +286,7 @@ class CaptureFile:
         self.implausible += len(starts) - len(kept)
 
     def _few(self, data: bytes, starts: NDArray[np.int64], latest_us: int) -> tuple[list[int], list[int]]:
-        """Which records have a time that can be true, and their merge times.
+        """Return which records have a time that can be true, and their merge times.
 
         One by one, since a followed file grows by one or two at a time.
         """

@@ -1,4 +1,4 @@
-"""Which files of a followed tree to look at in a poll: what the kernel tells of, and the others in turn."""
+"""Which files of a followed tree to look at in a poll: those that the kernel reports, and the others in turn."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from watchdog.sources.capture.tree import FILES
 
 WATCHED_FOLDERS: Final = 500  # that grew last, looked at in each poll; a node has 125 to 200 connections
 WATCHED_IN_TURN: Final = 250  # of all others, in each poll: an old address that comes back is seen a little later
-CHECKED_IN_TURN: Final = 4  # of those that the kernel tells of: a check whether it does, 16 folders a second
-MISSES: Final = 3  # growth that the kernel did not tell of, until it is not believed any more
+CHECKED_IN_TURN: Final = 4  # of those that the kernel watches: a check of its reports, 16 folders a second
+MISSES: Final = 3  # unreported growths until the kernel is no longer trusted
 _LOG = logging.getLogger("watchdog.sources")
 
 Look = tuple[str, bool]  # a folder, and whether the file of received messages is meant
@@ -44,7 +44,7 @@ class Growth:
         self.stale = False
         self._order: dict[str, None] = {}
         self._now = Moment(0, time.monotonic())
-        self._turns: OrderedDict[str, Moment] = OrderedDict()  # nobody tells of them; by their last look, oldest first
+        self._turns: OrderedDict[str, Moment] = OrderedDict()  # not reported by the kernel; oldest look first
         self._checks: OrderedDict[str, None] = OrderedDict()
         self._checked: set[str] = set()  # looked at in turn, though the kernel watches them
         self._untold: set[str] = set()  # of those, what had grown: a notice has to follow
@@ -53,7 +53,7 @@ class Growth:
 
     @property
     def told(self) -> bool:
-        """Whether the kernel tells of growth."""
+        """Whether the kernel reports growth."""
         return self._notices is not None
 
     @property
@@ -111,7 +111,7 @@ class Growth:
         folders = {folder for folder, _ in looks}.union(again)
         self._misses += not self._untold <= folders
         if self._misses >= MISSES:
-            self._give_up("it does not tell of all that is written")
+            self._give_up("it does not report every write")
             return self.due()
         self._untold = set()
         self._checked = {folder for folder in self._to_check() if folder in notices and folder not in folders}
@@ -128,7 +128,7 @@ class Growth:
         return again
 
     def _all(self) -> list[Look]:
-        """Every file. When notices were lost, then those of ended watches, too: all are begun again."""
+        """Return every file. Lost notices include those of ended watches, so all watches are begun again."""
         for folder in self._order:
             if self._notices is not None and folder in self._notices:
                 self._notices.forget(folder, ended=True)
@@ -138,7 +138,7 @@ class Growth:
         return _files(self._order)
 
     def _in_turn(self) -> list[str]:
-        """Those of which nobody tells that were not looked at for the longest time."""
+        """Return the folders without kernel reports that were not looked at for the longest time."""
         some = [self._turns.popitem(last=False)[0] for _ in range(min(WATCHED_IN_TURN, len(self._turns)))]
         self._turns.update(dict.fromkeys(some, self._now))
         return some
@@ -150,7 +150,7 @@ class Growth:
         return some
 
     def _watch(self, folder: str) -> None:
-        """Have the kernel tell of a folder; what it does not tell of is looked at in turn."""
+        """Ask the kernel to report a folder; folders that it does not report are looked at in turn."""
         if self._notices is not None:
             if not self._notices.watch(folder):
                 self._give_up("it has no room for all folders (see fs.inotify.max_user_watches)")
@@ -161,7 +161,7 @@ class Growth:
             self._turns.setdefault(folder, self._now)
 
     def _give_up(self, why: str) -> None:
-        """Look at the files, as where the kernel tells nothing."""
+        """Look at the files in turn from now on, without the kernel."""
         assert self._notices is not None
         _LOG.warning("capture folder %s: notices of the kernel are not used: %s", self._notices.root, why)
         self.close()

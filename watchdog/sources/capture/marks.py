@@ -1,4 +1,4 @@
-"""The resume position of a capture tree: for each folder where to go on in its two files."""
+"""The resume position of a capture tree: for each folder the places in its two files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Marks:
     """The byte after the last record taken of each file; the longest silent folders are forgotten."""
 
     def __init__(self, saved: object = None) -> None:
-        """saved: as `saved` gave it; StateError when it is not one of ours."""
+        """Read `saved` as the property `saved` returned it; StateError when it is damaged."""
         self._marks: dict[str, list[int]] = {}
         if saved is None:
             return
@@ -29,7 +29,7 @@ class Marks:
             self._marks[str(folder)] = [*mark, *_UNKNOWN[len(mark) :]]
 
     def __contains__(self, folder: str) -> bool:
-        """Whether something was taken of the folder, as far as that is remembered."""
+        """Return whether something was taken of the folder, as far as that is remembered."""
         return folder in self._marks
 
     def place(self, folder: str, received: bool) -> tuple[int, int, int]:
@@ -65,7 +65,7 @@ class Marks:
         return sorted(self._marks.keys() - set(folders))
 
     def saved(self) -> dict[str, list[int]]:
-        """All of it, JSON-able."""
+        """Return the state, JSON-able."""
         return dict(self._marks)
 
     @property

@@ -99,7 +99,7 @@ class NewBlocks:
         return firsts, np.where(newest > 0, (firsts - newest) // 1_000_000, -1)
 
     def saved(self) -> dict[str, object]:
-        """All of it, JSON-able."""
+        """Return the state, JSON-able."""
         if self._saved is None:
             known = [[hash_.hex(), *facts] for hash_, facts in self._known.items()]
             named = [[hash_.hex(), *who] for hash_, who in self._named.items()]
@@ -162,7 +162,7 @@ class NewBlocks:
                 yield one
 
     def _witnessed(self, hash_: bytes, folder: str) -> bool:
-        """Whether enough addresses have named it."""
+        """Return whether enough addresses have named it."""
         who = self._named.setdefault(hash_, [])
         address = folder.rpartition("_")[0]
         if address not in who:
@@ -173,7 +173,7 @@ class NewBlocks:
 
 
 def _headers(type_: str, payload: memoryview) -> list[bytes]:
-    """The headers in a message, the last ones of many; none when its length is not that of its content."""
+    """Return the headers in a message, the last ones of many; none when its length is not that of its content."""
     if type_ != "headers":
         return [bytes(payload[:HEADER_BYTES])] if len(payload) > HEADER_BYTES else []
     count, after = (payload[0], 1) if len(payload) else (0, 1)
@@ -187,7 +187,7 @@ def _headers(type_: str, payload: memoryview) -> list[bytes]:
 
 
 def _target(bits: int) -> int:
-    """The target that a header states, -1 for one that no hash meets (Bitcoin Core src/arith_uint256.cpp)."""
+    """Return the target that a header states, -1 for one that no hash meets (Bitcoin Core src/arith_uint256.cpp)."""
     mantissa, size = bits & 0x7FFFFF, bits >> 24
     if bits & 0x800000 or not mantissa or size > 34:
         return -1

@@ -1,7 +1,7 @@
 """Which capture files grew, told by the kernel: inotify, so that a poll does not ask hundreds of quiet files.
 
 Linux only, and only where the kernel sees the writes: not across machines (NFS), not through another mount of the same
-disk. So this is a help, never a promise: whoever uses it goes on looking at files in turn (see `CaptureMerge`).
+disk. So this is a hint, never a promise: its users still look at files in turn (see `FollowedFiles`).
 Constants: Linux include/uapi/linux/inotify.h; the order of events and the overflow: man 7 inotify.
 """
 
@@ -43,7 +43,7 @@ class Notices:
         """descriptor: of inotify_init1; closed with this object."""
         self.root, self._descriptor, self._library = root, descriptor, library
         self._watches: OrderedDict[str, int] = OrderedDict()  # the longest quiet folder first
-        self._folders: dict[int, str] = {}  # also of watches that were given up, until the kernel says so
+        self._folders: dict[int, str] = {}  # also of removed watches, until the kernel confirms it
         self._limit: int | None = None  # of the kernel, as found out
         self._lost: list[str] = []
         self._left_out: list[str] = []
@@ -66,7 +66,7 @@ class Notices:
         return len(self._watches)
 
     def __contains__(self, folder: str) -> bool:
-        """Whether the folder is watched."""
+        """Return whether the folder is watched."""
         return folder in self._watches
 
     def close(self) -> None:
@@ -78,9 +78,9 @@ class Notices:
         self._folders.clear()
 
     def watch(self, folder: str) -> bool:
-        """Tell of this folder from now on; beyond the limit the one that grew longest ago is left out.
+        """Report this folder from now on; beyond the limit the folder that grew longest ago is dropped.
 
-        False when the kernel has no room for one more. A folder that is not there (any more) is left out.
+        Returns False when the kernel has no room for another watch. A folder that does not exist is dropped.
         """
         if folder in self._watches:
             self._watches.move_to_end(folder)
@@ -110,7 +110,7 @@ class Notices:
             self._left_out.append(quiet)
 
     def forget(self, folder: str, *, ended: bool = False) -> None:
-        """Do not tell of this folder any more. ended: the watch may have ended, so the kernel is not told."""
+        """Stop reporting this folder. ended: the watch may have ended, so the kernel is not asked to remove it."""
         number = self._watches.pop(folder, None)
         if number is not None and not ended:
             self._library.inotify_rm_watch(self._descriptor, number)

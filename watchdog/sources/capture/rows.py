@@ -51,7 +51,7 @@ class MessageRows:
         return Spans(starts, starts + self.size[at], np.frombuffer(self.data, np.uint8))
 
     def gathered(self, at: NDArray[np.intp]) -> Spans:
-        """The payloads of some messages, copied together."""
+        """Return the payloads of some messages, copied together."""
         starts, sizes, data = self.starts[at], self.size[at].astype(np.int64), self.data
         pieces = [data[start:end] for start, end in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
         ends = np.cumsum(sizes)
@@ -67,7 +67,7 @@ class MessageRows:
 def message_rows(cut: Cut, tracker: ConnectionTracker, ended: bool = False) -> MessageRows:
     """Join the parts of a cut, find the connections, sort by time.
 
-    ended: nothing comes after this cut, so nobody is silent beyond the last message.
+    ended: this cut is the last, so no connection is silent beyond the last message.
     """
     parts, folders = _flat(cut)
     data = b"".join([*(part.data for part in parts), bytes(PADDING)])
@@ -111,7 +111,7 @@ class _Folder:
 
 
 def _flat(cut: Cut) -> tuple[list[RecordSpan], list[_Folder]]:
-    """All parts, folder by folder, sent ones first; and where the rows of each folder are."""
+    """Return all parts, folder by folder, sent ones first; and where the rows of each folder are."""
     parts: list[RecordSpan] = []
     folders: list[_Folder] = []
     row = 0

@@ -1,4 +1,4 @@
-"""Finds the first record at or after a time in one capture file without reading what lies before it.
+"""Finds the first record at or after a time in one capture file without reading the records before it.
 
 Records have no marks between them, so the middle of a file is entered by what a header looks like: a time that can be
 true, a type of small letters padded with NULs, a size that a message may have, and headers like it behind it. A peer
@@ -30,7 +30,7 @@ Read = Callable[[int, int], bytes]
 
 
 class Place(NamedTuple):
-    """Where to go on in a file: offset, clock_us and mark as `CaptureFile` takes them, and its first record's time."""
+    """A place at which to resume a file: offset, clock_us and mark for `CaptureFile`, and the first record's time."""
 
     offset: int
     clock_us: int
@@ -84,7 +84,7 @@ class PassedOver:
         self.entered: set[str] = set()
 
     def place(self, folder: str, received: bool, since_us: int, latest_us: int) -> tuple[int, int, int]:
-        """Where to begin in a file, as `CaptureFile` takes it."""
+        """Return where to begin in a file, as `CaptureFile` takes it."""
         found = place_since(self._tree, folder, received, since_us, latest_us) if since_us else None
         if found is None:
             return START
@@ -102,7 +102,7 @@ class _Search:
         self._read, self._next_data, self._size, self._latest_us = read, next_data, size, latest_us
 
     def bisected(self, since_us: int) -> int | None:
-        """The place by bisection; None when it cannot be trusted."""
+        """Return the place by bisection; None when it cannot be trusted."""
         low, high, behind = 0, self._size, 0
         while high - low > STRETCH:
             middle = (low + high) // 2
@@ -149,7 +149,7 @@ class _Search:
         return None
 
     def _candidates(self, data: bytes) -> list[int]:
-        """Where a header may begin, by its time and size and the first letter of its type."""
+        """Return where a header may begin, by its time and size and the first letter of its type."""
         count = len(data) - HEADER_BYTES + 1
         if count <= 0:
             return []
@@ -159,7 +159,7 @@ class _Search:
         return [at for at in np.flatnonzero(found).tolist() if _is_type(data[at + 8 : at + 20])]
 
     def _chained(self, start: int) -> bool:
-        """Whether headers follow one another from there, to the end of the file if it comes before."""
+        """Return whether headers follow one another from there, to the end of the file if it comes before."""
         at = start
         for _ in range(CHAIN):
             if at == self._size:
@@ -175,6 +175,6 @@ class _Search:
 
 
 def _is_type(raw: bytes) -> bool:
-    """A message type as Bitcoin Core writes it: printable, padded with NULs."""
+    """Return a message type as Bitcoin Core writes it: printable, padded with NULs."""
     text = raw.rstrip(b"\0")
     return bool(text) and b"\0" not in text and all(0x20 <= byte < 0x7F for byte in text)

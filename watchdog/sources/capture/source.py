@@ -70,7 +70,7 @@ class CaptureSource:
     def __init__(self, path: str, options: SourceOptions, name: str = "", tree: CaptureTree | None = None) -> None:
         """path: the folder of peer folders, or an archive (see ARCHIVE_ENDINGS).
 
-        name: `capture:PATH` unless given. tree: read this instead of what lies at path. SourceError when there is
+        name: `capture:PATH` unless given. tree: read this instead of the files at path. SourceError when there is
         nothing to read, StateError when options.position is damaged.
         """
         self._name = name or f"capture:{path}"
@@ -91,9 +91,10 @@ class CaptureSource:
             believed_ns=options.believed_ns,
             since_us=self._since_ns // 1_000,
         )
+        self._merge.open()
         if position is None:
             self._enter(chosen)
-        if not self._follow and not self._merge.bytes_total:
+        if not self._follow and not self._merge.files.bytes_total:
             raise SourceError(f"no capture files in {path!r}; expected folders <address>_<port> with msgs_recv.dat")
         blocks = NewBlocks(None if position is None else position.get("blocks"))
         self._maker = BatchMaker(self._name, options, Enricher(options.asmap_path, options.lists), blocks)
@@ -108,10 +109,10 @@ class CaptureSource:
     @property
     def faults(self) -> SourceFaults:
         """Damaged files of a finite read."""
-        return self._merge.faults
+        return self._merge.damage.faults
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return KINDS
 
@@ -125,29 +126,29 @@ class CaptureSource:
         """Share of the known bytes that was given, 0.0 to 1.0."""
         if self._ended:
             return 1.0
-        return min(1.0, max(0, self._merge.bytes_taken) / max(1, self._merge.bytes_total))
+        return min(1.0, max(0, self._merge.files.bytes_taken) / max(1, self._merge.files.bytes_total))
 
     @property
     def given_ago_s(self) -> float | None:
-        """See `core.source.Waiting`: a large tree is looked at in turn, and what is found early waits for the rest."""
+        """See `core.source.Waiting`: a large tree is looked at in turn, and early records wait for the rest."""
         return self._merge.given_ago_s
 
     @property
     def untrue_times(self) -> int:
         """Records left out because of their time; see `core.source.Dated`."""
-        return self._merge.left_out
+        return self._merge.damage.left_out
 
     @property
     def skipped(self) -> Skipped:
         """See `core.source.Skipping`."""
         if self._since_ns and not self._follow:
             return Skipped(note="an archive cannot be passed over: it is read from its start")
-        passed = self._merge.passed
+        passed = self._merge.files.passed
         return Skipped(passed.size, passed.first_us * 1_000 if passed.first_us else None)
 
     def _enter(self, tree: CaptureTree) -> None:
         """Know the connections that had begun before the first record that is read, by the first records of each."""
-        for folder in sorted(self._merge.passed.entered):
+        for folder in sorted(self._merge.files.passed.entered):
             sent, received = (tree.read(folder, received, 0, HEADER_BYTES) for received in (False, True))
             self._tracker.enter(folder, sent, received, self._since_ns // 1_000)
 

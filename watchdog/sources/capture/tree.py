@@ -1,4 +1,4 @@
-"""Where capture files lie: a folder on disk, or a tar archive read into memory as it lies.
+"""The place of capture files: a folder on disk, or a tar archive read into memory.
 
 The layout (Bitcoin Core src/net.cpp, CaptureMessageToFile): one folder for each peer address with ':' written
 as '_', in it `msgs_recv.dat` and `msgs_sent.dat`.
@@ -35,11 +35,11 @@ class CaptureTree(Protocol):
         ...
 
     def notices(self) -> Notices | None:
-        """Who tells which files grow; None when nobody does."""
+        """Return the kernel's notices of growth; None where it has no such notices."""
         ...
 
     def gone(self) -> list[str]:
-        """Names of folders given before that the last call of `folders` did not find any more."""
+        """Return names of known folders that the last call of `folders` no longer found."""
         ...
 
     def state(self, folder: str, received: bool) -> tuple[int, int]:
@@ -100,7 +100,7 @@ class DiskTree:
         return Notices.start(self.root)
 
     def state(self, folder: str, received: bool) -> tuple[int, int]:
-        """Size and last change of one file; (0, 0) of what is gone or is no file. SourceError if nobody can tell."""
+        """Return size and last change of one file; (0, 0) when it is not a file. SourceError when unreadable."""
         path = self._path(folder, received)
         try:
             about = os.stat(path)  # noqa: PTH116 - as above
@@ -171,7 +171,7 @@ class ArchiveTree:
                 self._files[parts[-2], FILES[parts[-1]]] = content
 
     def folders(self) -> list[str]:
-        """All folders at the first call, none after that."""
+        """Return all folders at the first call, none after that."""
         new, self._new = self._new, []
         return new
 
@@ -198,7 +198,7 @@ class ArchiveTree:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder; no, when it cannot be asked (a link to itself): that must not hide all others."""
+    """Return whether it is a folder; no, when it cannot be asked (a link to itself): that must not hide all others."""
     try:
         return entry.is_dir()
     except OSError:
@@ -218,7 +218,7 @@ def check_folder(root: str) -> None:
 
 
 def _unpacked(path: str, limit: int) -> bytes:
-    """The whole tar archive, decompressed; never more than `limit` bytes."""
+    """Return the whole tar archive, decompressed; never more than `limit` bytes."""
     parts: list[bytes] = []
     total = 0
     try:

@@ -19,7 +19,7 @@ VARIABLE = "WATCHDOG_CORE_SOURCE"
 
 
 def main() -> int:
-    """The exit code; rows that are not found go to standard output."""
+    """Return the exit code; rows that are not found go to standard output."""
     folder = os.environ.get(VARIABLE, "")
     if not folder:
         sys.stderr.write(f"{VARIABLE} is not set: name a work tree of Bitcoin Core or a bare repository\n")

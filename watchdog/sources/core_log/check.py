@@ -31,13 +31,13 @@ def _line(form: Form, wording: Wording) -> str:
 
 
 def _due(wording: Wording, source: CoreSource) -> bool:
-    """Whether the tree surely lies within a wording's span."""
+    """Return whether the tree surely lies within a wording's span."""
     begun = not wording.since or _passed(wording.since, source) is True
     return begun and (not wording.until or _passed(wording.until, source) is False)
 
 
 def _passed(mark: str, source: CoreSource) -> bool | None:
-    """Whether a tree has a change: "26 1a2b3c4d5e6f" is the first release with it, and its merge commit."""
+    """Return whether a tree has a change: "26 1a2b3c4d5e6f" is the first release with it, and its merge commit."""
     release, commit = mark.split()
     held = source.holds(commit)
     if held is not None:

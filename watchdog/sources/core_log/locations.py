@@ -31,7 +31,7 @@ _CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
 
 
 def kinds_of(file: str, function: str) -> tuple[str, ...]:
-    """The kinds that lines of a source location give; empty for a location that is not in the table.
+    """Return the kinds that lines of a source location give; empty for a location that is not in the table.
 
     file: with or without folders. function: its name alone, or all that a compiler makes of it:
     "virtual void {anonymous}::PeerManagerImpl::ProcessMessage(CNode&, const string&)".

@@ -64,19 +64,19 @@ class CoreSource:
         raise WatchdogError(f"'{self._folder}' names no version of Bitcoin Core in CMakeLists.txt or configure.ac")
 
     def texts(self) -> frozenset[str]:
-        """Every string of the files that log what we read, conversions as `%`, without a newline at the end."""
+        """Return every string of the files that log what we read, conversions as `%`, without a newline at the end."""
         return frozenset(text for path in FILES for text in strings_of(self._text(path)))
 
     @cache  # noqa: B019  (one object for a run of the check)
     def holds(self, commit: str) -> bool | None:
-        """Whether a commit is part of the tree's history, None when its repository does not know."""
+        """Return whether a commit is part of the tree's history, None when its repository does not know."""
         if self._git("cat-file", "-e", f"{commit}^{{commit}}") is None:
             return None
         return self._git("merge-base", "--is-ancestor", commit, "HEAD") is not None
 
 
 def strings_of(source: str) -> set[str]:
-    """The string literals of C++ text, adjacent ones joined, each conversion written as `%`."""
+    """Return the string literals of C++ text, adjacent ones joined, each conversion written as `%`."""
     found: set[str] = set()
     parts: list[str] = []
     for token in _TOKENS.finditer(source):

@@ -40,7 +40,7 @@ class Selection:
 
 
 def select(wanted: frozenset[str] | None) -> Selection:
-    """The forms needed for the wanted kinds, None for all; a node's start, stop and rate limit are always read.
+    """Return the forms needed for the wanted kinds, None for all; a node's start, stop and rate limit are always read.
 
     Forms that a line with such a head may be of come with them, without a fact: their lines are no unread lines.
     """

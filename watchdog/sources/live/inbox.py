@@ -74,7 +74,7 @@ class _Item:
 
 
 def size_of(batch: Batch) -> int:
-    """Bytes that a batch occupies, about: its arrays, and the characters of its dictionaries."""
+    """Return about how many bytes a batch occupies: its arrays, and the characters of its dictionaries."""
     return sum(_column_bytes(column) for column in batch.columns.values())
 
 
@@ -89,7 +89,8 @@ def _column_bytes(column: Column) -> int:
 class Inbox:
     """Hands batches from one producer to one consumer; `put`, `heartbeat`, `fail` and `end` are the producer's.
 
-    name, node: of the source, for gap events. All methods may be called from any thread.
+    name, node: of the source, for gap events. position: where the producer resumes; slices repeat it until the producer
+    hands over another one. All methods may be called from any thread.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Inbox:
         *,
         policy: Policy,
         limits: Limits | None = None,
+        position: Mapping[str, object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.policy, self.limits, self.counts = name, policy, limits or Limits(), Counts()
@@ -106,7 +108,7 @@ class Inbox:
         self._items: deque[_Item] = deque()
         self._size_bytes = self._rows = 0
         self._until_ns = 0
-        self._position: Mapping[str, object] | None = None
+        self._position = position
         self._changed = threading.Condition()
         self._closed = self._ended = False
         self._error: str | None = None
@@ -157,7 +159,7 @@ class Inbox:
             self._changed.notify_all()
 
     def take(self) -> Slice | None:
-        """The oldest batches, or None when nothing waits. Never blocks.
+        """Return the oldest batches, or None when nothing waits. Never blocks.
 
         Raises SourceError once the producer has failed and all that it handed over is taken.
         """

@@ -137,41 +137,61 @@ class ChildRunner:
     """
 
     def __init__(self, arguments: Sequence[str], read: ReadChild, inbox: Inbox) -> None:
-        self._stopping = False
+        self._arguments = list(arguments)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._last_words = b""
+        self._thread = threading.Thread(target=self._run, args=(read, inbox), name=f"source {inbox.name}", daemon=True)
+        self._thread.start()
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """Start the child, in the reader's thread: a slow disk must not hold up the engine. None once stopped."""
+        if self._stopping.is_set():
+            return None
         try:
-            self._child = subprocess.Popen(  # noqa: S603 - the caller names a program of ours or of the configuration
-                list(arguments),
+            self._child = subprocess.Popen(  # noqa: S603 - the caller names our program or one of the operator
+                self._arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         except OSError as error:
-            raise SourceError(f"cannot start {printable(arguments[0])}: {error.strerror}") from None
-        self._last_words = b""
-        self._ears = threading.Thread(target=self._hear, name=f"stderr of {inbox.name}", daemon=True)
-        self._thread = threading.Thread(target=self._run, args=(read, inbox), name=f"source {inbox.name}", daemon=True)
-        self._ears.start()
-        self._thread.start()
+            raise SourceError(f"cannot start {printable(self._arguments[0])}: {error.strerror}") from None
+        if self._stopping.is_set():  # `stop` may have come before there was a child to end
+            self._child.terminate()
+        return self._child
 
-    def _hear(self) -> None:
+    def _hear(self, stderr: IO[bytes]) -> None:
         """Drain standard error, so that the child never blocks on it; keep its end."""
-        assert self._child.stderr is not None
-        with self._child.stderr as stream:
+        with stderr as stream:
             while chunk := stream.read1(65_536):  # type: ignore[attr-defined] # a BufferedReader
                 self._last_words = (self._last_words + chunk)[-STDERR_BYTES:]
 
     def _run(self, read: ReadChild, inbox: Inbox) -> None:
-        assert self._child.stdout is not None
         try:
-            with self._child.stdout as pipe:
+            child = self._start()
+        except SourceError as error:
+            _report(inbox, error)
+            return
+        if child is not None:
+            self._follow(child, read, inbox)
+
+    def _follow(self, child: subprocess.Popen[bytes], read: ReadChild, inbox: Inbox) -> None:
+        """Read a started child to its end and judge how it ended."""
+        assert child.stdout is not None
+        assert child.stderr is not None
+        ears = threading.Thread(target=self._hear, args=(child.stderr,), name=f"stderr of {inbox.name}", daemon=True)
+        ears.start()
+        try:
+            with child.stdout as pipe:
                 read(pipe, inbox)
         except Exception as error:  # noqa: BLE001 - whatever fails in a producer is a fault of that source
-            self._child.kill()
+            child.kill()
             _report(inbox, error)
-        status = self._child.wait()
-        if status and not self._stopping:
-            self._ears.join(END_S)
+        status = child.wait()
+        if status and not self._stopping.is_set():
+            ears.join(END_S)
             lines = self._last_words.decode(errors="replace").strip().splitlines()
             inbox.fail(printable(f"its process ended with status {status}" + (f": {lines[-1]}" if lines else "")))
         else:
@@ -179,19 +199,16 @@ class ChildRunner:
 
     def stop(self) -> None:
         """Send SIGTERM."""
-        self._stopping = True
-        self._child.terminate()
+        self._stopping.set()
+        if self._child is not None:
+            self._child.terminate()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the process and its reader."""
-        try:
-            self._child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
+        """Wait for the reader, which ends after the process."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Send SIGKILL and collect the process; its reader meets the end of the pipe."""
-        self._child.kill()
-        self._child.wait(END_S)
+        """Send SIGKILL; the reader meets the end of the pipe and collects the process."""
+        if self._child is not None:
+            self._child.kill()

@@ -1,4 +1,4 @@
-"""A live source as the feed sees it: polled like a file, though it runs by itself."""
+"""A live source as the feed sees it: polled like a file, while its producer runs beside the engine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LOG = logging.getLogger("watchdog.sources")
 
 
 class LiveSource:
-    """Runs a producer and gives out what it hands over.
+    """Runs a producer and returns its batches from `poll`.
 
-    `poll` raises SourceError when the producer has failed; the feed then closes this source and opens another one at
-    the last position, after a pause. Neither `poll` nor `close` ever waits for the producer. abandoned: called with the
-    name of the source when its producer did not end within `END_S`.
+    The opener of a live row in the registry makes it; the feed polls and closes it. `poll` raises SourceError when the
+    producer has failed; the feed then closes this source and opens another one at the last position, after a pause.
+    Neither `poll` nor `close` waits for the producer. The watermark is the producer's own (`Inbox.put`, `heartbeat`).
     """
 
     def __init__(
@@ -34,12 +34,11 @@ class LiveSource:
         *,
         policy: Policy,
         limits: Limits | None = None,
-        abandoned: Callable[[str], None] | None = None,
     ) -> None:
         self._name, self._kinds = name, kinds
-        self._abandoned = abandoned
         self._closed = False
-        self.inbox = Inbox(name, options.node, policy=policy, limits=limits)
+        self._abandoned: bool | None = None
+        self.inbox = Inbox(name, options.node, policy=policy, limits=limits, position=options.position)
         self._runner = start(self.inbox, options.position)
 
     @property
@@ -48,7 +47,12 @@ class LiveSource:
         return self._name
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def abandoned(self) -> bool | None:
+        """Whether its producer did not end within `END_S` of `close`; None before that is known."""
+        return self._abandoned
+
+    @property
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return self._kinds
 
@@ -91,8 +95,8 @@ class LiveSource:
 
     def _see_it_end(self) -> None:
         if self._runner.join(END_S):
+            self._abandoned = False
             return
         _LOG.warning("source %s: did not end within %.0f s and was abandoned", printable(self._name), END_S)
         self._runner.abandon()
-        if self._abandoned is not None:
-            self._abandoned(self._name)
+        self._abandoned = True

@@ -53,7 +53,7 @@ _SHOWN: Final = {
 
 
 def category_of(kind: str) -> Category | None:
-    """The -debug category without which a node does not write lines of this kind; None for none."""
+    """Return the -debug category without which a node does not write lines of this kind; None for none."""
     if kind in NET_KINDS:
         return "net"
     return "addrman" if kind.startswith("log:addrman_") else None

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import PeerFacts
+from watchdog.core.peer_columns import PeerIdentity, PeerTable
 from watchdog.sources.log.peers import Addresses, LoggedPeer
 
 LogValue = int | str | bytes | bool
 
 _SLOT = {"bucket": "u32", "position": "u32"}
 
-# kinds about an address: the columns for its text, network, netgroup, netblock and AS, empty where there is none
+# kinds about an address: the columns for its text, network, netgroup, netblock and AS, empty for one that it lacks
 _ENTRY = ("address", "entry_network", "entry_netgroup", "entry_netblock", "entry_asn")
 _GROUPED = ("address", "", "entry_netgroup", "", "")
 ABOUT: Mapping[str, tuple[str, str, str, str, str]] = {
@@ -76,7 +77,7 @@ class LogRows:
 
 
 def batch_of(kind: str, rows: LogRows, addresses: Addresses, *, node: str, source: str, boot_ns: int) -> Batch:
-    """The rows as a batch, in their order; numbers are held within their column's type."""
+    """Return the rows as a batch, in their order; numbers are held within their column's type."""
     with_peer, fields = LAYOUT[kind]
     times = np.array(rows.times, np.int64)
     columns: dict[str, Column] = {"time_ns": times}
@@ -125,30 +126,17 @@ def _column(type_name: str, values: Sequence[LogValue]) -> Column:
 
 
 def _peer_columns(peers: Sequence[LoggedPeer], times: NDArray[np.int64], addresses: Addresses) -> dict[str, Column]:
-    """The peer columns: each distinct connection is looked at once, rows point to it."""
+    """Return the connection columns; each distinct connection is looked up once."""
     numbers: dict[LoggedPeer, int] = {}
-    rows = np.array([numbers.setdefault(peer, len(numbers)) for peer in peers], np.int64)
+    entries = np.array([numbers.setdefault(peer, len(numbers)) for peer in peers], np.intp)
     distinct = list(numbers)
     facts = addresses.of([peer.peer for peer in distinct])
-
-    def numeric(dtype: type[np.integer], values: list[int]) -> NDArray[np.generic]:
-        return np.array(values, dtype)[rows]
-
-    def text(values: list[str]) -> Strings:
-        words = Strings.of(values)
-        return Strings(words.codes[rows], words.values)
-
-    opened = np.array([peer.opened_ns for peer in distinct], np.int64)[rows]
-    return {
-        "conn": numeric(np.int64, [peer.conn for peer in distinct]),
-        "peer": text([peer.peer for peer in distinct]),
-        "peer_addr": text([fact.addr for fact in facts]),
-        "network": text([fact.network for fact in facts]),
-        "netgroup": numeric(np.uint64, [fact.netgroup for fact in facts]),
-        "netblock": numeric(np.uint64, [fact.netblock for fact in facts]),
-        "subnet": numeric(np.uint64, [fact.subnet for fact in facts]),
-        "asn": numeric(np.uint32, [fact.asn for fact in facts]),
-        "direction": text([peer.direction for peer in distinct]),
-        "connection_type": text([peer.connection_type for peer in distinct]),
-        "age_s": np.where(opened > 0, np.maximum(times - opened, 0) // SECOND_NS, 0),
-    }
+    table = PeerTable(
+        [
+            PeerIdentity(peer.conn, peer.peer, fact, peer.direction, peer.connection_type)
+            for peer, fact in zip(distinct, facts, strict=True)
+        ]
+    )
+    opened = np.array([peer.opened_ns for peer in distinct], np.int64)[entries]
+    age_s = np.where(opened > 0, np.maximum(times - opened, 0) // SECOND_NS, 0)
+    return table.rows(entries, age_s)

@@ -133,7 +133,7 @@ class LogFacts:
             self._unread[UNTIMED] += bool(self._begun(chunk, start, end, code))
 
     def _begun(self, chunk: bytes, start: int, end: int, code: int) -> str:
-        """The form that a line begins like; empty for none, and for one that nobody reads."""
+        """Return the form that a line begins like; empty for an unknown one and for one without a reader."""
         form = next((form for form in self._forms[code] if form.begin.match(chunk, start, end)), None)
         return "" if form is None or form.fact == IGNORED else form.name
 
@@ -141,7 +141,7 @@ class LogFacts:
         """A line that is known and gives nothing."""
 
     def gap(self, from_ns: int, to_ns: int, reason: str, lost: int = 0) -> None:
-        """Lines between two times were lost; `lost` of them, 0 if nobody knows.
+        """Lines between two times were lost; `lost` of them, 0 when unknown.
 
         Told at the first of them: the source has promised no later time. Who promises more in its place, as the service
         does while it is silent, has to tell it later (`feed`).
@@ -380,5 +380,5 @@ class LogFacts:
 
 
 def _internal(displayed: bytes) -> bytes:
-    """A hash as Core prints it, in internal byte order."""
+    """Return a hash as Core prints it, in internal byte order."""
     return bytes.fromhex(displayed.decode("ascii"))[::-1]

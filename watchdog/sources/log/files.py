@@ -94,7 +94,7 @@ class LogFile:
         return min(self._raw.tell() / size if self.packed else self.offset / size, 1.0)
 
     def still_whole(self) -> bool:
-        """Whether what was read still stands there: false after a truncation, also if it grew since."""
+        """Return whether what was read still stands there: false after a truncation, also if it grew since."""
         if self.packed:
             return True
         if self.stat.st_size < self.offset + len(self.pending):
@@ -111,7 +111,7 @@ class LogFiles:
     """The chain of files that a log's name stands for over time; one of them is open.
 
     `lost` says why lines were lost before what comes next, empty if none were. `torn_lines`
-    counts half lines at the end of files that will not grow any more.
+    counts half lines at the end of files that no longer grow.
     """
 
     def __init__(self, path: str, *, follow: bool, position: Mapping[str, object] | None, since_ns: int = 0):
@@ -189,7 +189,7 @@ class LogFiles:
         self.file = self._open(path, offset)
 
     def _renamed(self) -> bool:
-        """Go on with the new file, once it holds something and the old one is read to its end."""
+        """Switch to the new file, once it holds something and the old one is read to its end."""
         try:
             now = self.path.stat()
         except OSError:
@@ -217,7 +217,7 @@ class LogFiles:
         self._switch(self.path, self._shrunk_offset(mark))
 
     def _shrunk_offset(self, mark: bytes) -> int:
-        """Where the text goes on after Core kept only its tail; 0, and lines lost, if it does not."""
+        """Return where the text continues after Core kept only its tail; 0, with lines lost, when it does not."""
         with self.path.open("rb") as file:
             head = file.read(_SHRUNK)
         at = head.find(mark) if mark else -1
@@ -281,7 +281,7 @@ class LogFiles:
         return self._open(self._later.pop(0))
 
     def state(self) -> dict[str, object]:
-        """The place, JSON-able. `mtime_ns`: when the file had last been written to; what follows it is newer."""
+        """Return the place, JSON-able. `mtime_ns`: when the file had last been written to; what follows it is newer."""
         stat = self.file.stat
         return {
             "offset": self.file.offset,

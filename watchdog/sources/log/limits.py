@@ -26,7 +26,7 @@ class Begun(NamedTuple):
 
 
 def describe(location: Location) -> tuple[str, str]:
-    """The location for people, and the kinds that its lines give, comma-joined."""
+    """Return the location for people, and the kinds that its lines give, comma-joined."""
     kinds = kinds_of(location.file, location.function)
     return f"{location.file}:{location.line} ({location.function})", ",".join(kinds) or NO_KIND
 
@@ -52,7 +52,7 @@ class Limits:
         return self._begun.pop(location, Begun(location, otherwise_ns, otherwise_ns))
 
     def all(self) -> list[Begun]:
-        """All of them, which end with the node's process."""
+        """Return all of them, which end with the node's process."""
         ended = list(self._begun.values())
         self._begun.clear()
         return ended

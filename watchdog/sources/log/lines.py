@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.arrays import Ints
 from watchdog.core.moments import before, is_plausible, plausible
 
 LONGEST_LINE = 65_536  # bytes; longer lines are skipped and counted
@@ -28,7 +29,6 @@ _NET_LEVEL = np.uint64(int.from_bytes(b"[net:", "little"))
 QUARANTINED = -1
 _MOST_PREFIXES = 6  # thread, file and line, function, category with level, and room for one more
 
-IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
 
 
@@ -69,15 +69,15 @@ class Lines:
 
     starts, ends: the message in the chunk, without prefixes and line end. codes: index of its
     beginning, `QUARANTINED` for one whose time cannot be true. time_ns: event time, of a quarantined line
-    that of the line before it in the chunk (of any kind), 0 if there is none. first_ns, last_ns: of the first
+    that of the line before it in the chunk (of any kind), 0 without one. first_ns, last_ns: of the first
     and last line that has a plausible time, 0 if none has. long: lines left out because of their length.
     untimed: (start, end, code) of wanted lines without a time. net: lines of the category "net".
     """
 
-    starts: IntArray
-    ends: IntArray
+    starts: Ints
+    ends: Ints
     codes: NDArray[np.int16]
-    time_ns: IntArray
+    time_ns: Ints
     first_ns: int
     last_ns: int
     lines: int
@@ -87,7 +87,7 @@ class Lines:
 
 
 def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = -2) -> Lines:
-    """The lines of `chunk` (whole lines, each ended by a newline) that begin as `prefixes` say.
+    """Return the lines of `chunk` (whole lines, each ended by a newline) that begin as `prefixes` say.
 
     now_ns: of the wall clock. start_code: of the line of a starting node, which gets the time of the steady lines
     after it: its mock clock is set a few lines later.
@@ -125,7 +125,7 @@ def find_lines(chunk: bytes, prefixes: Prefixes, now_ns: int, start_code: int = 
     return Lines(messages[rows], stops, codes, times, first, last, lines, long, untimed, net)
 
 
-def _skip_marks(padded: ByteArray, starts: IntArray) -> None:
+def _skip_marks(padded: ByteArray, starts: Ints) -> None:
     """Skip in place what may stand before the time of a line: a byte order mark, and Core's sign of a rate limit."""
     first = padded[starts]
     rows = np.flatnonzero(first == _BOM[0])
@@ -138,9 +138,7 @@ def _skip_marks(padded: ByteArray, starts: IntArray) -> None:
     )
 
 
-def _untimed(
-    padded: ByteArray, starts: IntArray, ends: IntArray, prefixes: Prefixes
-) -> tuple[tuple[int, int, int], ...]:
+def _untimed(padded: ByteArray, starts: Ints, ends: Ints, prefixes: Prefixes) -> tuple[tuple[int, int, int], ...]:
     """Lines that begin with a wanted message where the time should be."""
     starts, ends = starts[ends - starts <= LONGEST_LINE], ends[ends - starts <= LONGEST_LINE]
     if not len(starts):
@@ -152,7 +150,7 @@ def _untimed(
     return _rows_of(messages[rows], ends[rows], codes[rows])
 
 
-def _rows_of(starts: IntArray, ends: IntArray, codes: NDArray[np.int16]) -> tuple[tuple[int, int, int], ...]:
+def _rows_of(starts: Ints, ends: Ints, codes: NDArray[np.int16]) -> tuple[tuple[int, int, int], ...]:
     return tuple(zip(starts.tolist(), ends.tolist(), codes.tolist(), strict=True))
 
 
@@ -176,8 +174,8 @@ def steady_time(chunk: bytes, start: int, now_ns: int) -> tuple[int, int]:
     return (int(times.min()), len(times)) if len(times) else (0, 0)
 
 
-def _timed(padded: ByteArray, starts: IntArray, lengths: IntArray) -> NDArray[np.bool_]:
-    """Which lines are long enough, not too long, and look like they begin with a time."""
+def _timed(padded: ByteArray, starts: Ints, lengths: Ints) -> NDArray[np.bool_]:
+    """Return which lines are long enough, not too long, and look like they begin with a time."""
     room = np.minimum(starts, len(padded) - _PADDING)
     whole = (padded[room + 19] == ord("Z")) & (lengths > 21)
     micros = (padded[room + 26] == ord("Z")) & (lengths > 28)
@@ -185,7 +183,7 @@ def _timed(padded: ByteArray, starts: IntArray, lengths: IntArray) -> NDArray[np
     return found
 
 
-def _messages(padded: ByteArray, starts: IntArray, ends: IntArray) -> tuple[IntArray, IntArray, int]:
+def _messages(padded: ByteArray, starts: Ints, ends: Ints) -> tuple[Ints, Ints, int]:
     """Where each line's clock text and its message start, prefixes skipped; how many lines are of category "net"."""
     clocks = starts.copy()
     messages = starts + np.where(padded[starts + 19] == ord("Z"), 21, 28)
@@ -198,14 +196,14 @@ def _messages(padded: ByteArray, starts: IntArray, ends: IntArray) -> tuple[IntA
     return clocks, messages, _skip_prefixes(padded, messages, ends)
 
 
-def _skip_prefixes(padded: ByteArray, messages: IntArray, ends: IntArray) -> int:
+def _skip_prefixes(padded: ByteArray, messages: Ints, ends: Ints) -> int:
     """Skip Core's prefixes in place; how many of the lines are of the category "net"."""
     net = _skip_known(padded, messages)
     rows = np.flatnonzero(padded[messages] == ord("["))
     return net + (_skip_brackets(padded, messages, ends, rows) if len(rows) else 0)
 
 
-def _skip_known(padded: ByteArray, messages: IntArray) -> int:
+def _skip_known(padded: ByteArray, messages: Ints) -> int:
     """Skip the two most usual prefixes in place, without a search for brackets; how often the first stood there."""
     words = _words(padded, messages)
     net = (words & _FIRST_6) == _NET
@@ -216,7 +214,7 @@ def _skip_known(padded: ByteArray, messages: IntArray) -> int:
     return int(np.count_nonzero(net))
 
 
-def _skip_brackets(padded: ByteArray, messages: IntArray, ends: IntArray, rows: NDArray[np.intp]) -> int:
+def _skip_brackets(padded: ByteArray, messages: Ints, ends: Ints, rows: NDArray[np.intp]) -> int:
     """Skip "[anything] " in place for the chosen rows, as often as Core can write one; how many were "net".
 
     Core src/logging.cpp Logger::Format: thread, "file:line", function, category with level. Only the function, which
@@ -243,16 +241,16 @@ def _skip_brackets(padded: ByteArray, messages: IntArray, ends: IntArray, rows: 
     return net
 
 
-def _hold_blank(padded: ByteArray, begins: IntArray, ends: IntArray) -> NDArray[np.bool_]:
-    """Whether there is a blank between two places of each row."""
+def _hold_blank(padded: ByteArray, begins: Ints, ends: Ints) -> NDArray[np.bool_]:
+    """Return whether there is a blank between two places of each row."""
     blanks = np.flatnonzero(padded == ord(" "))
     nearest = np.searchsorted(blanks, begins)
     found: NDArray[np.bool_] = (nearest < len(blanks)) & (blanks[np.minimum(nearest, len(blanks) - 1)] < ends)
     return found
 
 
-def _locations(padded: ByteArray, begins: IntArray, ends: IntArray) -> NDArray[np.bool_]:
-    """Which brackets hold "file:line": a colon, then at most seven digits up to the end."""
+def _locations(padded: ByteArray, begins: Ints, ends: Ints) -> NDArray[np.bool_]:
+    """Return which brackets hold "file:line": a colon, then at most seven digits up to the end."""
     found = np.zeros(len(begins), np.bool_)
     digits = np.ones(len(begins), np.bool_)
     for back in range(1, 9):
@@ -262,16 +260,16 @@ def _locations(padded: ByteArray, begins: IntArray, ends: IntArray) -> NDArray[n
     return found
 
 
-def _words(padded: ByteArray, at: IntArray) -> NDArray[np.uint64]:
-    """The 8 bytes at each place as little-endian words; places lie at least 8 before the end."""
+def _words(padded: ByteArray, at: Ints) -> NDArray[np.uint64]:
+    """Return the 8 bytes at each place as little-endian words; each place is at least 8 before the end."""
     words: NDArray[np.uint64] = np.zeros(len(at), np.uint64)
     for byte in range(8):
         words |= padded[at + byte].astype(np.uint64) << np.uint64(8 * byte)
     return words
 
 
-def _bounds(padded: ByteArray, clocks: IntArray, now_ns: int) -> tuple[int, int]:
-    """Times of the first and the last line whose time is plausible, 0 if there is none."""
+def _bounds(padded: ByteArray, clocks: Ints, now_ns: int) -> tuple[int, int]:
+    """Return the times of the first and the last line with a plausible time, 0 without one."""
     found = []
     for near in (clocks[:8], clocks[-8:]):
         times = _sound_times(padded, near, now_ns)
@@ -280,7 +278,7 @@ def _bounds(padded: ByteArray, clocks: IntArray, now_ns: int) -> tuple[int, int]
     return (int(head[0]), int(tail[-1])) if len(head) else (0, 0)
 
 
-def _sound_times(padded: ByteArray, clocks: IntArray, now_ns: int) -> IntArray:
+def _sound_times(padded: ByteArray, clocks: Ints, now_ns: int) -> Ints:
     times, valid = _times(padded, clocks)
     return times[valid & plausible(times, now_ns)]
 
@@ -291,7 +289,7 @@ _MICROS = np.array([20, 21, 22, 23, 24, 25])
 _LARGEST_S = (1 << 63) // 10**9 - 1  # int64 nanoseconds end in 2262
 
 
-def _times(padded: ByteArray, clocks: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+def _times(padded: ByteArray, clocks: Ints) -> tuple[Ints, NDArray[np.bool_]]:
     """Nanoseconds since the epoch of ISO 8601 times, and which of them are sound; years beyond int64 give 2262."""
     digits = padded[clocks[:, None] + _DIGITS].astype(np.int64) - 48
     sound = ((digits >= 0) & (digits <= 9)).all(axis=1)
@@ -310,9 +308,9 @@ def _times(padded: ByteArray, clocks: IntArray) -> tuple[IntArray, NDArray[np.bo
     return np.where(sound, seconds * 1_000_000_000 + micros * 1_000, 0), sound
 
 
-def _days(year: IntArray, month: IntArray, day: IntArray) -> IntArray:
+def _days(year: Ints, month: Ints, day: Ints) -> Ints:
     """Days since the epoch in the Gregorian calendar; years start in March so that leap days come last."""
     shifted = year - (month <= 2)
     months = (month + 9) % 12
-    days: IntArray = 365 * shifted + shifted // 4 - shifted // 100 + shifted // 400 + (153 * months + 2) // 5 + day - 1
+    days: Ints = 365 * shifted + shifted // 4 - shifted // 100 + shifted // 400 + (153 * months + 2) // 5 + day - 1
     return days - 719_468

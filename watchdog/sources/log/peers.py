@@ -1,4 +1,4 @@
-"""Open connections as debug.log tells of them: Core's peer id to address, direction, type."""
+"""Open connections as debug.log reports them: Core's peer id to address, direction, type."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class OpenPeers:
         return self._keep(LoggedPeer(conn, text, direction, kind, time_ns))
 
     def get(self, conn: int, text: str) -> LoggedPeer:
-        """The connection; one whose start was not seen is entered with what the line says of it."""
+        """Return the connection; one whose start was not seen is entered with what the line says of it."""
         known = self._peers.get(conn)
         if known is None and conn in self._closed:
             return self._closed[conn]

@@ -69,7 +69,7 @@ class DebugLogSource:
         return self._name
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return KINDS
 
@@ -143,7 +143,7 @@ class DebugLogSource:
         self._files.close()
 
     def _finish(self) -> Slice:
-        """The last slice: nothing in it, but the end of time as watermark."""
+        """Return the last slice: nothing in it, but the end of time as watermark."""
         file, position = self._files.file, self._position()
         self._files.torn_lines += bool(file.pending)
         self.close()
@@ -164,7 +164,7 @@ class DebugLogSource:
         return Slice(self._name, (), END_OF_TIME_NS, position)
 
     def _note_tear(self) -> None:
-        """Tell of a log that ends too early before its last lines are given: what was cut off may belong to them."""
+        """Report a log that ends too early before its last lines are given: the missing part may belong to them."""
         file = self._files.file
         half = len(file.pending) - (file.pending.rfind(b"\n") + 1)
         if file.torn:
@@ -174,7 +174,7 @@ class DebugLogSource:
             self.faults.note(str(file.path), f"{file.path} at byte {at}: torn line")
 
     def _note_zeros(self, chunk: bytes) -> None:
-        """Tell of zeros, as a crash leaves them: Bitcoin Core (src/logging.cpp, LogEscapeMessage) writes none."""
+        """Report zeros, which a crash leaves: Bitcoin Core (src/logging.cpp, LogEscapeMessage) writes none."""
         at = -1 if self._options.follow else chunk.find(b"\0")
         if at >= 0:
             file = self._files.file
@@ -235,7 +235,7 @@ class DebugLogSource:
         return Slice(self._name, self._facts.batches(), until, self._position())
 
     def _quarantine(self, lines: Lines) -> None:
-        """Give quarantined lines the time of the line before; those before any plausible time are told at the first."""
+        """Give quarantined lines the time of the line before; those before any plausible time get the first one."""
         first = (lines.codes == QUARANTINED) & (lines.time_ns == 0)
         self._quarantined += int((lines.codes == QUARANTINED).sum())
         if self._before_ns:
@@ -285,7 +285,7 @@ class DebugLogSource:
 
 
 def _last_start(chunk: bytes) -> int:
-    """Where the last line of a starting node begins, -1 without one."""
+    """Return where the last line of a starting node begins, -1 without one."""
     found = chunk.rfind(b" Bitcoin ")
     if found < 0 or chunk[found - 1 : found] not in (b"Z", b"]", b")"):
         return -1

@@ -26,7 +26,7 @@ class AddressFacts:
         self._known: dict[str, PeerFacts] = {}
 
     def of(self, texts: Sequence[str]) -> list[PeerFacts]:
-        """The facts of each address, in order. Total: what is no address is unroutable."""
+        """Return the facts of each address, in order; a text that is not an address is unroutable."""
         known = self._known
         new = {text for text in texts if text not in known}
         if new:
@@ -61,7 +61,7 @@ class AddressFacts:
 
 
 def _is_odd(address: Address) -> bool:
-    """Whether an address is not simply IPv4 or native IPv6."""
+    """Return whether an address is not simply IPv4 or native IPv6."""
     if address.network == IPV4:
         return False
     return address.network != IPV6 or address.packed.startswith(_TUNNELS)

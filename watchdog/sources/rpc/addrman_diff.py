@@ -37,7 +37,7 @@ class AddrmanTable:
 
     @classmethod
     def of(cls, entries: dict[str, AddrmanEntry]) -> AddrmanTable:
-        """The table of these entries."""
+        """Return the table of these entries."""
         pairs = [(entry.address, entry.port) for entry in entries.values()]
         return cls(entries, dict(zip(entries, pairs, strict=True)), frozenset(pairs))
 
@@ -127,7 +127,7 @@ def report_entries(poll: AddrmanPoll, rows: RpcRows, known: AddressFacts) -> Non
 def slot_columns(
     slots: Sequence[tuple[TableName, str, AddrmanEntry]], time_ns: int, known: AddressFacts
 ) -> dict[str, Values]:
-    """The columns that all events of a slot share; stamp_age_s is negative for stamps in the future."""
+    """Return the columns that all events of a slot share; stamp_age_s is negative for stamps in the future."""
     now_s = time_ns // 10**9
     places = [slot_of(key, NEW_BUCKETS) or (0, 0) for _, key, _ in slots]
     entries = [entry for _, _, entry in slots]
@@ -159,7 +159,7 @@ def _changed_keys(old: AddrmanTable, new: AddrmanTable) -> list[str]:
 
 
 def _shuffled(old: AddrmanTable, new: AddrmanTable, keys: Sequence[str]) -> int:
-    """How many entries left a key and took another one of the same table."""
+    """Return how many entries left a key and took another one of the same table."""
     gained = {new.holders.get(key) for key in keys}
     return sum(holder in gained for key in keys if (holder := old.holders.get(key)) is not None)
 

@@ -161,7 +161,7 @@ UNREADABLE = "answer that cannot be read"
 
 
 def is_json(line: bytes) -> bool:
-    """Whether a line is whole, whatever it says."""
+    """Return whether a line is whole, whatever its content."""
     try:
         msgspec.json.decode(line, type=msgspec.Raw)
     except BAD_INPUT:

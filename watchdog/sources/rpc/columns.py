@@ -46,7 +46,7 @@ KINDS = frozenset(
 
 
 def column(values: Values, typ: str) -> Column:
-    """A column of a catalogue type; numbers are clamped to its range, texts made harmless."""
+    """Return a column of a catalogue type; numbers are clamped to its range, texts made harmless."""
     dtype = dtype_of(typ)
     if dtype is None:
         texts = Strings.of(cast(Sequence[str], values))
@@ -78,11 +78,11 @@ class RpcRows:
         self.count = 0
 
     def wants(self, *kinds: str) -> bool:
-        """Whether somebody reads one of these kinds."""
+        """Return whether one of these kinds is wanted."""
         return not self._wanted.isdisjoint(kinds)
 
     def add(self, kind: str, time_ns: int, columns: Mapping[str, Values]) -> None:
-        """Rows of one kind at one time, as lists of equal length by column name; dropped when nobody reads it."""
+        """Add rows of one kind at one time, as lists of equal length by column name; drop an unwanted kind."""
         rows = len(next(iter(columns.values())))
         if kind not in self._wanted or not rows:
             return
@@ -94,7 +94,7 @@ class RpcRows:
         self.count += rows
 
     def take(self) -> tuple[Batch, ...]:
-        """The batches of all rows since the last call."""
+        """Return the batches of all rows since the last call."""
         batches = tuple(self._batch(kind, boot_ns, parts) for (kind, boot_ns), parts in self._parts.items())
         self._parts = {}
         self.count = 0
@@ -111,5 +111,5 @@ def _joined(parts: list[Values]) -> list[RpcValue]:
 
 
 def one_row(values: Mapping[str, RpcValue]) -> dict[str, Values]:
-    """Columns of a single row."""
+    """Return columns of a single row."""
     return {name: [value] for name, value in values.items()}

@@ -118,7 +118,7 @@ class LineReader:
             self._torn.clear()
 
     def rest(self) -> Line | None:
-        """The last line of a file that will not grow any more, when it has no line end."""
+        """Return the last line of a file that no longer grows, when it has no line end."""
         if not self._torn and not self._dropping:
             return None
         left = bytes(self._torn) if self.offset else bytes(self._torn).removeprefix(BOM_UTF8)
@@ -145,7 +145,7 @@ class LineReader:
         return spot
 
     def line_number(self, offset: int) -> int:
-        """Which line begins at an offset that was read before, counted from 1. Reads up to there once more."""
+        """Return which line begins at an offset that was read before, counted from 1. Reads up to there once more."""
         other = LineReader(self.path)
         try:
             left, ends = offset, 0
@@ -162,11 +162,11 @@ class LineReader:
             raise TornError(f"{self.path}: packed data is cut off: the file is empty")
 
     def reaches(self, offset: int) -> bool:
-        """Whether a plain file has that many bytes; packed ones are taken at their word until they are read."""
+        """Return whether a plain file has that many bytes; packed ones are taken at their word until they are read."""
         return self.packed or os.fstat(self._file.fileno()).st_size >= offset
 
     def succession(self) -> Literal["same", "rotated", "truncated"]:
-        """Whether the path still names this file, another one, or the same one cut short."""
+        """Return whether the path still names this file, another one, or the same one cut short."""
         try:
             named = Path(self._named).stat()
         except OSError:

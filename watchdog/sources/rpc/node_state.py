@@ -54,7 +54,7 @@ class NodeMemory(msgspec.Struct):
 
 
 def is_restart(memory: ProcessMemory, uptime_s: int, polled_s: int, machine_s: int) -> bool:
-    """Whether `uptime_s` can only be of a later process than the one of the last poll.
+    """Return whether `uptime_s` can only be of a later process than the one of the last poll.
 
     It is when it fell, or when it is shorter than the time since the last poll and the
     start that it implies moved on by more than SLACK_S.

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from watchdog.core.enrich import PeerFacts
+from watchdog.core.peer_columns import AGE, PeerIdentity, identity_values
 from watchdog.sources.rpc.answers import PeerAnswer
 from watchdog.sources.rpc.columns import Values
 
@@ -30,7 +31,7 @@ def age_s(peer: PeerAnswer, now_s: int) -> int:
 
 
 def network_of(peer: PeerAnswer, facts: PeerFacts) -> str:
-    """The peer's network; the node's word counts for overlays, since inbound onion peers come from localhost."""
+    """Return the peer's network; the node's word counts for overlays, since inbound onion peers come from localhost."""
     return peer.network if peer.network in _OVERLAYS else facts.network
 
 
@@ -40,27 +41,26 @@ def connection_type_of(peer: PeerAnswer) -> str:
 
 
 def connection_columns(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, Values]:
-    """The connection columns (conn, peer, ..., age_s) of peers as they are at `now_s` (unix seconds)."""
-    pairs = list(zip(peers, facts, strict=True))
-    return {
-        "conn": [peer.id for peer in peers],
-        "peer": [peer.addr for peer in peers],
-        "peer_addr": [fact.addr for fact in facts],
-        "network": [network_of(peer, fact) for peer, fact in pairs],
-        "netgroup": [fact.netgroup for fact in facts],
-        "netblock": [fact.netblock for fact in facts],
-        "subnet": [fact.subnet for fact in facts],
-        "asn": [fact.asn or peer.mapped_as for peer, fact in pairs],
-        "direction": ["in" if peer.inbound else "out" for peer in peers],
-        "connection_type": [connection_type_of(peer) for peer in peers],
-        "age_s": [age_s(peer, now_s) for peer in peers],
-    }
+    """Return the connection columns (conn, peer, ..., age_s) of peers at `now_s` (unix seconds)."""
+    identities = [
+        PeerIdentity(
+            peer.id,
+            peer.addr,
+            fact,
+            "in" if peer.inbound else "out",
+            connection_type_of(peer),
+            network=network_of(peer, fact),
+            asn=fact.asn or peer.mapped_as,
+        )
+        for peer, fact in zip(peers, facts, strict=True)
+    ]
+    return {**identity_values(identities), AGE: [age_s(peer, now_s) for peer in peers]}
 
 
 def state_columns(
     peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int, interval_s: int
 ) -> dict[str, Values]:
-    """The columns of rpc:peer."""
+    """Return the columns of rpc:peer."""
     totals = Counter(peer.inbound for peer in peers)
     return {
         **connection_columns(peers, facts, now_s),
@@ -94,7 +94,7 @@ def state_columns(
 
 
 def summary(peers: Sequence[PeerAnswer], facts: Sequence[PeerFacts], now_s: int) -> dict[str, int]:
-    """The fields of rpc:peers, but for uptime_s.
+    """Return the fields of rpc:peers, but for uptime_s.
 
     The largest netgroup is sought among IPv4 and IPv6 peers only: overlays have 16 groups
     in all and Core does not spread over them, and inbound onion peers share localhost.

@@ -1,6 +1,6 @@
 """What changed among a node's peers between two getpeerinfo polls.
 
-Peers are told apart by Core's id, which is unique within one node process. A connection
+Peers are distinguished by Core's id, which is unique within one node process. A connection
 that was opened and closed between two polls is not seen. An outbound slot is *replaced*
 when an established full-relay or block-relay peer vanished and a new peer of that type
 lived long enough to be established itself, in this poll or a later one; so extra
@@ -78,13 +78,13 @@ class PeersDiff:
         self.memory.time_ns = time_ns
 
     def forget(self) -> None:
-        """The node was started anew: ids start at 0 and say nothing of those before."""
+        """Forget all peers: the node has restarted, so ids start at 0 again."""
         self._peers = None
         self.memory.vacancies.clear()
         self.memory.newcomers.clear()
 
     def continuity(self, peers: list[PeerAnswer]) -> Literal["same", "restarted"] | None:
-        """Whether this poll comes from the node process of the last one; None if ids do not tell.
+        """Return whether this poll comes from the node process of the last one; None if ids do not tell.
 
         A connection that is still there proves the same process; an id that names another
         connection, or only ids below those seen before, another one.

@@ -16,7 +16,7 @@ from watchdog.sources.faults import SourceFaults
 from watchdog.sources.rpc.answers import is_json, peek
 from watchdog.sources.rpc.lines import Line, LineReader
 
-TOGETHER_NS = 2 * 10**9  # answers of one round lie within this; a node may take a second over a large one
+TOGETHER_NS = 2 * 10**9  # answers of one round are this close; a node may take a second over a large one
 QUIET_S = 2.0  # a followed file that did not grow for this long has its last round complete; as long as TOGETHER_NS:
 # a shorter wait would cut a round in which one answer takes its time, and compare halves of it
 RPCS = frozenset(
@@ -46,7 +46,7 @@ class LinePosition(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """One answer: its time, its place, and its line (empty when nobody reads that RPC)."""
+    """One answer: its time, its place, and its line (empty when that RPC is not wanted)."""
 
     time_ns: int
     place: LinePosition
@@ -172,7 +172,7 @@ class RoundReader:
         return place.offset == 0 or ((reader.head.size, reader.head.crc) == place.head and reader.reaches(place.offset))
 
     def next(self) -> Round | None:
-        """The next complete round; None when there is none now (`ended`: ever)."""
+        """Return the next complete round; None when none is complete now (for good when `ended`)."""
         while not self.ended:
             try:
                 line = self._next_line()
@@ -187,14 +187,14 @@ class RoundReader:
         return None
 
     def _break(self, error: SourceError) -> Round | None:
-        """The file cannot be read on: the round that was begun, and the error from then on."""
+        """Return the unfinished round of a file that cannot be read further; later calls raise the error."""
         pending, self._pending, self._broken = self._pending, None, error
         if not self._follow:
             self.faults.note(str(error), str(error))
         if pending is None:
             raise error
         pending.until_ns = pending.time_ns
-        self._start = self._here(self._reader.offset)  # whoever tries again is not given it twice
+        self._start = self._here(self._reader.offset)  # a second try does not give it twice
         return pending
 
     def _next_line(self) -> Line | None:
@@ -268,13 +268,13 @@ class RoundReader:
         return pending
 
     def check(self, unread: Round) -> None:
-        """Tell of those answers of a round that are damaged; others may have fields of a type that we do not know."""
+        """Report the damaged answers of a round; others may have fields of a type that we do not know."""
         for poll in unread.polls.values():
             if poll.line and not is_json(poll.line):
                 self._note(poll.place.offset, "line that is no answer")
 
     def _note(self, offset: int, what: str) -> None:
-        """Tell of damage in a file that will not grow; only the first is looked up in it."""
+        """Report damage in a file that will not grow; only the first is looked up in it."""
         if self._follow:
             return
         path = self._reader.path
@@ -282,7 +282,7 @@ class RoundReader:
         self.faults.note(path, f"{path}:{number}: {what}")
 
     def _pause(self) -> Round | None:
-        """The last round, if the file's end completes it."""
+        """Return the last round, if the file's end completes it."""
         pending = self._pending
         if self._follow and not self._reader.packed:
             if pending is None and self._last_ns and IMPLAUSIBLE in self._early:

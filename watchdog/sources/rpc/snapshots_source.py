@@ -1,4 +1,4 @@
-"""Source `snapshots:FILE`: answers of a node's RPCs, polled by somebody, one JSON object a line.
+"""Source `snapshots:FILE`: answers of a node's RPCs from a poller, one JSON object a line.
 
     {"time": unix seconds, "kind": RPC name, "result": what the RPC answered}
 
@@ -32,7 +32,7 @@ __all__ = ["KINDS", "SnapshotsSource"]
 T = TypeVar("T")
 
 MAX_ROUNDS = 10  # of one slice
-JOINED_ROUNDS = 1_000  # the same where nobody waits for a slice: closing panes costs little more for many than for one
+JOINED_ROUNDS = 1_000  # where no reader waits for a slice: closing many panes costs little more than closing one
 MAX_ROWS = 20_000  # after which a slice takes no further round
 MAX_FACTS = 200_000  # addresses whose netgroup is kept: full tables and their sources
 
@@ -48,7 +48,7 @@ _PROCESS = frozenset({"uptime", "getnettotals"})  # always read: they tell one n
 
 
 class Position(msgspec.Struct):
-    """Where to go on, and what is needed to go on exactly; last polls are read again at their place."""
+    """Return the position and the state to resume exactly; the last polls are read again at their places."""
 
     place: LinePosition = LinePosition()
     node: node_state.NodeMemory = msgspec.field(default_factory=node_state.NodeMemory)
@@ -90,7 +90,7 @@ class SnapshotsSource:
             raise
 
     @property
-    def kinds(self) -> frozenset[str] | None:
+    def kinds(self) -> frozenset[str]:
         """The kinds that it can give."""
         return KINDS
 
@@ -151,7 +151,7 @@ class SnapshotsSource:
         return Slice(self.name, self._rows.take(), position.until_ns, msgspec.to_builtins(position))
 
     def _next(self) -> Round | None:
-        """The next round; `_place` says where it starts."""
+        """Return the next round; `_place` says where it starts."""
         if self._held is not None:
             found, self._held = self._held, None
             return found
@@ -261,7 +261,7 @@ class SnapshotsSource:
 def _answer(
     polls: Round, rpc: str, read: Callable[[bytes, rpc_types.Loss], T | None], loss: rpc_types.Loss
 ) -> tuple[Poll, T] | None:
-    """A poll of the round and what it says, if it is there, somebody wants it and it is readable."""
+    """Return one poll of the round and its answer, if present, wanted and readable."""
     poll = polls.polls.get(rpc)
     if poll is None or not poll.line:
         return None

@@ -1,4 +1,4 @@
-"""p2p:addr and p2p:addr_entry: what addr and addrv2 messages tell of other nodes."""
+"""p2p:addr and p2p:addr_entry: other nodes that addr and addrv2 messages announce."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, NETWORK_NAMES, ONION, OTHER
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Column, Strings
 from watchdog.core.enrich import Enricher, impossible
 from watchdog.core.prefix import PAYLOAD_BITS
 from watchdog.sources.wire.entries import Entries, entries_v1, entries_v2
 from watchdog.sources.wire.messages import Decoded
-from watchdog.sources.wire.part import Flags, MessageBlock, Offsets, Words, ragged
+from watchdog.sources.wire.part import MessageBlock, Offsets, ragged
 
 AHEAD_S = 600  # Bitcoin Core src/net_processing.cpp ProcessAddrs: stamps more than 10 min ahead are rewritten
 STALE_S = 30 * 86_400  # src/addrman.cpp: ADDRMAN_HORIZON
@@ -110,7 +111,7 @@ def _self_announced(part: MessageBlock, entries: Entries) -> Flags:
 
 
 def _identities(part: MessageBlock, entries: Entries) -> Words:
-    """A 64-bit number for network, address and port; of unknown networks it takes a digest of the bytes."""
+    """Return a 64-bit number for network, address and port; of unknown networks it takes a digest of the bytes."""
     words = entries.packed.view("<u8").astype(np.uint64)
     rows = np.flatnonzero(entries.networks == OTHER)
     words[rows, 0] = _digests(part, entries.place[rows], entries.size[rows])
@@ -132,7 +133,7 @@ def _digests(part: MessageBlock, places: Offsets, sizes: NDArray[np.int64]) -> W
 
 
 def _mixed(values: Words) -> Words:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit depends on every other."""
+    """Return the finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit depends on every other."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)

@@ -29,7 +29,7 @@ def _block_hashes(part: MessageBlock, rows: NDArray[np.intp]) -> Blobs:
 
 
 def _leading_hashes(part: MessageBlock, rows: NDArray[np.intp]) -> Blobs:
-    """The first 32 bytes of each message."""
+    """Return the first 32 bytes of each message."""
     raw = part.block(part.starts[rows], _HASH_BYTES)
     return Blobs(np.arange(len(rows) + 1, dtype=np.int64) * _HASH_BYTES, np.ascontiguousarray(raw).reshape(-1))
 

@@ -1,4 +1,4 @@
-"""Where the entries of addr and addrv2 messages lie, and their fields as columns over all messages."""
+"""The places of entries in addr and addrv2 messages, and their fields as columns over all messages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, MAPPED, ONION, OTHER
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Blobs
 from watchdog.sources.wire.part import (
     BAD_COUNT,
     BAD_LENGTH,
     OVER_LIMIT,
     TRUNCATED,
-    Flags,
     MessageBlock,
     Offsets,
-    Words,
     ragged,
 )
 
@@ -44,7 +43,7 @@ class Entries:
 
     owner: the message in the part. stamp: unix seconds. networks: codes of `watchdog.core.address`.
     packed: uint8[m, 32], packed addresses with zeros behind (and only zeros for unknown networks).
-    place, size: where the address bytes lie on the wire.
+    place, size: offset and length of the address bytes.
     """
 
     owner: NDArray[np.intp]
@@ -74,7 +73,7 @@ class Entries:
         return Blobs(offsets, data)
 
     def _known_addresses(self) -> Blobs:
-        """The same without unknown networks: the first half of each packed address, and of keys the second."""
+        """Return the same without unknown networks: the first half of each packed address, and of keys the second."""
         chosen = np.ones((len(self.size), 2), np.bool_)
         chosen[:, 1] = self.size == 32
         offsets = np.zeros(len(self.size) + 1, np.int64)
@@ -121,7 +120,7 @@ def entries_v2(part: MessageBlock) -> Entries:
 
 
 class _Lengths(NamedTuple):
-    """Of entries: services; where network and address lie; the address's size; whether both numbers are shortest."""
+    """Of entries: services; places of network and address; the address's size; whether both numbers are shortest."""
 
     services: Words
     network: Offsets
@@ -138,7 +137,7 @@ def _lengths(part: MessageBlock, at: Offsets) -> _Lengths:
 
 
 def _chains(part: MessageBlock, first: Offsets, count: NDArray[np.int64]) -> Offsets:
-    """The place of every entry: from `first[i]`, `count[i]` of them, each behind the one before.
+    """Return the place of every entry: from `first[i]`, `count[i]` of them, each behind the one before.
 
     A plain loop over a table of usual steps, since each place hangs on the one before. Nothing is checked here: behind
     an entry that cannot be, and at the end of the data, places are arbitrary, but within the data.
@@ -169,7 +168,7 @@ def _usual_steps(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _behind_unusual(raw: bytes, at: int) -> int:
-    """The place behind an entry with long services or a long address; at the end of the data the same place."""
+    """Return the place behind an entry with long services or a long address; at the end of the data the same place."""
     try:
         network = at + _TO_NETWORK[raw[at + 4]]
         size = raw[network + 1]

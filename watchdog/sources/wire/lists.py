@@ -89,7 +89,7 @@ def _walk(raw: bytes, at: int, count: int) -> NDArray[np.int64]:
 
 
 def _chained(part: MessageBlock, places: NDArray[np.int64]) -> bool:
-    """Whether each header names the one before it; stops at the first that does not."""
+    """Return whether each header names the one before it; stops at the first that does not."""
     raw = part.block(places, _HEADER_BYTES).tobytes()
     for at in range(_HEADER_BYTES, len(raw), _HEADER_BYTES):
         hashed = sha256(sha256(raw[at - _HEADER_BYTES : at]).digest()).digest()

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Strings
 from watchdog.core.text import printable
 from watchdog.sources.wire.messages import PADDING, Decoded, Messages, Spans
 
 Offsets = NDArray[np.int64]  # byte positions in a part
-Flags = NDArray[np.bool_]
-Words = NDArray[np.uint64]
 
 # Reasons of p2p:malformed; a message has the first that applies.
 REASONS = ("", "truncated", "over-limit", "bad-count", "bad-length", "bad-value", "bad-transaction")
@@ -57,7 +56,7 @@ def compact_at(raw: bytes, at: int, limit: int = MAX_SIZE) -> tuple[int, int]:
 class MessageBlock:
     """Messages `first` to `first + n` in one padded array; verdicts are kept here.
 
-    `data[starts[i]:ends[i]]` is message i; spans may lie in any order in the data of more than this part.
+    `data[starts[i]:ends[i]]` is message i; spans may be in any order in the data of more than this part.
     Readers take any place and give zeros or a neighbour's bytes beyond a message: the caller refuses such
     messages, and only then uses the values.
     """
@@ -111,7 +110,7 @@ class MessageBlock:
         return view[np.minimum(at, self._last)]
 
     def u8(self, at: Offsets) -> NDArray[np.uint8]:
-        """Bytes at the places."""
+        """Return bytes at the places."""
         return self.data[np.minimum(at, self._last)]
 
     def u16(self, at: Offsets, *, big: bool = False) -> NDArray[np.uint16]:
@@ -147,7 +146,7 @@ class MessageBlock:
         return value, after, canonical
 
     def count(self, at: Offsets, limit: int | None = None) -> tuple[NDArray[np.int64], Offsets]:
-        """The count that starts a list, and the place after it; 0 for refused messages.
+        """Return the count that starts a list, and the place after it; 0 for refused messages.
 
         Refuses counts that are cut off, that ReadCompactSize throws on, and those above `limit`.
         """
@@ -160,12 +159,12 @@ class MessageBlock:
         return np.where(self.good, value, 0).astype(np.int64), after
 
     def raw(self) -> bytes:
-        """All data as bytes, for decoders that take one byte after the other: a view has a slower subscript."""
+        """Return all data as bytes, for decoders that take one byte after the other: a view has a slower subscript."""
         whole: object = self.data.base
         return whole if isinstance(whole, bytes) and len(whole) == len(self.data) else self.data.tobytes()
 
     def message(self, row: int) -> bytes:
-        """The bytes of one message, for the few decoders that take them one by one."""
+        """Return the bytes of one message, for the few decoders that take them one by one."""
         return self.data[self.starts[row] : self.ends[row]].tobytes()
 
     def malformed(self) -> list[Decoded]:

@@ -1,4 +1,4 @@
-"""Rare and old messages: reject, bloom filters, compact block filters, and types that nobody knows."""
+"""Rare and old messages: reject, bloom filters, compact block filters, and unknown types."""
 
 from __future__ import annotations
 

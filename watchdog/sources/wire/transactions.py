@@ -31,7 +31,7 @@ _REFUSED = Transaction(bytes(_ID_BYTES), bytes(_ID_BYTES), 0, 0, 0, witness=Fals
 
 
 def _skip(raw: bytes, at: int, before: int, behind: int, count: int) -> int:
-    """The place behind `count` items: `before` bytes, a script with its length, and `behind` bytes each."""
+    """Return the place behind `count` items: `before` bytes, a script with its length, and `behind` bytes each."""
     end = len(raw)
     for _ in range(count):
         at += before
@@ -47,7 +47,7 @@ def _skip(raw: bytes, at: int, before: int, behind: int, count: int) -> int:
 
 
 def _skip_witness(raw: bytes, at: int, inputs: int) -> tuple[bool, int]:
-    """Whether any input has witness items, and the place behind them all."""
+    """Return whether any input has witness items, and the place behind them all."""
     found = False
     for _ in range(inputs):
         items, at = compact_at(raw, at)
@@ -62,7 +62,7 @@ def _hash(raw: bytes) -> bytes:
 
 
 def parse_transaction(raw: bytes) -> Transaction:
-    """The transaction at the start of `raw`, as UnserializeTransaction reads it; RefusedError as it throws.
+    """Return the transaction at the start of `raw`, as UnserializeTransaction reads it; RefusedError as it throws.
 
     Every step moves on by a byte at least and stops behind the last one: work is bounded by the size.
     """
@@ -132,6 +132,6 @@ def tx(part: MessageBlock) -> list[Decoded]:
 
 
 def _ids(values: list[bytes], which: NDArray[np.intp]) -> Blobs:
-    """The chosen ones of some ids."""
+    """Return the chosen ones of some ids."""
     data = np.frombuffer(b"".join(values), np.uint8).reshape(-1, _ID_BYTES)[which].reshape(-1)
     return Blobs(np.arange(len(which) + 1, dtype=np.int64) * _ID_BYTES, data)

@@ -1,0 +1,81 @@
+"""The form of a row in the registry of sources, and what rows and the sources that hold several share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from watchdog.core.errors import PositionError
+from watchdog.core.source import Source, SourceOptions
+
+Mode = Literal["followed", "recorded", "live"]
+"""followed: a file or folder that grows. recorded: holds the sources of an earlier run, under names of their own, and
+is read whole. live: runs beside the engine and says by itself how far it has come."""
+FOLDER: Final = "DIR"  # `Scheme.place` of a source that reads a folder
+Opener = Callable[[str, SourceOptions, bool], list[Source]]
+"""Opens the sources behind the text after the colon. The flag: a part that cannot be unpacked fails at its first poll,
+not here. Raises SourceError when nothing can be read, PositionError when `SourceOptions.position` is damaged. A live
+source starts its producer and returns at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One further key of a source that `watchdog.yaml` gives as a mapping.
+
+    type: how the configuration reads and documents its value. default: as written in the file, empty for none.
+    low, high: bounds of a whole number, or of a duration in nanoseconds.
+    """
+
+    name: str
+    type: Literal["text", "path", "whole", "duration", "flag"]
+    about: str
+    default: str = ""
+    required: bool = False
+    unit: str = ""
+    low: int = 0
+    high: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """One kind of source: everything that other modules know of it.
+
+    name: the text before the colon. place: the word for the text after it, in messages. open: see `Opener`.
+    kinds: the kinds that it can give, imported when called; None for recorded sources, whose files list their kinds.
+    write_delay_ns: how long after its event time an event may still be on its way into the file, or be held back by
+    the source. place_is_path: the place is a path, relative to the folder of the configuration. recorded_as: names in a
+    recording folder, the usual one first; empty for a source that recordings do not contain. typical: a part of file
+    names that suggests this scheme. idle_slices: a slice without events shows that the input grows. finished: never
+    followed, its times are of the past.
+    """
+
+    name: str
+    place: str
+    open: Opener
+    kinds: Callable[[], frozenset[str]] | None
+    mode: Mode = "followed"
+    write_delay_ns: int = 0
+    settings: tuple[Setting, ...] = ()
+    place_is_path: bool = True
+    recorded_as: tuple[str, ...] = ()
+    typical: str = ""
+    idle_slices: bool = True
+    finished: bool = False
+
+    @property
+    def syntax(self) -> str:
+        """The form of its text: `log:FILE`."""
+        return f"{self.name}:{self.place}"
+
+
+def position_of(options: SourceOptions, name: str) -> Mapping[str, object] | None:
+    """Return where one of several sources resumes, None for its start.
+
+    `options.position` maps names of sources to positions. An empty position, which older checkpoints hold for a source
+    without events, counts as None. Raises PositionError when the entry is not a mapping.
+    """
+    position = options.position.get(name) if options.position is not None else None
+    if position is not None and not isinstance(position, Mapping):
+        raise PositionError(f"position of {name!r} is not a mapping; the checkpoint is damaged")
+    return position or None
