@@ -16,6 +16,7 @@ from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities
 from watchdog.service.channel import Channel
 from watchdog.service.source_paths import source_kinds
 from watchdog.sources.log.categories import ENOUGH_LINES
+from watchdog.sources.registry import open_sources
 
 SHIPPED = load([])
 UNKNOWN = Facts()
