@@ -10,6 +10,7 @@ import pytest
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
+from watchdog.service import channel as channel_module
 from watchdog.service import feed as feed_module
 from watchdog.service.feed import Feed
 
@@ -69,7 +70,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Said:
                 raise SourceError(f"{text!r}: no such file")
         return [Script(text, scripts[text]) for text in texts]
 
-    monkeypatch.setattr(feed_module, "open_sources", opened)
+    for module in (feed_module, channel_module):
+        monkeypatch.setattr(module, "open_sources", opened)
     return scripts
 
 

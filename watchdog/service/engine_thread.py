@@ -19,6 +19,7 @@ from watchdog.pipeline.clock import Clock
 from watchdog.service.feed import Feed
 from watchdog.service.live_pipeline import LivePipeline
 from watchdog.service.self_watch import self_watch
+from watchdog.service.worker import Worker
 
 # Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
 # and a round's price hardly depends on how much is new: at four a second it was most of what an idle service used.
@@ -42,7 +43,6 @@ class Bundle:
 class EngineCounts:
     """What the engine's thread counts of itself; written there, read anywhere."""
 
-    beat_s: float = 0.0
     slices: int = 0
     busy_s: float = 0.0
     full: int = 0
@@ -56,7 +56,7 @@ class EngineCounts:
 EngineCommand = Callable[[], None]
 
 
-class EngineLoop:
+class EngineLoop(Worker):
     """One thread over one `LivePipeline` and one `Feed`; `start`, then `stop` and `join`.
 
     out: bounded; when it is full, reading stops until there is room, and both are counted. every_s: between two
@@ -73,22 +73,17 @@ class EngineLoop:
         every_s: float,
         asmap: str = "",
     ) -> None:
+        super().__init__("engine", clock)
         self.watch, self.feed, self.counts = watch, feed, EngineCounts()
-        self.out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
+        self.out, self._every_s, self._asmap = out, every_s, asmap
         self._commands: queue.Queue[EngineCommand] = queue.Queue(COMMANDS_MOST)
-        self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
+        self._wake, self._stopping = threading.Event(), threading.Event()
         self._kept: tuple[int, int] | None = None
         self._kept_s = clock.monotonic()
         self._finished = False
         self.fresh = False  # a source is read for the first time: where it begins is to be kept before anything else
         self._quiet_s: float | None = None
         self._self_watch = self_watch(watch.engine.node, feed, clock.monotonic())
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self.counts.beat_s = self._clock.monotonic()
-        self._thread.start()
 
     def stop(self) -> None:
         """End after the slice that is under way, with a checkpoint."""
@@ -97,18 +92,8 @@ class EngineLoop:
 
     def give_up(self) -> None:
         """End even when the writer takes nothing: what is not stored is made again after a restart."""
-        self._giving_up.set()
+        super().give_up()
         self.stop()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether the thread has ended in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     @property
     def finished(self) -> bool:
@@ -154,7 +139,7 @@ class EngineLoop:
 
     def step(self) -> None:
         """One slice, or a short wait: what the thread does until it is stopped."""
-        self.counts.beat_s = self._clock.monotonic()
+        self._beat()
         while not self._commands.empty():
             self._commands.get_nowait()()
         moved = self.feed.moved
@@ -253,7 +238,7 @@ class EngineLoop:
             return
         begun = self._clock.monotonic()
         while not self._giving_up.is_set():
-            self.counts.beat_s = self._clock.monotonic()
+            self._beat()
             try:
                 self.out.put(bundle, timeout=FULL_S)
                 break

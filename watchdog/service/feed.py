@@ -32,6 +32,7 @@ from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.pipeline.clock import Clock
+from watchdog.pipeline.scheduler import Scheduler
 from watchdog.service.channel import (
     START_NS,
     WRITE_DELAY_NS,
@@ -73,7 +74,7 @@ class Feed:
     state_file: str = ""
     channels: list[Channel] = field(default_factory=list)
     moved: int = 0  # slices with a gap that is told later than its own time
-    _idle: set[int] = field(default_factory=set)
+    _scheduler: Scheduler = field(default_factory=Scheduler)
 
     def open(self, positions: Mapping[str, Mapping[str, object]], since_ns: Mapping[str, int] = NO_STARTS) -> None:
         """Open every source at its position. One that cannot be opened now is tried again later.
@@ -170,18 +171,14 @@ class Feed:
         """The next slice; None when no source has anything now. Never waits."""
         self._judge_times()
         while True:
-            ready = [at for at, channel in enumerate(self.channels) if not channel.ended and at not in self._idle]
-            if not ready:
-                self._idle.clear()
+            chosen = self._scheduler.choose([None if channel.ended else channel.mark_ns for channel in self.channels])
+            if chosen is None:
                 return None
-            chosen = min(ready, key=lambda at: (self.channels[at].mark_ns, at))
             channel = self.channels[chosen]
             promised_ns = max(channel.mark_ns, channel.before_ns)
             slice_ = self._poll(channel)
-            if slice_ is not None and slice_.batches:
-                self._idle.clear()
-            if slice_ is None or not slice_.batches or slice_.caught_up:
-                self._idle.add(chosen)
+            news = slice_ is not None and bool(slice_.batches)
+            self._scheduler.note(chosen, news=news, drained=not news or (slice_ is not None and slice_.caught_up))
             if slice_ is not None:
                 return self._told_in_time(slice_, promised_ns)
 

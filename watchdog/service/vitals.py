@@ -67,7 +67,7 @@ class Vitals:
         engine, writer, now_s = self._engine, self._writer, self._clock.monotonic()
         found = (
             ("a thread has ended", not (engine.alive and writer.alive)),
-            ("the engine stands still", now_s - engine.counts.beat_s > LOST_S),
+            ("the engine stands still", now_s - engine.beat_s > LOST_S),
             ("a source cannot be read", bool(engine.feed.down)),
             ("a clock is wrong, so a source is not judged", bool(engine.feed.clock_faults)),
             ("changes of incidents cannot be stored", writer.waits_s > LOST_S),
@@ -89,10 +89,10 @@ class Vitals:
         writer that waits for one is alive, and `readiness` says what is the matter.
         """
         now_s = self._clock.monotonic()
-        engine, writer = self._engine.counts, self._writer.counts
+        engine, writer = self._engine, self._writer
         beats = (
-            ("engine", self._engine.alive, now_s - engine.beat_s, False),
-            ("writer", self._writer.alive, now_s - writer.beat_s, writer.storing),
+            ("engine", engine.alive, now_s - engine.beat_s, False),
+            ("writer", writer.alive, now_s - writer.beat_s, writer.counts.storing),
         )
         return Health(
             tuple(

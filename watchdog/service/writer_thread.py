@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.pipeline.checkpoint import Checkpoint, write_checkpoint
 from watchdog.pipeline.clock import Clock
 from watchdog.service.engine_thread import Bundle
+from watchdog.service.worker import Worker
 
 MOST_RECORDS = 500  # in one transaction
 IDLE_S = 1.0  # between two beats without work
@@ -54,7 +54,6 @@ class WriterCounts:
     it waits for the database with that, be it for an answer or for the next try.
     """
 
-    beat_s: float = 0.0
     since_s: float | None = None
     storing: bool = False
     records: int = 0
@@ -67,7 +66,7 @@ class WriterCounts:
     checkpoint_error: str = ""
 
 
-class WriterLoop:
+class WriterLoop(Worker):
     """One thread between the engine's queue and the database; ends after the engine's last bundle.
 
     stored: told of changes once they are in the database, as the history shows them, from this thread.
@@ -84,32 +83,12 @@ class WriterLoop:
         wall_ns: Callable[[], int],
         stored: Callable[[Sequence[ChangeRecord]], None],
     ) -> None:
+        super().__init__("writer", clock)
         self.routes, self.counts = routes, WriterCounts()
         self.failure: StoreError | None = None  # why the thread has ended before its time
         self._recorder, self._bundles, self._checkpoint = recorder, bundles, checkpoint
-        self._clock, self._wall_ns, self._stored = clock, wall_ns, stored
+        self._wall_ns, self._stored = wall_ns, stored
         self._database, self._keeping = Episode(), Episode()
-        self._giving_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self.counts.beat_s = self._clock.monotonic()
-        self._thread.start()
-
-    def give_up(self) -> None:
-        """End even when the database takes nothing: what is not stored is made again after a restart."""
-        self._giving_up.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether the thread has ended in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     @property
     def waits_s(self) -> float:
@@ -127,7 +106,7 @@ class WriterLoop:
     def _take_all(self) -> None:
         last = False
         while not last and not self._giving_up.is_set():
-            self.counts.beat_s = self._clock.monotonic()
+            self._beat()
             try:
                 bundle = self._bundles.get(timeout=IDLE_S)
             except queue.Empty:
@@ -165,7 +144,7 @@ class WriterLoop:
         """Again and again, with growing waits."""
         wait_s = FIRST_RETRY_S
         while not self._giving_up.is_set():
-            begun = self.counts.beat_s = self._clock.monotonic()
+            begun = self._beat()
             try:
                 written = self._recorder.record(records, told)
             except StoreUnavailableError as error:
