@@ -35,7 +35,7 @@ def test_a_source_that_was_read_to_its_end_is_not_called_open(tmp_path: Path) ->
             return next(one.text for one in LiveView(daemon).readiness().checks if one.name == "sources")
 
         assert said() == "2 open"
-        daemon.core.engine.feed.channels[1].ended = True
+        daemon.engine.feed.channels[1].ended = True
         assert said() == "1 open, 1 ended"
 
     serve(tmp_path, story)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from watchdog.core.text import printable
-from watchdog.service.assembly import ServiceParts
+from watchdog.service.assembly import InForce
 from watchdog.service.capabilities import Capability, Facts, capabilities, lines
-from watchdog.service.config.settings import ServiceConfig
+from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.source_paths import facts_of
 
 LONGEST: Final = 4_096  # characters of a line
@@ -19,18 +19,18 @@ _LOG = logging.getLogger("watchdog.service")
 class Abilities:
     """Belongs to the event loop. The ends of the logs are looked at once; what is read later counts as it comes."""
 
-    def __init__(self, core: ServiceParts, config: ServiceConfig) -> None:
-        self._core = core
-        self._begun = facts_of(config.sources, config.asmap)
+    def __init__(self, engine: EngineLoop, in_force: InForce) -> None:
+        self._engine, self._in_force = engine, in_force
+        self._begun = facts_of(in_force.config.sources, in_force.config.asmap)
         self._known: tuple[object, dict[str, Capability]] | None = None
 
     def now(self) -> Mapping[str, Capability]:
         """By id, for the rules in force."""
-        seen = frozenset(kind for kind, _ in dict(self._core.engine.watch.seen))
-        key = (self._core.rules.hash, seen)
+        seen = frozenset(kind for kind, _ in dict(self._engine.watch.seen))
+        key = (self._in_force.rules.hash, seen)
         if self._known is None or self._known[0] != key:
             facts = Facts(self._begun.asmap, seen, self._begun.log_net, self._begun.log_addrman)
-            self._known = (key, capabilities(self._core.rules.plans, self._core.engine.feed.kinds, facts))
+            self._known = (key, capabilities(self._in_force.rules.plans, self._engine.feed.kinds, facts))
         return self._known[1]
 
     def cannot_fire(self) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from watchdog.engine.coverage import wanted_kinds
 from watchdog.pipeline.checkpoint import read_checkpoint
 from watchdog.pipeline.clock import Clock
 from watchdog.service.capabilities import Capability
-from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import ReceiverSettings, ServiceConfig
 from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
@@ -37,8 +37,6 @@ from watchdog.service.writer_thread import Routes, WriterLoop
 CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"
 """The database's revision that came with the present defaults of receivers: a start on an older one is the first."""
-FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "clock_skew", "log_level")
-"""Keys that only a start reads."""
 _LOG = logging.getLogger("watchdog.service")
 
 
@@ -59,13 +57,21 @@ class Store:
 
 
 @dataclass(slots=True)
-class ServiceParts:
-    """Everything but sender and web."""
+class InForce:
+    """What a reload replaces. lock: held by a reload, and by those who must not meet one halfway."""
 
+    config: ServiceConfig
     rules: RuleSet
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class ServiceParts:
+    """What `build` makes for the daemon: everything but sender and web."""
+
+    in_force: InForce
     pid_file: PidFile
     store: Store
-    bundles: queue.Queue[Bundle]
     engine: EngineLoop
     writer: WriterLoop
 
@@ -118,7 +124,7 @@ def build(
     )
     if first or engine.fresh:
         engine.out.put(Bundle(first, engine.checkpoint() if engine.fresh else None))
-    return ServiceParts(rules, pid_file, store, engine.out, engine, writer)
+    return ServiceParts(InForce(config, rules), pid_file, store, engine, writer)
 
 
 def _engine(
@@ -165,20 +171,6 @@ def _page_of(url: str, incident_id: str) -> str:
     return f"{url}/incidents/{incident_id}"
 
 
-def receivers_text(old: ServiceConfig, new: ServiceConfig) -> str:
-    """What a reload changes for receivers and heartbeat, by name: `new: chat; changed: ops`."""
-    before, after = ({one.name: one for one in config.receivers} for config in (old, new))
-    named = {
-        "new": after.keys() - before.keys(),
-        "changed": {name for name in after.keys() & before.keys() if after[name] != before[name]},
-        "gone": before.keys() - after.keys(),
-    }
-    parts = [f"{word}: {', '.join(sorted(names))}" for word, names in named.items() if names]
-    if old.heartbeat != new.heartbeat:
-        parts.append("heartbeat changed")
-    return "; ".join(parts) or "as before"
-
-
 def receiver(settings: ReceiverSettings) -> Receiver:
     """A receiver with its secrets, for routing and sending."""
     return Receiver(
@@ -201,23 +193,6 @@ def heartbeat(config: ServiceConfig) -> HeartbeatPlan | None:
     """The sign of life, if one is wanted."""
     beat = config.heartbeat
     return None if beat is None else HeartbeatPlan(beat.receiver, beat.every_ns / 1e9)
-
-
-def needs_restart(begun: ServiceConfig, new: ServiceConfig) -> list[str]:
-    """Keys whose change since the start of the service a reload does not bring into force."""
-    found = [name for name in FIXED if getattr(begun, name) != getattr(new, name)]
-    return found if _fixed_api(begun) == _fixed_api(new) else [*found, "api"]
-
-
-def in_force(begun: ServiceConfig, new: ServiceConfig) -> ServiceConfig:
-    """What a service that began with one configuration does after a reload of another one."""
-    host, port, token = _fixed_api(begun)
-    kept = {name: getattr(begun, name) for name in FIXED}
-    return replace(new, **kept, api=replace(new.api, host=host, port=port, token=token))
-
-
-def _fixed_api(config: ServiceConfig) -> tuple[str, int, Secret | None]:
-    return config.api.host, config.api.port, config.api.token
 
 
 def rule_facts(rules: RuleSet, judged: Mapping[str, Capability]) -> list[dict[str, object]]:

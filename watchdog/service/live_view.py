@@ -31,12 +31,12 @@ class LiveView:
     @property
     def queries(self) -> IncidentQueries:
         """Stored incidents."""
-        return self._daemon.core.store.queries
+        return self._daemon.store.queries
 
     @property
     def outbox(self) -> Outbox:
         """Notices and what became of them."""
-        return self._daemon.core.store.outbox
+        return self._daemon.store.outbox
 
     @property
     def api(self) -> ApiSettings:
@@ -69,7 +69,7 @@ class LiveView:
 
     def rules(self) -> Sequence[Mapping[str, object]]:
         """The rules in force."""
-        return rule_facts(self._daemon.core.rules, self._daemon.abilities.now())
+        return rule_facts(self._daemon.in_force.rules, self._daemon.abilities.now())
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
         """Receivers without secrets, with the state of their lanes."""
@@ -93,7 +93,7 @@ class LiveView:
 
     def status(self) -> Mapping[str, object]:
         """Facts for the page's head."""
-        daemon, watch = self._daemon, self._daemon.core.engine.watch
+        daemon, watch = self._daemon, self._daemon.engine.watch
         mark_ns = watch.engine.watermark_ns
         live = 0 < mark_ns < END_OF_TIME_NS
         return {
@@ -110,9 +110,9 @@ class LiveView:
                     "error": one.error,
                     "watermark": one.mark_ns / 1e9 if 0 < one.mark_ns < END_OF_TIME_NS else None,
                 }
-                for one in list(daemon.core.engine.feed.channels)
+                for one in list(daemon.engine.feed.channels)
             ],
-            "queues": {"changes": daemon.core.bundles.qsize(), "outcomes": daemon.sender.unstored},
+            "queues": {"changes": daemon.engine.out.qsize(), "outcomes": daemon.sender.unstored},
         }
 
     def health(self) -> Health:
@@ -125,14 +125,14 @@ class LiveView:
 
     def metrics(self) -> str:
         """The Prometheus text."""
-        daemon, core = self._daemon, self._daemon.core
+        daemon = self._daemon
         parts = Measured(
-            engine=core.engine,
-            writer=core.writer,
+            engine=daemon.engine,
+            writer=daemon.writer,
             sender=daemon.sender,
             hub=daemon.hub,
             stored=daemon.stored,
-            asked=daemon.asked,
+            api_queries=daemon.api_queries,
             callers=daemon.callers,
             vitals=daemon.vitals,
             judged=daemon.abilities.now(),

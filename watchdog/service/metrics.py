@@ -30,7 +30,7 @@ class Measured:
     sender: Sender
     hub: Hub
     stored: Stored
-    asked: BoundedExecutor
+    api_queries: BoundedExecutor
     callers: Callers
     vitals: Vitals
     judged: Mapping[str, Capability]
@@ -245,21 +245,21 @@ def _queues(out: Exposition, measured: Measured) -> None:
     lengths = {
         "changes": measured.engine.out.qsize(),
         "commands": measured.engine.commands,
-        "requests": measured.asked.waiting,
+        "requests": measured.api_queries.waiting,
         "outcomes": measured.sender.unstored,
         "stream": measured.hub.deepest,
     }
     limits = {
         "changes": measured.engine.out.maxsize,
         "commands": COMMANDS_MOST,
-        "requests": measured.asked.waiting_most or 0,
+        "requests": measured.api_queries.waiting_most or 0,
         "outcomes": measured.sender.unstored_most,
         "stream": measured.hub.limit,
     }
     full = {
         "changes": engine.full,
         "commands": engine.refused,
-        "requests": measured.asked.refused,
+        "requests": measured.api_queries.refused,
         "outcomes": measured.sender.unstored_full,
         "stream": measured.hub.dropped,
     }
@@ -291,4 +291,4 @@ def _store(out: Exposition, measured: Measured) -> None:
     out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
     measured.callers.export(out)
     about = "Requests that had no answer of the database in time."
-    out.one("watchdog_requests_unanswered_total", "counter", about, measured.asked.unanswered)
+    out.one("watchdog_requests_unanswered_total", "counter", about, measured.api_queries.unanswered)
