@@ -10,6 +10,7 @@ from alerts.notice import EVENT_TYPES
 from alerts.routing import DEFAULT_EVENTS, FORMATS
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES
+from watchdog.located_yaml.keys import Key
 
 Shape = Literal[
     "start", "text", "path", "paths", "sources", "choice", "choices", "duration", "whole", "flag", "listen", "url",
@@ -20,32 +21,7 @@ NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RECEIVER = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 LEVELS = ("debug", "info", "warning", "error")
-NO_DEFAULT = ""
 _SECRET_ORIGIN = "`file: PATH` or `env: NAME`"  # noqa: S105 (the words for where a secret comes from)
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigKey:
-    """One key. default: as written in the file, empty when there is none; shown: in words, where that says more.
-
-    unit: of the value. low, high: bounds of a whole number or, in nanoseconds, of a duration.
-    """
-
-    name: str
-    shape: Shape
-    about: str
-    default: str = NO_DEFAULT
-    unit: str = ""
-    shown: str = ""
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    low: int = 0
-    high: int = 0
-
-    @property
-    def default_text(self) -> str:
-        """The default for people."""
-        return "required" if self.required else self.shown or (f"`{self.default}`" if self.default else "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +30,7 @@ class Section:
 
     name: str
     about: str
-    keys: tuple[ConfigKey, ...]
+    keys: tuple[Key[Shape], ...]
     by_name: bool = False
 
 
@@ -62,18 +38,18 @@ TOP = Section(
     "",
     "At the top of the file. Relative paths are relative to the folder of the file.",
     (
-        ConfigKey("node", "text", "Name of the node; events and incidents carry it.", "node"),
-        ConfigKey(
+        Key("node", "text", "Name of the node; events and incidents carry it.", "node"),
+        Key(
             "sources",
             "sources",
             "Where events come from: capture:DIR, snapshots:FILE, log:FILE, events:FILE or recording:DIR. "
             "Live files are followed.",
             required=True,
         ),
-        ConfigKey("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
-        ConfigKey("packs", "flag", "Whether the shipped rules are used.", "true"),
-        ConfigKey("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
-        ConfigKey(
+        Key("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
+        Key("packs", "flag", "Whether the shipped rules are used.", "true"),
+        Key("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
+        Key(
             "start",
             "start",
             "Where a source begins that no checkpoint has a position of: `now`, `beginning` (all that is there), or so "
@@ -84,7 +60,7 @@ TOP = Section(
             low=MINUTE_NS,
             high=365 * DAY_NS,
         ),
-        ConfigKey(
+        Key(
             "database",
             "sealed",
             "Where incidents are kept: a URL of SQLite or PostgreSQL; one with a password comes from a file or the "
@@ -92,7 +68,7 @@ TOP = Section(
             "sqlite:///watchdog.db",
             shown="`sqlite:///watchdog.db`, beside this file",
         ),
-        ConfigKey(
+        Key(
             "clock_skew",
             "duration",
             "How far event times may be ahead of the clock of this machine. Events further ahead are not judged: "
@@ -102,7 +78,7 @@ TOP = Section(
             low=SECOND_NS,
             high=HOUR_NS,
         ),
-        ConfigKey(
+        Key(
             "log_level",
             "choice",
             "The least important lines that are logged. Their times are UTC.",
@@ -115,47 +91,43 @@ CHECKPOINT = Section(
     "checkpoint",
     "State on disk, so that a restart goes on at the exact event.",
     (
-        ConfigKey(
+        Key(
             "folder",
             "path",
             "Where checkpoints, the pid file and the answer to a reload lie.",
             shown="the file's folder",
         ),
-        ConfigKey(
-            "every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=SECOND_NS, high=HOUR_NS
-        ),
+        Key("every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=SECOND_NS, high=HOUR_NS),
     ),
 )
 API = Section(
     "api",
     "Page and JSON API.",
     (
-        ConfigKey("listen", "listen", "Address and port.", "127.0.0.1:8380", unit="address:port"),
-        ConfigKey(
+        Key("listen", "listen", "Address and port.", "127.0.0.1:8380", unit="address:port"),
+        Key(
             "token",
             "secret",
             f"{_SECRET_ORIGIN}: the token that changes need, and that everything needs when `listen` is no loopback "
             "address. At least 16 characters.",
             shown="none: no changes over the API",
         ),
-        ConfigKey(
-            "public_url", "url", "How people reach the page; goes into alerts.", shown="`http://` and the address"
-        ),
+        Key("public_url", "url", "How people reach the page; goes into alerts.", shown="`http://` and the address"),
     ),
 )
 RECEIVERS = Section(
     "receivers",
     "Who is told, by a name of your choice.",
     (
-        ConfigKey(
+        Key(
             "url",
             "sealed",
             "Where notices go; one with a password or token comes from a file or the environment. For the format "
             "`alertmanager`: Alertmanager's base, such as `http://127.0.0.1:9093`.",
             required=True,
         ),
-        ConfigKey("format", "choice", "What is sent, see [WEBHOOKS.md](WEBHOOKS.md).", "webhook", choices=FORMATS),
-        ConfigKey(
+        Key("format", "choice", "What is sent, see [WEBHOOKS.md](WEBHOOKS.md).", "webhook", choices=FORMATS),
+        Key(
             "keepalive",
             "duration",
             "Format `alertmanager` only: how often alerts that fire are posted again. They expire after three times "
@@ -165,25 +137,25 @@ RECEIVERS = Section(
             low=SECOND_NS,
             high=HOUR_NS,
         ),
-        ConfigKey("secret", "secret", f"{_SECRET_ORIGIN}: the signing key, `whsec_` and base64.", shown="not signed"),
-        ConfigKey(
+        Key("secret", "secret", f"{_SECRET_ORIGIN}: the signing key, `whsec_` and base64.", shown="not signed"),
+        Key(
             "previous",
             "secrets",
             "Older signing keys, newest first; they sign too until they are removed.",
             shown="none",
         ),
-        ConfigKey("severity", "choice", "The least severity that is told.", "warning", choices=SEVERITIES),
-        ConfigKey(
+        Key("severity", "choice", "The least severity that is told.", "warning", choices=SEVERITIES),
+        Key(
             "events",
             "choices",
             "What is told.",
             shown=", ".join(f"`{one}`" for one in DEFAULT_EVENTS),
             choices=EVENT_TYPES,
         ),
-        ConfigKey(
+        Key(
             "rate_per_minute", "whole", "Requests a minute at most; 0 is no limit.", "60", unit="requests", high=60_000
         ),
-        ConfigKey(
+        Key(
             "timeout",
             "duration",
             "How long one request may take.",
@@ -192,14 +164,14 @@ RECEIVERS = Section(
             low=100_000_000,
             high=120 * SECOND_NS,
         ),
-        ConfigKey("allow_private", "flag", "Whether private, loopback and link-local targets are fine.", "false"),
-        ConfigKey(
+        Key("allow_private", "flag", "Whether private, loopback and link-local targets are fine.", "false"),
+        Key(
             "headers",
             "headers",
             "Headers of each request; `authorization` and the like come from a file or the environment.",
             shown="none",
         ),
-        ConfigKey("enabled", "flag", "false keeps the receiver and tells it nothing.", "true"),
+        Key("enabled", "flag", "false keeps the receiver and tells it nothing.", "true"),
     ),
     by_name=True,
 )
@@ -207,15 +179,15 @@ HEARTBEAT = Section(
     "heartbeat",
     "A regular sign of life, so that somebody notices when it stops.",
     (
-        ConfigKey("receiver", "receiver", "Name of the receiver that gets it.", required=True),
-        ConfigKey("every", "duration", "Time between two.", "60s", unit="duration", low=SECOND_NS, high=DAY_NS),
+        Key("receiver", "receiver", "Name of the receiver that gets it.", required=True),
+        Key("every", "duration", "Time between two.", "60s", unit="duration", low=SECOND_NS, high=DAY_NS),
     ),
 )
 RETENTION = Section(
     "retention",
     "How long history is kept.",
     (
-        ConfigKey(
+        Key(
             "resolved",
             "duration",
             "Incidents after they were resolved.",
@@ -224,7 +196,7 @@ RETENTION = Section(
             low=HOUR_NS,
             high=3650 * DAY_NS,
         ),
-        ConfigKey(
+        Key(
             "deliveries",
             "duration",
             "Deliveries after they were made or given up.",
@@ -239,12 +211,12 @@ QUEUES = Section(
     "queues",
     "Bounds of what waits.",
     (
-        ConfigKey(
+        Key(
             "changes", "whole",
             "Bundles of changes between engine and database; when it is full the engine stops reading its files.",
             "1000", unit="bundles", low=1, high=100_000,
         ),
-        ConfigKey(
+        Key(
             "events", "whole", "Announcements that one live page may be behind before it is let go.", "1000",
             unit="announcements", low=1, high=100_000,
         ),

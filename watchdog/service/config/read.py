@@ -12,10 +12,11 @@ from pathlib import Path
 from alerts.store.address import address_fault
 from watchdog.core.errors import WatchdogError
 from watchdog.located_yaml import values
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.problem import Location, Problem, Report, SourceText, plain
 from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml
 from watchdog.located_yaml.suggest import did_you_mean
-from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
+from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, Section, Shape
 from watchdog.service.config.receivers import Found, changed_defaults, check_receiver, receiver_settings
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import (
@@ -159,7 +160,7 @@ def _read(section: Section, table: Table, reading: Reading) -> Found:
     return Found(found, places, table.place)
 
 
-def _default(key: ConfigKey) -> Scalar:
+def _default(key: Key[Shape]) -> Scalar:
     """A default goes through the same reader as what people write."""
     place = Location(SourceText(f"default of {key.name}"))
     return Scalar(key.default, place, plain=True, start=0, end=len(key.default))

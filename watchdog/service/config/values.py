@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from alerts.delivery.headers import is_ours
 from watchdog.core.errors import SourceError
 from watchdog.located_yaml import values
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 from watchdog.located_yaml.suggest import did_you_mean
@@ -23,7 +24,7 @@ from watchdog.service.config.keys import (
     LEAST_TOKEN,
     SEALED_HEADERS,
     VARIABLE,
-    ConfigKey,
+    Shape,
 )
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.url_secrets import password_part, secret_part
@@ -46,7 +47,7 @@ class Reading:
     hidden: set[int] = field(default_factory=set)  # lines on which a secret stands in the open: never shown
 
 
-def read_value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
+def read_value(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
     """The value of one key; None with a problem in the report."""
     report = reading.report
     match key.shape:
@@ -76,7 +77,7 @@ def read_value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | No
             return _several(key, node, reading)
 
 
-def _several(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
+def _several(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
     """Values that are lists or tables."""
     if key.shape == "headers":
         return _headers(node, key.name, reading)
@@ -129,7 +130,7 @@ def _source(node: Scalar, reading: Reading) -> str | None:
     return f"{scheme}:{reading.folder / path}"
 
 
-def _start(node: Node, key: ConfigKey, report: Report) -> str | None:
+def _start(node: Node, key: Key[Shape], report: Report) -> str | None:
     """`now`, `beginning` or a duration between the bounds of the key."""
     text = node.text if isinstance(node, Scalar) else ""
     try:
