@@ -55,7 +55,7 @@ def found(root: Path) -> list[Incident]:
     (name,) = {slice_.source for slice_ in slices_of(root)}
     course = Pipeline(PartedEngine(plans, {name: KINDS}))
     for slice_ in slices_of(root):
-        course.take(slice_)
+        course.process(slice_)
     course.finish()
     return list(course.books.incidents())
 

@@ -83,7 +83,7 @@ def feed_of(*texts: str) -> tuple[Feed, VirtualClock]:
 
 
 def marks(feed: Feed) -> dict[str, float]:
-    return {one.name: (one.mark_ns - START) / SECOND for one in feed.channels if one.mark_ns}
+    return {one.name: (one.watermark_ns - START) / SECOND for one in feed.channels if one.watermark_ns}
 
 
 def drained(feed: Feed) -> list[Slice]:

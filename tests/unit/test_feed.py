@@ -121,12 +121,12 @@ def test_sources_that_are_all_down_become_gaps_by_the_clock_and_an_incident(
     watch = LivePipeline(shipped, "node", feed.kinds)
     told: list[ChangeRecord] = []
     for _ in range(12):
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        told += [record for piece in drained(feed) for record in watch.process(piece)]
         clock.now += 10
     opened = next(record for record in told if record.change.reason.value == "opened")
     assert (opened.incident.rule, opened.change.severity) == ("data-gap", "warning")
     for _ in range(100):
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        told += [record for piece in drained(feed) for record in watch.process(piece)]
         clock.now += 10
     assert told[-1].incident.severity == "high"
     assert {record.incident.id for record in told} == {opened.incident.id}
@@ -203,10 +203,10 @@ def test_a_gap_of_a_source_that_was_quiet_is_told_at_what_was_promised_in_its_pl
     said["log:b"] = [mempool("log:b", 10)]
     feed, clock = feed_of("log:b")
     watch = LivePipeline(load([], packs=True), "node", feed.kinds)
-    told = [record for piece in drained(feed) for record in watch.take(piece)]
+    told = [record for piece in drained(feed) for record in watch.process(piece)]
     for _ in range(4):
         clock.now += 5
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        told += [record for piece in drained(feed) for record in watch.process(piece)]
     promised = marks(feed)["log:b"]
     assert promised == 10 + 15 - 0.25
     said["log:b"].append(gap("log:b", 10, 40))
@@ -215,9 +215,9 @@ def test_a_gap_of_a_source_that_was_quiet_is_told_at_what_was_promised_in_its_pl
     [lost] = [batch for batch in found.batches if batch.kind == "source:gap"]
     check_batch(lost)
     assert [(int(lost.numbers(name)[0]) - START) / SECOND for name in ("from_ns", "to_ns")] == [10, 40]
-    told += watch.take(found)
+    told += watch.process(found)
     assert watch.engine.statistics.late == {"rpc:mempool": 1}, "other events are late as ever"
-    told += watch.take(mempool("log:b", 200))
+    told += watch.process(mempool("log:b", 200))
     assert [record.incident.rule for record in told] == ["data-gap"]
 
 
@@ -229,7 +229,7 @@ def test_a_gap_after_a_restart_is_told_at_what_the_run_before_had_promised(
     before = LivePipeline(load([], packs=True), "node", feed.kinds)
     for _ in range(4):
         for piece in drained(feed):
-            before.take(piece)
+            before.process(piece)
         clock.now += 5
     promised = marks(feed)["log:b"]
     assert promised > 10
@@ -242,7 +242,7 @@ def test_a_gap_after_a_restart_is_told_at_what_the_run_before_had_promised(
     found = drained(again)
     assert [times(piece)["source:gap"] for piece in found] == [[promised], [90], [41]]
     for piece in found:
-        watch.take(piece)
+        watch.process(piece)
     assert watch.engine.statistics.late == {"rpc:mempool": 1}
     assert watch.engine.statistics.events["source:gap"] == 3
 
@@ -257,7 +257,7 @@ def test_a_kill_after_a_gap_of_a_quiet_source_makes_no_second_incident(
     engine = EngineLoop(LivePipeline(shipped, "node", feed.kinds), feed, bundles, clock, every_s=3_600.0)
     for _ in range(40):
         for piece in drained(feed):
-            engine.watch.take(piece)
+            engine.watch.process(piece)
         clock.now += 5
     said["log:b"] += lost
     for _ in range(2):
@@ -272,7 +272,7 @@ def test_a_kill_after_a_gap_of_a_quiet_source_makes_no_second_incident(
     watch = LivePipeline(shipped, "node", again.kinds)
     watch.resume(kept.checkpoint)
     again.keep_promises(watch.engine.marks)
-    assert [record.incident.id for piece in drained(again) for record in watch.take(piece)] == first
+    assert [record.incident.id for piece in drained(again) for record in watch.process(piece)] == first
 
 
 def test_a_gap_that_is_not_late_is_left_as_it_is(said: Said) -> None:

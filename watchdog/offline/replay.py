@@ -127,31 +127,31 @@ def _replayed(
     keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
     inputs = finite(_opened(sources, options, rules, saved.positions if saved else {}))
-    course, pace = _course(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
+    pipeline, pace = _pipeline(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
     try:
         for slice_ in merged(inputs):
             pace.wait(slice_.until_ns, stopped)
             if not keeper.held and faults_of(inputs):
-                keeper.hold(course)
-            course.take(slice_)
+                keeper.hold(pipeline)
+            pipeline.process(slice_)
             if progress is not None:
-                progress(_progress(course, inputs))
-            keeper.keep(course, now=stopped())
+                progress(_progress(pipeline, inputs))
+            keeper.keep(pipeline, now=stopped())
             if stopped() and not all(source.ended for source in inputs):
-                keeper.store(course)
-                return _result(course, rules, inputs, finished=False)
+                keeper.store(pipeline)
+                return _result(pipeline, rules, inputs, finished=False)
     finally:
         for source in inputs:
             source.close()
-    if not course.events and (faults := shown(faults_of(inputs))):  # nothing to go on from, nothing to show
+    if not pipeline.events and (faults := shown(faults_of(inputs))):  # nothing to go on from, nothing to show
         keeper.remove()
         raise SourceError("; ".join(faults))
-    course.finish()
-    keeper.store(course)
+    pipeline.finish()
+    keeper.store(pipeline)
     if not keeper.held:
         keeper.remove()
     unseen = [*unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED), *unread_of(inputs)]
-    return replace(_result(course, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
+    return replace(_result(pipeline, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
 
 
 def _opened(
@@ -168,33 +168,33 @@ def _opened(
     return open_sources(sources, source_options, torn_later=True)
 
 
-def _course(
+def _pipeline(
     rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
 ) -> Pipeline:
     engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
-    course = Pipeline(engine, None if history is None else lambda changes: history.take(changes, course.books))
-    if saved is not None and course.resume(saved):
+    pipeline = Pipeline(engine, None if history is None else lambda changes: history.take(changes, pipeline.books))
+    if saved is not None and pipeline.resume(saved):
         raise StateError("checkpoint was made with other rules")
-    return course
+    return pipeline
 
 
-def _progress(course: Pipeline, inputs: Sequence[Source]) -> Progress:
+def _progress(pipeline: Pipeline, inputs: Sequence[Source]) -> Progress:
     share = sum(source.progress for source in inputs) / max(len(inputs), 1)
-    return Progress(share, course.last_event_ns, course.events, course.opened)
+    return Progress(share, pipeline.last_event_ns, pipeline.events, pipeline.opened)
 
 
-def _result(course: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
+def _result(pipeline: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
     return ReplayResult(
-        course.books.incidents(),
+        pipeline.books.incidents(),
         titles,
-        course.events,
-        course.first_event_ns,
-        course.last_event_ns,
+        pipeline.events,
+        pipeline.first_event_ns,
+        pipeline.last_event_ns,
         finished,
-        late=dict(course.engine.statistics.late),
+        late=dict(pipeline.engine.statistics.late),
         faults=faults_of(inputs),
-        cut=course.engine.findings_cut(),
+        cut=pipeline.engine.findings_cut(),
     )
 
 
@@ -239,25 +239,25 @@ class _Keeper:
                 )
         return found
 
-    def keep(self, course: Pipeline, *, now: bool) -> None:
+    def keep(self, pipeline: Pipeline, *, now: bool) -> None:
         """Write the state when it is time, or at once; not any more once it is held."""
         if self._path is None or self.held or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
             return
-        self.store(course)
-        write_checkpoint(self._path, course.checkpoint(self._rules, self._sources, self._asmap))
+        self.store(pipeline)
+        write_checkpoint(self._path, pipeline.checkpoint(self._rules, self._sources, self._asmap))
         self._last_s = self._clock.monotonic()
 
-    def hold(self, course: Pipeline) -> None:
+    def hold(self, pipeline: Pipeline) -> None:
         """Write the state now, and leave file and history as they are then: what comes is made of damaged input."""
-        self.keep(course, now=True)
+        self.keep(pipeline, now=True)
         self.held = True
         if self._history is not None and self._path is not None:
             self._history.held = True
 
-    def store(self, course: Pipeline) -> None:
+    def store(self, pipeline: Pipeline) -> None:
         """Write to the history what it does not have yet, and every changed incident as it stands now."""
         if self._history is not None:
-            self._history.settle(course.books)
+            self._history.settle(pipeline.books)
 
     def remove(self) -> None:
         """The replay is complete: nothing is left to go on with."""

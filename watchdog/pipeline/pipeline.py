@@ -46,7 +46,7 @@ class Pipeline:
         self.opened = 0  # incidents so far
         self.begun_anew = 0  # times that a part dropped its state, since a clock was set right
 
-    def take(self, slice_: Slice) -> None:
+    def process(self, slice_: Slice) -> None:
         """One slice of one source through engine and books."""
         for batch in slice_.batches:
             if batch.rows:

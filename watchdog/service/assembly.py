@@ -151,10 +151,10 @@ def _engine(
     if fresh:
         watch.begin(starts)
     feed.keep_promises(watch.engine.marks)
-    watch.forget_actions(store.actions.last_id())
+    watch.actions.forget_after(store.actions.last_id())
     for promise in feed.promises():
-        first += watch.take(promise)
-    for action in store.actions.after(watch.last_action):  # made after the checkpoint, or while no service ran
+        first += watch.process(promise)
+    for action in store.actions.after(watch.actions.last_id):  # made after the checkpoint, or while no service ran
         first += watch.act(action)
     every_s = config.checkpoint.every_ns / 1e9
     engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")

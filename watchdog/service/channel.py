@@ -1,4 +1,4 @@
-"""One source as the feed sees it, and what the feed says of the time for which it knows nothing of it."""
+"""One source as the feed sees it, and the gap events for times of which the feed knows nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from watchdog.service.timekeeping import Timekeeping
 from watchdog.sources.registry import one_source_text, open_sources
 
 _LOG = logging.getLogger("watchdog.sources")
-START_NS = 0  # the engine's own watermark of a source that has said nothing
+START_NS = 0  # the engine's watermark of a source before its first slice
 WRITE_DELAY_NS: Mapping[str, int] = {
     "capture": 250_000_000,  # Bitcoin Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
     "log": 250_000_000,  # debug.log is written line by line
@@ -38,24 +38,25 @@ sooner (rules on snapshots have panes of 10 s and more), and cost the answers of
 class Channel:
     """One source as the feed sees it.
 
-    mark_ns: the watermark promised to the engine; before_ns: by the run that a checkpoint is of. told_ns, told_s: the
-    source's own last watermark and when, by monotonic time, it came. quiet_s: start of the last poll without news, or
-    as far as it speaks (`Waiting`). error: why it is down, empty when it works. down_s: since when no poll has worked.
-    warned_s: the last warning of that. heard_s: when it gave an event last. net_lines, net_s: lines of the category
-    `net` since it was opened, and when there was a new one last. times: whether its times fit the wall clock. anew:
-    what was promised is not believed, and the engine has not heard of it yet. doubted_ns: the promise when its times
-    were first not believed. believed_ns: later times in `position` are not believed. since_ns: without a position, what
-    was written before is passed over. skipped: what was; None when not asked for.
+    watermark_ns: promised to the engine. restored_watermark_ns: promised by the run that wrote the checkpoint.
+    source_watermark_ns, source_watermark_at_s: the source's own latest watermark, and when it came (monotonic).
+    idle_since_s: start of the latest poll without news, or the time up to which the source answers for it (`Waiting`).
+    error: why it is down; empty while it works. down_s: time of the first failed poll. warned_s: time of the latest
+    warning about that. heard_s: time of its latest event. net_lines, net_s: lines of the category `net` since it was
+    opened, and the time of the latest. times: whether its times fit the wall clock. anew: its watermark is not trusted,
+    and the engine does not know yet. doubted_ns: the watermark when its times were first not trusted. believed_ns:
+    later times in `position` are not trusted. since_ns: without a position, skip what was written before. skipped: what
+    was skipped; None when nothing was to be.
     """
 
     name: str
     text: str
     source: Source | None = None
-    mark_ns: int = START_NS
-    before_ns: int = START_NS
-    told_ns: int | None = None
-    told_s: float = 0.0
-    quiet_s: float | None = None
+    watermark_ns: int = START_NS
+    restored_watermark_ns: int = START_NS
+    source_watermark_ns: int | None = None
+    source_watermark_at_s: float = 0.0
+    idle_since_s: float | None = None
     position: Mapping[str, object] | None = None
     kinds: frozenset[str] | None = None
     ended: bool = False
@@ -78,11 +79,11 @@ class Channel:
 
     @property
     def promised_ns(self) -> int:
-        """The latest promise, of this run or of the one before it; START_NS without any and at the end of time."""
-        return max(self.mark_ns if self.mark_ns < END_OF_TIME_NS else START_NS, self.before_ns)
+        """The latest promise, of this run or the run before; START_NS without any and at the end of time."""
+        return max(self.watermark_ns if self.watermark_ns < END_OF_TIME_NS else START_NS, self.restored_watermark_ns)
 
     def renew(self, believed_ns: int) -> None:
-        """Have the source opened again at its place, without times after this one."""
+        """Reopen the source at its position, without trusting times after this one."""
         self.believed_ns = believed_ns
         if self.source is not None:
             self.source.close()
@@ -94,10 +95,10 @@ class Channel:
         return self.text.startswith("recording:")
 
 
-def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: int) -> Batch:
-    """A stretch of time (from, to; ns) in which nothing of a source is known, as an event at `told_ns`."""
+def gap_of(node: str, source: str, span: tuple[int, int], reason: str, event_ns: int) -> Batch:
+    """Return the gap event at `event_ns` for a span (from, to; ns) in which nothing is known of a source."""
     columns: dict[str, Column] = {
-        "time_ns": np.array([told_ns], np.int64),
+        "time_ns": np.array([event_ns], np.int64),
         "from_ns": np.array([span[0]], np.int64),
         "to_ns": np.array([span[1]], np.int64),
         "lost": np.zeros(1, np.uint64),
@@ -107,8 +108,8 @@ def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: 
     return Batch(GAP, node, source, columns)
 
 
-def told_from(gaps: Batch, promised_ns: int) -> Batch:
-    """The same gaps, none told before this time."""
+def not_before(gaps: Batch, promised_ns: int) -> Batch:
+    """Return the gaps with earlier event times moved up to this one."""
     return replace(gaps, columns={**gaps.columns, "time_ns": np.maximum(gaps.time_ns, promised_ns)})
 
 
@@ -123,7 +124,7 @@ def is_heard(channel: Channel, found: Slice) -> bool:
 
 
 def skipped_text(skipped: Skipped, since_ns: int) -> str:
-    """What a source passed over, for people."""
+    """Return what a source skipped, for people."""
     moment = datetime.fromtimestamp(since_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if skipped.note and not skipped.size:
         return skipped.note
@@ -147,16 +148,18 @@ def several(text: str, scheme: str, path: str, options: SourceOptions) -> list[C
 
 
 def least_promise(channel: Channel, channels: Iterable[Channel]) -> int | None:
-    """The least that the other sources have promised; None where none has yet."""
-    marks = [one.mark_ns for one in channels if one is not channel and one.mark_ns > START_NS and not one.ended]
+    """Return the least watermark of the other sources; None before the first."""
+    marks = [
+        one.watermark_ns for one in channels if one is not channel and one.watermark_ns > START_NS and not one.ended
+    ]
     return min(marks, default=None)
 
 
 def time_without(channel: Channel, channels: Iterable[Channel], now_s: float, wall_ns: Callable[[], int]) -> int:
-    """Event time as the working sources have it, else counted from the last that this source gave."""
-    marks = [one.mark_ns for one in channels if not (one.error or one.ended) and one.mark_ns > START_NS]
+    """Return event time by the working sources, else extrapolated from this source's own latest watermark."""
+    marks = [one.watermark_ns for one in channels if not (one.error or one.ended) and one.watermark_ns > START_NS]
     if marks:
         return min(marks)
-    if channel.told_ns is None:
+    if channel.source_watermark_ns is None:
         return wall_ns()
-    return channel.told_ns + int((now_s - channel.told_s) * 1e9)
+    return channel.source_watermark_ns + int((now_s - channel.source_watermark_at_s) * 1e9)

@@ -77,7 +77,7 @@ class Chores:
 
     async def _fetch_actions(self) -> None:
         """Hand operators' actions to the engine, each once."""
-        last, fault = self._engine.watch.last_action, Episode()
+        last, fault = self._engine.watch.actions.last_id, Episode()
         while True:
             try:
                 actions = await self.housekeeping.ask(lambda after=last: self._store.actions.after(after))  # type: ignore[misc] # mypy cannot infer a lambda with a default

@@ -149,7 +149,7 @@ class EngineLoop(Worker):
             self._keep()  # hence the same incident
         if slice_ is not None:
             begun = self._clock.monotonic()
-            self._tell(self.watch.take(slice_))
+            self._tell(self.watch.process(slice_))
             self.counts.slices += 1
             self.counts.busy_s += self._clock.monotonic() - begun
             self._quiet_s = None if slice_.batches else self._quiet_s
@@ -183,14 +183,14 @@ class EngineLoop(Worker):
             self._finished = True
             self._keep()
             _LOG.info("all sources have ended; the service stays")
-        if self.watch.waiting and (self._finished or now_s - self._quiet_s > PATIENCE_S):
+        if self.watch.actions and (self._finished or now_s - self._quiet_s > PATIENCE_S):
             self._tell(self.watch.hurry())
         self._wake.wait(IDLE_S)
         self._wake.clear()
 
     def _act(self, actions: Sequence[Action]) -> None:
         for action in actions:
-            if action.id > self.watch.last_action:
+            if action.id > self.watch.actions.last_id:
                 self._tell(self.watch.act(action))
                 self._kept = None
 
@@ -221,7 +221,7 @@ class EngineLoop(Worker):
     def _keep(self) -> None:
         """A checkpoint for the writer, if there is anything new in it."""
         self._kept_s = self._clock.monotonic()
-        state = (self.watch.events, self.watch.last_action)
+        state = (self.watch.events, self.watch.actions.last_id)
         if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
             return  # a state from the future would be of no use after a restart
         self._put(Bundle(checkpoint=self.checkpoint()))

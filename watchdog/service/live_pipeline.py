@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from alerts.book import IncidentError
 from alerts.books import IncidentBooks
@@ -32,6 +31,7 @@ from watchdog.engine.parts import Kinds
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.service.first_start import Quiet
+from watchdog.service.pending_actions import PendingActions
 
 ACTION_AHEAD_NS = (
     600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
@@ -39,16 +39,6 @@ ACTION_AHEAD_NS = (
 SECRET_BYTES = 32
 NAMED = 10  # rules, in one line of the log
 _LOG = logging.getLogger("watchdog.engine")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Due:
-    """An action that waits for event time; parts: those in which that time has not come yet."""
-
-    at_ns: int
-    id: int
-    action: Action = field(compare=False)
-    parts: set[int] = field(compare=False)
 
 
 class LivePipeline:
@@ -60,8 +50,8 @@ class LivePipeline:
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
         self.quiet = Quiet()
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        self._course = Pipeline(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
-        self.last_action = 0
+        self._pipeline = Pipeline(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
+        self.actions = PendingActions()
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
         self.own_open = False  # something is wrong with our own input
         self.refused = 0  # actions that no incident could take
@@ -69,33 +59,31 @@ class LivePipeline:
         self._titles = {plan.id: plan.title for plan in rules.plans}
         self._titles |= {one.id: one.title for one in OWN_RULES.values()}
         self._records: list[ChangeRecord] = []  # since they were last asked for
-        self._due: list[_Due] = []  # in the order of their times
-        self._acted_early: set[int] = set()  # actions applied before one that was made earlier and still waits
 
     @property
     def engine(self) -> PartedEngine:
         """What runs the rules in force."""
-        return self._course.engine
+        return self._pipeline.engine
 
     @property
     def books(self) -> IncidentBooks:
         """The incidents."""
-        return self._course.books
+        return self._pipeline.books
 
     @property
     def events(self) -> int:
         """How many events were taken."""
-        return self._course.events
+        return self._pipeline.events
 
     @property
     def first_event_ns(self) -> int | None:
         """Earliest event time, None before the first event."""
-        return self._course.first_event_ns
+        return self._pipeline.first_event_ns
 
     @property
     def last_event_ns(self) -> int | None:
         """Latest event time, None before the first event."""
-        return self._course.last_event_ns
+        return self._pipeline.last_event_ns
 
     def begin(self, starts: Mapping[str, int]) -> None:
         """Of sources that are read for the first time, what happened before their starts (ns, by name) is old news.
@@ -106,68 +94,52 @@ class LivePipeline:
         told = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
         self.quiet.begin({**told, **starts}, self.engine.parts)
 
-    def take(self, slice_: Slice) -> list[ChangeRecord]:
+    def process(self, slice_: Slice) -> list[ChangeRecord]:
         """One slice of one source through engine and books."""
         for batch in slice_.batches:
             if batch.rows:
                 self.seen[batch.kind, slice_.source] += batch.rows
-        begun = self._course.begun_anew
-        self._course.take(slice_)
-        if self._course.begun_anew > begun:  # the time that actions waited for may be far off now
+        begun = self._pipeline.begun_anew
+        self._pipeline.process(slice_)
+        if self._pipeline.begun_anew > begun:  # the time that actions waited for may be far off now
             return self.hurry()
         return self._told()
 
     def own_findings(self, ask: Callable[[AbstractSet[tuple[str, str]]], Sequence[Finding]]) -> bool:
         """Take findings by the wall clock, given what fires already; whether there are any. See `advance_own`."""
-        found = ask(self.books.firing(self._course.own_part))
-        self._course.note_own(found)
+        found = ask(self.books.firing(self._pipeline.own_part))
+        self._pipeline.note_own(found)
         return bool(found)
 
     def advance_own(self, now_ns: int) -> list[ChangeRecord]:
         """What follows from them, and from the time of the wall clock."""
-        self._course.advance_own(now_ns)
-        self.own_open = bool(self.books.firing(self._course.own_part))
+        self._pipeline.advance_own(now_ns)
+        self.own_open = bool(self.books.firing(self._pipeline.own_part))
         return self._told()
 
     def finish(self) -> list[ChangeRecord]:
         """All sources have ended: close what is open in the engine. What is quiet but not yet due stays open."""
-        self._course.finish()
+        self._pipeline.finish()
         return self.hurry()
 
     def act(self, action: Action) -> list[ChangeRecord]:
         """Apply an action once event time is there; at once when it has passed, or with `hurry`."""
-        self.last_action = max(self.last_action, action.id)
-        if action.id in self._acted_early:
+        if not self.actions.receive(action):
             return []
         holder = self.books.holder(action.incident_id)
-        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._course.own_part}
+        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._pipeline.own_part}
         times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
-            insort(self._due, _Due(action.at_ns, action.id, action, waiting))
+            self.actions.wait(action, waiting)
         else:
             self._act(action)
         return self._told()
 
-    def forget_actions(self, last_id: int) -> None:
-        """The database has actions up to this id: ids of a fresh one begin anew."""
-        self.last_action = min(self.last_action, last_id)
-        self._acted_early = {id_ for id_ in self._acted_early if id_ <= last_id}
-
-    @property
-    def waiting(self) -> int:
-        """Actions whose time has not come."""
-        return len(self._due)
-
-    @property
-    def taken(self) -> int:
-        """The books have taken every action up to this id."""
-        return min((waiting.id for waiting in self._due), default=self.last_action + 1) - 1
-
     def hurry(self) -> list[ChangeRecord]:
         """Apply all actions that wait: no event comes that would bring their time."""
-        while self._due:
-            self._act(self._due.pop(0).action)
+        for action in self.actions.pop_all():
+            self._act(action)
         return self._told()
 
     def change_rules(self, rules: RuleSet, promises: Sequence[Slice]) -> list[ChangeRecord]:
@@ -178,21 +150,20 @@ class LivePipeline:
         """
         self.rules = rules
         self._titles |= {plan.id: plan.title for plan in rules.plans}
-        self._start_anew(self._course.change_engine(_engine(rules, self._sources, self._node)))
-        self._course.move_books()
+        self._start_anew(self._pipeline.change_engine(_engine(rules, self._sources, self._node)))
+        self._pipeline.move_books()
         self.quiet.divide(self.engine.parts, self.books.holder)
-        for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
-            waiting.parts.update(range(len(self.engine.parts)))
+        self.actions.wait_again(range(len(self.engine.parts)))  # which have passed its time soon shows
         for promise in promises:
-            self._course.take(promise)
+            self._pipeline.process(promise)
         return self._told()
 
     def checkpoint(self, sources: Sequence[str], asmap: str) -> Checkpoint:
         """Everything that is needed to go on exactly here."""
         return replace(
-            self._course.checkpoint(self.rules.hash, sources, asmap),
-            last_action=self.taken,
-            acted=tuple(sorted(id_ for id_ in self._acted_early if id_ > self.taken)),
+            self._pipeline.checkpoint(self.rules.hash, sources, asmap),
+            last_action=self.actions.applied_up_to,
+            acted=self.actions.applied_early,
             starts=self.quiet.starts,
             held=self.quiet.held(self.books.holder),
         )
@@ -202,11 +173,11 @@ class LivePipeline:
 
         StateError when it is damaged or of another version.
         """
-        anew = self._course.resume(saved)
+        anew = self._pipeline.resume(saved)
         self.quiet.restore(saved.starts, saved.held, self.engine.parts, self.books.holder)
-        kept = self._course.positions
-        self._course.positions = {name: kept[name] for name in self._sources if name in kept}
-        self.last_action, self._acted_early = saved.last_action, set(saved.acted)
+        kept = self._pipeline.positions
+        self._pipeline.positions = {name: kept[name] for name in self._sources if name in kept}
+        self.actions.restore(saved.last_action, saved.acted)
         self._start_anew(anew)
         return self._told()
 
@@ -216,16 +187,15 @@ class LivePipeline:
         if start_ns is not None:
             self._note(self.books.advance(part, start_ns - 1))
             self._record(self.quiet.passed(part))
-        for waiting in [one for one in self._due if part in one.parts and (ended or one.at_ns <= time_ns)]:
+        for waiting in self.actions.reached(part, time_ns, ended=ended):
             self._note(self.books.advance(part, min(waiting.at_ns, time_ns)))
-            waiting.parts.discard(part)
             if self.books.holder(waiting.action.incident_id) == part or not waiting.parts:
-                self._due.remove(waiting)
+                self.actions.remove(waiting)
                 self._act(waiting.action)
 
     def _act(self, action: Action) -> None:
         """Apply an action to the incident as it stands."""
-        self._acted_early = {id_ for id_ in self._acted_early | {action.id} if id_ > self.taken}
+        self.actions.applied(action.id)
         try:
             if action.verb == "ack":
                 changes = self.books.acknowledge(action.incident_id, action.who, action.at_ns)
@@ -246,7 +216,7 @@ class LivePipeline:
     def _record(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
         """Changes that are told, each with its incident as it stands now."""
         pictures: dict[str, Incident | None] = {}
-        taken = self.taken
+        taken = self.actions.applied_up_to
         for change in changes:
             if change.id not in pictures:
                 pictures[change.id] = self.books.incident(change.id)

@@ -94,21 +94,21 @@ class LiveView:
     def status(self) -> Mapping[str, object]:
         """Facts for the page's head."""
         daemon, watch = self._daemon, self._daemon.engine.watch
-        mark_ns = watch.engine.watermark_ns
-        live = 0 < mark_ns < END_OF_TIME_NS
+        watermark_ns = watch.engine.watermark_ns
+        live = 0 < watermark_ns < END_OF_TIME_NS
         return {
             "node": daemon.config.node,
             "version": VERSION,
             "uptime_s": round(daemon.clock.monotonic() - daemon.started_s, 1),
             "event_time": None if watch.last_event_ns is None else watch.last_event_ns / 1e9,
-            "lag_s": round((daemon.wall_ns() - mark_ns) / 1e9, 3) if live else None,
+            "lag_s": round((daemon.wall_ns() - watermark_ns) / 1e9, 3) if live else None,
             "events": watch.events,
             "sources": [
                 {
                     "name": printable(one.name),
                     "state": "failing" if one.error else "ended" if one.ended else "open",
                     "error": one.error,
-                    "watermark": one.mark_ns / 1e9 if 0 < one.mark_ns < END_OF_TIME_NS else None,
+                    "watermark": one.watermark_ns / 1e9 if 0 < one.watermark_ns < END_OF_TIME_NS else None,
                 }
                 for one in list(daemon.engine.feed.channels)
             ],

@@ -103,7 +103,7 @@ def _sources(out: Exposition, measured: Measured) -> None:
         "watchdog_source_watermark_seconds",
         "gauge",
         "No earlier event is expected from a source.",
-        [(labels, one.mark_ns / 1e9) for labels, one in channels if 0 < one.mark_ns < END_OF_TIME_NS],
+        [(labels, one.watermark_ns / 1e9) for labels, one in channels if 0 < one.watermark_ns < END_OF_TIME_NS],
     )
     wrong = measured.engine.feed.clock_faults
     about = "1 while the times of a source do not fit the clock of this machine, so that none of its events is judged."
