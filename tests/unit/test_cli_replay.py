@@ -140,7 +140,7 @@ def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path,
     time.sleep(0.5)  # into the replay, which takes minutes at this speed
     slow.send_signal(number)
     _, err = slow.communicate(timeout=20)
-    assert (slow.returncode, err.count("the same command goes on from it")) == (130, 1)
+    assert (slow.returncode, err.count("the same command resumes from it")) == (130, 1)
     assert subprocess.run(command, env=environment, capture_output=True, check=True).stdout == whole
 
 

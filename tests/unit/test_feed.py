@@ -149,9 +149,9 @@ def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again
         clock.now += 1
         assert feed.down == (["log:b"] if second >= 30 else [])
     texts = [record.message for record in caplog.records]
-    assert texts[0] == "source log:b: 'b': input/output error; it will be tried again"
+    assert texts[0] == "source log:b: 'b': input/output error; retrying"
     assert len(texts) == 2
-    assert texts[1].startswith("source log:b: 'b': input/output error; it will be tried again (down for 1")
+    assert texts[1].startswith("source log:b: 'b': input/output error; retrying (down for 1")
     assert re.search(r"\(down for 1\dm( \d+s)?\)$", texts[1])
     said["log:b"].clear()
     clock.now += 61
@@ -159,7 +159,7 @@ def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again
     assert feed.down == []
     clock.now += 11
     drained(feed)
-    assert caplog.records[-1].message.startswith("source log:b: works again, after 2")
+    assert caplog.records[-1].message.startswith("source log:b: working again after 2")
 
 
 def test_a_source_that_fails_now_and_then_is_one_episode_of_the_log(

@@ -91,7 +91,7 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
             await until(lambda: daemon.writer.counts.storing)
             assert daemon.sign_of_life() is not None, "a database may be locked for a moment"
             clock.ahead += 31
-            await until(lambda: daemon.vitals.trouble() == "changes of incidents cannot be stored")
+            await until(lambda: daemon.vitals.trouble() == "incident changes cannot be stored")
             assert daemon.sign_of_life() is None
             assert not database(daemon).ok
             assert value(daemon, "watchdog_store_waiting_seconds") > 30
@@ -103,10 +103,10 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
 
     with caplog.at_level(logging.INFO, "watchdog.service"):
         serve(tmp_path, story)
-    told = [one.getMessage() for one in caplog.records if "well" in one.getMessage()]
+    told = [one.getMessage() for one in caplog.records if "health" in one.getMessage()]
     assert told == [
-        "the service is not well, so no heartbeat is sent: changes of incidents cannot be stored",
-        "the service is well again",
+        "the service is unhealthy, so no heartbeat is sent: incident changes cannot be stored",
+        "the service is healthy again",
     ]
 
 
@@ -129,7 +129,7 @@ def test_a_server_that_hangs_is_not_reachable_and_the_service_not_well_but_alive
             assert daemon.sign_of_life() is not None
             clock.ahead += 20
             await until(lambda: "the engine" not in daemon.vitals.trouble())
-            assert daemon.vitals.trouble() == "changes of incidents cannot be stored, the database does not answer"
+            assert daemon.vitals.trouble() == "incident changes cannot be stored, the database does not answer"
             assert daemon.sign_of_life() is None
             checks = LiveView(daemon).health().checks
             assert [one.ok for one in checks] == [True, True]
@@ -170,7 +170,7 @@ def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path, m
         await clock.advance(30)
         assert not vitals.trouble()
         await clock.advance(1)
-        assert vitals.trouble() == "what became of deliveries cannot be stored"
+        assert vitals.trouble() == "delivery results cannot be stored"
         free.set()
         await until(lambda: not vitals.trouble())
         await ledger.close(running)

@@ -106,8 +106,8 @@ def test_parts_with_the_same_rules_go_on_and_the_others_are_named(caplog: pytest
     watch, _ = both()
     changed = load_text(TIPS.replace("fire: n > 0", "fire: n > 9"))
     assert reasons(watch.change_rules(changed, [])) == ["cleared"]
-    assert watch.started_anew == {"tips"}
-    assert "1 rule starts without a past, open incidents are kept: tips" in caplog.text
+    assert watch.restarted_rules == {"tips"}
+    assert "1 rule restarts with empty state; open incidents are kept: tips" in caplog.text
     found = watch.process(mempool("capture:a", 12))
     assert reasons(found) == ["cleared"], "what was full at 0 is still known, and ends with its window"
     assert reasons([*watch.process(tip(30)), *watch.process(tip(90))]) == ["resolved"]

@@ -57,14 +57,14 @@ BUILT_IN = """\
 
 
 def pages(found: RuleSet) -> dict[str, str]:
-    """File name -> Markdown, for every rule of the set and the index."""
+    """Return Markdown by file name, for every rule of the set and the index."""
     made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists) for plan in found.plans}
     own = {f"{rule.id}.md": own_page(rule) for rule in OWN_RULES.values()}
     return {INDEX: index(found.plans), **made, **own}
 
 
 def own_page(rule: OwnRule) -> str:
-    """One finding by the wall clock."""
+    """Render one finding by the wall clock."""
     after = exact_duration(rule.resolve_after_ns)
     sections = [
         f"# {rule.id}\n\n{rule.title}.\n",
@@ -89,7 +89,7 @@ def own_page(rule: OwnRule) -> str:
 
 
 def index(plans: Sequence[RulePlan]) -> str:
-    """The list of all rules, by family of attacks."""
+    """Render the list of all rules, by family of attacks."""
     parts = [INTRODUCTION]
     for attack in dict.fromkeys(sorted(plan.attack for plan in plans)):
         rows = [
@@ -104,7 +104,7 @@ def index(plans: Sequence[RulePlan]) -> str:
 
 
 def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]]) -> str:
-    """One rule; `lists` are the named ones that it may use."""
+    """Render one rule; `lists` are the named lists that it may use."""
     sections = [
         f"# {plan.id}\n\n{plan.title}.\n",
         _table(
@@ -123,7 +123,7 @@ def page(plan: RulePlan, source: RuleSource, lists: Mapping[str, Sequence[str]])
 
 
 def numbers_explained(source: RuleSource) -> Iterator[str]:
-    """The comments in a rule's text, each with the key that it stands beside or above; those above the rule first."""
+    """Yield the comments in a rule's text, each with the key beside or below it; those above the rule first."""
     lines = source.place.source.lines
     first = source.place.line - 1
     above = first
@@ -151,7 +151,7 @@ def numbers_explained(source: RuleSource) -> Iterator[str]:
 
 
 def said_of_all(source: RuleSource) -> Iterator[str]:
-    """The paragraphs of the comment at the head of a rule's file."""
+    """Return the paragraphs of the comment at the head of a rule's file."""
     head: list[str] = []
     for line in source.place.source.lines:
         if not line.startswith("#"):
@@ -165,7 +165,7 @@ def said_of_all(source: RuleSource) -> Iterator[str]:
 
 
 def quoted(node: Node) -> str:
-    """A node as YAML on one line."""
+    """Render a node as YAML on one line."""
     if isinstance(node, Scalar):
         text = " ".join(node.text.split())
         return json.dumps(text, ensure_ascii=False) if ODD.search(text) or not text else text
@@ -226,7 +226,7 @@ def _fires(plan: RulePlan, source: RuleSource) -> str:
 
 
 def _evasion(plan: RulePlan) -> str:
-    """The answers to the five questions that each shipped rule is asked."""
+    """Render the answers to the five questions that each shipped rule must answer."""
     answers: object = plan.metadata.get("evasion")
     if not isinstance(answers, Mapping) or not answers:
         return "Not examined."
@@ -267,7 +267,7 @@ def _severities(plan: RulePlan) -> str:
 
 
 def _sources(plan: RulePlan) -> str:
-    """The sources that give its kinds, of those that exist; else what would give them."""
+    """Render the existing sources that give a rule's kinds, else those that would."""
     names = dict.fromkeys(name for kind in plan.kinds for name in KINDS[kind].sources)
     return ", ".join([name for name in names if name in SYNTAX] or names)
 
@@ -290,13 +290,13 @@ def _texts(plan: RulePlan, name: str) -> list[str]:
 
 
 def _in_flow(node: Node) -> str:
-    """A value inside braces, where commas and brackets need quotes too."""
+    """Render a value inside braces, where commas and brackets need quotes too."""
     text = quoted(node)
     return json.dumps(text) if isinstance(node, Scalar) and re.search(r"[,\[\]{}]", text) and text[0] != '"' else text
 
 
 def _comment(line: str) -> str:
-    """The comment of a line of YAML; empty without one."""
+    """Return the comment of a line of YAML; empty without one."""
     value = QUOTED.match(line)
     found = COMMENT.search(line, value.end() if value else 0)
     return found[1].strip() if found else ""

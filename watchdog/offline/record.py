@@ -1,4 +1,4 @@
-"""Record: sources in, an events file out; an existing file can be gone on with."""
+"""Record: sources in, an events file out; appends to an existing file on request."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class RecordOptions:
     """What a recording is made with.
 
     kinds: what to record, None for all but `LEFT_OUT`; gaps, heartbeats and starts of the node (`ALWAYS_WANTED`) are
-    recorded with them, since a replay must know what was not seen. asmap: a file of Core's format. node: the name that
-    events carry. follow: go on until interrupted. append: go on with an existing file, each source behind what the file
-    has of it.
+    recorded with them, since a replay must know what is missing. asmap: a file of Core's format. node: the name that
+    events carry. follow: record until interrupted. append: extend an existing file, each source from
+    where the file ends for it.
     """
 
     kinds: frozenset[str] | None = None
@@ -60,10 +60,10 @@ def record(
     options: RecordOptions,
     progress: Callable[[RecordProgress], None] = lambda _: None,
 ) -> RecordProgress:
-    """Write what the sources give to `out` until they end; how much that was.
+    """Write the events of the sources to `out` until they end; return how much was written.
 
-    SourceError and StateError say what cannot be read or written; without `follow` what can be read of damaged input is
-    recorded, and the damage told. On an interrupt the file is closed whole.
+    SourceError and StateError for what cannot be read or written. Without `follow`, damaged input is read as far as
+    possible, and the result lists the damage. On an interrupt the file is closed whole.
     """
     for text in sources:
         scheme, path = split_source(text)
@@ -91,19 +91,19 @@ def record(
 
 
 def _recorded_kinds(source: Source, wanted: frozenset[str]) -> frozenset[str]:
-    """The kinds that a recording has of a source: those that nobody asked for can feed no rule of a replay."""
+    """Return the kinds that a recording has of a source: kinds that are not recorded can feed no rule."""
     return wanted if source.kinds is None else source.kinds & wanted
 
 
 def _recorded(path: Path) -> tuple[dict[str, Mapping[str, object]], tuple[str, ...]]:
-    """The positions in an events file, and what to say when it was torn."""
+    """Return the positions in an events file, and a warning when it was torn."""
     with EventsFile(path, ()) as file:
         positions = {}
         while (found := file.next_slice()) is not None:
             positions[found.source] = found.position
         at = file.torn_at
-    told = f"'{path}' was torn at byte {at.offset if at else 0}; it goes on behind its last whole slice"
-    return positions, (told,) if at else ()
+    warning = f"'{path}' was torn at byte {at.offset if at else 0}; recording continues after its last whole slice"
+    return positions, (warning,) if at else ()
 
 
 def _pump(inputs: Sequence[Source], file: EventsWriter, progress: Callable[[RecordProgress], None]) -> RecordProgress:

@@ -1,4 +1,4 @@
-"""What the rules of the running service can do, by what its sources have given so far."""
+"""Which rules of the running service can fire, by the kinds of events that its sources have given so far."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOG = logging.getLogger("watchdog.service")
 
 
 class Abilities:
-    """Belongs to the event loop. The ends of the logs are looked at once; what is read later counts as it comes."""
+    """Belongs to the event loop. The ends of the logs are read once, at the start; later events add to that."""
 
     def __init__(self, engine: EngineLoop, in_force: InForce) -> None:
         self._engine, self._in_force = engine, in_force
@@ -25,7 +25,7 @@ class Abilities:
         self._known: tuple[object, dict[str, Capability]] | None = None
 
     def now(self) -> Mapping[str, Capability]:
-        """By id, for the rules in force."""
+        """Return the capability of each rule in force, by id."""
         seen = frozenset(kind for kind, _ in dict(self._engine.watch.seen))
         key = (self._in_force.rules.hash, seen)
         if self._known is None or self._known[0] != key:
@@ -34,10 +34,10 @@ class Abilities:
         return self._known[1]
 
     def cannot_fire(self) -> list[str]:
-        """Ids of the rules that cannot fire, sorted."""
+        """Return the ids of the rules that cannot fire, sorted."""
         return sorted(rule for rule, one in self.now().items() if one.can_fire is False)
 
     def log(self) -> None:
-        """A line for each thing that rules lack."""
+        """Log a line for each thing that rules lack."""
         for line in lines(self.now()):
             _LOG.warning("%s", printable(line, LONGEST))

@@ -13,7 +13,7 @@ from watchdog.service.hub import Hub
 
 
 class Announcer:
-    """Renders for the hub, and only while somebody watches."""
+    """Renders announcements for the hub, only while a page is connected."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

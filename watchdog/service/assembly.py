@@ -1,4 +1,4 @@
-"""A running service, assembled from a configuration; nothing runs yet."""
+"""Builds the parts of a service from its configuration; nothing runs yet."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from watchdog.service.writer_thread import Routes, WriterLoop
 
 CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"
-"""The database's revision that came with the present defaults of receivers: a start on an older one is the first."""
+"""The database revision of the present receiver defaults. The first start on an older one logs what changed."""
 _LOG = logging.getLogger("watchdog.service")
 
 
 @dataclass(slots=True)
 class Store:
-    """The open database and what is asked of it."""
+    """The open database with its queries."""
 
     database: Database
     queries: IncidentQueries
@@ -51,7 +51,7 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """StoreError when it cannot be opened, or another service has it."""
+        """Open the database for this service alone. StoreError when it cannot be opened or another service has it."""
         database = Database.open(url, exclusive=True)
         return cls(database, IncidentQueries(database), Outbox(database), Actions(database))
 
@@ -76,13 +76,13 @@ class ServiceParts:
     writer: WriterLoop
 
     def close(self) -> None:
-        """Give back what the processes of the machine share."""
+        """Release what other processes may wait for: the database and the pid file."""
         self.store.database.close()
         self.pid_file.release()
 
 
 def load_rules(config: ServiceConfig) -> RuleSet:
-    """The rules of a configuration; RuleError with every mistake."""
+    """Load the rules of a configuration. RuleError with every mistake."""
     return load(config.rules, packs=config.packs)
 
 
@@ -92,9 +92,10 @@ def build(
     wall_ns: Callable[[], int],
     stored: Callable[[Sequence[ChangeRecord]], None],
 ) -> ServiceParts:
-    """Rules, database, checkpoint and sources of a service that is about to run.
+    """Build a service that is about to run; the daemon calls this once. Nothing is left open after an error.
 
-    RuleError, StoreError, StateError, ServiceError, SourceError and OSError say in one line why it cannot.
+    stored: called with changes that are in the database, from the writer's thread. RuleError, StoreError, StateError,
+    ServiceError, SourceError and OSError give the reason in one line.
     """
     rules = load_rules(config)
     config.checkpoint.folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,7 @@ def build(
 def _engine(
     config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock, wall_ns: Callable[[], int]
 ) -> tuple[EngineLoop, list[ChangeRecord]]:
-    """The engine's loop where the checkpoint left it, and changes that the start itself makes."""
+    """Return the engine thread, resumed from the checkpoint, and the changes that starting made."""
     path = config.checkpoint.folder / CHECKPOINT_FILE
     saved = read_checkpoint(path) if path.exists() else None
     wanted, skew_ns = wanted_kinds(rules.plans), config.clock_skew
@@ -163,7 +164,7 @@ def _engine(
 
 
 def routes(config: ServiceConfig) -> Routes:
-    """Who is told, and under which address people find an incident."""
+    """Return the receivers, and the address of an incident's page."""
     return Routes([receiver(one) for one in config.receivers], partial(_page_of, config.api.url))
 
 
@@ -172,7 +173,7 @@ def _page_of(url: str, incident_id: str) -> str:
 
 
 def receiver(settings: ReceiverSettings) -> Receiver:
-    """A receiver with its secrets, for routing and sending."""
+    """Return a receiver with its secrets, for routing and sending."""
     return Receiver(
         name=settings.name,
         url=settings.url.reveal(),
@@ -190,13 +191,13 @@ def receiver(settings: ReceiverSettings) -> Receiver:
 
 
 def heartbeat(config: ServiceConfig) -> HeartbeatPlan | None:
-    """The sign of life, if one is wanted."""
+    """Return the heartbeat of a configuration, if any."""
     beat = config.heartbeat
     return None if beat is None else HeartbeatPlan(beat.receiver, beat.every_ns / 1e9)
 
 
 def rule_facts(rules: RuleSet, judged: Mapping[str, Capability]) -> list[dict[str, object]]:
-    """The rules in force for page and API; durations in seconds. judged: what each can do."""
+    """Return the rules in force for page and API; durations in seconds. judged: whether each can fire."""
     return [
         {
             "id": plan.id,

@@ -29,8 +29,8 @@ WRITE_DELAY_NS: Mapping[str, int] = {
 }
 """How long after its event time something may still be on its way into the file, or be held back by the source.
 
-Only rules that a source can feed wait for it, so these are generous: two seconds less would tell nobody of an attack
-sooner (rules on snapshots have panes of 10 s and more), and cost the answers of a node that is busy.
+Only rules that a source can feed wait for it, so these are generous. Two seconds less would report no attack sooner
+(rules on snapshots have panes of 10 s and more), and would lose the answers of a busy node.
 """
 
 
@@ -43,10 +43,10 @@ class Channel:
     idle_since_s: start of the latest poll without news, or the time up to which the source answers for it (`Waiting`).
     error: why it is down; empty while it works. down_s: time of the first failed poll. warned_s: time of the latest
     warning about that. heard_s: time of its latest event. net_lines, net_s: lines of the category `net` since it was
-    opened, and the time of the latest. times: whether its times fit the wall clock. anew: its watermark is not trusted,
-    and the engine does not know yet. doubted_ns: the watermark when its times were first not trusted. believed_ns:
-    later times in `position` are not trusted. since_ns: without a position, skip what was written before. skipped: what
-    was skipped; None when nothing was to be.
+    opened, and the time of the latest. times: whether its times fit the wall clock. distrusted: its watermark is not
+    trusted, and the engine does not know yet. doubted_ns: the watermark when its times were first not trusted.
+    believed_ns: later times in `position` are not trusted. since_ns: without a position, skip what was written before.
+    skipped: what was skipped; None when nothing was to be.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Channel:
     net_lines: int = 0
     net_s: float | None = None
     times: Timekeeping = field(default_factory=Timekeeping)
-    anew: bool = False
+    distrusted: bool = False
     doubted_ns: int = START_NS
     believed_ns: int = END_OF_TIME_NS
     since_ns: int = 0
@@ -114,7 +114,7 @@ def not_before(gaps: Batch, promised_ns: int) -> Batch:
 
 
 def is_heard(channel: Channel, found: Slice) -> bool:
-    """Whether a slice shows that its source lives: an event, or input of which nobody reads the kinds.
+    """Return whether a slice shows that its source lives: an event, or input of kinds that no rule reads.
 
     A log gives slices for lines of any text, so only events count there.
     """

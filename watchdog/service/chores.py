@@ -20,7 +20,7 @@ from watchdog.service.vitals import Stored
 ACTIONS_S = 2.0  # between two queries for actions of the command line; our own API wakes the loop at once
 COUNTS_S = 5.0  # between two counts of the database for metrics
 RETENTION_EVERY_S = 600.0
-NOT_CONFIGURED = "its receiver is not in the configuration any more"
+NOT_CONFIGURED = "its receiver was removed from the configuration"
 _LOG = logging.getLogger("watchdog.service")
 
 
@@ -71,12 +71,12 @@ class Chores:
         count = await self.housekeeping.ask(lambda: self._store.outbox.give_up(removed, NOT_CONFIGURED, now_ns))
         names = ", ".join(printable(name) for name in removed[:10])
         notices = counted(count, "notice")
-        _LOG.warning("made dead letters, as nobody is configured to get them: %s to %s", notices, names)
+        _LOG.warning("%s moved to dead letters, as their receivers are not configured: %s", notices, names)
         self._hub.announce("deliveries", {"receivers": removed[:100], "status": "dead"})
         return count
 
     async def _fetch_actions(self) -> None:
-        """Hand operators' actions to the engine, each once."""
+        """Pass operators' actions to the engine, each once."""
         last, fault = self._engine.watch.actions.last_id, Episode()
         while True:
             try:

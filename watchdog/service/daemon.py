@@ -29,7 +29,7 @@ from watchdog.service.sign_of_life import SignOfLife
 from watchdog.service.vitals import Stored, Vitals
 
 T = TypeVar("T")
-ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # together under the 5 s that an end may take
+ENGINE_END_S, WRITER_END_S, SENDER_END_S, WEB_END_S = 2.0, 1.8, 3.0, 1.0  # together below the 5 s that ending may take
 LOOK_S = 0.5  # between two checks of the threads
 _LOG = logging.getLogger("watchdog.service")
 
@@ -174,7 +174,7 @@ class Daemon:
                 for task in tasks:
                     if task.done():
                         task.result()
-                        raise ServiceError("a part of the service has ended by itself; see the log")
+                        raise ServiceError("a part of the service ended by itself; see the log")
                 if not (self.engine.alive and self.writer.alive):
                     raise self.writer.failure or ServiceError("a thread of the service has failed; see the log")
         finally:
@@ -215,5 +215,5 @@ class Daemon:
             self.engine.give_up()
         if not await asyncio.to_thread(self.writer.join, WRITER_END_S):
             self.writer.give_up()
-            _LOG.warning("the database did not take everything; the rest is made again after a restart")
+            _LOG.warning("the database did not store every change in time; a restart computes the rest again")
             await asyncio.to_thread(self.writer.join, 0.2)

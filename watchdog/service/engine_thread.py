@@ -1,4 +1,4 @@
-"""The engine's thread: polls sources, runs the rules, and hands changes to the writer, never to the database itself."""
+"""The engine's thread: polls sources, runs the rules, and hands changes to the writer; it never calls the database."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from watchdog.service.worker import Worker
 # Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
 # and a round's price hardly depends on how much is new: at four a second it was most of what an idle service used.
 IDLE_S = 1.0
-PATIENCE_S = 5.0  # an action waits for its part's event time no longer than this while no source has anything
-COMMANDS_MOST = 16  # that wait for the engine: each brings up to a thousand actions, and all are kept in the database
-FULL_S = 0.1  # between two looks at a queue that is full
+PATIENCE_S = 5.0  # while no source has news, an action waits for its part's event time no longer than this
+COMMANDS_MOST = 16  # in the queue: each has up to a thousand actions, and the database keeps all of them
+FULL_S = 0.1  # between two tries of a full queue
 _LOG = logging.getLogger("watchdog.engine")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What goes to the writer: changes, and then the state after them, if it is to be kept."""
+    """A unit of work for the writer: changes, then the state after them if it is to be saved."""
 
     records: Sequence[ChangeRecord] = ()
     checkpoint: Checkpoint | None = None
@@ -41,15 +41,15 @@ class Bundle:
 
 @dataclass(slots=True)
 class EngineCounts:
-    """What the engine's thread counts of itself; written there, read anywhere."""
+    """Counts of the engine's thread; written there, read anywhere."""
 
     slices: int = 0
     busy_s: float = 0.0
     full: int = 0
     full_s: float = 0.0
-    refused: int = 0  # commands for which there was no room; written by those who command
+    refused: int = 0  # commands refused by a full queue; written by the callers
     checkpoints: int = 0
-    idle_s: float | None = None  # when all sources were last found to have nothing new
+    idle_s: float | None = None  # monotonic time at which all sources last had nothing new
     changes: dict[str, int] = field(default_factory=dict)
 
 
@@ -57,10 +57,10 @@ EngineCommand = Callable[[], None]
 
 
 class EngineLoop(Worker):
-    """One thread over one `LivePipeline` and one `Feed`; `start`, then `stop` and `join`.
+    """One thread over one `LivePipeline` and one `Feed`; the daemon calls `start`, then `stop` and `join`.
 
-    out: bounded; when it is full, reading stops until there is room, and both are counted. every_s: between two
-    checkpoints, by monotonic time.
+    out: a bounded queue to the writer. While it is full, the thread does not read; both are counted. every_s:
+    monotonic seconds between two checkpoints.
     """
 
     def __init__(
@@ -81,38 +81,38 @@ class EngineLoop(Worker):
         self._kept: tuple[int, int] | None = None
         self._kept_s = clock.monotonic()
         self._finished = False
-        self.fresh = False  # a source is read for the first time: where it begins is to be kept before anything else
+        self.fresh = False  # a source is read for the first time: its start is saved before anything else
         self._quiet_s: float | None = None
         self._self_watch = self_watch(watch.engine.node, feed, clock.monotonic())
 
     def stop(self) -> None:
-        """End after the slice that is under way, with a checkpoint."""
+        """End after the present slice, with a checkpoint."""
         self._stopping.set()
         self._wake.set()
 
     def give_up(self) -> None:
-        """End even when the writer takes nothing: what is not stored is made again after a restart."""
+        """End even when the queue to the writer is full: a restart computes again what is not stored."""
         super().give_up()
         self.stop()
 
     @property
     def finished(self) -> bool:
-        """Whether all sources have ended and everything that follows from them was told."""
+        """Whether all sources have ended and all their changes went to the writer."""
         return self._finished
 
     @property
     def commands(self) -> int:
-        """How many commands wait for the end of a slice."""
+        """Number of commands in the queue."""
         return self._commands.qsize()
 
     def act(self, actions: Sequence[Action]) -> bool:
-        """Apply operators' actions; False when as many commands wait as may: tell of them again later."""
+        """Apply operators' actions soon; False when the queue is full: try again later. From any thread."""
         return self._order(lambda: self._act(actions))
 
     def change_rules(self, rules: RuleSet) -> Future[bool]:
-        """Go on with these rules; the future says whether they are others than before. From any thread.
+        """Replace the rules soon; the future is whether they differ from those before. From any thread.
 
-        ServiceError when as many commands wait as may.
+        ServiceError when the queue of commands is full.
         """
         done: Future[bool] = Future()
         if not self._order(lambda: done.set_result(self._change_rules(rules))):
@@ -138,14 +138,14 @@ class EngineLoop(Worker):
         self._put(Bundle(last=True))
 
     def step(self) -> None:
-        """One slice, or a short wait: what the thread does until it is stopped."""
+        """Process one slice, or wait shortly; the thread repeats this until it is stopped."""
         self._beat()
         while not self._commands.empty():
             self._commands.get_nowait()()
         moved = self.feed.moved
         slice_ = self.feed.next()
         if self.feed.moved > moved:
-            self._kept = None  # what was promised is part of the state: after a kill the gap has the same time again,
+            self._kept = None  # watermarks are part of the state: after a kill the gap has the same time again,
             self._keep()  # hence the same incident
         if slice_ is not None:
             begun = self._clock.monotonic()
@@ -160,7 +160,7 @@ class EngineLoop(Worker):
             self._keep()
 
     def _watch_self(self) -> None:
-        """Findings by the wall clock. They are kept before anything follows from them: see `Course.note_own`."""
+        """Report findings by the wall clock. They are saved before any change follows: see `Pipeline.note_own`."""
         now_s = self._clock.monotonic()
         if self.feed.unsettled or not self._self_watch.due(now_s):
             return
@@ -174,7 +174,7 @@ class EngineLoop(Worker):
             self._kept = None  # the next checkpoint has something new
 
     def _rest(self) -> None:
-        """Nothing is new anywhere."""
+        """Wait for news: no source has any."""
         now_s = self._clock.monotonic()
         self.counts.idle_s = now_s
         self._quiet_s = now_s if self._quiet_s is None else self._quiet_s
@@ -182,7 +182,7 @@ class EngineLoop(Worker):
             self._tell(self.watch.finish())
             self._finished = True
             self._keep()
-            _LOG.info("all sources have ended; the service stays")
+            _LOG.info("all sources have ended; the service keeps running")
         if self.watch.actions and (self._finished or now_s - self._quiet_s > PATIENCE_S):
             self._tell(self.watch.hurry())
         self._wake.wait(IDLE_S)
@@ -215,21 +215,21 @@ class EngineLoop(Worker):
             self._put(Bundle(records))
 
     def checkpoint(self) -> Checkpoint:
-        """The state now; in the engine's thread, or before it runs."""
+        """Return the present state. Called in the engine's thread, or before it starts."""
         return self.watch.checkpoint(self.feed.texts, self._asmap)
 
     def _keep(self) -> None:
-        """A checkpoint for the writer, if there is anything new in it."""
+        """Send the writer a checkpoint if anything is new in it."""
         self._kept_s = self._clock.monotonic()
         state = (self.watch.events, self.watch.actions.last_id)
         if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
-            return  # a state from the future would be of no use after a restart
+            return  # a state from the future would be useless after a restart
         self._put(Bundle(checkpoint=self.checkpoint()))
         self._kept = state
         self.counts.checkpoints += 1
 
     def _put(self, bundle: Bundle) -> None:
-        """Hand over; when there is no room, wait for it, so that events stay in their files."""
+        """Hand over a bundle; while the queue is full, wait, so that events stay in their files."""
         try:
             self.out.put_nowait(bundle)
         except queue.Full:

@@ -53,7 +53,7 @@ FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 DOWN_S = 30.0  # a source that fails for longer does not hold up the others, and the service is unhealthy
 REMIND_S = 600.0  # between two warnings of one failure
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
-COST = "every source is then read as at a first start, and every rule starts without a past"
+COST = "every source is then read as at a first start, and every rule restarts with empty state"
 DAMAGE, UNTRUE = "source-error", "clock-fault"  # reasons of gap events: it cannot be read, its times cannot be right
 BACK_NS = 10_000_000_000  # before now, a source restarts: it may have written since its clock was set right
 _LOG = logging.getLogger("watchdog.sources")
@@ -138,7 +138,7 @@ class Feed:
     @property
     def unsettled(self) -> bool:
         """Whether the engine got a watermark that is not trusted: its state must not be saved."""
-        return any(one.anew or self._ahead_ns(one) > self._skew_ns for one in self.channels)
+        return any(one.distrusted or self._ahead_ns(one) > self._skew_ns for one in self.channels)
 
     def promises(self) -> list[Slice]:
         """Return a slice without events for each source, to bring a new engine up to the watermarks so far."""
@@ -185,21 +185,21 @@ class Feed:
         """Return a slice of events, a slice with only a watermark, or None."""
         now_s = self.clock.monotonic()
         if channel.source is None and (now_s < channel.retry_s or not self._reopen(channel)):
-            return self._start_anew(channel) if channel.anew else self._passed_over(channel, now_s, channel.down_s)
+            return self._restart(channel) if channel.distrusted else self._passed_over(channel, now_s, channel.down_s)
         source = channel.source
         assert source is not None
         try:
             found = source.poll()
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, now_s)
-            return self._start_anew(channel) if channel.anew else None
+            return self._restart(channel) if channel.distrusted else None
         self._note_work(channel)
         if found is not None and (reset_ns := clock_reset_ns(found.batches)) is not None:  # of a recording
             channel.watermark_ns, channel.restored_watermark_ns = reset_ns, START_NS
         if found is not None and is_heard(channel, found):
             channel.heard_s = now_s
         self._note_times(channel, source, found, now_s)
-        if channel.anew or channel.times.fault:
+        if channel.distrusted or channel.times.fault:
             return self._doubted(channel, found, now_s)
         if found is None:
             self._note_end(channel)
@@ -245,7 +245,7 @@ class Feed:
                 self._doubt(
                     channel, f"its time was {rough_duration(ahead_ns)} ahead of the clock of this machine", now_s
                 )
-                channel.anew, channel.source_watermark_ns, channel.idle_since_s = True, None, None
+                channel.distrusted, channel.source_watermark_ns, channel.idle_since_s = True, None, None
                 channel.watermark_ns = channel.restored_watermark_ns = START_NS
                 channel.renew(self.wall_ns())
             elif not channel.times.fault and not channel.ended and (fault := channel.times.judge(now_s)):
@@ -254,7 +254,7 @@ class Feed:
     def _doubt(self, channel: Channel, fault: str, now_s: float) -> None:
         if not channel.times.fault:
             channel.doubted_ns = channel.promised_ns
-            _LOG.error("source %s: %s; nothing of it is judged until its times fit", printable(channel.name), fault)
+            _LOG.error("source %s: %s; its events are not judged until its times fit", printable(channel.name), fault)
         channel.times.begin(fault, now_s)
 
     def _doubted(self, channel: Channel, found: Slice | None, now_s: float) -> Slice | None:
@@ -263,32 +263,32 @@ class Feed:
         if found is not None:
             channel.position = found.position
             self._note_end(channel)
-        if channel.anew:
+        if channel.distrusted:
             begin_ns = earliest(batches)
-            return self._start_anew(channel, begin_ns, batches) if begin_ns or found is None else None
+            return self._restart(channel, begin_ns, batches) if begin_ns or found is None else None
         begin_ns = fitting(batches, self.wall_ns(), self._skew_ns)
         if begin_ns is not None:
             channel.renew(begin_ns)
-            return self._start_anew(channel, begin_ns, batches)
+            return self._restart(channel, begin_ns, batches)
         passed = self._passed_over(channel, now_s, channel.times.begun_s, UNTRUE)
         if found is None:
             return passed
         told = () if passed is None else passed.batches
         return Slice(channel.name, (*batches, *told), channel.watermark_ns, found.position, found.caught_up)
 
-    def _start_anew(self, channel: Channel, begin_ns: int | None = None, batches: tuple[Batch, ...] = ()) -> Slice:
+    def _restart(self, channel: Channel, begin_ns: int | None = None, batches: tuple[Batch, ...] = ()) -> Slice:
         """Restart the source at `begin_ns`, or now; the gap event about it resets the engine."""
         to_ns = begin_ns or self.wall_ns() - BACK_NS
         span = min(channel.doubted_ns or to_ns, to_ns), to_ns
         gap = gap_of(self.options.node, channel.name, span, CLOCK, to_ns)
-        channel.anew, channel.restored_watermark_ns = False, START_NS
+        channel.distrusted, channel.restored_watermark_ns = False, START_NS
         channel.source_watermark_ns, channel.source_watermark_at_s, channel.idle_since_s = (
             to_ns,
             self.clock.monotonic(),
             None,
         )
         channel.times.end()
-        _LOG.info("source %s: its times fit again; it starts anew", printable(channel.name))
+        _LOG.info("source %s: its times fit again; restarted", printable(channel.name))
         return self._promise(channel, to_ns, (gap, *batches))
 
     def _note_work(self, channel: Channel) -> None:
@@ -296,7 +296,7 @@ class Feed:
         channel.error = ""
         if channel.fault.on and channel.fault.worked(self.clock.monotonic()):
             after = rough_duration(int((self.clock.monotonic() - channel.down_s) * 1e9))
-            _LOG.info("source %s: works again, after %s", printable(channel.name), after)
+            _LOG.info("source %s: working again after %s", printable(channel.name), after)
 
     def _note_end(self, channel: Channel) -> None:
         if channel.source is not None and channel.source.ended and not channel.ended:
@@ -360,7 +360,7 @@ class Feed:
             text += f". To read this source again, stop the service and remove '{self.state_file}': {COST}"
         if channel.fault.failed(text) or now_s - channel.warned_s >= REMIND_S:
             down = "" if begins else f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})"
-            _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
+            _LOG.warning("source %s: %s; retrying%s", printable(channel.name), text, down)
             channel.warned_s = now_s
         wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)
         channel.error, channel.retry_s = text, now_s + wait_s
@@ -389,7 +389,7 @@ class Feed:
             else:
                 source.close()
         if channel.source is None:
-            self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
+            self._fail(channel, SourceError("it no longer exists"), self.clock.monotonic())
             return False
         channel.idle_since_s = None
         channel.times.opened()

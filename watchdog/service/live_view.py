@@ -35,7 +35,7 @@ class LiveView:
 
     @property
     def outbox(self) -> Outbox:
-        """Notices and what became of them."""
+        """Notices and their deliveries."""
         return self._daemon.store.outbox
 
     @property
@@ -44,7 +44,7 @@ class LiveView:
         return self._daemon.config.api
 
     async def ask(self, call: Callable[[], T], /) -> T:
-        """Run a database call in a thread of a small pool."""
+        """Run a database call in a thread."""
         return await self._daemon.ask(call)
 
     async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
@@ -68,11 +68,11 @@ class LiveView:
         await self._daemon.sender.poke()
 
     def rules(self) -> Sequence[Mapping[str, object]]:
-        """The rules in force."""
+        """Return the rules in force."""
         return rule_facts(self._daemon.in_force.rules, self._daemon.abilities.now())
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
-        """Receivers without secrets, with the state of their lanes."""
+        """Return the receivers without secrets, with the state of their queues."""
         states = {one.receiver: one.state for one in self._daemon.sender.status()}
         return [
             {
@@ -88,11 +88,11 @@ class LiveView:
         ]
 
     def subscribe(self) -> Subscription | None:
-        """Watch live, from now on; None when as many watch as may."""
+        """Return a subscription from now on; None when there are too many."""
         return self._daemon.hub.join()
 
     def status(self) -> Mapping[str, object]:
-        """Facts for the page's head."""
+        """Return facts for the page's head."""
         daemon, watch = self._daemon, self._daemon.engine.watch
         watermark_ns = watch.engine.watermark_ns
         live = 0 < watermark_ns < END_OF_TIME_NS
@@ -116,15 +116,15 @@ class LiveView:
         }
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat."""
+        """Return whether the service is alive."""
         return self._daemon.vitals.health()
 
     def readiness(self) -> Health:
-        """Whether it does its work: sources open, database reachable, engine caught up."""
+        """Return whether the service does its work."""
         return self._daemon.vitals.readiness()
 
     def metrics(self) -> str:
-        """The Prometheus text."""
+        """Return the Prometheus text."""
         daemon = self._daemon
         parts = Measured(
             engine=daemon.engine,

@@ -1,4 +1,4 @@
-"""What the service measures of itself, for Prometheus. Names are stable; counters start at 0 with the process."""
+"""Metrics of the service for Prometheus. Names are stable; counters start at 0 with the process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from watchdog.service.writer_thread import WriterLoop
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is measured."""
+    """The parts that are measured."""
 
     engine: EngineLoop
     writer: WriterLoop
@@ -37,7 +37,7 @@ class Measured:
 
 
 def exposition(measured: Measured, now_ns: int) -> str:
-    """The whole text; now_ns is wall clock. Touches no database."""
+    """Return the whole text. now_ns: wall clock. Queries no database."""
     out = Exposition()
     out.add("watchdog_build_info", "gauge", "Version of the program.", [({"version": VERSION}, 1)])
     _events(out, measured, now_ns)
@@ -146,9 +146,7 @@ def _source_counts(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) 
         if one.source is not None
         for form, (_, unread) in _line_forms(one.source).items()
     ]
-    about = (
-        "Lines of a log that begin like one of this form and go on otherwise, since it was opened; untimed: no time."
-    )
+    about = "Lines of a log that begin like this form but do not match it, since it was opened; untimed: no time."
     out.add("watchdog_log_lines_unread_total", "counter", about, unread)
 
 
@@ -214,20 +212,20 @@ def _deliveries(out: Exposition, measured: Measured) -> None:
         for one in measured.sender.status()
         for outcome, count in (("sent", one.counts.sent), ("failed", one.counts.failed), ("dead", one.counts.dead))
     ]
-    out.add("watchdog_deliveries_total", "counter", "Attempts to deliver, by what became of them.", samples)
+    out.add("watchdog_deliveries_total", "counter", "Delivery attempts by result.", samples)
     lanes = [({"receiver": one.receiver}, one.counts) for one in measured.sender.status()]
     about = "Waits for the rate that a receiver may get."
     out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
     about = "Times a receiver was found to be failing, and then left alone for a while."
     out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
-    about = "Openings that were told in a notice of many, as the receiver gets them too slowly."
+    about = "Openings merged into one notice, as the receiver takes them too slowly."
     out.add("watchdog_deliveries_merged_total", "counter", about, [(name, one.merged) for name, one in lanes])
     alive = [
         ({"receiver": one.receiver, "outcome": outcome}, count)
         for one in measured.sender.status()
         for outcome, count in zip(("sent", "failed"), one.keepalives, strict=True)
     ]
-    out.add("watchdog_keepalives_total", "counter", "Requests that kept alerts alive, by what became of them.", alive)
+    out.add("watchdog_keepalives_total", "counter", "Requests that kept alerts alive, by result.", alive)
     waiting = sorted(measured.stored.outbox.items())
     out.add(
         "watchdog_outbox",

@@ -52,7 +52,7 @@ class PendingActions:
         insort(self._waiting, PendingAction(action.at_ns, action.id, action, parts))
 
     def wait_again(self, parts: Collection[int]) -> None:
-        """Wait for all of these parts: they were numbered anew."""
+        """Wait for all of these parts: a change of rules renumbered them."""
         for pending in self._waiting:
             pending.parts.update(parts)
 

@@ -18,7 +18,7 @@ from watchdog.service.config.read import load_config
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.hub import Hub
-from watchdog.service.live_pipeline import anew_text
+from watchdog.service.live_pipeline import restarted_text
 
 FIXED = ("node", "sources", "database", "checkpoint", "asmap", "queues", "retention", "clock_skew", "log_level")
 """Keys that only a start reads."""
@@ -69,23 +69,23 @@ class Reloader:
         self._parts.in_force.rules = rules
         self._abilities.log()
         text = f"{counted(len(rules.plans), 'rule')} ({'changed' if changed else 'as before'}), "
-        text += await self._configured(config, anew=self._anew_text() if changed else "")
+        text += await self._configured(config, restarted=self._restarted_text() if changed else "")
         _LOG.info("reload: %s", text)
         return True, text
 
-    async def _configured(self, read: ServiceConfig, *, anew: str) -> str:
-        """Bring a configuration into force; return what that changes. anew: a part of the answer that goes between."""
+    async def _configured(self, read: ServiceConfig, *, restarted: str) -> str:
+        """Bring a configuration into force; return what changed. restarted: a part of the answer."""
         before, config = self._parts.in_force.config, after_reload(self._at_start, read)
         self._parts.writer.routes = routes(config)
         self._sender.configure(self._parts.writer.routes.receivers, heartbeat(config))
         self._parts.in_force.config = config
-        text = f"{counted(len(config.receivers), 'receiver')} ({receivers_text(before, config)}){anew}"
+        text = f"{counted(len(config.receivers), 'receiver')} ({receivers_text(before, config)}){restarted}"
         text += await self._dead_letters_text()
         waiting = needs_restart(self._at_start, read)
         return f"{text}; needs a restart: {', '.join(waiting)}" if waiting else text
 
-    def _anew_text(self) -> str:
-        return "; " + (anew_text(self._parts.engine.watch.started_anew) or "all go on where they were")
+    def _restarted_text(self) -> str:
+        return "; " + (restarted_text(self._parts.engine.watch.restarted_rules) or "all rules keep their state")
 
     async def _dead_letters_text(self) -> str:
         """Dead-letter notices of removed receivers. The chores try again later if the database does not answer."""
@@ -94,7 +94,7 @@ class Reloader:
         except StoreError as error:
             _LOG.warning("dead letters: %s", error)
             return ""
-        return f"; made dead letters: {counted(count, 'notice')} to receivers that are gone" if count else ""
+        return f"; {counted(count, 'undeliverable notice')} moved to dead letters" if count else ""
 
 
 def needs_restart(at_start: ServiceConfig, new: ServiceConfig) -> list[str]:
@@ -116,7 +116,7 @@ def receivers_text(old: ServiceConfig, new: ServiceConfig) -> str:
     names_by_change = {
         "new": after.keys() - before.keys(),
         "changed": {name for name in after.keys() & before.keys() if after[name] != before[name]},
-        "gone": before.keys() - after.keys(),
+        "removed": before.keys() - after.keys(),
     }
     parts = [f"{change}: {', '.join(sorted(names))}" for change, names in names_by_change.items() if names]
     if old.heartbeat != new.heartbeat:

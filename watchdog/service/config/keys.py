@@ -52,7 +52,7 @@ TOP = Section(
         Key(
             "start",
             "start",
-            "Where a source begins that no checkpoint has a position of: `now`, `beginning` (all that is there), or so "
+            "Where a source starts that has no position in a checkpoint: `now`, `beginning` (all that exists), or this "
             "long ago. The hour before is read to fill windows, and not reported. events: and recording: are read "
             "whole. `watchdog run --start` overrides it.",
             "now",
@@ -63,7 +63,7 @@ TOP = Section(
         Key(
             "database",
             "sealed",
-            "Where incidents are kept: a URL of SQLite or PostgreSQL; one with a password comes from a file or the "
+            "Where incidents are stored: a URL of SQLite or PostgreSQL; one with a password comes from a file or the "
             "environment.",
             "sqlite:///watchdog.db",
             shown="`sqlite:///watchdog.db`, beside this file",
@@ -89,12 +89,12 @@ TOP = Section(
 )
 CHECKPOINT = Section(
     "checkpoint",
-    "State on disk, so that a restart goes on at the exact event.",
+    "State on disk, so that a restart resumes at the exact event.",
     (
         Key(
             "folder",
             "path",
-            "Where checkpoints, the pid file and the answer to a reload lie.",
+            "The folder of checkpoints, the pid file and the answer to a reload.",
             shown="the file's folder",
         ),
         Key("every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=SECOND_NS, high=HOUR_NS),
@@ -112,12 +112,12 @@ API = Section(
             "address. At least 16 characters.",
             shown="none: no changes over the API",
         ),
-        Key("public_url", "url", "How people reach the page; goes into alerts.", shown="`http://` and the address"),
+        Key("public_url", "url", "The page's address for people; goes into alerts.", shown="`http://` and the address"),
     ),
 )
 RECEIVERS = Section(
     "receivers",
-    "Who is told, by a name of your choice.",
+    "The receivers of alerts, each by a name of your choice.",
     (
         Key(
             "url",
@@ -144,11 +144,11 @@ RECEIVERS = Section(
             "Older signing keys, newest first; they sign too until they are removed.",
             shown="none",
         ),
-        Key("severity", "choice", "The least severity that is told.", "warning", choices=SEVERITIES),
+        Key("severity", "choice", "The least severity that is sent.", "warning", choices=SEVERITIES),
         Key(
             "events",
             "choices",
-            "What is told.",
+            "The events that are sent.",
             shown=", ".join(f"`{one}`" for one in DEFAULT_EVENTS),
             choices=EVENT_TYPES,
         ),
@@ -171,13 +171,13 @@ RECEIVERS = Section(
             "Headers of each request; `authorization` and the like come from a file or the environment.",
             shown="none",
         ),
-        Key("enabled", "flag", "false keeps the receiver and tells it nothing.", "true"),
+        Key("enabled", "flag", "false keeps the receiver in the file and sends it nothing.", "true"),
     ),
     by_name=True,
 )
 HEARTBEAT = Section(
     "heartbeat",
-    "A regular sign of life, so that somebody notices when it stops.",
+    "A regular sign of life: have its receiver alert when it stops.",
     (
         Key("receiver", "receiver", "Name of the receiver that gets it.", required=True),
         Key("every", "duration", "Time between two.", "60s", unit="duration", low=SECOND_NS, high=DAY_NS),
@@ -199,7 +199,7 @@ RETENTION = Section(
         Key(
             "deliveries",
             "duration",
-            "Deliveries after they were made or given up.",
+            "Deliveries after they succeeded or became dead letters.",
             "30d",
             unit="duration",
             low=HOUR_NS,
@@ -209,15 +209,15 @@ RETENTION = Section(
 )
 QUEUES = Section(
     "queues",
-    "Bounds of what waits.",
+    "Bounds of queues.",
     (
         Key(
             "changes", "whole",
-            "Bundles of changes between engine and database; when it is full the engine stops reading its files.",
+            "Bundles of changes between engine and database; while it is full, the engine does not read its files.",
             "1000", unit="bundles", low=1, high=100_000,
         ),
         Key(
-            "events", "whole", "Announcements that one live page may be behind before it is let go.", "1000",
+            "events", "whole", "Announcements that one live page may be behind before it is dropped.", "1000",
             unit="announcements", low=1, high=100_000,
         ),
     ),

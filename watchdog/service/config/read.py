@@ -43,7 +43,7 @@ class NamedRules:
 class ConfigError(WatchdogError):
     """A configuration cannot be used; `problems` has every mistake.
 
-    rules: those that it names all the same, so that their mistakes can be told too; None when it does not say.
+    rules: those that it names all the same, so that their mistakes can be reported too; None when it names none.
     """
 
     def __init__(self, problems: tuple[Problem, ...], rules: NamedRules | None = None) -> None:
@@ -56,7 +56,7 @@ class ConfigError(WatchdogError):
         return any(problem.unreadable for problem in self.problems)
 
     def in_one_line(self) -> str:
-        """The first problem with its hint, and how many there are besides."""
+        """Return the first problem with its hint, and the count of the others."""
         first, more = self.problems[0], len(self.problems) - 1
         place = first.place.source.name if first.unreadable else str(first.place)
         hint = f"; {first.hint}" if first.hint else ""
@@ -87,7 +87,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Ser
 
 
 def _shown(problem: Problem, reading: Reading) -> Problem:
-    """The problem, without its line where a secret stands on that."""
+    """Return the problem, without its line if a secret is on it."""
     place = problem.place
     if place.line not in reading.hidden:
         return problem
@@ -95,7 +95,7 @@ def _shown(problem: Problem, reading: Reading) -> Problem:
 
 
 def _named_rules(node: Node | None, folder: Path) -> NamedRules | None:
-    """Which rules a configuration names, whatever else is wrong with it; None when just that is wrong."""
+    """Return which rules a configuration names, whatever else is wrong with it; None when that is wrong."""
     keys = tuple(key for key in TOP.keys if key.name in ("rules", "packs"))
     entries = node.entries if isinstance(node, Table) else ()
     own = tuple(entry for entry in entries if entry.key.text in {key.name for key in keys})
@@ -134,7 +134,7 @@ def _config(path: Path, node: Node | None, source: SourceText, reading: Reading)
 
 
 def _read(section: Section, table: Table, reading: Reading) -> Found:
-    """The values of one section; unknown keys and missing ones are problems."""
+    """Read the values of one section; unknown and missing keys are problems."""
     known = {key.name: key for key in section.keys}
     found: dict[str, ConfigValue] = {}
     places: dict[str, Location] = {}
@@ -161,7 +161,7 @@ def _read(section: Section, table: Table, reading: Reading) -> Found:
 
 
 def _default(key: Key[Shape]) -> Scalar:
-    """A default goes through the same reader as what people write."""
+    """Return a default as a node: it goes through the same reader as what people write."""
     place = Location(SourceText(f"default of {key.name}"))
     return Scalar(key.default, place, plain=True, start=0, end=len(key.default))
 
@@ -182,7 +182,7 @@ def _receivers(table: Table | None, reading: Reading) -> dict[str, Found]:
 
 
 def _check(top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Found], reading: Reading) -> None:
-    """What one value alone does not show."""
+    """Check what depends on several values."""
     report = reading.report
     node = top.maybe("node", str)
     if node is not None and not NODE.fullmatch(node):
@@ -244,7 +244,7 @@ def _assembled(
 
 
 def _placed(database: Secret, folder: Path) -> Secret:
-    """A relative SQLite file lies beside the configuration."""
+    """Place a relative SQLite file beside the configuration."""
     head, _, rest = database.reveal().partition("sqlite:///")
     if head or not rest or rest.startswith(("/", ":memory:")):
         return database

@@ -48,7 +48,7 @@ class Reading:
 
 
 def read_value(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
-    """The value of one key; None with a problem in the report."""
+    """Read the value of one key; None with a problem in the report."""
     report = reading.report
     match key.shape:
         case "text" | "receiver":
@@ -78,7 +78,7 @@ def read_value(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | N
 
 
 def _several(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
-    """Values that are lists or tables."""
+    """Read values that are lists or tables."""
     if key.shape == "headers":
         return _headers(node, key.name, reading)
     if key.shape == "secrets":
@@ -98,7 +98,7 @@ def _several(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | Non
 
 
 def _sources(nodes: Sequence[Scalar], reading: Reading) -> tuple[str, ...]:
-    """The sources; one that is given again, also by another way to the same place, is a mistake: it counts double."""
+    """Read the sources. A source given twice, also by another path, is a mistake: it would count double."""
     found: dict[tuple[str, str], str] = {}
     for node in nodes:
         text = _source(node, reading)
@@ -113,7 +113,7 @@ def _sources(nodes: Sequence[Scalar], reading: Reading) -> tuple[str, ...]:
 
 
 def _real(path: str) -> str:
-    """Without symbolic links; as it stands where no file can have this name."""
+    """Return a path without symbolic links; unchanged where no file can have this name."""
     try:
         return os.path.realpath(path)
     except ValueError:
@@ -131,7 +131,7 @@ def _source(node: Scalar, reading: Reading) -> str | None:
 
 
 def _start(node: Node, key: Key[Shape], report: Report) -> str | None:
-    """`now`, `beginning` or a duration between the bounds of the key."""
+    """Read `now`, `beginning` or a duration between the bounds of the key."""
     text = node.text if isinstance(node, Scalar) else ""
     try:
         start_before(text, 0)
@@ -148,7 +148,7 @@ def _path(node: Node, name: str, reading: Reading) -> Path | None:
 
 
 def _secret(node: Node, name: str, reading: Reading) -> Secret | None:
-    """`{file: PATH}` or `{env: NAME}`; what stands in the file in the open is never taken, and never shown."""
+    """Read `{file: PATH}` or `{env: NAME}`; a secret written in the open is neither used nor shown."""
     report = reading.report
     if not isinstance(node, Table):
         hint = "write {file: PATH} or {env: NAME}; a secret does not stand in this file"
@@ -210,7 +210,7 @@ def _checked(secret: Secret, place: Location, report: Report) -> Secret | None:
 
 
 def _sealed(node: Node, name: str, reading: Reading) -> Secret | None:
-    """A URL in the open, or from a file or the environment when it holds a secret."""
+    """Read a URL, in the open or, when it holds a secret, from a file or the environment."""
     if isinstance(node, Table):
         return _secret(node, name, reading)
     found = values.scalar(node, name, "a URL, or {file: PATH} or {env: NAME}", reading.report)
@@ -229,7 +229,7 @@ def _sealed(node: Node, name: str, reading: Reading) -> Secret | None:
 
 
 def _listen(node: Node, name: str, report: Report) -> str | None:
-    """`address:port` with a literal address, IPv6 in brackets."""
+    """Read `address:port` with a literal address, IPv6 in brackets."""
     found = scalar = values.scalar(node, name, "an address and a port such as 127.0.0.1:8380", report)
     if scalar is None or found is None:
         return None
@@ -248,7 +248,7 @@ def _listen(node: Node, name: str, report: Report) -> str | None:
 
 
 def split_listen(text: str) -> tuple[str, int]:
-    """Host without brackets and port of `address:port`; ValueError when there is no number."""
+    """Return host without brackets and port of `address:port`; ValueError without a port number."""
     host, _, port = text.rpartition(":")
     return (host[1:-1] if host.startswith("[") and host.endswith("]") else host), int(port or "x", 10)
 
@@ -293,12 +293,12 @@ def _headers(node: Node, name: str, reading: Reading) -> Mapping[str, Secret] | 
 
 
 def check_token(secret: Secret, place: Location, report: Report) -> None:
-    """A token that can be guessed is none."""
+    """Report a token that is short enough to guess."""
     if len(secret.reveal()) < LEAST_TOKEN:
         report.error(place, f"the token is shorter than {LEAST_TOKEN} characters")
 
 
 def _hidden(place: Location, reading: Reading) -> Location:
-    """The same place; its line may hold a secret, and no problem shows it from here on (see `config`)."""
+    """Return the place, and hide its line from all problems: it may hold a secret."""
     reading.hidden.add(place.line)
     return place
