@@ -50,7 +50,7 @@ bench: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m watchdog.core.schema.generate
 	$(BIN)/python -m watchdog.docs_build.event_pages
-	$(BIN)/python -m watchdog.service.config.schema
+	$(BIN)/python -m watchdog.docs_build.config_tables
 	$(BIN)/python -m watchdog.docs_build.rule_pages
 	$(BIN)/python -m tests.support.readme
 

@@ -74,7 +74,7 @@ def measure(settings: Settings) -> list[Row]:
 def _run(plans: Sequence[RulePlan], slices: Sequence[Slice], groups: int) -> None:
     course = Pipeline(PartedEngine(plans, {SOURCE: None}))
     for one in slices:
-        course.take(one)
+        course.process(one)
     course.finish()
     found = course.engine.statistics.findings
     if found != 2 * groups:

@@ -60,7 +60,7 @@ def _follow(node: WritingNode, source: CaptureSource, course: Pipeline, seconds:
         piece = source.poll()
         between = time.process_time()
         if piece is not None:
-            course.take(piece)
+            course.process(piece)
         polled += between - start
         decided += time.process_time() - between
     return polled, decided

@@ -71,7 +71,7 @@ def _replayed(path: str, rules: RuleSet, *, joined: bool) -> str:
     while not source.ended:
         found = source.poll()
         if found is not None:
-            course.take(found)
+            course.process(found)
     source.close()
     course.finish()
     return "".join(f"{as_line(one, '')}\n" for one in course.books.incidents())

@@ -102,7 +102,7 @@ async def watched(service: Running) -> bool:
         while True:
             if await service.delivered():
                 return True
-            watch = service.daemon.core.engine.watch
+            watch = service.daemon.engine.watch
             share = ((watch.last_event_ns or 0) / 1e9 - start_s) / span_s
             bar.show(min(max(share, 0.0), 1.0), watch.last_event_ns, watch.events, service.opened)
             if await service.pause(LOOK_S):

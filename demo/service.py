@@ -125,7 +125,7 @@ class Running:
     @property
     def opened(self) -> int:
         """Incidents opened so far."""
-        return self.daemon.core.engine.counts.changes.get(Reason.OPENED.value, 0)
+        return self.daemon.engine.counts.changes.get(Reason.OPENED.value, 0)
 
     async def pause(self, seconds: float) -> bool:
         """Wait; whether the service has ended meanwhile. Raises what it failed with."""
@@ -136,15 +136,15 @@ class Running:
 
     async def delivered(self) -> bool:
         """Whether everything was read, judged, stored and sent."""
-        core = self.daemon.core
-        if not core.engine.finished or core.writer.counts.records < sum(core.engine.counts.changes.values()):
+        engine = self.daemon.engine
+        if not engine.finished or self.daemon.writer.counts.records < sum(engine.counts.changes.values()):
             return False
-        waiting = await self.daemon.ask(core.store.outbox.counts)
+        waiting = await self.daemon.ask(self.daemon.store.outbox.counts)
         return not self.daemon.sender.unstored and not any(status == "waiting" for _, status in waiting)
 
     def result(self) -> ReplayResult:
         """Return the engine's result for the recording, once it has finished."""
-        watch = self.daemon.core.engine.watch
+        watch = self.daemon.engine.watch
         titles = {plan.id: plan.title for plan in watch.rules.plans}
         incidents = watch.books.incidents()
         return ReplayResult(incidents, titles, watch.events, watch.first_event_ns, watch.last_event_ns, finished=True)

@@ -59,7 +59,7 @@ def attack_rows(one: LabelScore, width: int) -> list[str]:
     As `watchdog evaluate` has it; where no rule names anybody, those of its class, in square brackets.
     """
     when = "open" if one.open_before else f"in {one.delay_text}" if one.found else "missed"
-    rules = ", ".join(dict.fromkeys(match.incident.rule for match in one.told)) or "-"
+    rules = ", ".join(dict.fromkeys(match.incident.rule for match in one.best)) or "-"
     rules = rules if one.named or not one.found else f"[{rules}]"
     indent = NAME_WIDTH + DELAY_WIDTH
     first, *rest = textwrap.wrap(rules, max(width - indent, 20), break_on_hyphens=False)

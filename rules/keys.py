@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from watchdog.core.durations import DAY_NS, SECOND_NS
 from watchdog.core.finding import ATTACKS, SEVERITIES
+from watchdog.located_yaml.keys import Key
 
 Shape = Literal[
     "text", "choice", "texts", "names", "kinds", "expression", "measures", "escalations", "duration", "whole", "answers"
@@ -18,25 +18,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 LONGEST_ID = 64  # characters of a rule id, a measure or a list
 MATURITIES = ("sandbox", "incubating", "stable", "deprecated")
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a rule. default: as people read it, empty when there is none. unit: of the
-    value. low, high: bounds of a whole number or, in nanoseconds, of a duration.
-    """
-
-    name: str
-    shape: Shape
-    about: str
-    default: str = ""
-    unit: str = ""
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    low: int = 0
-    high: int = 0
-
-
-RULE_KEYS: tuple[Key, ...] = (
+RULE_KEYS: tuple[Key[Shape], ...] = (
     Key("title", "text", "What the rule sees, in a few words.", required=True),
     Key("attack", "choice", "The family of attacks it belongs to.", required=True, choices=ATTACKS),
     Key("severity", "choice", "Severity when it fires.", required=True, choices=SEVERITIES),

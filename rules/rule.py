@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rules.keys import RULE_KEYS, Key
+from rules.keys import RULE_KEYS, Shape
 from watchdog.located_yaml import values
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Entry, Node, Scalar
 
-_KEYS: Mapping[str, Key] = {key.name: key for key in RULE_KEYS}
+_KEYS: Mapping[str, Key[Shape]] = {key.name: key for key in RULE_KEYS}
 
 
 @dataclass(frozen=True, slots=True)

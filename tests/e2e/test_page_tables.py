@@ -110,7 +110,7 @@ def test_what_is_tried_for_the_first_time_comes_to_the_top_without_a_reload(view
         first = await tab.run("document.querySelector('#deliveries [data-delivery]').dataset.delivery")
         assert first == newest.notice.id
         assert "sent" in await row(tab, first)
-        view.outbox.give_up(["chat"], "its receiver is not in the configuration any more", view.now_ns)
+        view.outbox.give_up(["chat"], "its receiver was removed from the configuration", view.now_ns)
         view.hub.announce("deliveries", {"receivers": ["chat"], "status": "dead"})
         await tab.until("document.querySelectorAll('#deliveries [data-value=waiting]').length === 0")
         assert "not in the configuration" in str(await tab.run("document.getElementById('deliveries').innerText"))
@@ -124,7 +124,7 @@ def test_deliveries_about_another_time_fit_a_window_of_1280_pixels(view: StoredV
     view.tell(*(flood(f"10.0.0.{n}", n) for n in range(4)))
     sent, dead, again, _ = (one.notice.id for one in view.outbox.page().rows)
     view.outbox.sent(sent, 204, view.now_ns)
-    view.outbox.dead(dead, "its receiver is not in the configuration any more", view.now_ns)
+    view.outbox.dead(dead, "its receiver was removed from the configuration", view.now_ns)
     view.outbox.failed(again, "answered 503", view.now_ns + 300 * SECOND, 503)
 
     async def look(tab: Tab, url: str) -> None:

@@ -101,7 +101,7 @@ def test_a_clock_that_was_ahead_and_is_set_right_blinds_nobody(tmp_path: Path, r
     assert abs(int(str(opened_ns)) - now_ns) < HOUR_NS
     assert max(int(str(row[0])) for row in rows(tmp_path, misbehaves)) <= now_ns + 60 * 10**9
     service.wait_for("no heartbeat is sent: a clock is wrong, so a source is not judged")
-    service.wait_for("the service is well again")
+    service.wait_for("the service is healthy again")
     service.end()
     told = rows(tmp_path, "SELECT incident_id FROM outbox WHERE type = 'incident.opened'")
     assert len(told) == len(set(told)) == 3, "two peers and the clock, once each"

@@ -28,7 +28,7 @@ from tests.support.service_process import (
 from tests.support.waiting import wait_until
 
 TOKEN = "open-sesame-open-sesame"
-GONE = "its receiver is not in the configuration any more"
+GONE = "its receiver was removed from the configuration"
 RULES = """
 rules:
   mempool-full:
@@ -161,7 +161,7 @@ def test_a_receiver_that_leaves_and_returns_loses_nothing_and_everybody_sees_it(
     configure(tmp_path, port, good=good.url)
     answer = run_command(tmp_path, "reload")
     assert answer.returncode == 0, answer.stderr
-    assert "made dead letters: 1 notice to receivers that are gone" in answer.stdout
+    assert "1 undeliverable notice moved to dead letters" in answer.stdout
     told = stream.until(lambda event, _: event == "deliveries")
     assert told == {"receivers": ["left"], "status": "dead"}
     assert rows(tmp_path, "SELECT status, last_error FROM outbox WHERE receiver = 'left'") == [("dead", GONE)]
@@ -174,7 +174,7 @@ def test_a_receiver_that_leaves_and_returns_loses_nothing_and_everybody_sees_it(
     service.end()
     assert run_command(tmp_path, "deliveries", "resend", failed["id"]).returncode == 0
     service = ServiceProcess(tmp_path)
-    service.wait_for("made dead letters, as nobody is configured to get them: 1 notice to left")
+    service.wait_for("1 notice moved to dead letters, as their receivers are not configured: left")
 
     configure(tmp_path, port, good=good.url, left=back.url)
     assert run_command(tmp_path, "reload").returncode == 0

@@ -220,7 +220,7 @@ def test_a_reload_brings_all_into_force_or_nothing(tmp_path: Path, receiver: Rec
     right = run_command(folder, "reload")
     assert (right.returncode, right.stderr) == (0, "")
     assert (
-        "4 rules (changed), 1 receiver (as before); 4 rules start without a past, open incidents are kept: "
+        "4 rules (changed), 1 receiver (as before); 4 rules restart with empty state; open incidents are kept: "
         in right.stdout
     )
     grow(folder, 20, [600] * 30)
@@ -263,7 +263,7 @@ def test_a_locked_database_holds_nothing_up_and_the_end_is_in_time(tmp_path: Pat
     with closing(sqlite3.connect(folder / "watchdog.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         grow(folder, 0, [10] * 10 + [600] * 10)
-        service.wait_for("changes wait, and it is tried again", 30)
+        service.wait_for("changes wait, retrying", 30)
         assert service.end() < 5.5
         other.execute("ROLLBACK")
     assert rows(folder, "SELECT count(*) FROM incidents") == [(0,)]

@@ -33,7 +33,7 @@ from tests.support.waiting import wait_until
 from watchdog.core.text import printable
 from watchdog.service.assembly import CHECKPOINT_FILE
 
-WAITS = "changes wait, and it is tried again"
+WAITS = "changes wait, retrying"
 HOUR_NS = 3_600 * 10**9
 HOSTILE = [
     '<script>alert("x")</script><img src=x onerror=alert(1)>',
@@ -168,9 +168,9 @@ def test_a_full_disk_is_said_in_one_line_and_waited_for(tmp_path: Path, receiver
     assert [rows(small_disk, f"SELECT count(*) FROM {name}") for name in tables] == [[(0,)]] * 4
     ballast.unlink()
     assert until_told(receiver, 1) == ["incident.opened"]
-    service.wait_for("the database takes changes again")
+    service.wait_for("changes are stored again")
     lines = service.text().splitlines()
-    for said in (WAITS, "takes changes again", "outbox-failing what=write", "outbox-works-again what=write"):
+    for said in (WAITS, "changes are stored again", "outbox-failing what=write", "outbox-works-again what=write"):
         assert sum(said in line for line in lines) <= 1, lines
     service.end()
     assert [rows(small_disk, f"SELECT count(*) FROM {name}") for name in tables] == [[(1,)]] * 4

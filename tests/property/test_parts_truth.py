@@ -110,7 +110,7 @@ def _run(slices: Sequence[Slice], sources: Mapping[str, Any] = KINDS, kills: ran
 
     course = Pipeline(PartedEngine(RULES, sources), tell)
     for part in slices:
-        course.take(part)
+        course.process(part)
         if kills is not None and kills.random() < 0.5:
             saved = course.checkpoint("rules", list(sources), "")
             course = Pipeline(PartedEngine(RULES, sources), tell)

@@ -59,7 +59,7 @@ def found(root: Path) -> list[Incident]:
     batches: list[Batch] = []
     for slice_ in slices_of(root):
         batches += slice_.batches
-        course.take(slice_)
+        course.process(slice_)
     course.finish()
     seen = list(course.books.incidents())
     saw(plans, batches, (incident.rule for incident in seen))

@@ -28,7 +28,7 @@ def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incid
     for kind, rows in events.items():
         timed = sorted(({**row, "t": T0 + row["t"]} for row in rows), key=lambda row: float(row["t"]))
         batches.append(batch(kind, timed))
-    course.take(one_slice(batches, T0 + until))
+    course.process(one_slice(batches, T0 + until))
     course.finish()
     found = sorted(course.books.incidents(), key=lambda incident: incident.opened_ns)
     saw(plans, batches, (incident.rule for incident in found))

@@ -71,8 +71,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Said:
                 raise SourceError(f"{text!r}: no such file")
         return [Script(text, scripts[text]) for text in texts]
 
-    monkeypatch.setattr(feed_module, "open_sources", opened)
-    monkeypatch.setattr(channel_module, "open_sources", opened)
+    for module in (feed_module, channel_module):
+        monkeypatch.setattr(module, "open_sources", opened)
     return scripts
 
 
@@ -84,7 +84,7 @@ def feed_of(*texts: str) -> tuple[Feed, VirtualClock]:
 
 
 def marks(feed: Feed) -> dict[str, float]:
-    return {one.name: (one.mark_ns - START) / SECOND for one in feed.channels if one.mark_ns}
+    return {one.name: (one.watermark_ns - START) / SECOND for one in feed.channels if one.watermark_ns}
 
 
 def drained(feed: Feed) -> list[Slice]:

@@ -154,12 +154,12 @@ def test_the_service_makes_no_promise_of_silence_for_what_was_not_looked_at(
         clock.now += 0.75
         if clock.now - begun == 30.0:
             append(tmp_path, folder(number), True, ping(START_US + FOLDERS + 30 * SECOND_US))
-        before = feed.channels[0].mark_ns
+        before = feed.channels[0].watermark_ns
         now = drained_feed(feed)
         assert min(times(now), default=before) >= before, "late"
         found += now
     assert len(times(found)) == FOLDERS + 2
-    assert feed.channels[0].mark_ns > (START_US + 45 * SECOND_US) * 1000, "silence still becomes promises"
+    assert feed.channels[0].watermark_ns > (START_US + 45 * SECOND_US) * 1000, "silence still becomes promises"
     feed.close()
 
 

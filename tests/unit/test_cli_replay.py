@@ -138,7 +138,7 @@ def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path,
     wait_until(lambda: slow.poll() is not None or is_caught(slow.pid, signal.SIGTERM))
     slow.send_signal(number)
     _, err = slow.communicate(timeout=20)
-    assert (slow.returncode, err.count("the same command goes on from it")) == (130, 1)
+    assert (slow.returncode, err.count("the same command resumes from it")) == (130, 1)
     assert subprocess.run(command, env=environment, capture_output=True, check=True).stdout == whole
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from watchdog.core.durations import HOUR_NS, SECOND_NS
 from watchdog.core.source import Source, SourceOptions
+from watchdog.docs_build.config_tables import config_tables
 from watchdog.service.config import schema
 from watchdog.service.config.read import ConfigError, load_config
 from watchdog.sources.registry import SCHEMES, open_sources
@@ -88,5 +89,5 @@ def test_the_schema_and_the_page_have_the_rows_of_the_registry() -> None:
         assert check.is_valid({"sources": right}), right
     for wrong in ("lgo:a", {"log": "a", "every": "5s"}, {"every": "5s"}, [{"polled": "u", "every": 5}]):
         assert not check.is_valid({"sources": wrong}), wrong
-    assert "### `sources`: `polled`" in schema.config_tables()
-    assert "| `every` | duration, 1s to 1h | `60s` | Time between two polls. |" in schema.config_tables()
+    assert "### `sources`: `polled`" in config_tables()
+    assert "| `every` | duration, 1s to 1h | `60s` | Time between two polls. |" in config_tables()

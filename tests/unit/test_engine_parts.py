@@ -132,8 +132,8 @@ def test_a_restored_part_goes_on_and_a_changed_one_starts_anew() -> None:
 
 def test_incidents_move_with_their_rules() -> None:
     course = Pipeline(PartedEngine(RULES, SOURCES))
-    course.take(messages(1, 1.5, until=4))
-    course.take(messages(1, until=4, source="log:l", kind="log:misbehaving"))
+    course.process(messages(1, 1.5, until=4))
+    course.process(messages(1, until=4, source="log:l", kind="log:misbehaving"))
     before = [(one.id, one.rule) for one in course.books.incidents()]
     assert len(before) == 2
     one = IncidentBooks.restore(course.books.snapshot(), {"other": ("many",)})

@@ -121,12 +121,12 @@ def test_sources_that_are_all_down_become_gaps_by_the_clock_and_an_incident(
     watch = LivePipeline(shipped, "node", feed.kinds)
     told: list[ChangeRecord] = []
     for _ in range(12):
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        told += [record for piece in drained(feed) for record in watch.process(piece)]
         clock.now += 10
     opened = next(record for record in told if record.change.reason.value == "opened")
     assert (opened.incident.rule, opened.change.severity) == ("data-gap", "warning")
     for _ in range(100):
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        told += [record for piece in drained(feed) for record in watch.process(piece)]
         clock.now += 10
     assert told[-1].incident.severity == "high"
     assert {record.incident.id for record in told} == {opened.incident.id}
@@ -149,9 +149,9 @@ def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again
         clock.now += 1
         assert feed.down == (["log:b"] if second >= 30 else [])
     texts = [record.message for record in caplog.records]
-    assert texts[0] == "source log:b: 'b': input/output error; it will be tried again"
+    assert texts[0] == "source log:b: 'b': input/output error; retrying"
     assert len(texts) == 2
-    assert texts[1].startswith("source log:b: 'b': input/output error; it will be tried again (down for 1")
+    assert texts[1].startswith("source log:b: 'b': input/output error; retrying (down for 1")
     assert re.search(r"\(down for 1\dm( \d+s)?\)$", texts[1])
     said["log:b"].clear()
     clock.now += 61
@@ -159,7 +159,7 @@ def test_a_source_that_opens_but_cannot_be_read_is_down_and_said_again_and_again
     assert feed.down == []
     clock.now += 11
     drained(feed)
-    assert caplog.records[-1].message.startswith("source log:b: works again, after 2")
+    assert caplog.records[-1].message.startswith("source log:b: working again after 2")
 
 
 def test_a_source_that_fails_now_and_then_is_one_episode_of_the_log(
@@ -203,10 +203,10 @@ def test_a_gap_of_a_source_that_was_quiet_is_told_at_what_was_promised_in_its_pl
     said["log:b"] = [mempool("log:b", 10)]
     feed, clock = feed_of("log:b")
     watch = LivePipeline(load([], packs=True), "node", feed.kinds)
-    told = [record for piece in drained(feed) for record in watch.take(piece)]
+    told = [record for piece in drained(feed) for record in watch.process(piece)]
     for _ in range(4):
         clock.now += 5
-        told += [record for piece in drained(feed) for record in watch.take(piece)]
+        told += [record for piece in drained(feed) for record in watch.process(piece)]
     promised = marks(feed)["log:b"]
     assert promised == 10 + 15 - 0.25
     said["log:b"].append(gap("log:b", 10, 40))
@@ -215,9 +215,9 @@ def test_a_gap_of_a_source_that_was_quiet_is_told_at_what_was_promised_in_its_pl
     [lost] = [batch for batch in found.batches if batch.kind == "source:gap"]
     check_batch(lost)
     assert [(int(lost.numbers(name)[0]) - START) / SECOND for name in ("from_ns", "to_ns")] == [10, 40]
-    told += watch.take(found)
+    told += watch.process(found)
     assert watch.engine.statistics.late == {"rpc:mempool": 1}, "other events are late as ever"
-    told += watch.take(mempool("log:b", 200))
+    told += watch.process(mempool("log:b", 200))
     assert [record.incident.rule for record in told] == ["data-gap"]
 
 
@@ -229,7 +229,7 @@ def test_a_gap_after_a_restart_is_told_at_what_the_run_before_had_promised(
     before = LivePipeline(load([], packs=True), "node", feed.kinds)
     for _ in range(4):
         for piece in drained(feed):
-            before.take(piece)
+            before.process(piece)
         clock.now += 5
     promised = marks(feed)["log:b"]
     assert promised > 10
@@ -242,7 +242,7 @@ def test_a_gap_after_a_restart_is_told_at_what_the_run_before_had_promised(
     found = drained(again)
     assert [times(piece)["source:gap"] for piece in found] == [[promised], [90], [41]]
     for piece in found:
-        watch.take(piece)
+        watch.process(piece)
     assert watch.engine.statistics.late == {"rpc:mempool": 1}
     assert watch.engine.statistics.events["source:gap"] == 3
 
@@ -257,7 +257,7 @@ def test_a_kill_after_a_gap_of_a_quiet_source_makes_no_second_incident(
     engine = EngineLoop(LivePipeline(shipped, "node", feed.kinds), feed, bundles, clock, every_s=3_600.0)
     for _ in range(40):
         for piece in drained(feed):
-            engine.watch.take(piece)
+            engine.watch.process(piece)
         clock.now += 5
     said["log:b"] += lost
     for _ in range(2):
@@ -272,7 +272,7 @@ def test_a_kill_after_a_gap_of_a_quiet_source_makes_no_second_incident(
     watch = LivePipeline(shipped, "node", again.kinds)
     watch.resume(kept.checkpoint)
     again.keep_promises(watch.engine.marks)
-    assert [record.incident.id for piece in drained(again) for record in watch.take(piece)] == first
+    assert [record.incident.id for piece in drained(again) for record in watch.process(piece)] == first
 
 
 def test_a_gap_that_is_not_late_is_left_as_it_is(said: Said) -> None:

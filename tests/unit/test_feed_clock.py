@@ -126,13 +126,13 @@ def test_a_service_that_stops_ahead_of_time_keeps_no_state_of_the_future(rig: Ri
 
 def test_a_recording_made_across_the_step_says_the_same(rig: Rig, tmp_path: Path) -> None:
     made: list[Slice] = []
-    take = rig.loop.watch.take
+    process = rig.loop.watch.process
 
     def noted(slice_: Slice) -> list[ChangeRecord]:
         made.append(slice_)
-        return take(slice_)
+        return process(slice_)
 
-    rig.loop.watch.take = noted  # type: ignore[method-assign]
+    rig.loop.watch.process = noted  # type: ignore[method-assign]
     rig.run(30)
     rig.wall_off = rig.node_off = 2 * HOUR
     rig.run(40, attack=True)
@@ -146,6 +146,6 @@ def test_a_recording_made_across_the_step_says_the_same(rig: Rig, tmp_path: Path
             file.write(one)
     watch = LivePipeline(rig.rules, "node", {f"events:{out}": None})
     source = EventsFileSource(str(out), SourceOptions(wall_ns=lambda: START + int(DAY) * SECOND))
-    told = [record for piece in iter(source.poll, None) for record in watch.take(piece)]
+    told = [record for piece in iter(source.poll, None) for record in watch.process(piece)]
     wanted = [one.change for one in rig.told if one.incident.rule == "attack"]
     assert [one.change for one in told][: len(wanted)] == wanted

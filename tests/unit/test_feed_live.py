@@ -106,7 +106,7 @@ def test_the_watermark_comes_from_heartbeats_and_never_from_silence(
     assert (beat.batches, beat.until_ns, beat.caught_up) == ((), 7 * SECOND_NS, True)
     clock.now_s += 60.0
     assert feed.next() is None
-    assert feed.channels[0].mark_ns == 7 * SECOND_NS
+    assert feed.channels[0].watermark_ns == 7 * SECOND_NS
 
 
 def test_a_failed_source_restarts_at_its_position_and_flapping_is_reported(

@@ -115,7 +115,7 @@ def test_a_forged_checkpoint_is_one_line_and_exit_code_2(
 ) -> None:
     state = tmp_path / "state"
     forged(state, change)
-    with pytest.raises(StateError, match="remove it to start anew"):
+    with pytest.raises(StateError, match="remove it to start over"):
         read_checkpoint(state)
     (tmp_path / "debug.log").write_text("")
     assert main(["replay", f"log:{tmp_path / 'debug.log'}", "--checkpoint", str(state)]) == 2

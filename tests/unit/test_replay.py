@@ -184,8 +184,8 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda raw: raw[:-1], "checksum does not fit"),
-        (lambda raw: raw[:-3] + b"xyz", "checksum does not fit"),
+        (lambda raw: raw[:-1], "wrong checksum"),
+        (lambda raw: raw[:-3] + b"xyz", "wrong checksum"),
         (lambda raw: raw.replace(MAGIC, b"watchdog checkpoint 9\n"), "not a checkpoint of this version"),
         (lambda _: b"", "not a checkpoint of this version"),
     ],
@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: object, reason:
     write_checkpoint(path, CHECKPOINT)
     assert callable(damage)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StateError, match=rf"checkpoint '.*state': {reason}.*remove it to start anew"):
+    with pytest.raises(StateError, match=rf"checkpoint '.*state': {reason}.*remove it to start over"):
         read_checkpoint(path)
 
 

@@ -207,7 +207,7 @@ def test_a_damaged_plain_file_is_told_and_once_repaired_the_same_command_goes_on
         assert main([*command, "--checkpoint", str(state)]) == 2
         out, (line, hint) = told(capfd)
         assert re.search(expected, line)
-        assert hint.endswith("the same command goes on from it when the input is repaired")
+        assert hint.endswith("the same command resumes from it when the input is repaired")
         assert {json.loads(one)["rule"] for one in out.splitlines()}
     shutil.rmtree(plain)
     shutil.copytree(kept, plain)
@@ -348,4 +348,4 @@ def test_going_on_with_a_torn_events_file_says_what_was_added(tmp_path: Path, ca
     added = int(count.split()[1].replace(",", ""))
     assert " events added, " in count
     assert 0 < added < total
-    assert re.search(r"was torn at byte \d+; it goes on behind its last whole slice", warning)
+    assert re.search(r"was torn at byte \d+; recording continues after its last whole slice", warning)

@@ -13,13 +13,15 @@ import pytest
 
 from alerts.delivery.headers import request_headers
 from watchdog.cli.main import main
+from watchdog.docs_build.config_tables import PLACE, documented
 from watchdog.located_yaml.problem import Report
 from watchdog.located_yaml.reader import read_yaml, source_text
-from watchdog.service.assembly import needs_restart, receiver
+from watchdog.service.assembly import receiver
 from watchdog.service.config.keys import SECTIONS, TOP
 from watchdog.service.config.read import ConfigError, load_config
-from watchdog.service.config.schema import PLACE, config_schema, documented
+from watchdog.service.config.schema import config_schema
 from watchdog.service.config.settings import ServiceConfig
+from watchdog.service.reload import needs_restart
 
 KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 OLD_KEY = "whsec_" + base64.b64encode(b"o" * 32).decode()

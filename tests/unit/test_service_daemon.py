@@ -35,7 +35,7 @@ def test_a_source_that_was_read_to_its_end_is_not_called_open(tmp_path: Path) ->
             return next(one.text for one in LiveView(daemon).readiness().checks if one.name == "sources")
 
         assert said() == "2 open"
-        daemon.core.engine.feed.channels[1].ended = True
+        daemon.engine.feed.channels[1].ended = True
         assert said() == "1 open, 1 ended"
 
     serve(tmp_path, story)
@@ -65,9 +65,9 @@ def test_a_reload_names_the_receivers_that_changed(tmp_path: Path) -> None:
     async def story(daemon: Daemon, _clock: MovedClock) -> None:
         assert (await daemon.reload())[1] == "1 rule (as before), 2 receivers (as before)"
         configure(tmp_path, hook("ops", severity="high"), hook("chat"), hook("team"))
-        said = "1 rule (as before), 3 receivers (new: chat, team; changed: ops; gone: old)"
+        said = "1 rule (as before), 3 receivers (new: chat, team; changed: ops; removed: old)"
         assert (await daemon.reload())[1] == said
         configure(tmp_path, hook("ops", severity="high"))
-        assert (await daemon.reload())[1] == "1 rule (as before), 1 receiver (gone: chat, team)"
+        assert (await daemon.reload())[1] == "1 rule (as before), 1 receiver (removed: chat, team)"
 
     serve(tmp_path, story)

@@ -53,7 +53,7 @@ def test_a_service_whose_database_is_damaged_ends_with_its_line(
         await until(lambda: daemon.stored.asked_s is None)
         damage(tmp_path / "watchdog.db")
         polls.write_text("".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])))
-        await until(lambda: not daemon.core.writer.alive or not daemon.core.engine.alive)
+        await until(lambda: not daemon.writer.alive or not daemon.engine.alive)
 
     with pytest.raises(StoreError, match=said) as caught:
         serve(tmp_path, story)

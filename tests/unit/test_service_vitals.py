@@ -88,10 +88,10 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
             clock.ahead += 60
             await until(lambda: not daemon.vitals.trouble())  # nothing is to be stored
             attack(tmp_path)
-            await until(lambda: daemon.core.writer.counts.storing)
+            await until(lambda: daemon.writer.counts.storing)
             assert daemon.sign_of_life() is not None, "a database may be locked for a moment"
             clock.ahead += 31
-            await until(lambda: daemon.vitals.trouble() == "changes of incidents cannot be stored")
+            await until(lambda: daemon.vitals.trouble() == "incident changes cannot be stored")
             assert daemon.sign_of_life() is None
             assert not database(daemon).ok
             assert value(daemon, "watchdog_store_waiting_seconds") > 30
@@ -103,10 +103,10 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
 
     with caplog.at_level(logging.INFO, "watchdog.service"):
         serve(tmp_path, story)
-    told = [one.getMessage() for one in caplog.records if "well" in one.getMessage()]
+    told = [one.getMessage() for one in caplog.records if "health" in one.getMessage()]
     assert told == [
-        "the service is not well, so no heartbeat is sent: changes of incidents cannot be stored",
-        "the service is well again",
+        "the service is unhealthy, so no heartbeat is sent: incident changes cannot be stored",
+        "the service is healthy again",
     ]
 
 
@@ -122,14 +122,14 @@ def test_a_server_that_hangs_is_not_reachable_and_the_service_not_well_but_alive
         with postgres.frozen():
             attack(tmp_path)
             await until(lambda: daemon.stored.asked_s is not None)  # since it is frozen
-            await until(lambda: daemon.core.writer.counts.storing)
+            await until(lambda: daemon.writer.counts.storing)
             clock.ahead += 11
             assert re.fullmatch(r"changes have waited for 1\d s to be stored", database(daemon).text)
             assert value(daemon, "watchdog_database_up") == 0
             assert daemon.sign_of_life() is not None
             clock.ahead += 20
             await until(lambda: "the engine" not in daemon.vitals.trouble())
-            assert daemon.vitals.trouble() == "changes of incidents cannot be stored, the database does not answer"
+            assert daemon.vitals.trouble() == "incident changes cannot be stored, the database does not answer"
             assert daemon.sign_of_life() is None
             checks = LiveView(daemon).health().checks
             assert [one.ok for one in checks] == [True, True]
@@ -165,13 +165,12 @@ def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path, m
         free, clock = threading.Event(), VirtualClock()
         ledger = Ledger(Hanging(free), clock)
         running = asyncio.create_task(ledger.run())
-        core = daemon.core
-        vitals = Vitals(core.engine, core.writer, daemon.stored, daemon.clock, unstored_s=lambda: ledger.waits_s)
+        vitals = Vitals(daemon.engine, daemon.writer, daemon.stored, daemon.clock, unstored_s=lambda: ledger.waits_s)
         ledger.note(Outcome("msg", Fate.SENT, 204, START_NS))
         await clock.advance(30)
         assert not vitals.trouble()
         await clock.advance(1)
-        assert vitals.trouble() == "what became of deliveries cannot be stored"
+        assert vitals.trouble() == "delivery results cannot be stored"
         free.set()
         await until(lambda: not vitals.trouble())
         await ledger.close(running)
@@ -287,16 +286,16 @@ def test_a_flood_of_requests_is_answered_with_503_and_the_service_looks_after_it
         free = threading.Event()
         await until(lambda: LiveView(daemon).readiness().ok)
         holding = [asyncio.create_task(daemon.ask(lambda: free.wait(20))) for _ in range(WAITING_MOST + 4)]
-        await until(lambda: daemon.asked.waiting == WAITING_MOST)
+        await until(lambda: daemon.api_queries.waiting == WAITING_MOST)
         async with TestClient(TestServer(make_app(LiveView(daemon)))) as client:
             answer = await client.get("/api/v1/incidents")
             assert (answer.status, answer.content_type) == (503, "application/problem+json")
             assert answer.headers["Retry-After"] == "5"
-            before = (daemon.asked.waiting, daemon.asked.refused)
+            before = (daemon.api_queries.waiting, daemon.api_queries.refused)
             assert before == (WAITING_MOST, 1)
             for probe in ("/readyz", "/healthz", "/metrics"):
                 assert (await client.get(probe)).status == 200, probe
-            assert (daemon.asked.waiting, daemon.asked.refused) == before, "the probes ask nobody"
+            assert (daemon.api_queries.waiting, daemon.api_queries.refused) == before, "the probes ask nobody"
         assert value(daemon, 'watchdog_queue_length{queue="requests"}') == WAITING_MOST
         assert value(daemon, 'watchdog_queue_limit{queue="requests"}') == WAITING_MOST
         assert value(daemon, 'watchdog_queue_full_total{queue="requests"}') == 1
@@ -351,7 +350,7 @@ def test_commands_for_an_engine_that_stands_still_are_bounded_and_not_lost(tmp_p
     (tmp_path / "debug.log").write_text("")
 
     async def story(daemon: Daemon, _clock: MovedClock) -> None:
-        engine, free, standing = daemon.core.engine, threading.Event(), threading.Event()
+        engine, free, standing = daemon.engine, threading.Event(), threading.Event()
 
         def stand() -> None:
             standing.set()
@@ -382,7 +381,7 @@ def test_keys_and_what_became_of_them_are_told_by_rule_and_by_table(tmp_path: Pa
     (tmp_path / "polls.jsonl").write_text("")
 
     async def story(daemon: Daemon, _clock: MovedClock) -> None:
-        engines = daemon.core.engine.watch.engine._engines
+        engines = daemon.engine.watch.engine._engines
         (grouping,) = [one for engine in engines for one in engine._groupings if one.name == "user_agent"]
         grouping.evicted, grouping.table.refused = 7, 3
         for rule in ("first", "second"):

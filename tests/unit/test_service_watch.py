@@ -34,7 +34,7 @@ def watched(
     *seconds: float, watch: LivePipeline | None = None, transactions: int = 500
 ) -> tuple[LivePipeline, list[ChangeRecord]]:
     watch = watch or LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
-    records = [record for second in seconds for record in watch.take(mempool("capture:a", second, transactions))]
+    records = [record for second in seconds for record in watch.process(mempool("capture:a", second, transactions))]
     return watch, records
 
 
@@ -47,11 +47,11 @@ def test_an_action_waits_for_its_moment_in_event_time() -> None:
     [opened] = records
     action = Action(7, opened.incident.id, "ack", "ada", "", START + 8 * SECOND)
     assert watch.act(action) == []
-    assert watch.waiting == 1
+    assert len(watch.actions) == 1
     _, records = watched(9, watch=watch)
     assert reasons(records) == ["acknowledged"]
     assert (records[0].key, records[0].incident.acknowledged_by) == (-7, "ada")
-    assert watch.last_action == 7
+    assert watch.actions.last_id == 7
 
 
 def test_an_action_that_no_event_reaches_is_hurried_and_one_on_an_old_recording_is_at_once() -> None:
@@ -87,7 +87,7 @@ def test_an_action_does_not_run_ahead_of_findings_that_came_with_it() -> None:
     told = []
     for watch, slices in ((apart, [*pieces[2:], Slice("capture:a", (), whole.until_ns, {})]), (watched()[0], [whole])):
         watch.act(Action(1, opened.incident.id, "ack", "ada", "", START + 30 * SECOND))
-        told.append([record.change for piece in slices for record in watch.take(piece)])
+        told.append([record.change for piece in slices for record in watch.process(piece)])
     assert [opened.change, *told[0]] == told[1]
     assert "resolved" not in [change.reason.value for change in told[1]]
 

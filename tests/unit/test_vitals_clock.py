@@ -34,7 +34,7 @@ def test_a_clock_that_is_wrong_is_told_by_all_who_are_asked(tmp_path: Path) -> N
         assert 'watchdog_source_clock_wrong{source="snapshots:' in LiveView(daemon).metrics()
         with polls.open("a") as file:
             file.write(poll(0) + poll(3))
-        await until(lambda: not daemon.core.engine.feed.channels[0].times.fault)
+        await until(lambda: not daemon.engine.feed.channels[0].times.fault)
         clock.ahead += 21
         await until(lambda: daemon.vitals.state() == "ok")
         assert daemon.sign_of_life() is not None

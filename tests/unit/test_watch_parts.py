@@ -43,8 +43,8 @@ def tip(second: float) -> Slice:
 def both() -> tuple[LivePipeline, list[ChangeRecord]]:
     """A watch of two sources, each with a rule and an incident of its own."""
     watch = LivePipeline(load_text(TIPS), "node", TWO)
-    records = [*watch.take(mempool("capture:a", 0, 500)), *watch.take(tip(0))]
-    return watch, [*records, *watch.take(mempool("capture:a", 5)), *watch.take(tip(5))]
+    records = [*watch.process(mempool("capture:a", 0, 500)), *watch.process(tip(0))]
+    return watch, [*records, *watch.process(mempool("capture:a", 5)), *watch.process(tip(5))]
 
 
 def test_an_action_waits_for_the_part_of_its_incident_only() -> None:
@@ -53,9 +53,9 @@ def test_an_action_waits_for_the_part_of_its_incident_only() -> None:
     assert sorted(mine) == ["full-mempool", "tips"]
     watch.act(Action(1, mine["tips"], "ack", "ada", "", START + 8 * SECOND))
     watch.act(Action(2, mine["full-mempool"], "ack", "ada", "", START + 8 * SECOND))
-    assert reasons(watch.take(mempool("capture:a", 9, 500))) == ["acknowledged"]
-    assert watch.waiting == 1
-    assert [record.key for record in watch.take(tip(9)) if record.change.reason.value == "acknowledged"] == [-1]
+    assert reasons(watch.process(mempool("capture:a", 9, 500))) == ["acknowledged"]
+    assert len(watch.actions) == 1
+    assert [record.key for record in watch.process(tip(9)) if record.change.reason.value == "acknowledged"] == [-1]
 
 
 def test_an_action_applied_before_an_earlier_one_is_not_applied_again_after_a_kill() -> None:
@@ -67,8 +67,8 @@ def test_an_action_applied_before_an_earlier_one_is_not_applied_again_after_a_ki
     ]
     for action in actions:
         watch.act(action)
-    first = [*watch.take(mempool("capture:a", 9, 500)), *watch.take(mempool("capture:a", 30, 500))]
-    first += watch.take(mempool("capture:a", 35, 500))
+    first = [*watch.process(mempool("capture:a", 9, 500)), *watch.process(mempool("capture:a", 30, 500))]
+    first += watch.process(mempool("capture:a", 35, 500))
     assert reasons(first)[0] == "resolved by operator"
     assert "reopened" in reasons(first)
     blob = watch.checkpoint(["capture:a", "log:b"], "")
@@ -76,11 +76,11 @@ def test_an_action_applied_before_an_earlier_one_is_not_applied_again_after_a_ki
     again = LivePipeline(load_text(TIPS), "node", TWO)
     assert again.resume(blob) == []
     assert [reasons(again.act(action)) for action in actions] == [[], []], "one waits, one was done"
-    assert reasons(again.take(tip(61))) == ["cleared", "resolved by operator"]
-    assert again.waiting == 0
+    assert reasons(again.process(tip(61))) == ["cleared", "resolved by operator"]
+    assert len(again.actions) == 0
     assert [one.state.value for one in again.books.incidents()].count("resolved") == 1
-    again.forget_actions(0)
-    assert again.last_action == 0
+    again.actions.forget_after(0)
+    assert again.actions.last_id == 0
 
 
 def test_an_action_on_an_incident_that_opens_again_after_a_kill_finds_it() -> None:
@@ -92,18 +92,22 @@ def test_an_action_on_an_incident_that_opens_again_after_a_kill_finds_it() -> No
     for number, record in enumerate(opened, 1):
         again.act(Action(number, record.incident.id, "ack", "ada", "", START + 3 * SECOND))
     again.act(Action(9, "0" * 16, "ack", "ada", "", START + 4 * SECOND))
-    found = [*again.take(mempool("capture:a", 0, 500)), *again.take(tip(0)), *again.take(mempool("capture:a", 5))]
-    found += again.take(tip(5))
+    found = [
+        *again.process(mempool("capture:a", 0, 500)),
+        *again.process(tip(0)),
+        *again.process(mempool("capture:a", 5)),
+    ]
+    found += again.process(tip(5))
     assert reasons(found).count("acknowledged") == 2
-    assert (again.refused, again.waiting) == (1, 0)
+    assert (again.refused, len(again.actions)) == (1, 0)
 
 
 def test_parts_with_the_same_rules_go_on_and_the_others_are_named(caplog: pytest.LogCaptureFixture) -> None:
     watch, _ = both()
     changed = load_text(TIPS.replace("fire: n > 0", "fire: n > 9"))
     assert reasons(watch.change_rules(changed, [])) == ["cleared"]
-    assert watch.started_anew == {"tips"}
-    assert "1 rule starts without a past, open incidents are kept: tips" in caplog.text
-    found = watch.take(mempool("capture:a", 12))
+    assert watch.restarted_rules == {"tips"}
+    assert "1 rule restarts with empty state; open incidents are kept: tips" in caplog.text
+    found = watch.process(mempool("capture:a", 12))
     assert reasons(found) == ["cleared"], "what was full at 0 is still known, and ends with its window"
-    assert reasons([*watch.take(tip(30)), *watch.take(tip(90))]) == ["resolved"]
+    assert reasons([*watch.process(tip(30)), *watch.process(tip(90))]) == ["resolved"]

@@ -10,7 +10,7 @@ LONGEST_NODE = 64  # characters
 
 
 def node_name(text: str) -> str:
-    """A node's name as incidents carry it; ArgumentTypeError when it is blank, too long or not printable."""
+    """Check the name of a node; ArgumentTypeError when it is blank, too long or not printable."""
     if not text.strip():
         raise ArgumentTypeError("a node needs a name that is not empty")
     if len(text) > LONGEST_NODE or not text.isprintable():
@@ -19,14 +19,14 @@ def node_name(text: str) -> str:
 
 
 def config_hint(path: object) -> str:
-    """What to do about a configuration that is not there; empty where it is, or where a command has none."""
+    """Return a hint about a missing configuration; empty when it exists or the command has none."""
     if not isinstance(path, Path) or path.exists():
         return ""
     return "; name another with --config, or write one: README.md, 'Watch a node', has an example"
 
 
 def add_rule_arguments(parser: ArgumentParser) -> None:
-    """Which rules, and what they know of the network."""
+    """Add the arguments for rules and asmap."""
     parser.add_argument(
         "--rules",
         action="append",
@@ -40,19 +40,19 @@ def add_rule_arguments(parser: ArgumentParser) -> None:
 
 
 def add_config_argument(parser: ArgumentParser) -> None:
-    """Which configuration."""
+    """Add `--config`."""
     parser.add_argument(
         "--config", type=Path, default=Path("watchdog.yaml"), metavar="FILE", help="default: watchdog.yaml"
     )
 
 
 def add_kind_argument(parser: ArgumentParser, line: str) -> None:
-    """`--kind KIND`, again and again; `watchdog.core.kinds.chosen_kinds` reads them."""
+    """Add `--kind KIND`, which may be repeated; `watchdog.core.kinds.chosen_kinds` reads it."""
     parser.add_argument("--kind", action="append", default=[], metavar="KIND", help=line)
 
 
 def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """Reads `a,b` as words of a list; ArgumentTypeError for the first that is none. For `action="extend"`."""
+    """Return a parser of `a,b`, for `action="extend"`; it raises ArgumentTypeError for the first unknown word."""
 
     def read(text: str) -> list[str]:
         words = [word.strip() for word in text.split(",")]

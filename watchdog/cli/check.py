@@ -28,7 +28,7 @@ SUMMARY = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog check`."""
+    """Add the arguments of `watchdog check`."""
     add_config_argument(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the configuration instead")
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sources_are_right(config: ServiceConfig, rules: RuleSet) -> bool:
-    """Whether this user can read what is named; prints what is wrong or odd, and what rules lack."""
+    """Check the paths as this user; print mistakes, warnings and what rules lack. Return whether all is right."""
     found = check_paths(config)
     warn(one.text for one in found if not one.mistake)
     mistakes = [one.text for one in found if one.mistake]

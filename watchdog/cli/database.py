@@ -18,7 +18,7 @@ DEFAULT = "sqlite:///watchdog.db"
 
 
 def add_database_argument(parser: argparse.ArgumentParser) -> None:
-    """`--db` and `--config`, with the default in the help."""
+    """Add `--db` and `--config`, with the default in the help."""
     parser.add_argument(
         "--db",
         metavar="URL",
@@ -36,7 +36,7 @@ def add_database_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def database_url(given: str) -> str:
-    """The URL of what people type: a plain path is an SQLite file. StoreError for what is neither."""
+    """Return the URL of an argument; a plain path is an SQLite file. StoreError for anything else."""
     scheme, found, rest = given.partition("://")
     if scheme == "sqlite" and found and not rest.startswith("/"):
         raise StoreError(f"database {given!r}: a file comes after three slashes: 'sqlite:///{rest}'")
@@ -47,12 +47,12 @@ def database_url(given: str) -> str:
 
 
 def opened(args: argparse.Namespace) -> Database:
-    """The database of a command, which must exist. StoreError when it or its configuration cannot be used."""
+    """Open the database of a command, which must exist. StoreError when it or its configuration is unusable."""
     return Database.open(_chosen(args.db, args.config), create=False)
 
 
 def _chosen(given: str | None, config: Path | None) -> str:
-    """--db, else a --config that was given, else the environment, else the configuration here, else the default."""
+    """Choose --db, else a given --config, else the environment, else the configuration here, else the default."""
     named = given or (None if config else os.environ.get(VARIABLE))
     if named:
         return database_url(named)
@@ -67,7 +67,7 @@ def _chosen(given: str | None, config: Path | None) -> str:
 
 
 def known_incident(queries: IncidentQueries, text: str) -> str:
-    """The id that starts with these digits; UnknownIncidentError when none does, IncidentError for several."""
+    """Return the id that starts with these digits; UnknownIncidentError for none, IncidentError for several."""
     if not re.fullmatch(r"[0-9a-f]{4,16}", text):
         raise IncidentError(f"incident {text!r}: an id has 16 digits of 0-9 and a-f, the first 4 are needed")
     found = queries.completed(text)

@@ -1,4 +1,4 @@
-"""`watchdog deliveries`: what was sent to receivers, what waits, what was given up."""
+"""`watchdog deliveries`: notices to receivers: sent, waiting and dead."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ SUMMARY = "List deliveries to receivers, and send some of them again."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog deliveries`."""
+    """Add the arguments of `watchdog deliveries`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = verbs.add_parser("list", help="the latest deliveries", allow_abbrev=False)
+    listing = verbs.add_parser("list", help="list the latest deliveries", allow_abbrev=False)
     listing.set_defaults(work=_list)
     listing.add_argument(
-        "--status", choices=STATUSES, help="waiting, sent, merged: named in another notice, or dead: given up"
+        "--status", choices=STATUSES, help="waiting, sent, merged (part of another notice) or dead (undeliverable)"
     )
     listing.add_argument("--receiver", metavar="NAME", help="to this receiver")
     listing.add_argument("--incident", metavar="ID", help="of this incident; its first digits do (at least 4)")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50, most: 1000)")
-    listing.add_argument("--cursor", help="go on where another page ended; each page says how")
+    listing.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="at most this many (default: 50, most: 1000)"
+    )
+    listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
     add_json_arguments(listing)
     resend = verbs.add_parser(
         "resend", help="send again, with the same id; a running service does it within seconds", allow_abbrev=False
@@ -42,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the verb says."""
+    """Run the verb; return the exit code."""
     database = opened(args)
     try:
         code: int = args.work(args, database)
@@ -67,7 +69,7 @@ def _list(args: argparse.Namespace, database: Database) -> int:
         hint = did_you_mean(args.receiver, sorted(known)) or "is the name right?"
         sys.stderr.write(f"watchdog: no delivery to a receiver '{printable(args.receiver)}' is kept; {hint}\n")
     if page.cursor is not None:
-        sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
+        sys.stderr.write(f"watchdog: there are more; continue with --cursor {page.cursor}\n")
     return 0
 
 

@@ -20,22 +20,22 @@ SUMMARY = (
 )
 
 DETAILS = """\
-An incident speaks of a label when they overlap in time (an incident lasts until its last key cleared; a label lasts 10
-minutes longer than it says, in a short recording a fifth of its length) and the incident has the label's class as its
-attack, or names somebody who took part. A label is found when any incident speaks of it. An incident of warning or
-above that does not speak of a label in which it opened is unlabelled; one that opened in a benign label (node_start,
-aftermath) is listed apart.
+An incident matches a label when they overlap in time and the incident has the label's class as its attack, or names a
+true entity: one that took part. (An incident lasts until its last key cleared; a label is extended by 10 minutes, in a
+short recording by a fifth of its length.) A label is found when any incident matches it. An incident of warning or
+above that matches no label in which it opened is unlabelled; one that opened in a benign label (node_start, aftermath)
+is listed apart.
 
-In the table a result of `class` means that incidents name the class at that time, but nobody who took part: they are
-perhaps about something else. Rules in (brackets) are of another class and name somebody who took part, those in
-[brackets] are of the class and name nobody. Delay is that of the best: of the class and naming somebody, else naming
-somebody, else of the class; of these the first that opened after the label began. `open`: all of them were open before,
-from an earlier attack. The demo's table has the same delays.
+In the table the result `class` means that incidents have the class at that time but name no true entity: they may be
+about something else. Rules in (brackets) have another class and name a true entity, those in [brackets] have the class
+and name none. The delay is that of the best incidents: of the class with a true entity, else with a true entity, else
+of the class; of these, the first that opened after the label began. `open`: all of them were open before, from an
+earlier attack. The demo's table has the same delays.
 
 --json prints one object:
   recordings: list of
     name, seconds (event time), node_days, grace (seconds), incidents (number, of any severity)
-    torn: list of texts, damaged files with the place; what comes behind a cut was not seen, its labels are missed
+    torn: list of texts, damaged files with the place; nothing behind a cut was read, and its labels are missed
     unseen: list of texts, parts that the recording lacks; late: kind -> events that came too late and were not judged
     labels: list of
       attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
@@ -45,11 +45,11 @@ from an earlier attack. The demo's table has the same delays.
   summary: labels, found, entity_named, unlabelled, node_days, unlabelled_per_node_day, classes (class -> labels, found,
     entity_named)
 An incident is an object: id, rule, attack, severity, opened, resolved (unix seconds, null), summary; under labels also
-named (whether it names somebody who took part)."""
+named (whether it names a true entity)."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog evaluate`."""
+    """Add the arguments of `watchdog evaluate`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = DETAILS
     parser.add_argument(

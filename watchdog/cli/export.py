@@ -50,7 +50,7 @@ def _kinds(number: int) -> str:
 
 
 def _time_ns(text: str) -> int:
-    """Nanoseconds since the epoch of an ISO 8601 time (UTC unless it says otherwise) or of unix seconds."""
+    """Return the unix time in ns of an ISO 8601 time (UTC without an offset) or of unix seconds."""
     try:
         whole, _, part = text.partition(".")
         if whole.isdecimal() and (not part or part.isdecimal()):

@@ -13,12 +13,12 @@ _GAP = re.compile(r"(?<=\S) {2,}(?=\S)")  # between two columns
 
 
 def fitted(text: str) -> str:
-    """`text`, whole lines, for standard output: a terminal gets lines of its own width, broken at spaces."""
+    """Return whole lines for standard output; for a terminal, folded at spaces to its width."""
     return folded(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text
 
 
 def folded(text: str, width: int) -> str:
-    """`text` with its long lines continued on further ones, under the last column of a table where there is room.
+    """Fold long lines; continue them below the last column of a table where there is room.
 
     Words that are longer than a line stay whole, so that a name can be copied.
     """

@@ -17,7 +17,7 @@ Object = Mapping[str, object]
 
 
 def incident_table(rows: Sequence[Object]) -> str:
-    """Incidents of a page: one line each, then what it says and who is involved."""
+    """Render a page of incidents: a line each, then summary and entities."""
     lines = [f"{'SEVERITY':8}  {'OPENED (UTC)':19}  {'STATE':12}  {'ID':16}  RULE"]
     for row in rows:
         head = (
@@ -36,7 +36,7 @@ def incident_table(rows: Sequence[Object]) -> str:
 
 
 def incident_page(one: Object) -> str:
-    """One incident with everything about it."""
+    """Render one incident in full."""
     members = cast("Mapping[str, object]", one["members"])
     lines = [
         f"{one['severity']} {one['state']}: {_text(one['title']) or _text(one['rule'])}",
@@ -72,7 +72,7 @@ def incident_page(one: Object) -> str:
 
 
 def delivery_table(rows: Sequence[Object]) -> str:
-    """Deliveries of a page, one line each, and what went wrong below."""
+    """Render a page of deliveries: a line each, with the error below."""
     lines = [f"{'STATUS':7}  {'CREATED (UTC)':19}  {'TYPE':21}  {'INCIDENT':16}  {'TRIES':>5}  {'ID':36}  RECEIVER"]
     for row in rows:
         cells = (
@@ -99,7 +99,7 @@ def _listed(title: str, rows: Sequence[str]) -> list[str]:
 
 
 def _events(events: Sequence[Object]) -> list[str]:
-    """The latest events of the evidence; `--json` has all of them."""
+    """Render the latest events of the evidence; `--json` has all."""
     rows = [f"{_time(event['time'])}  {_text(event['kind'])}  {_fields(event['fields'])}" for event in events]
     beyond = len(rows) - SHOWN_EVENTS
     title = f"evidence (the last {SHOWN_EVENTS} of {len(rows)} events)" if beyond > 0 else "evidence"
@@ -113,7 +113,7 @@ def _change(change: Object) -> str:
 
 
 def _said(done: Object) -> str:
-    """What an operator gave as the text of a note, an acknowledgement or a resolution."""
+    """Render an operator's text on a note, an acknowledgement or a resolution."""
     return f"{_time(done['time'])}  {done['action']} by {_text(done['who'])}: {_text(done['text'])}"
 
 

@@ -1,4 +1,4 @@
-"""`watchdog incidents`: the kept history, and what operators do with it."""
+"""`watchdog incidents`: the stored history, and operators' actions on it."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from watchdog.cli.output import add_json_arguments, check_output, json_line, jso
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 from watchdog.core.text import counted, printable
 
-SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the kept history."
+SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the stored history."
 PORTION = 200  # incidents read at once by an export
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog incidents`."""
+    """Add the arguments of `watchdog incidents`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     listing = _verb(verbs, "list", "the latest incidents", _list)
     _add_filters(listing, 50)
-    listing.add_argument("--cursor", help="go on where another page ended; each page says how")
+    listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
     add_json_arguments(listing)
     showing = _verb(verbs, "show", "one incident with evidence, changes, notes and deliveries", _show)
     _add_id(showing)
     showing.add_argument("--json", action="store_true", help="the JSON object")
     for name, line in (
         ("ack", "somebody has seen it"),
-        ("resolve", "it is over; it opens again when the rule fires anew"),
+        ("resolve", "it is over; it reopens when the rule fires again"),
         ("note", "write something down"),
     ):
         page = _verb(verbs, name, line, _act)
         page.set_defaults(verb=name)
         _add_id(page)
         page.add_argument("text", nargs=None if name == "note" else "?", default="", help="what to keep with it")
-        page.add_argument("--who", help="who does it (default: the name you are logged in with)")
+        page.add_argument("--who", help="name of the operator (default: your login name)")
     export = _verb(verbs, "export", "incidents with their evidence as JSON lines, addresses replaced", _export)
     _add_filters(export, 1_000)
     export.add_argument(
@@ -63,12 +63,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
     removing = _verb(verbs, "remove", "old incidents that are resolved; all others stay", _remove)
     removing.add_argument(
-        "--older-than", type=duration_ns, required=True, metavar="DURATION", help="resolved so long ago, such as 90d"
+        "--older-than",
+        type=duration_ns,
+        required=True,
+        metavar="DURATION",
+        help="resolved at least this long ago, such as 90d",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the verb says."""
+    """Run the verb; return the exit code."""
     database = opened(args)
     try:
         return cast("Callable[[argparse.Namespace, Database], int]", args.work)(args, database)
@@ -105,7 +109,7 @@ def _add_filters(page: argparse.ArgumentParser, limit: int) -> None:
     page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
     page.add_argument("--node", metavar="NAME", help="of this node")
     page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
-    page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most so many (default: {limit})")
+    page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most this many (default: {limit})")
 
 
 def _filter(args: argparse.Namespace) -> IncidentFilter:
@@ -132,12 +136,12 @@ def _list(args: argparse.Namespace, database: Database) -> int:
     if not page.rows:
         _hint_node(queries, args.node)
     if page.cursor is not None:
-        sys.stderr.write(f"watchdog: there are more; go on with --cursor {page.cursor}\n")
+        sys.stderr.write(f"watchdog: there are more; continue with --cursor {page.cursor}\n")
     return 0
 
 
 def _hint_node(queries: IncidentQueries, node: str | None) -> None:
-    """Say on standard error that a node is not known: an empty answer looks like peace."""
+    """Warn on standard error of an unknown node: an empty answer would look like peace."""
     if node is not None and not queries.page(IncidentFilter(node=node), 1).rows:
         sys.stderr.write(f"watchdog: no incident of a node '{printable(node)}' is kept; is the name right?\n")
 
@@ -175,7 +179,7 @@ def _export(args: argparse.Namespace, database: Database) -> int:
 
 
 def _whole_incidents(queries: IncidentQueries, wanted: IncidentFilter, limit: int) -> Iterator[dict[str, object]]:
-    """Incidents with their evidence, latest first, at most `limit`."""
+    """Yield incidents with their evidence, latest first, at most `limit`."""
     cursor: str | None = None
     while limit > 0:
         page = queries.page(wanted, min(PORTION, limit), cursor)
@@ -194,7 +198,7 @@ def _remove(args: argparse.Namespace, database: Database) -> int:
 
 
 def _login() -> str:
-    """The name of the user; the number where the system knows no name."""
+    """Return the name of the user, or the number without a name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -53,7 +53,7 @@ class Command(Protocol):
         ...
 
     def run(self, args: argparse.Namespace) -> int:
-        """Do the work; the exit code."""
+        """Do the work; return the exit code."""
         ...
 
 
@@ -92,7 +92,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def available() -> tuple[str, ...]:
-    """The commands whose module exists, in the order of the help page."""
+    """Return the commands whose module exists, in the order of the help page."""
     return tuple(name for name, _ in COMMANDS if importlib.util.find_spec(f"watchdog.cli.{name}") is not None)
 
 
@@ -138,7 +138,7 @@ def _answer_in_json(text: str, args: argparse.Namespace) -> None:
 
 
 def one_line(text: str) -> str:
-    """The text as one line without control characters: line breaks become '; ', others are escaped."""
+    """Return text as one line without control characters: line breaks become '; ', others are escaped."""
     joined = "; ".join(part.strip() for part in text.splitlines() if part.strip())
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in joined)
 
@@ -186,7 +186,7 @@ def _fail(message: str) -> int:
 
 
 def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
-    """What the system said and about which file: the error's own, else the output that was asked for.
+    """Return the system's reason with the file: the error's own, else the requested output.
 
     A text that is not the system's own for that number says itself what it is about, such as an address that is taken.
     """
@@ -200,7 +200,7 @@ def _os_error_text(error: OSError, args: argparse.Namespace) -> str:
 
 
 def _open_closed_stdout() -> None:
-    """Where the shell closed standard output, put something in its place that cannot be written to.
+    """Replace a standard output that the shell closed by one that cannot be written to.
 
     So every command that prints fails like on a full disk, and its number does not go to the next file that is opened,
     which may be a database.

@@ -10,7 +10,7 @@ from watchdog.core.durations import LONGEST_NS, exact_duration, parse_duration
 
 
 def duration_ns(text: str) -> int:
-    """`90d`, `12h`, `30m`; for argparse."""
+    """Parse `90d`, `12h`, `30m` to ns, for argparse."""
     found = parse_duration(text)
     if found is None:
         message = f"{text!r} is not a duration such as '90d', '12h' or '30m', of at most {exact_duration(LONGEST_NS)}"
@@ -19,7 +19,7 @@ def duration_ns(text: str) -> int:
 
 
 def moment(text: str) -> tuple[int, bool]:
-    """A time in ns, or (True) a duration before now: `2h`, `2026-01-31`, `2026-01-31T12:00` (UTC), unix seconds."""
+    """Parse a time in ns, or (True) a duration before now: `2h`, `2026-01-31T12:00` (UTC), unix seconds."""
     span_ns = parse_duration(text)
     if span_ns is not None:
         return span_ns, True

@@ -20,13 +20,13 @@ LONGEST = 4_096  # characters of a line: a path on Linux has as many bytes at mo
 
 
 def check_output(out: str) -> None:
-    """OSError (naming the place) when nothing can be written there; asked before long work, not after it."""
+    """Raise OSError, with the place, when it cannot be written; called before long work, not after it."""
     if out != "-" and (_is_ordinary(Path(out)) or Path(out).is_dir()):
         check_place(Path(out))
 
 
 def tell_damage(faults: Iterable[str]) -> int:
-    """A line on standard error for each damaged file, after what was made of the rest; the exit code, 0 without any."""
+    """Print a line on standard error for each damaged file; return the exit code, 0 without any."""
     lines = shown(faults)
     for line in lines:
         sys.stderr.write(f"watchdog: {printable(line, LONGEST)}\n")
@@ -34,14 +34,14 @@ def tell_damage(faults: Iterable[str]) -> int:
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Warnings on standard error, which change no exit code; what follows a line break is indented."""
+    """Print warnings on standard error, further lines indented; they change no exit code."""
     for line in lines:
         told = "\n  ".join(printable(part, LONGEST) for part in line.split("\n"))
         sys.stderr.write(f"watchdog: warning: {told}\n")
 
 
 def cut_text(cut: Mapping[str, int]) -> list[str]:
-    """A line for each rule of which too many keys fired at once, by rule."""
+    """Return a line for each rule with too many keys firing at once, by rule."""
     return [
         f"rule {rule}: too many keys fired at once, {counted(count, 'finding')} came together in the incident of "
         "group '*'"
@@ -50,7 +50,7 @@ def cut_text(cut: Mapping[str, int]) -> list[str]:
 
 
 def late_text(late: Mapping[str, int]) -> list[str]:
-    """What to say of events that came too late, if there are any."""
+    """Return lines about events that came too late."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(late.items()))
     return [f"events that came too late were not judged: {kinds}"] if late else []
 
@@ -76,7 +76,7 @@ def write_output(out: str, text: str) -> None:
 
 
 def _is_ordinary(path: Path) -> bool:
-    """Whether renaming a file onto `path` is right: it is a plain file, or nothing yet."""
+    """Return whether a file may be renamed onto `path`: a plain file, or nothing yet."""
     return path.is_file() or not path.exists()
 
 
@@ -93,19 +93,19 @@ def _write_handle(handle: int, content: bytes) -> None:
 
 
 def add_json_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--json` and `--jsonl` of a command that lists things."""
+    """Add `--json` and `--jsonl` to a command that lists things."""
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="a JSON array instead of a table")
     forms.add_argument("--jsonl", action="store_true", help="JSON lines: one object a line")
 
 
 def json_line(value: object) -> str:
-    """One JSON document on a line of its own, in ASCII."""
+    """Return a JSON document on one line, in ASCII."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def json_text(values: Sequence[object], *, lines: bool) -> str:
-    """Things as JSON lines, or as one array with a line for each."""
+    """Return things as JSON lines, or as one array with a line for each."""
     if lines:
         return "".join(map(json_line, values))
     return "[" + ",".join(f"\n{json_line(value)[:-1]}" for value in values) + ("\n]\n" if values else "]\n")

@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="holds a whsec_ secret; several during a change of keys; without one nothing is verified",
+        help="holds a whsec_ secret; give several during a change of keys; without one nothing is verified",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="append each message as one line of JSON")
     faults = parser.add_argument_group("faults, for trying out retries")
@@ -98,9 +98,9 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Misbehav
 
 
 def readable(arrival: Arrival, *, colour: bool = False) -> str:
-    """A message for people: one line that says what and whether it is to be believed, then the texts, indented.
+    """Render a message: one line with its type and whether it is verified, then the texts, indented.
 
-    It begins with our clock; `of TIME` is the event time of what is told, where that is another one, in UTC both.
+    It begins with our clock; `of TIME` is the event time where it differs; both in UTC.
     Everything from the message is escaped; a second and later attempt with the same id is marked.
     """
     body = arrival.body or {}
@@ -126,7 +126,7 @@ def readable(arrival: Arrival, *, colour: bool = False) -> str:
 
 
 def _incident(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The incident of either format, under our names; empty when there is none."""
+    """Return the incident of either format, under the names of `webhook`; empty without one."""
     data = body.get("data")
     if isinstance(data, dict):
         return data
@@ -138,7 +138,7 @@ def _incident(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _happened_ns(incident: Mapping[str, Any]) -> int | None:
-    """Event time of what a message tells; of its incident's opening in Alertmanager's format, which has no other."""
+    """Return a message's event time; in Alertmanager's format, which has no other, that of the opening."""
     told = incident.get("updated", incident.get("opened"))
     if isinstance(told, str):
         try:
@@ -158,7 +158,7 @@ def _coloured(severity: str, *, colour: bool) -> str:
 
 
 def _key(path: Path) -> bytes:
-    """The key in a file; errors name the file and never its content."""
+    """Read the key in a file; errors name the file and never its content."""
     raw = path.read_bytes()[:LARGEST_SECRET_FILE].removeprefix(BOM_UTF8)
     try:
         return secret_key(raw.decode("ascii", "replace"))

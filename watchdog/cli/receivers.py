@@ -26,7 +26,7 @@ COLUMNS = ("NAME", "FORMAT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", 
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the three actions."""
+    """Add the arguments of the three actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the receivers, without their secrets", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_object(receiver: Receiver) -> dict[str, object]:
-    """What may be seen of a receiver: of its URL the host only, for paths of chat services are secrets."""
+    """Return a receiver without secrets: of its URL the host only, as paths of chat services are secret."""
     return {
         "name": receiver.name,
         "format": receiver.format,
@@ -75,7 +75,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _named(name: str, receivers: Sequence[Receiver], path: Path) -> Receiver:
-    """The receiver of that name; WatchdogError with a hint when there is none."""
+    """Return the receiver of that name; WatchdogError with a hint for an unknown name."""
     for receiver in receivers:
         if receiver.name == name:
             return receiver

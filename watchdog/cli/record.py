@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sources", nargs="+", metavar="SOURCE", help="capture:DIR, snapshots:FILE, log:FILE, events:FILE, recording:DIR"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the events file to write")
-    parser.add_argument("--append", action="store_true", help="go on with an existing file where it ends")
+    parser.add_argument("--append", action="store_true", help="append to an existing file")
     parser.add_argument(
         "--follow", action="store_true", help="wait for more at the end of the input, until interrupted"
     )

@@ -17,7 +17,7 @@ SUMMARY = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog reload`."""
+    """Add the arguments of `watchdog reload`."""
     add_config_argument(parser)
 
 

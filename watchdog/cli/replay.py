@@ -26,7 +26,7 @@ WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog replay`."""
+    """Add the arguments of `watchdog replay`."""
     parser.add_argument(
         "sources",
         nargs="+",
@@ -42,15 +42,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_speed,
         default=None,
         metavar="max|N",
-        help="seconds of event time in a real second (default: max, as fast as it goes)",
+        help="seconds of event time in a real second (default: max, as fast as possible)",
     )
     parser.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
     parser.add_argument(
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help="keep the state here, every 10 s and on an interrupt, and from before the first damage of the input; the "
-        "same command goes on from it",
+        help="save the state here every 10 s, on an interrupt, and before the first damage of the input; the same "
+        "command resumes from it",
     )
     parser.add_argument(
         "--db",
@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay, then write; 130 when it was interrupted and can go on from its checkpoint."""
+    """Replay, then write; return 130 when interrupted with a checkpoint to resume from."""
     check_output(args.out)
     result = _replayed(args)
     if not result.titles:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     warn(result.unseen)
     if not result.finished:
         sys.stderr.write(
-            f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command goes on from it\n"
+            f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command resumes from it\n"
         )
         return INTERRUPTED
     write_output(args.out, _text(result, table=args.table, out=args.out))
@@ -82,12 +82,12 @@ def run(args: argparse.Namespace) -> int:
         kept = (
             f"state from before the damage kept in '{args.checkpoint}'{', and so is the database' if args.db else ''}"
         )
-        sys.stderr.write(f"watchdog: {kept}; the same command goes on from it when the input is repaired\n")
+        sys.stderr.write(f"watchdog: {kept}; the same command resumes from it when the input is repaired\n")
     return code
 
 
 def _replayed(args: argparse.Namespace) -> ReplayResult:
-    """The replay with its progress bar; with a checkpoint, an interrupt ends it where it can go on."""
+    """Replay with a progress bar; with a checkpoint, an interrupt ends it where it can resume."""
     options = ReplayOptions(
         rules=args.rules,
         packs=not args.no_packs,
@@ -119,7 +119,7 @@ def _text(result: ReplayResult, *, table: bool, out: str) -> str:
 
 
 def _speed(text: str) -> float | None:
-    """`max` or a positive number."""
+    """Parse `max` or a positive number."""
     if text == "max":
         return None
     try:
@@ -144,10 +144,10 @@ class _Interrupt:
         self._came = True
 
     def came(self) -> bool:
-        """Whether it is time to stop."""
+        """Return whether to stop."""
         return self._came
 
     def restore(self) -> None:
-        """Put the handlers back that were there before."""
+        """Restore the previous handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)

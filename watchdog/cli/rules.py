@@ -29,7 +29,7 @@ SUMMARY = "check, list and describe rules"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the four actions."""
+    """Add the arguments of the four actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="read rule files and print every mistake", allow_abbrev=False)
     check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder of *.yaml")
@@ -66,13 +66,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Which rules are in force, as `watchdog replay` takes it."""
+    """Add the arguments for the rules in force, as in `watchdog replay`."""
     parser.add_argument("--rules", action="append", default=[], type=Path, metavar="PATH", help="rules or overrides")
     parser.add_argument("--no-packs", action="store_true", help="without the shipped rules")
 
 
 def _check(paths: Sequence[Path], *, packs: bool) -> int:
-    """Every mistake of these files on standard output; files that cannot be read on standard error."""
+    """Print every mistake of these files on standard output; unreadable files on standard error."""
     try:
         found = load(paths, packs=packs)
     except RuleSetError as error:
@@ -90,7 +90,7 @@ def _check(paths: Sequence[Path], *, packs: bool) -> int:
 
 
 def _loaded(args: argparse.Namespace) -> RuleSet:
-    """The rules of the command line; with `--config` those of the configuration come first."""
+    """Load the rules of the command line, after those of `--config`."""
     if args.action == "list" and args.config is not None:
         config = load_config(args.config)
         return load([*config.rules, *args.rules], packs=config.packs and not args.no_packs)
@@ -98,7 +98,7 @@ def _loaded(args: argparse.Namespace) -> RuleSet:
 
 
 def _judged(found: RuleSet, given: Path | None) -> dict[str, Capability]:
-    """What each rule can do with the sources of a configuration; without one nothing is known but what it needs."""
+    """Return whether each rule can fire with the sources of a configuration; without one, only what it needs."""
     try:
         config = load_config(given or DEFAULT_PATH) if given or DEFAULT_PATH.exists() else None
     except ConfigError as error:
@@ -110,7 +110,7 @@ def _judged(found: RuleSet, given: Path | None) -> dict[str, Capability]:
 
 
 def _list(found: RuleSet, args: argparse.Namespace) -> None:
-    """A line for each rule."""
+    """Print a line for each rule."""
     if args.json:
         judged = _judged(found, args.config)
         print(json.dumps([_facts(plan, judged[plan.id]) for plan in found.plans], indent=2))
@@ -123,7 +123,7 @@ def _list(found: RuleSet, args: argparse.Namespace) -> None:
 
 
 def _facts(plan: RulePlan, judged: Capability) -> dict[str, object]:
-    """What `list --json` says of a rule; durations in seconds."""
+    """Return a rule in the form of `list --json`; durations in seconds."""
     return {
         "id": plan.id,
         "title": plan.title,
@@ -154,7 +154,7 @@ def _show_own(own: OwnRule, *, as_json: bool) -> int:
 
 
 def _show(found: RuleSet, rule_id: str, *, as_json: bool) -> int:
-    """One rule, or built-in finding; RuleError, with the nearest id, when there is none of that id."""
+    """Print one rule or built-in finding; RuleError, with the nearest id, for an unknown id."""
     if (own := OWN_RULES.get(rule_id)) is not None:
         return _show_own(own, as_json=as_json)
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)

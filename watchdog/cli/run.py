@@ -1,4 +1,4 @@
-"""`watchdog run`: watch a node for good."""
+"""`watchdog run`: watch a node until stopped."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from watchdog.web.app import make_app
 from watchdog.web.serving import listen
 
 SUMMARY = (
-    "Watch: sources in, incidents kept, alerts delivered, a page to look at. SIGTERM or SIGINT drains and ends, "
-    "SIGHUP (or 'watchdog reload') reloads rules and receivers."
+    "Watch a node until stopped: read sources, store incidents, deliver alerts, serve the page. SIGTERM or SIGINT "
+    "drains and ends, SIGHUP (or 'watchdog reload') reloads rules and receivers."
 )
-HARD_END_S = 4.8  # a database call that hangs must not hold the end up; what it had is made again after a restart
+HARD_END_S = 4.8  # a hanging database call must not delay the end; a restart computes again what it had
 _LOG = logging.getLogger("watchdog.service")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `watchdog run`."""
+    """Add the arguments of `watchdog run`."""
     add_config_argument(parser)
     parser.add_argument(
         "--start",
@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until told to stop; 0 then, 2 when the service cannot start or a part of it failed."""
+    """Run until stopped; return 0 then, 2 when the service cannot start or a part of it failed."""
     config = load_config(args.config)
     raise_descriptor_limit()
     config = replace(config, start=args.start) if args.start else config
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _start(text: str) -> str:
-    """A start as the configuration takes it; ArgumentTypeError for what is none."""
+    """Check a start as the configuration does; ArgumentTypeError when it is wrong."""
     try:
         start_before(text, 0)
     except ValueError as error:
@@ -71,7 +71,7 @@ def _start(text: str) -> str:
 
 
 async def serve(daemon: Daemon) -> Close:
-    """Page and API over a service; how to end them. OSError when the address is taken."""
+    """Start page and API over a service; return how to close them. OSError when the address is taken."""
     api, app = daemon.config.api, make_app(LiveView(daemon))
     listening = await listen(app, api.host, api.port, end_s=0.5, callers=daemon.callers)
     for address in listening.addresses:
@@ -80,7 +80,7 @@ async def serve(daemon: Daemon) -> Close:
 
 
 def _end_at_last() -> None:
-    """From here on the process ends in time, whatever hangs."""
+    """End the process in time from here on, whatever hangs."""
     timer = threading.Timer(HARD_END_S, os._exit, (0,))
     timer.daemon = True
     timer.start()

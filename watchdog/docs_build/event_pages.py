@@ -45,7 +45,7 @@ kinds report the same fact, the page says so: a rule counts one of them.
 
 
 def as_data(kind: Kind) -> dict[str, object]:
-    """A kind as JSON-able data."""
+    """Return a kind as JSON-able data."""
     return {
         "kind": kind.name,
         "description": kind.description,
@@ -56,7 +56,7 @@ def as_data(kind: Kind) -> dict[str, object]:
 
 
 def listing(kinds: Collection[Kind]) -> str:
-    """Kinds, one a line: name, sources, description."""
+    """Render kinds, one a line: name, sources, description."""
     width = max(len(kind.name) for kind in kinds)
     sources = max(len(", ".join(kind.sources)) for kind in kinds)
     lines = (f"{kind.name:<{width}}  {', '.join(kind.sources):<{sources}}  {kind.description}" for kind in kinds)
@@ -64,7 +64,7 @@ def listing(kinds: Collection[Kind]) -> str:
 
 
 def page_of(kind: Kind) -> str:
-    """One kind with its fields, as a plain table."""
+    """Render one kind with its fields, as a plain table."""
     fields = [*kind.fields.values(), *PSEUDO_FIELDS.values()]
     name, typ, unit = (max(len(text(field)) for field in fields) for text in (_name, _type, _unit))
     lines = [kind.name, f"  {kind.description}.", f"  from: {', '.join(kind.sources)}"]
@@ -80,7 +80,7 @@ def page_of(kind: Kind) -> str:
 
 
 def markdown() -> str:
-    """The whole of docs/EVENTS.md."""
+    """Return the whole of docs/EVENTS.md."""
     parts = [INTRODUCTION, _sources_table(), _shared_fields()]
     for area, title in AREAS.items():
         kinds = [kind for kind in KINDS.values() if kind.name.partition(":")[0] == area]

@@ -84,7 +84,7 @@ def read_figures() -> dict[str, Figure]:
 
 
 def pages(found: RuleSet) -> dict[str, str]:
-    """File name -> Markdown, for every rule of the set and the index."""
+    """Return Markdown by file name, for every rule of the set and the index."""
     figures = read_figures()
     made = {f"{plan.id}.md": page(plan, found.sources[plan.id], found.lists, figures) for plan in found.plans}
     own = {f"{rule.id}.md": own_page(rule) for rule in OWN_RULES.values()}
@@ -92,7 +92,7 @@ def pages(found: RuleSet) -> dict[str, str]:
 
 
 def own_page(rule: OwnRule) -> str:
-    """One finding by the wall clock."""
+    """Render one finding by the wall clock."""
     after = exact_duration(rule.resolve_after_ns)
     sections = [
         f"# {rule.id}\n\n{rule.title}.\n",
@@ -117,7 +117,7 @@ def own_page(rule: OwnRule) -> str:
 
 
 def index(plans: Sequence[RulePlan]) -> str:
-    """The list of all rules, by family of attacks."""
+    """Render the list of all rules, by family of attacks."""
     parts = [INTRODUCTION]
     for attack in dict.fromkeys(sorted(plan.attack for plan in plans)):
         rows = [
@@ -137,7 +137,7 @@ def page(
     lists: Mapping[str, Sequence[str]],
     figures: Mapping[str, Figure] = MappingProxyType({}),
 ) -> str:
-    """One rule; `lists` are the named ones that it may use, `figures` the false alarms by rule id."""
+    """Render one rule; `lists` are the named lists that it may use, `figures` the false alarms by rule id."""
     sections = [
         f"# {plan.id}\n\n{plan.title}.\n",
         _table(
@@ -157,7 +157,7 @@ def page(
 
 
 def numbers_explained(source: RuleSource) -> Iterator[str]:
-    """The comments in a rule's text, each with the key that it stands beside or above; those above the rule first."""
+    """Yield the comments in a rule's text, each with the key beside or below it; those above the rule first."""
     lines = source.place.source.lines
     first = source.place.line - 1
     above = first
@@ -185,7 +185,7 @@ def numbers_explained(source: RuleSource) -> Iterator[str]:
 
 
 def said_of_all(source: RuleSource) -> Iterator[str]:
-    """The paragraphs of the comment at the head of a rule's file."""
+    """Return the paragraphs of the comment at the head of a rule's file."""
     head: list[str] = []
     for line in source.place.source.lines:
         if not line.startswith("#"):
@@ -199,7 +199,7 @@ def said_of_all(source: RuleSource) -> Iterator[str]:
 
 
 def quoted(node: Node) -> str:
-    """A node as YAML on one line."""
+    """Render a node as YAML on one line."""
     if isinstance(node, Scalar):
         text = " ".join(node.text.split())
         return json.dumps(text, ensure_ascii=False) if ODD.search(text) or not text else text
@@ -288,7 +288,7 @@ def poisson_limit(count: int) -> float:
 
 
 def _evasion(plan: RulePlan) -> str:
-    """The answers to the five questions that each shipped rule is asked."""
+    """Render the answers to the five questions that each shipped rule must answer."""
     answers: object = plan.metadata.get("evasion")
     if not isinstance(answers, Mapping) or not answers:
         return "Not examined."
@@ -329,7 +329,7 @@ def _severities(plan: RulePlan) -> str:
 
 
 def _sources(plan: RulePlan) -> str:
-    """The sources that give its kinds, of those that exist; else what would give them."""
+    """Render the existing sources that give a rule's kinds, else those that would."""
     names = dict.fromkeys(name for kind in plan.kinds for name in KINDS[kind].sources)
     return ", ".join([name for name in names if name in SCHEMES] or names)
 
@@ -352,13 +352,13 @@ def _texts(plan: RulePlan, name: str) -> list[str]:
 
 
 def _in_flow(node: Node) -> str:
-    """A value inside braces, where commas and brackets need quotes too."""
+    """Render a value inside braces, where commas and brackets need quotes too."""
     text = quoted(node)
     return json.dumps(text) if isinstance(node, Scalar) and re.search(r"[,\[\]{}]", text) and text[0] != '"' else text
 
 
 def _comment(line: str) -> str:
-    """The comment of a line of YAML; empty without one."""
+    """Return the comment of a line of YAML; empty without one."""
     value = QUOTED.match(line)
     found = COMMENT.search(line, value.end() if value else 0)
     return found[1].strip() if found else ""

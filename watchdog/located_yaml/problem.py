@@ -1,4 +1,4 @@
-"""Located problems: what is wrong in a file, where, and what to do about it."""
+"""Located problems: a mistake in a file, its place, and a hint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from watchdog.core.errors import RuleError
 
-MOST_PROBLEMS = 200  # more help nobody; a hostile file must not make us write for minutes
+MOST_PROBLEMS = 200  # more do not help; a hostile file must not make us write for minutes
 WIDEST_LINE = 160  # characters of a source line that are shown
 
 
@@ -43,7 +43,7 @@ class Problem:
     unreadable: bool = False
 
     def render(self) -> str:
-        """`file:line:column: message`, the source line with a caret, and the hint.
+        """Render `file:line:column: message`, the source line with a caret, and the hint.
 
         A file that could not be read has no lines: its name stands alone.
         """
@@ -57,7 +57,7 @@ class Problem:
         return "\n".join(parts)
 
     def _excerpt(self) -> str:
-        """The source line and a caret under the place, or nothing if there is no such line."""
+        """Return the source line with a caret below the place; empty without such a line."""
         lines, number = self.place.source.lines, self.place.line
         if not 1 <= number <= len(lines):
             return ""
@@ -77,7 +77,7 @@ class RuleSetError(RuleError):
         self.problems = problems
 
     def in_one_line(self) -> str:
-        """The first problem with its hint, and how many there are besides."""
+        """Return the first problem with its hint, and the count of the others."""
         first, more = self.problems[0], len(self.problems) - 1
         place = first.place.source.name if first.unreadable else str(first.place)
         hint = f"; {first.hint}" if first.hint else ""
@@ -114,7 +114,7 @@ class Report:
             self.warnings.append(Problem(place, message, hint))
 
     def ordered(self) -> tuple[Problem, ...]:
-        """All mistakes by file, line and column; the last one says how many were left out."""
+        """Return all mistakes by file, line and column; a last one has the count of those dropped."""
         found = sorted(self.problems, key=lambda p: (p.place.source.name, p.place.line, p.place.column))
         if self.dropped:
             found.append(Problem(found[-1].place, f"and {self.dropped} more mistakes"))
@@ -122,5 +122,5 @@ class Report:
 
 
 def plain(text: str) -> str:
-    """One line without control characters, so that a file cannot steer the terminal."""
+    """Return one line without control characters, so that a file cannot control the terminal."""
     return "".join(char if char.isprintable() else " " for char in text)

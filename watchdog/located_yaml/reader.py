@@ -70,7 +70,7 @@ Node = Scalar | Series | Table
 
 
 class _Stop(Exception):
-    """Reading cannot go on; the problem is in the report."""
+    """Raised to end the reading of a file; the problem is in the report."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class _Open:
 
 
 def read_file(path: Path, report: Report, name: str) -> SourceText | None:
-    """The text of a file; None with a problem when it is missing, too large or not UTF-8.
+    """Read the text of a file; None with a problem when it is missing, too large or not UTF-8.
 
     name: what problems call the file.
     """
@@ -106,12 +106,12 @@ def read_file(path: Path, report: Report, name: str) -> SourceText | None:
 
 
 def source_text(name: str, text: str) -> SourceText:
-    """A text with its lines, split where YAML splits them."""
+    """Return a text with its lines, split where YAML splits them."""
     return SourceText(name, text, tuple(_LINE_END.split(text)))
 
 
 def read_yaml(source: SourceText, report: Report) -> Node | None:
-    """The one document of a text as nodes; None when it is empty or cannot be parsed.
+    """Parse the one document of a text into nodes; None when it is empty or cannot be parsed.
 
     Problems go to the report; nothing is raised, whatever the text.
     """
@@ -136,7 +136,7 @@ def read_yaml(source: SourceText, report: Report) -> Node | None:
 
 
 def _yaml_hint(message: str, before: str) -> str:
-    """What usually helps against a parser's complaint. before: the line up to the place."""
+    """Return what usually helps against a parser's complaint. before: the line up to the place."""
     opening = re.search(r":\s+([{\[])", before)
     if opening and "end of stream" not in message:
         return f"put the whole value in quotes when it starts with '{opening[1]}'"
@@ -180,7 +180,7 @@ def _build(source: SourceText, report: Report) -> Node | None:
 
 
 def _events(source: SourceText) -> Iterator[yaml.Event]:
-    """Parser events of the safe loader."""
+    """Yield parser events of the safe loader."""
     loader = yaml.SafeLoader(source.text)
     try:
         while loader.check_event():
@@ -191,7 +191,7 @@ def _events(source: SourceText) -> Iterator[yaml.Event]:
 
 
 def _node(source: SourceText, event: yaml.Event, stack: list[_Open], report: Report) -> Node | None:
-    """The node that this event completes, if any."""
+    """Return the node that this event completes, if any."""
     if isinstance(event, yaml.ScalarEvent):
         start, end = _marks(event)[0].index, _marks(event)[1].index
         return Scalar(event.value, _place(source, event), event.style is None, start, end)
@@ -205,7 +205,7 @@ def _node(source: SourceText, event: yaml.Event, stack: list[_Open], report: Rep
 
 
 def _entries(nodes: list[Node], report: Report) -> tuple[Entry, ...]:
-    """Keys with their values; a key that is no text, or comes twice, is a problem."""
+    """Return keys with their values; a key that is not text, or a duplicate, is a problem."""
     found: dict[str, Entry] = {}
     for key, value in zip(nodes[::2], nodes[1::2], strict=True):
         if not isinstance(key, Scalar):
@@ -238,14 +238,14 @@ def _stop(report: Report, place: Location, message: str, hint: str = "") -> NoRe
 
 
 def _place(source: SourceText, event: yaml.Event) -> Location:
-    """Where an event starts, and how far it goes on that line."""
+    """Return where an event starts, and its width on that line."""
     start, end = _marks(event)
     width = end.column - start.column if end.line == start.line else 1
     return Location(source, start.line + 1, start.column + 1, max(1, width))
 
 
 def _marks(event: yaml.Event) -> tuple[yaml.Mark, yaml.Mark]:
-    """Start and end of an event; the parser written in Python always sets them."""
+    """Return start and end of an event; the parser written in Python always sets them."""
     start, end = event.start_mark, event.end_mark
     assert isinstance(start, yaml.Mark)
     assert isinstance(end, yaml.Mark)

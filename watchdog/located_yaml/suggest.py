@@ -1,13 +1,13 @@
-"""Hints: the name that was probably meant, and the names that there are."""
+"""Hints: the name that was probably meant, and the known names."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-ALL_NAMES = 8  # a hint lists as many; of more only the nearest
+ALL_NAMES = 8  # a hint lists up to this many names; of more, only the nearest
 NEAREST = 5
-ALL_AT_MOST = 40  # where nothing is near the nearest help nobody: a hint lists all of so many
+ALL_AT_MOST = 40  # when no name is near, a hint lists all names, up to this many
 OTHER_WORDS = {
     "average": "mean",
     "avg": "mean",
@@ -22,12 +22,12 @@ OTHER_WORDS = {
     "uniq": "distinct",
     "unique": "distinct",
 }
-"""What other tools call our functions."""
-LONGEST_NAME = 64  # longer input is no typing mistake and not worth comparing
+"""Names that other tools use for our functions."""
+LONGEST_NAME = 64  # longer input is no typo
 
 
 def closest(name: str, choices: Iterable[str]) -> str:
-    """The choice that was probably meant; nothing when none is near."""
+    """Return the choice that was probably meant; empty when none is near."""
     if OTHER_WORDS.get(name.lower()) in set(choices := list(choices)):
         return OTHER_WORDS[name.lower()]
     found = difflib.get_close_matches(name, sorted(set(choices)), n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
@@ -35,7 +35,7 @@ def closest(name: str, choices: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str], what: str = "", see: str = "") -> str:
-    """`did you mean 'x'? <what>: a, b, c`; either half is left out when it is empty.
+    """Return `did you mean 'x'? <what>: a, b, c`, without a half that is empty.
 
     Of many choices the five nearest are named, and how many more there are; `see` says where to find them. All are
     named where none is near and no other place has them.

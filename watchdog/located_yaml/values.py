@@ -14,13 +14,13 @@ _INTEGER = re.compile(r"[+-]?[0-9][0-9_]{0,24}")
 
 
 def parse_integer(text: str) -> int | None:
-    """A whole number, `_` allowed between digits; None when it is none."""
+    """Parse a whole number, `_` allowed between digits; None when it is not one."""
     found = _INTEGER.fullmatch(text.strip())
     return int(text.strip().replace("_", "")) if found else None
 
 
 def describe(node: Node) -> str:
-    """What a node is, for errors."""
+    """Return what a node is, for errors."""
     if isinstance(node, Table):
         return "a table"
     if isinstance(node, Series):
@@ -29,7 +29,7 @@ def describe(node: Node) -> str:
 
 
 def scalar(node: Node, name: str, wanted: str, report: Report) -> Scalar | None:
-    """A scalar that is not empty; else a problem says what was wanted."""
+    """Return a scalar that is not empty; else None, with a problem that names what was wanted."""
     if isinstance(node, Scalar) and not node.empty:
         return node
     bracket = node.place.source.text[node.start : node.start + 1] if isinstance(node, Scalar) else _bracket(node)
@@ -39,14 +39,14 @@ def scalar(node: Node, name: str, wanted: str, report: Report) -> Scalar | None:
 
 
 def _bracket(node: Node) -> str:
-    """The character at which a table or a list begins."""
+    """Return the character at which a table or a list begins."""
     place = node.place
     line = place.source.lines[place.line - 1] if place.line <= len(place.source.lines) else ""
     return line[place.column - 1 : place.column]
 
 
 def text(node: Node, name: str, report: Report) -> str:
-    """Text; empty with a problem when it is none."""
+    """Return text; empty, with a problem, for anything else."""
     found = scalar(node, name, "text", report)
     if found is None:
         return ""
@@ -58,7 +58,7 @@ def text(node: Node, name: str, report: Report) -> str:
 
 
 def choice(node: Node, name: str, choices: tuple[str, ...], report: Report) -> str | None:
-    """One of the choices."""
+    """Return one of the choices; None with a problem for anything else."""
     found = scalar(node, name, f"one of {', '.join(choices)}", report)
     if found is None or found.text in choices:
         return found.text if found else None
@@ -71,7 +71,7 @@ def choice(node: Node, name: str, choices: tuple[str, ...], report: Report) -> s
 
 
 def duration(node: Node, name: str, low: int, high: int, report: Report) -> int | None:
-    """Nanoseconds of a duration within bounds."""
+    """Return the ns of a duration within bounds (ns); None with a problem for anything else."""
     found = scalar(node, name, "a duration such as 10m", report)
     if found is None:
         return None
@@ -87,7 +87,7 @@ def duration(node: Node, name: str, low: int, high: int, report: Report) -> int 
 
 
 def whole(node: Node, name: str, low: int, high: int, report: Report) -> int | None:
-    """A whole number within bounds."""
+    """Return a whole number within bounds; None with a problem for anything else."""
     found = scalar(node, name, "a whole number", report)
     if found is None:
         return None
@@ -102,7 +102,7 @@ def whole(node: Node, name: str, low: int, high: int, report: Report) -> int | N
 
 
 def boolean(node: Node, name: str, report: Report) -> bool | None:
-    """True or false; YAML's yes, no, on and off are not taken."""
+    """Return true or false; None with a problem for anything else, also for YAML's yes, no, on and off."""
     found = scalar(node, name, "true or false", report)
     if found is None:
         return None
@@ -113,7 +113,7 @@ def boolean(node: Node, name: str, report: Report) -> bool | None:
 
 
 def scalars(node: Node, name: str, what: str, report: Report) -> list[Scalar]:
-    """The scalars of a list, or the one scalar that stands for such a list."""
+    """Return the scalars of a list, or a scalar that stands for a list with one item."""
     if (isinstance(node, Scalar) and node.empty) or isinstance(node, Table):
         report.error(node.place, f"'{name}' must be {what}, not {describe(node)}")
         return []
@@ -123,7 +123,7 @@ def scalars(node: Node, name: str, what: str, report: Report) -> list[Scalar]:
 
 
 def table(node: Node, name: str, report: Report) -> Table | None:
-    """A table."""
+    """Return a table; None with a problem for anything else."""
     if isinstance(node, Table):
         return node
     report.error(node.place, f"'{name}' must be a table of keys and values, not {describe(node)}")

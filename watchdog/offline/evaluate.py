@@ -1,4 +1,4 @@
-"""Evaluation: what the rules find of the labels of recordings, how soon, and what they say without need."""
+"""Evaluation of the rules on labelled recordings: labels found, delays, false alarms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEME = "recording:"
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
-    """What was found of one label, and by which incidents: the one definition for all tables."""
+    """The incidents that match one label; the definition that all tables share."""
 
     label: Label
     matches: tuple[LabelMatch, ...]
@@ -30,33 +30,33 @@ class LabelScore:
 
     @property
     def found(self) -> bool:
-        """Whether any incident speaks of it, be it by its class only."""
+        """Whether any incident matches it, even if only by its class."""
         return bool(self.matches)
 
     @property
-    def told(self) -> tuple[LabelMatch, ...]:
-        """Whom the finding rests on: incidents of its class that name somebody who took part, else others that do.
+    def best(self) -> tuple[LabelMatch, ...]:
+        """The best matches: of its class with a true entity, else with a true entity, else of its class alone.
 
-        Else those of its class, which name nobody: they are perhaps about something else at the same time.
+        The last may be about something else at the same time.
         """
         named = tuple(one for one in self.matches if one.named)
         return tuple(one for one in named if one.primary) or named or self.matches
 
     @property
     def named(self) -> bool:
-        """Whether one of them names somebody who took part."""
+        """Whether a match names a true entity."""
         return any(one.named for one in self.matches)
 
     @property
     def delay_s(self) -> float | None:
-        """Seconds from its start to the first of `told` that opened then, 0 when none did; None when missed."""
-        opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.told]
+        """Seconds from its start to the first of `best` that opened then, 0 when none did; None when missed."""
+        opened = [one.incident.opened_ns / 1e9 - self.label.start for one in self.best]
         return min((delay for delay in opened if delay >= 0), default=0.0) if opened else None
 
     @property
     def open_before(self) -> bool:
-        """Whether all of `told` were open before it began: an earlier attack's, which says nothing of how soon."""
-        return self.found and all(one.incident.opened_ns / 1e9 < self.label.start for one in self.told)
+        """Whether all of `best` were open before it began: from an earlier attack, so the delay is unknown."""
+        return self.found and all(one.incident.opened_ns / 1e9 < self.label.start for one in self.best)
 
     @property
     def delay_text(self) -> str:
@@ -102,14 +102,14 @@ def evaluate(
     scores = []
     for folder, known in zip(folders, labels, strict=True):
         name = folder.resolve().name
-        told = _teller(progress, name)
-        result = replay([f"{SCHEME}{folder}"], replace(options, checkpoint=None), progress=told)
+        reporter = _reporter(progress, name)
+        result = replay([f"{SCHEME}{folder}"], replace(options, checkpoint=None), progress=reporter)
         scores.append(score(name, known, result))
     return scores
 
 
 def folder_of(text: str) -> Path:
-    """The folder of a recording named on the command line; SourceError when it is none."""
+    """Return the folder of a recording from the command line; SourceError when it is not one."""
     folder = Path(text.removeprefix(SCHEME))
     if not folder.is_dir():
         reason = "not a folder" if folder.exists() else "no such folder"
@@ -155,13 +155,13 @@ def _label_score(label: Label, incidents: Sequence[Incident], end_s: float, grac
 
 
 def _explains(scored: LabelScore, incident: Incident, grace_s: float) -> bool:
-    """An alarm is explained by a label only when it opened within it, and matches it."""
+    """Return whether a label explains an alarm: it opened within the label and matches it."""
     opened_within = scored.label.covers(incident.opened_ns / 1e9, grace_s)
     return opened_within and any(one.incident.id == incident.id for one in scored.matches)
 
 
-def _teller(progress: Callable[[str, Progress], None] | None, name: str) -> Callable[[Progress], None] | None:
+def _reporter(progress: Callable[[str, Progress], None] | None, name: str) -> Callable[[Progress], None] | None:
     if progress is None:
         return None
-    tell = progress
-    return lambda step: tell(name, step)
+    report = progress
+    return lambda step: report(name, step)

@@ -70,7 +70,7 @@ def export(path: str, out: str, options: ExportOptions) -> Exported:
     kind was asked for, and a folder otherwise. Files appear under their name when they are complete. SourceError:
     the file cannot be read; WatchdogError: this cannot be exported there; OSError: it cannot be written.
     """
-    with EventsFile(path, options.kinds) as file:  # first: whoever mistyped its name is told so, and nothing else
+    with EventsFile(path, options.kinds) as file:  # first, so that a mistyped name is the only error
         return _exported(file, out, options)
 
 
@@ -97,7 +97,7 @@ def _exported(file: EventsFile, out: str, options: ExportOptions) -> Exported:
 
 
 def plain_columns(batch: Batch) -> dict[str, list[Any]]:
-    """All columns, `kind`, `node`, `source` and `boot_ns` among them, as lists of plain, harmless values."""
+    """Return all columns, with `kind`, `node`, `source` and `boot_ns`, as lists of plain, harmless values."""
     rows = batch.rows
     columns: dict[str, list[Any]] = {
         "time_ns": batch.time_ns.tolist(),
@@ -242,7 +242,7 @@ class _Csv:
 
 
 def _cells(values: list[Any]) -> list[Any]:
-    """The cells of a column; text that reads as a formula gets an apostrophe."""
+    """Return the cells of a column; text that a spreadsheet would run as a formula gets an apostrophe."""
     return [f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value for value in values]
 
 

@@ -1,4 +1,4 @@
-"""The history of a replay: its incidents kept in a database, without telling anybody."""
+"""The history of a replay: its incidents, stored in a database and never sent."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ BATCH = 500
 
 
 class History:
-    """Collects the changes of a run and stores them in batches. A run whose input is the same stores nothing new."""
+    """Collects the changes of a run and stores them in batches. A repeated run stores nothing new."""
 
     def __init__(self, database: Database, titles: Mapping[str, str]) -> None:
         self._writer, self._titles = IncidentWriter(database), titles
         self._records: list[ChangeRecord] = []
         self._latest: dict[str, IncidentChange] = {}
         self.stored = 0  # changes that were new
-        self.held = False  # whether what comes now is left to a later run, which will have better input
+        self.held = False  # whether to store no more: a later run will have better input
 
     def take(self, changes: Sequence[IncidentChange], books: IncidentBooks) -> None:
-        """Changes just made, and the books that made them. StoreError when a batch cannot be stored."""
+        """Collect changes just made, and the books that made them. StoreError when a batch cannot be stored."""
         if self.held:
             return
         for change in changes:
@@ -36,7 +36,7 @@ class History:
             self._flush()
 
     def settle(self, books: IncidentBooks) -> None:
-        """Store what was taken, and each changed incident as it stands: numbers grow without a change, too."""
+        """Store the changes, and each changed incident's present state: its counts grow between changes too."""
         if self.held:
             return
         for change in self._latest.values():
@@ -57,7 +57,7 @@ class History:
 
 @contextmanager
 def opened_history(url: str | None, titles: Mapping[str, str]) -> Iterator[History | None]:
-    """A history in the database of `url`, made if it is not there; None without a URL."""
+    """Open a history in the database of `url`, created if missing; None without a URL."""
     if url is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""Labelled recordings: what really happened in them, and which incidents speak of it."""
+"""Labelled recordings: the attacks that they hold, and which incidents match them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Label(msgspec.Struct, frozen=True, rename={"class_": "class"}):
         return self.class_ == BENIGN or self.attack == AFTERMATH
 
     def covers(self, time_s: float, grace_s: float) -> bool:
-        """Whether a time lies in the label or in the grace after it."""
+        """Return whether a time is within the label or the grace after it."""
         return self.start <= time_s <= self.end + grace_s
 
 
@@ -56,7 +56,7 @@ class LabelSpan:
 
 @dataclass(frozen=True, slots=True)
 class LabelMatch:
-    """An incident that speaks of a label. primary: it names the label's class; named: it names one of its entities."""
+    """An incident that matches a label. primary: it names the label's class; named: it names one of its entities."""
 
     incident: Incident
     primary: bool
@@ -64,7 +64,7 @@ class LabelMatch:
 
 
 def read_labels(path: Path) -> tuple[Label, ...]:
-    """The labels in a `labels.json`; SourceError with place and reason."""
+    """Read the labels in a `labels.json`; SourceError with place and reason."""
     try:
         labels = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=tuple[Label, ...])
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     except OSError as error:
         raise SourceError(f"labels '{path}': {(error.strerror or 'cannot be read').lower()}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceError(f"labels '{path}': {_told(error)}") from None
+        raise SourceError(f"labels '{path}': {_reason(error)}") from None
     for place, label in enumerate(labels, 1):
         if not 0 <= label.start < LATEST_S or not 0 <= label.end < LATEST_S:
             raise SourceError(f"labels '{path}': label {place} ({label.attack!r}) has times that are no unix seconds")
@@ -84,26 +84,26 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     return labels
 
 
-def _told(error: Exception) -> str:
-    """What a reader said, in our case: an abbreviation that begins it stays as it is."""
+def _reason(error: Exception) -> str:
+    """Return an error's text in lower case, except for an abbreviation at its start."""
     text = str(error)
     return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
 
 
 def grace_of(recording_s: float) -> float:
-    """Seconds of grace in a recording of that length: 10 minutes, in a short one a fifth of it."""
+    """Return the seconds of grace in a recording of this length: 10 minutes, in a short one a fifth of it."""
     return min(GRACE_S, GRACE_SHARE * recording_s)
 
 
 def span_of(incident: Incident, end_s: float) -> LabelSpan:
-    """From opening to the last clear, else to the resolution, else to the recording's end."""
+    """Return the span from opening to the last clear, else to the resolution, else to the recording's end."""
     ended_ns = incident.resolved_ns if incident.cleared_ns is None else incident.cleared_ns
     ended_s = end_s if ended_ns is None else ended_ns / 1e9
     return LabelSpan(incident.opened_ns / 1e9, max(ended_s, incident.opened_ns / 1e9))
 
 
 def match(label: Label, incident: Incident, end_s: float, grace_s: float) -> LabelMatch | None:
-    """Whether an incident speaks of a label: they overlap in time, and it names the class or somebody involved."""
+    """Match an incident with a label: they overlap in time, and it has the class or a true entity."""
     span = span_of(incident, end_s)
     if span.opened_s > label.end + grace_s or span.ended_s < label.start:
         return None
@@ -113,12 +113,12 @@ def match(label: Label, incident: Incident, end_s: float, grace_s: float) -> Lab
 
 
 def is_alarm(incident: Incident) -> bool:
-    """Whether somebody would have been woken: warning and above."""
+    """Return whether an incident wakes people: warning and above."""
     return RANK[incident.severity] >= RANK["warning"]
 
 
 def names_entity(true: tuple[str, ...], named: Sequence[str]) -> bool:
-    """Whether one of the named entities is a true one: equal, or one lies in the other; `*` is anybody."""
+    """Return whether a named entity is a true one: equal, or one contains the other; `*` is any."""
     if ANY in true:
         return bool(named)
     if not set(true).isdisjoint(named):
@@ -136,7 +136,7 @@ class _Truth:
         self._known: dict[tuple[int, int], set[int]] = {}
 
     def meets(self, network: Network) -> bool:
-        """Whether it lies in a true range, or a true one lies in it."""
+        """Return whether it is within a true range, or contains one."""
         version, own = network.version, network.prefixlen
         wider = [length for v, length in self._lengths if v == version and length < own]
         return any(_head(network, length) in self._heads(version, length, length) for length in wider) or (
@@ -144,7 +144,7 @@ class _Truth:
         )
 
     def _heads(self, version: int, length: int, longest: int) -> set[int]:
-        """First `length` bits of the true ranges that are at least as long, up to `longest`."""
+        """Return the first `length` bits of the true ranges with prefixes of `length` to `longest` bits."""
         key = (version, length if longest == length else -1 - length)
         if key not in self._known:
             self._known[key] = {
@@ -166,7 +166,7 @@ def _head(network: Network, length: int) -> int:
 
 @lru_cache(maxsize=65_536)
 def network_of(text: str) -> Network | None:
-    """An address or range as a network; None for ASNs and overlay addresses."""
+    """Return an address or range as a network; None for ASNs and overlay addresses."""
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sources that are read once, to their end: an error of one ends that one alone, and all damage is told."""
+"""Sources read once, to their end. An error ends only its own source, and all damage is reported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, FormCounting, Source
 from watchdog.sources.faults import Damaged
 
-TOLD: Final = 10  # lines that people are shown; the rest is a number
+SHOWN: Final = 10  # lines shown to people; the rest is a count
 
 
 class FiniteSource:
-    """A source for a replay or a recording without --follow: what the others have is used although it fails.
+    """A source for a replay, or a recording without --follow; the others are read on when it fails.
 
-    faults: lines of damage, each with its place. last_word: say the end of time for a source that failed, so that
-    nobody waits for it; a recording leaves that out, since a repaired input goes on behind it.
+    faults: lines of damage, each with its place. last_word: give a failed source the end of time as its
+    watermark, so that no rule waits for it; a recording does not, since a repaired input may be appended later.
     """
 
     def __init__(self, source: Source, *, last_word: bool = True) -> None:
@@ -57,7 +57,7 @@ class FiniteSource:
         return unread_lines(self._source)
 
     def poll(self) -> Slice | None:
-        """The next slice, None when there is none; an error of the source becomes a fault and its end."""
+        """Return the next slice, None without news. An error of the source becomes a fault and ends it."""
         try:
             found = self._source.poll()
         except SourceError as error:
@@ -76,19 +76,19 @@ class FiniteSource:
 
 
 def finite(sources: Iterable[Source], *, last_word: bool = True) -> list[FiniteSource]:
-    """All of them, to be read once."""
+    """Wrap sources to be read once."""
     return [FiniteSource(source, last_word=last_word) for source in sources]
 
 
 def faults_of(sources: Sequence[Source]) -> tuple[str, ...]:
-    """All damage that was found, a line for each file; none of sources that are followed."""
+    """Return all damage found, a line for each file; none of followed sources."""
     return tuple(
         dict.fromkeys(line for source in sources if isinstance(source, FiniteSource) for line in source.faults)
     )
 
 
 def unread_of(sources: Iterable[Source]) -> tuple[str, ...]:
-    """A line for each source and form of which lines were not understood."""
+    """Return a line for each source and line form with lines that were not understood."""
     return tuple(
         line
         for source in sources
@@ -97,22 +97,24 @@ def unread_of(sources: Iterable[Source]) -> tuple[str, ...]:
 
 
 def unread_lines(source: Source) -> list[str]:
-    """What to say of lines that look like ones that we read and are none; the lines themselves are a stranger's."""
+    """Return warnings about lines that resemble a known form; the lines themselves are untrusted and not shown."""
     forms = source.line_forms if isinstance(source, FormCounting) else {}
-    told = []
+    warnings = []
     for form, (read, unread) in sorted(forms.items()):
         if unread and form == "untimed":
-            told.append(f"{source.name}: {unread:,} lines have no time; was Bitcoin Core started with logtimestamps=0?")
+            warnings.append(
+                f"{source.name}: {unread:,} lines have no time; was Bitcoin Core started with logtimestamps=0?"
+            )
         elif unread:
-            told.append(
+            warnings.append(
                 f"{source.name}: {unread:,} of {read + unread:,} lines of the form '{form}' were not understood; "
                 "is Bitcoin Core newer than this program?"
             )
-    return told
+    return warnings
 
 
 def shown(lines: Iterable[str]) -> list[str]:
-    """At most TOLD different lines, and one that says how many more there are."""
+    """Return at most `SHOWN` different lines, and a last one with the count of the others."""
     every = list(dict.fromkeys(lines))
-    left = len(every) - TOLD
-    return [*every[:TOLD], f"and {left} more damaged {'file' if left == 1 else 'files'}"] if left > 0 else every
+    left = len(every) - SHOWN
+    return [*every[:SHOWN], f"and {left} more damaged {'file' if left == 1 else 'files'}"] if left > 0 else every

@@ -1,4 +1,4 @@
-"""Record: sources in, an events file out; an existing file can be gone on with."""
+"""Record: sources in, an events file out; appends to an existing file on request."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class RecordOptions:
     """What a recording is made with.
 
     kinds: what to record, None for all but `LEFT_OUT`; gaps, heartbeats and starts of the node (`ALWAYS_WANTED`) are
-    recorded with them, since a replay must know what was not seen. asmap: a file of Core's format. node: the name that
-    events carry. follow: go on until interrupted. append: go on with an existing file, each source behind what the file
-    has of it. wall_ns: the wall clock; with `follow` a source starts anew where a clock that was ahead was set back.
+    recorded with them, since a replay must know what is missing. asmap: a file of Core's format. node: the name that
+    events carry. follow: record until interrupted. append: extend an existing file, each source from where the file
+    ends for it. wall_ns: the wall clock; with `follow` a source restarts where a clock that was ahead was set back.
     """
 
     kinds: frozenset[str] | None = None
@@ -67,10 +67,10 @@ def record(
     options: RecordOptions,
     progress: Callable[[RecordProgress], None] = lambda _: None,
 ) -> RecordProgress:
-    """Write what the sources give to `out` until they end; how much that was.
+    """Write the events of the sources to `out` until they end; return how much was written.
 
-    SourceError and StateError say what cannot be read or written; without `follow` what can be read of damaged input is
-    recorded, and the damage told. On an interrupt the file is closed whole.
+    SourceError and StateError for what cannot be read or written. Without `follow`, damaged input is read as far as
+    possible, and the result lists the damage. On an interrupt the file is closed whole.
     """
     if any(reads_file(text, out) for text in sources):
         raise SourceError(f"'{out}' cannot be recorded into itself")
@@ -153,7 +153,8 @@ def _recorded(path: Path) -> _Recorded:
             recorded.note(found)
         at = file.torn_at
     if at:
-        recorded.torn = (f"'{path}' was torn at byte {at.offset}; it goes on behind its last whole slice",)
+        text = f"'{path}' was torn at byte {at.offset}; recording continues after its last whole slice"
+        recorded.torn = (text,)
     return recorded
 
 

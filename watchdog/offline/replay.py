@@ -1,4 +1,4 @@
-"""Replay: sources in, incidents out, as fast as it goes or paced by event time; can stop and go on exactly."""
+"""Replay: sources in, incidents out, as fast as possible or paced by event time; can stop and resume exactly."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CHECKPOINT_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What a replay is run with.
+    """Options of a replay.
 
     rules: files and folders, after the shipped packs unless `packs` is False. asmap: a file of Core's format. node: the
-    name that events carry. speed: seconds of event time in a real second, None for as fast as it goes. checkpoint:
-    a file to keep the state in; if it exists, the replay goes on from there. database: the URL of a history that keeps
-    the incidents too; a replay that is repeated, or goes on after a kill, stores nothing twice.
+    name that events carry. speed: seconds of event time in a real second, None for as fast as possible.
+    checkpoint: a file for the state; if it exists, the replay resumes from it. database: the URL of a history that
+    stores the incidents too; a replay that is repeated, or resumes after a kill, stores nothing twice.
     """
 
     rules: Sequence[Path] = ()
@@ -46,7 +46,7 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a replay stands. share: of the input, 0 to 1; time_ns: latest event time, None before the first event."""
+    """Progress of a replay. share: of the input, 0 to 1; time_ns: latest event time, None before the first event."""
 
     share: float
     time_ns: int | None
@@ -56,12 +56,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came of it. finished: False when it was stopped before the end of the input.
+    """The result of a replay. finished: False when it was stopped before the end of the input.
 
     cut: keys, by rule, that got no finding of their own because too many fired in one pane.
-    late: events by kind that came behind their source's own word, and were not judged. faults: a line for each damaged
+    late: events by kind that came behind their source's watermark, and were not judged. faults: a line for each damaged
     file of the input, with the place; everything that could be read was used. unseen: a line for each part that a
-    recording lacks. held: the checkpoint stands before the first damage, and a repaired input goes on from there.
+    recording lacks. held: the checkpoint is from before the first damage, and a repaired input resumes there.
     """
 
     incidents: Sequence[Incident]
@@ -77,15 +77,15 @@ class ReplayResult:
     cut: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> str:
-        """One JSON object a line, by opening time."""
+        """Return one JSON object a line, by opening time."""
         return "".join(f"{as_line(one, self.titles.get(one.rule, ''))}\n" for one in self.incidents)
 
     def objects(self) -> list[dict[str, object]]:
-        """The same as data."""
+        """Return the incidents as JSON-able data, by opening time."""
         return [as_object(one, self.titles.get(one.rule, "")) for one in self.incidents]
 
     def table(self, width: int, *, colour: bool = False) -> str:
-        """For people: at most `width` columns."""
+        """Return a table for people, at most `width` columns wide."""
         return table(self.incidents, width, colour=colour, until_ns=self.last_event_ns)
 
 
@@ -99,11 +99,10 @@ def replay(
 ) -> ReplayResult:
     """Run the rules over the sources until they end or `stopped()` says so.
 
-    With a checkpoint file that exists the replay goes on where that one stopped; the file is removed once the input has
-    ended. Damaged input is read as far as possible, and told in the result; the checkpoint then stays at the state
-    before the first damage, also the database's, so that the same command goes on from it once the input is repaired.
-    SourceError, RuleError and StateError say what is wrong with the input (so that nothing of it can be used), the
-    rules, the checkpoint or the database.
+    An existing checkpoint file makes the replay resume where that one stopped; the file is removed once the input has
+    ended. Damaged input is read as far as possible, and the result lists the damage. Checkpoint and database then keep
+    the state before the first damage, so that the same command resumes there once the input is repaired. SourceError
+    when nothing of the input can be used, RuleError for the rules, StateError for the checkpoint or the database.
     """
     clock = clock or SystemClock()
     rules = load(options.rules, packs=options.packs)
@@ -113,7 +112,7 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """How the caller wants to hear of a replay and to stop it."""
+    """The caller's callbacks and clock."""
 
     progress: Callable[[Progress], None] | None
     stopped: Callable[[], bool]
@@ -127,31 +126,31 @@ def _replayed(
     keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
     inputs = finite(_opened(sources, options, rules, saved.positions if saved else {}))
-    course, pace = _course(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
+    pipeline, pace = _pipeline(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
     try:
         for slice_ in merged(inputs):
             pace.wait(slice_.until_ns, stopped)
             if not keeper.held and faults_of(inputs):
-                keeper.hold(course)
-            course.take(slice_)
+                keeper.hold(pipeline)
+            pipeline.process(slice_)
             if progress is not None:
-                progress(_progress(course, inputs))
-            keeper.keep(course, now=stopped())
+                progress(_progress(pipeline, inputs))
+            keeper.keep(pipeline, now=stopped())
             if stopped() and not all(source.ended for source in inputs):
-                keeper.store(course)
-                return _result(course, rules, inputs, finished=False)
+                keeper.store(pipeline)
+                return _result(pipeline, rules, inputs, finished=False)
     finally:
         for source in inputs:
             source.close()
-    if not course.events and (faults := shown(faults_of(inputs))):  # nothing to go on from, nothing to show
+    if not pipeline.events and (faults := shown(faults_of(inputs))):  # nothing to resume from, nothing to show
         keeper.remove()
         raise SourceError("; ".join(faults))
-    course.finish()
-    keeper.store(course)
+    pipeline.finish()
+    keeper.store(pipeline)
     if not keeper.held:
         keeper.remove()
     unseen = [*unseen_parts(sources, wanted_kinds(rules.plans) - ALWAYS_WANTED), *unread_of(inputs)]
-    return replace(_result(course, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
+    return replace(_result(pipeline, rules, inputs, finished=True), unseen=unseen, held=keeper.keeps and keeper.held)
 
 
 def _opened(
@@ -168,38 +167,38 @@ def _opened(
     return open_sources(sources, source_options, torn_later=True)
 
 
-def _course(
+def _pipeline(
     rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
 ) -> Pipeline:
     engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
-    course = Pipeline(engine, None if history is None else lambda changes: history.take(changes, course.books))
-    if saved is not None and course.resume(saved):
+    pipeline = Pipeline(engine, None if history is None else lambda changes: history.take(changes, pipeline.books))
+    if saved is not None and pipeline.resume(saved):
         raise StateError("checkpoint was made with other rules")
-    return course
+    return pipeline
 
 
-def _progress(course: Pipeline, inputs: Sequence[Source]) -> Progress:
+def _progress(pipeline: Pipeline, inputs: Sequence[Source]) -> Progress:
     share = sum(source.progress for source in inputs) / max(len(inputs), 1)
-    return Progress(share, course.last_event_ns, course.events, course.opened)
+    return Progress(share, pipeline.last_event_ns, pipeline.events, pipeline.opened)
 
 
-def _result(course: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
+def _result(pipeline: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, finished: bool) -> ReplayResult:
     titles = {plan.id: plan.title for plan in rules.plans}
     return ReplayResult(
-        course.books.incidents(),
+        pipeline.books.incidents(),
         titles,
-        course.events,
-        course.first_event_ns,
-        course.last_event_ns,
+        pipeline.events,
+        pipeline.first_event_ns,
+        pipeline.last_event_ns,
         finished,
-        late=dict(course.engine.statistics.late),
+        late=dict(pipeline.engine.statistics.late),
         faults=faults_of(inputs),
-        cut=course.engine.findings_cut(),
+        cut=pipeline.engine.findings_cut(),
     )
 
 
 class _Keeper:
-    """Keeps the checkpoint file of one replay, and before it the history: a checkpoint never runs ahead of that."""
+    """Saves the checkpoint file of one replay, after the history: a checkpoint is never ahead of the database."""
 
     def __init__(
         self, sources: tuple[str, ...], options: ReplayOptions, rules: str, clock: Clock, history: History | None
@@ -208,58 +207,58 @@ class _Keeper:
         self._path, self._sources, self._rules, self._clock = options.checkpoint, sources, rules, clock
         self._node, self._asmap = options.node, options.asmap or ""
         self._last_s = clock.monotonic()
-        self.held = False  # whether the state stays as it was before the first damage
+        self.held = False  # whether the state of before the first damage is kept
 
     @property
     def keeps(self) -> bool:
-        """Whether there is a file to keep it in."""
+        """Whether there is a checkpoint file."""
         return self._path is not None
 
     def saved(self) -> Checkpoint | None:
-        """The state to go on from; None without one. StateError when it belongs to another replay.
+        """Read the state to resume from; None without one. StateError when it belongs to another replay.
 
-        OSError when no state can be kept there: said before the work, not at the interrupt that would lose it.
+        OSError when no state can be saved there: raised before the work, not at the interrupt that would lose it.
         """
         if self._path is None:
             return None
         check_place(self._path)
         if not self._path.exists():
             return None
-        found = read_checkpoint(self._path)
+        saved = read_checkpoint(self._path)
         checks = (
-            ("rules", found.rules, self._rules),
-            ("sources", " ".join(found.sources), " ".join(self._sources)),
-            ("node", found.node, self._node),
-            ("asmap", found.asmap, self._asmap),
+            ("rules", saved.rules, self._rules),
+            ("sources", " ".join(saved.sources), " ".join(self._sources)),
+            ("node", saved.node, self._node),
+            ("asmap", saved.asmap, self._asmap),
         )
         for what, then, now in checks:
             if then != now:
                 raise StateError(
-                    f"checkpoint '{self._path}': was made with {what} {then!r}, now {now!r}; remove it to start anew"
+                    f"checkpoint '{self._path}': was made with {what} {then!r}, now {now!r}; remove it to start over"
                 )
-        return found
+        return saved
 
-    def keep(self, course: Pipeline, *, now: bool) -> None:
-        """Write the state when it is time, or at once; not any more once it is held."""
+    def keep(self, pipeline: Pipeline, *, now: bool) -> None:
+        """Write the state when it is due, or now; never once it is held."""
         if self._path is None or self.held or not (now or self._clock.monotonic() - self._last_s >= CHECKPOINT_EVERY_S):
             return
-        self.store(course)
-        write_checkpoint(self._path, course.checkpoint(self._rules, self._sources, self._asmap))
+        self.store(pipeline)
+        write_checkpoint(self._path, pipeline.checkpoint(self._rules, self._sources, self._asmap))
         self._last_s = self._clock.monotonic()
 
-    def hold(self, course: Pipeline) -> None:
-        """Write the state now, and leave file and history as they are then: what comes is made of damaged input."""
-        self.keep(course, now=True)
+    def hold(self, pipeline: Pipeline) -> None:
+        """Write the state now, then freeze file and history: what follows comes from damaged input."""
+        self.keep(pipeline, now=True)
         self.held = True
         if self._history is not None and self._path is not None:
             self._history.held = True
 
-    def store(self, course: Pipeline) -> None:
-        """Write to the history what it does not have yet, and every changed incident as it stands now."""
+    def store(self, pipeline: Pipeline) -> None:
+        """Write to the history the changes it lacks, and the present state of every changed incident."""
         if self._history is not None:
-            self._history.settle(course.books)
+            self._history.settle(pipeline.books)
 
     def remove(self) -> None:
-        """The replay is complete: nothing is left to go on with."""
+        """Remove the checkpoint file: the replay is complete."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ SHOWN_INCIDENTS = 20  # unlabelled ones of a recording, in the text
 
 
 def as_data(scores: Sequence[RecordingScore]) -> dict[str, object]:
-    """JSON-able; `watchdog evaluate --help` describes it."""
+    """Return JSON-able data; `watchdog evaluate --help` describes it."""
     attacks = [one for score in scores for one in score.labels if not one.benign]
     unlabelled = sum(len(score.unlabelled) for score in scores)
     days = sum(score.seconds for score in scores) / DAY_S
@@ -35,7 +35,7 @@ def as_data(scores: Sequence[RecordingScore]) -> dict[str, object]:
 
 
 def as_text(scores: Sequence[RecordingScore]) -> str:
-    """Tables for people: one for each recording, and a last line over all."""
+    """Render tables for people: one for each recording, and a last line over all."""
     lines: list[str] = []
     for score in scores:
         lines += _section(score)
@@ -79,7 +79,7 @@ def _section(score: RecordingScore) -> list[str]:
 
 
 def _result(one: LabelScore) -> str:
-    """`class`: incidents name the attack's class at its time, and nobody who took part."""
+    """Return `class` when incidents have the attack's class at its time but name no true entity."""
     return "found" if one.named else "class" if one.found else "MISSED"
 
 
@@ -88,7 +88,7 @@ def _by_class(count: int) -> str:
 
 
 def _rules(matches: Sequence[LabelMatch]) -> str:
-    """Rules that speak of a label: (of another class), which name somebody, and [of its class], which name nobody."""
+    """Return the rules that match a label: (of another class) with a true entity, [of its class] without."""
     best: dict[str, str] = {}
     for pattern, primary, named in (("{}", True, True), ("({})", False, True), ("[{}]", True, False)):
         for one in matches:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def check_place(path: Path) -> None:
-    """OSError, naming `path`, when a file cannot be made or replaced there; leaves nothing behind."""
+    """Raise OSError, with `path`, when a file cannot be created or replaced there; leave nothing behind."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if path.exists() and not path.is_file():

@@ -1,4 +1,4 @@
-"""Checkpoint files: all that a replay needs to go on exactly where it stopped, written whole or not at all."""
+"""Checkpoint files: all that a run needs to resume exactly where it stopped, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAGIC = b"watchdog checkpoint 2\n"  # 2: engine and book by parts of the rules
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """rules: digest of the rule set. sources: as given. positions: by source name. times in ns.
+    """The state of a replay or a service between two slices. Times in ns.
 
-    starts: by source, where its news began (`first_start.Quiet`). held: incidents that nobody was told of, by their
-    first change, and whether they fire. last_action: operators' actions up to this id are in the book, and those of
-    `acted`, which came before their turn.
+    rules: digest of the rule set. sources: as given. positions: by source name. starts: by source, the time from which
+    changes are reported (`first_start.Quiet`). held: incidents not reported yet, by their first change, and whether
+    they fire. last_action: the books have every operators' action up to this id, and those in `acted`.
     """
 
     rules: str
@@ -42,27 +42,27 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace `path` atomically: a temporary file beside it, fsync, rename. OSError when the disk refuses."""
+    """Replace `path` atomically by a temporary file beside it, fsync and rename. OSError when that fails."""
     body = msgspec.msgpack.encode(checkpoint)
-    write_whole(path, MAGIC + zlib.crc32(body).to_bytes(4, "little") + body, private=True)  # it has peers' addresses
+    write_whole(path, MAGIC + zlib.crc32(body).to_bytes(4, "little") + body, private=True)  # it holds peers' addresses
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in `path`; StateError with place and reason when it is none or damaged."""
+    """Read the checkpoint in `path`. StateError, with path and reason, when it is damaged or no checkpoint."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise StateError(f"checkpoint '{path}': {(error.strerror or 'cannot be read').lower()}") from None
     if not raw.startswith(MAGIC):
-        raise StateError(f"checkpoint '{path}': not a checkpoint of this version; remove it to start anew")
+        raise StateError(f"checkpoint '{path}': not a checkpoint of this version; remove it to start over")
     body = raw[len(MAGIC) + 4 :]
     if raw[len(MAGIC) : len(MAGIC) + 4] != zlib.crc32(body).to_bytes(4, "little"):
-        raise StateError(f"checkpoint '{path}': checksum does not fit, the file is damaged; remove it to start anew")
-    try:  # text that is not UTF-8, or lists in lists without limit, are no DecodeError
+        raise StateError(f"checkpoint '{path}': wrong checksum, the file is damaged; remove it to start over")
+    try:  # invalid UTF-8 and deep nesting raise other errors than DecodeError
         return msgspec.msgpack.decode(body, type=Checkpoint)
     except (
         msgspec.DecodeError,
         UnicodeDecodeError,
         RecursionError,
     ) as error:
-        raise StateError(f"checkpoint '{path}': {error}; remove it to start anew") from None
+        raise StateError(f"checkpoint '{path}': {error}; remove it to start over") from None

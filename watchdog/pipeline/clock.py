@@ -1,4 +1,4 @@
-"""Pacing: event time slowed down to a multiple of real time, against a clock that tests can replace."""
+"""The clock that tests can replace, and pacing: event time at a multiple of real time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LONGEST_NAP_S = 0.2  # so that an interrupt is noticed
 
 
 class Clock(Protocol):
-    """Real time, in seconds from any start."""
+    """Monotonic real time in seconds; its zero has no meaning."""
 
     def monotonic(self) -> float:
-        """Now; never steps back."""
+        """Return the time now; it never steps back."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait this long."""
         ...
 
 
@@ -27,23 +27,23 @@ class SystemClock:
     """The machine's own clock."""
 
     def monotonic(self) -> float:
-        """Seconds; never steps back."""
+        """Return the time now; it never steps back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait this long."""
         time.sleep(seconds)
 
 
 class Pace:
-    """Waits until event time may be shown: `speed` seconds of it pass in each real second, None for no waiting."""
+    """Paces a replay: `speed` seconds of event time pass in each real second; None: no waiting."""
 
     def __init__(self, speed: float | None, clock: Clock) -> None:
         self._speed, self._clock = speed, clock
         self._start: tuple[float, int] | None = None
 
     def wait(self, time_ns: int, stopped: Callable[[], bool]) -> None:
-        """Return when `time_ns` is due, or soon after `stopped()` says so. The first call starts the run."""
+        """Wait until `time_ns` is due or `stopped()` is true. The first call starts the run."""
         if self._speed is None or time_ns >= END_OF_TIME_NS:
             return
         if self._start is None:

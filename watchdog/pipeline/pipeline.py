@@ -1,6 +1,6 @@
-"""The course of events through engine and incident books: slices in, changes of incidents out.
+"""Events through engine and incident books: slices in, incident changes out.
 
-Replay and service both go through here, so they say the same of the same events.
+Replay and service share this module, so they report the same incidents for the same events.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ Before = Callable[[int, int, bool], None]
 
 
 class Pipeline:
-    """Engine and books together, and how far they came.
+    """Engine and books together, with their positions and counts.
 
-    tell: hears of the changes of incidents as they happen. before: called before the book of a part (its number) goes
-    on to a time (ns); the third says whether all sources of the part have ended, so that no later time will come.
-    own: ids of findings by the wall clock, which have a book of their own behind those of the parts.
+    Replay and `LivePipeline` call `process` for each slice, and `finish` when all sources have ended. tell: called with
+    incident changes as they happen. before: called before the book of a part (its number) advances to a time (ns);
+    the third argument is whether all sources of the part have ended, so that no later time will come. own: ids of
+    findings by the wall clock; their book follows those of the parts.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class Pipeline:
         self.first_event_ns: int | None = None
         self.last_event_ns: int | None = None
         self.opened = 0  # incidents so far
-        self.begun_anew = 0  # times that a part dropped its state, since a clock was set right
+        self.begun_anew = 0  # how often a part dropped its state because a clock was set right
 
-    def take(self, slice_: Slice) -> None:
-        """One slice of one source through engine and books."""
+    def process(self, slice_: Slice) -> None:
+        """Pass a slice of one source through engine and books. The slice is not changed."""
         for batch in slice_.batches:
             if batch.rows:
                 self.events += batch.rows
@@ -55,19 +56,19 @@ class Pipeline:
                 self.first_event_ns = min(first_ns, self.first_event_ns or first_ns)
                 self.last_event_ns = max(last_ns, self.last_event_ns or last_ns)
         findings = self.engine.process(slice_)
-        self._begin_anew()
+        self._rewind_books()
         self._follow(findings)
-        if slice_.position:  # a source that has given nothing has no position
+        if slice_.position:  # a source has none before its first event
             self.positions[slice_.source] = slice_.position
 
     def finish(self) -> None:
-        """The input has ended: close what is open in the engine. What is quiet but not yet due stays open."""
+        """Close the engine's open panes: the input has ended. Incidents that are not due to resolve stay open."""
         self._follow(self.engine.finish())
         for part in range(len(self.engine.parts)):
             self._tell(self.books.drain(part))
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
-        """Everything that is needed to go on exactly here. rules: their digest; sources and asmap: as given."""
+        """Return all that a later run needs to resume here. rules: their digest; sources, asmap: as given."""
         return Checkpoint(
             rules=rules,
             sources=tuple(sources),
@@ -82,7 +83,7 @@ class Pipeline:
         )
 
     def resume(self, saved: Checkpoint) -> frozenset[str]:
-        """Go on from a checkpoint; the ids of the rules that start without a past, as they or their sources changed.
+        """Resume from a checkpoint; return ids of changed rules, which restart with empty state.
 
         StateError when it is damaged or of another version.
         """
@@ -93,20 +94,20 @@ class Pipeline:
         return self.engine.restore(saved.engine)
 
     def change_engine(self, engine: PartedEngine) -> frozenset[str]:
-        """Go on with other rules, and the past of this engine; the ids of those that start without one.
+        """Replace the engine, and give it the state of the old one; return ids of rules that restart with empty state.
 
-        The incidents stay where they are until `move_books`.
+        Incidents stay in their books until `move_books`.
         """
-        anew = engine.restore(self.engine.snapshot())
+        restarted = engine.restore(self.engine.snapshot())
         self.engine = engine
-        return anew
+        return restarted
 
     def move_books(self) -> None:
-        """Put each incident into the book of the part that has its rule now."""
+        """Move each incident into the book of the part that has its rule now."""
         self.books = IncidentBooks.restore(self.books.snapshot(), self._parts)
 
-    def _begin_anew(self) -> None:
-        """Take the books of parts that a clock was set right for to where those begin anew."""
+    def _rewind_books(self) -> None:
+        """Rewind the books of parts that restarted because a clock was set right."""
         begun, self.engine.begun_anew = self.engine.begun_anew, []
         for part, from_ns in begun:
             self.last_event_ns = min(from_ns, self.last_event_ns or from_ns)
@@ -120,30 +121,28 @@ class Pipeline:
 
     @property
     def own_part(self) -> int:
-        """The number of the book of findings by the wall clock; no book has it when there are none."""
+        """Number of the book of findings by the wall clock; no book has it without such findings."""
         return len(self.engine.parts)
 
     def note_own(self, findings: Sequence[Finding]) -> None:
-        """Take findings by the wall clock; `advance_own` applies them, and until then a checkpoint holds them."""
+        """Take in findings by the wall clock; a checkpoint holds them until `advance_own` reports them."""
         for finding in findings:
             self._tell(self.books.apply(finding))
 
     def advance_own(self, now_ns: int) -> None:
-        """The wall clock is here; after a step back its book goes back too, and keeps what fires."""
+        """Advance the book of own findings to the wall clock; after a step back, rewind it and keep what fires."""
         if now_ns < self.books.now_ns(self.own_part) - BACKWARD_NS:
             self._tell(self.books.rewind(self.own_part, now_ns, clears=False))
         self._tell(self.books.advance(self.own_part, now_ns))
 
     def _follow(self, findings: Sequence[Finding]) -> None:
-        """Findings into the books; then each book goes on to what its part knows."""
+        """Apply findings to the books, then advance each book to its part's watermark."""
         for finding in findings:
             part, until_ns = self.books.number_of(finding.rule), finding.time_ns - 1
-            if self.books.now_ns(part) < until_ns:  # one of many at this time takes the book there
+            if self.books.now_ns(part) < until_ns:  # the first finding of this time advances the book
                 self._advance(part, until_ns, ended=False)
             self._tell(self.books.apply(finding))
-        for part in range(
-            len(self.engine.parts)
-        ):  # a silent promise is time that passed; beyond the last event nothing is
+        for part in range(len(self.engine.parts)):
             self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
 
     def _advance(self, part: int, time_ns: int, *, ended: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the rules of the running service can do, by what its sources have given so far."""
+"""Which rules of the running service can fire, by the kinds of events that its sources have given so far."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 from watchdog.core.source import Counting, FormCounting
 from watchdog.core.text import printable
-from watchdog.service.assembly import ServiceParts
+from watchdog.service.assembly import InForce
 from watchdog.service.capabilities import Capability, Facts, capabilities, lines
 from watchdog.service.channel import Channel
-from watchdog.service.config.settings import ServiceConfig
+from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.source_paths import facts_of
 from watchdog.sources.log.categories import ENOUGH_LINES
 
@@ -20,29 +20,29 @@ _LOG = logging.getLogger("watchdog.service")
 
 
 class Abilities:
-    """Belongs to the event loop. The ends of the logs are looked at once; what is read later counts as it comes."""
+    """Belongs to the event loop. The ends of the logs are read once, at the start; later events add to that."""
 
-    def __init__(self, core: ServiceParts, config: ServiceConfig) -> None:
-        self._core = core
-        self._begun = facts_of(config.sources, config.asmap)
+    def __init__(self, engine: EngineLoop, in_force: InForce) -> None:
+        self._engine, self._in_force = engine, in_force
+        self._begun = facts_of(in_force.config.sources, in_force.config.asmap)
         self._known: tuple[object, dict[str, Capability]] | None = None
 
     def now(self) -> Mapping[str, Capability]:
-        """By id, for the rules in force."""
-        seen = frozenset(kind for kind, _ in dict(self._core.engine.watch.seen))
-        log_net = net_of(self._core.engine.feed.channels, self._begun.log_net)
-        key = (self._core.rules.hash, seen, log_net)
+        """Return the capability of each rule in force, by id."""
+        seen = frozenset(kind for kind, _ in dict(self._engine.watch.seen))
+        log_net = net_of(self._engine.feed.channels, self._begun.log_net)
+        key = (self._in_force.rules.hash, seen, log_net)
         if self._known is None or self._known[0] != key:
             facts = Facts(self._begun.asmap, seen, log_net, self._begun.log_addrman)
-            self._known = (key, capabilities(self._core.rules.plans, self._core.engine.feed.kinds, facts))
+            self._known = (key, capabilities(self._in_force.rules.plans, self._engine.feed.kinds, facts))
         return self._known[1]
 
     def cannot_fire(self) -> list[str]:
-        """Ids of the rules that cannot fire, sorted."""
+        """Return the ids of the rules that cannot fire, sorted."""
         return sorted(rule for rule, one in self.now().items() if one.can_fire is False)
 
     def log(self) -> None:
-        """A line for each thing that rules lack."""
+        """Log a line for each thing that rules lack."""
         for line in lines(self.now()):
             _LOG.warning("%s", printable(line, LONGEST))
 

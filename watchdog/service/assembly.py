@@ -1,11 +1,12 @@
-"""A running service, assembled from a configuration; nothing runs yet."""
+"""Builds the parts of a service from its configuration; nothing runs yet."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from watchdog.engine.coverage import wanted_kinds
 from watchdog.pipeline.checkpoint import read_checkpoint
 from watchdog.pipeline.clock import Clock
 from watchdog.service.capabilities import Capability
-from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import ReceiverSettings, ServiceConfig
 from watchdog.service.engine_thread import Bundle, EngineLoop
 from watchdog.service.feed import Feed
@@ -36,26 +36,13 @@ from watchdog.service.writer_thread import Routes, WriterLoop
 
 CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"
-"""The database's revision that came with the present defaults of receivers: a start on an older one is the first."""
-FIXED = (
-    "node",
-    "sources",
-    "source_settings",
-    "database",
-    "checkpoint",
-    "asmap",
-    "queues",
-    "retention",
-    "clock_skew",
-    "log_level",
-)
-"""Keys that only a start reads."""
+"""The database revision of the present receiver defaults. The first start on an older one logs what changed."""
 _LOG = logging.getLogger("watchdog.service")
 
 
 @dataclass(slots=True)
 class Store:
-    """The open database and what is asked of it."""
+    """The open database with its queries."""
 
     database: Database
     queries: IncidentQueries
@@ -64,30 +51,38 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """StoreError when it cannot be opened, or another service has it."""
+        """Open the database for this service alone. StoreError when it cannot be opened or another service has it."""
         database = Database.open(url, exclusive=True)
         return cls(database, IncidentQueries(database), Outbox(database), Actions(database))
 
 
 @dataclass(slots=True)
-class ServiceParts:
-    """Everything but sender and web."""
+class InForce:
+    """What a reload replaces. lock: held by a reload, and by those who must not meet one halfway."""
 
+    config: ServiceConfig
     rules: RuleSet
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class ServiceParts:
+    """What `build` makes for the daemon: everything but sender and web."""
+
+    in_force: InForce
     pid_file: PidFile
     store: Store
-    bundles: queue.Queue[Bundle]
     engine: EngineLoop
     writer: WriterLoop
 
     def close(self) -> None:
-        """Give back what the processes of the machine share."""
+        """Release what other processes may wait for: the database and the pid file."""
         self.store.database.close()
         self.pid_file.release()
 
 
 def load_rules(config: ServiceConfig) -> RuleSet:
-    """The rules of a configuration; RuleError with every mistake."""
+    """Load the rules of a configuration. RuleError with every mistake."""
     return load(config.rules, packs=config.packs)
 
 
@@ -97,9 +92,10 @@ def build(
     wall_ns: Callable[[], int],
     stored: Callable[[Sequence[ChangeRecord]], None],
 ) -> ServiceParts:
-    """Rules, database, checkpoint and sources of a service that is about to run.
+    """Build a service that is about to run; the daemon calls this once. Nothing is left open after an error.
 
-    RuleError, StoreError, StateError, ServiceError, SourceError and OSError say in one line why it cannot.
+    stored: called with changes that are in the database, from the writer's thread. RuleError, StoreError, StateError,
+    ServiceError, SourceError and OSError give the reason in one line.
     """
     rules = load_rules(config)
     config.checkpoint.folder.mkdir(parents=True, exist_ok=True)
@@ -129,13 +125,13 @@ def build(
     )
     if first or engine.fresh:
         engine.out.put(Bundle(first, engine.checkpoint() if engine.fresh else None))
-    return ServiceParts(rules, pid_file, store, engine.out, engine, writer)
+    return ServiceParts(InForce(config, rules), pid_file, store, engine, writer)
 
 
 def _engine(
     config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock, wall_ns: Callable[[], int]
 ) -> tuple[EngineLoop, list[ChangeRecord]]:
-    """The engine's loop where the checkpoint left it, and changes that the start itself makes."""
+    """Return the engine thread, resumed from the checkpoint, and the changes that starting made."""
     path = config.checkpoint.folder / CHECKPOINT_FILE
     saved = read_checkpoint(path) if path.exists() else None
     wanted, skew_ns = wanted_kinds(rules.plans), config.clock_skew
@@ -164,10 +160,10 @@ def _engine(
     if fresh:
         watch.begin(starts)
     feed.keep_promises(watch.engine.marks)
-    watch.forget_actions(store.actions.last_id())
+    watch.actions.forget_after(store.actions.last_id())
     for promise in feed.promises():
-        first += watch.take(promise)
-    for action in store.actions.after(watch.last_action):  # made after the checkpoint, or while no service ran
+        first += watch.process(promise)
+    for action in store.actions.after(watch.actions.last_id):  # made after the checkpoint, or while no service ran
         first += watch.act(action)
     every_s = config.checkpoint.every_ns / 1e9
     engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")
@@ -176,7 +172,7 @@ def _engine(
 
 
 def routes(config: ServiceConfig) -> Routes:
-    """Who is told, and under which address people find an incident."""
+    """Return the receivers, and the address of an incident's page."""
     return Routes([receiver(one) for one in config.receivers], partial(_page_of, config.api.url))
 
 
@@ -184,22 +180,8 @@ def _page_of(url: str, incident_id: str) -> str:
     return f"{url}/incidents/{incident_id}"
 
 
-def receivers_text(old: ServiceConfig, new: ServiceConfig) -> str:
-    """What a reload changes for receivers and heartbeat, by name: `new: chat; changed: ops`."""
-    before, after = ({one.name: one for one in config.receivers} for config in (old, new))
-    named = {
-        "new": after.keys() - before.keys(),
-        "changed": {name for name in after.keys() & before.keys() if after[name] != before[name]},
-        "gone": before.keys() - after.keys(),
-    }
-    parts = [f"{word}: {', '.join(sorted(names))}" for word, names in named.items() if names]
-    if old.heartbeat != new.heartbeat:
-        parts.append("heartbeat changed")
-    return "; ".join(parts) or "as before"
-
-
 def receiver(settings: ReceiverSettings) -> Receiver:
-    """A receiver with its secrets, for routing and sending."""
+    """Return a receiver with its secrets, for routing and sending."""
     return Receiver(
         name=settings.name,
         url=settings.url.reveal(),
@@ -217,31 +199,13 @@ def receiver(settings: ReceiverSettings) -> Receiver:
 
 
 def heartbeat(config: ServiceConfig) -> HeartbeatPlan | None:
-    """The sign of life, if one is wanted."""
+    """Return the heartbeat of a configuration, if any."""
     beat = config.heartbeat
     return None if beat is None else HeartbeatPlan(beat.receiver, beat.every_ns / 1e9)
 
 
-def needs_restart(begun: ServiceConfig, new: ServiceConfig) -> list[str]:
-    """Keys whose change since the start of the service a reload does not bring into force."""
-    changed = (name for name in FIXED if getattr(begun, name) != getattr(new, name))
-    found = list(dict.fromkeys("sources" if name == "source_settings" else name for name in changed))
-    return found if _fixed_api(begun) == _fixed_api(new) else [*found, "api"]
-
-
-def in_force(begun: ServiceConfig, new: ServiceConfig) -> ServiceConfig:
-    """What a service that began with one configuration does after a reload of another one."""
-    host, port, token = _fixed_api(begun)
-    kept = {name: getattr(begun, name) for name in FIXED}
-    return replace(new, **kept, api=replace(new.api, host=host, port=port, token=token))
-
-
-def _fixed_api(config: ServiceConfig) -> tuple[str, int, Secret | None]:
-    return config.api.host, config.api.port, config.api.token
-
-
 def rule_facts(rules: RuleSet, judged: Mapping[str, Capability]) -> list[dict[str, object]]:
-    """The rules in force for page and API; durations in seconds. judged: what each can do."""
+    """Return the rules in force for page and API; durations in seconds. judged: whether each can fire."""
     return [
         {
             "id": plan.id,

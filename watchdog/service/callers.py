@@ -1,4 +1,4 @@
-"""Connections to the API: how many may be open, and what happened to those that were refused or took too long.
+"""Connections to the API: how many may be open, and counts of those refused or too slow.
 
 A connection costs a descriptor, and capture files, the database and webhooks need descriptors too: the API gets a
 quarter of them at most, so strangers can fill the API and never the service.
@@ -17,7 +17,7 @@ from watchdog.service.exposition import Exposition
 DESCRIPTORS_WANTED = 65_536
 """Far more than capture files, receivers and the database need."""
 CONNECTIONS_MOST, SHARE = 256, 4
-"""At most so many connections, and at most one descriptor in so many."""
+"""Connections at most, and the share of descriptors that they may use: one in `SHARE`."""
 ADDRESS_MOST = 8
 """Connections of one address beyond loopback: a browser opens six to a host, and a probe one."""
 IPV6_GROUP = 64
@@ -28,7 +28,7 @@ Overdue = Literal["", "head", "body", "idle", "answer", "stream"]
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of descriptors to min(hard, `DESCRIPTORS_WANTED`); never lowers it. The limit afterwards."""
+    """Raise the soft limit of descriptors to min(hard, `DESCRIPTORS_WANTED`), never lower it; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -37,18 +37,18 @@ def raise_descriptor_limit() -> int:
 
 
 def descriptor_limit() -> int:
-    """The soft limit in force; no limit counts as `DESCRIPTORS_WANTED`."""
+    """Return the soft limit in force; no limit counts as `DESCRIPTORS_WANTED`."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return DESCRIPTORS_WANTED if soft == resource.RLIM_INFINITY else soft
 
 
 def connections_most(descriptors: int) -> int:
-    """How many connections the API may hold under a limit of descriptors; one at least."""
+    """Return how many connections the API may hold under a limit of descriptors; at least 1."""
     return max(1, min(CONNECTIONS_MOST, descriptors // SHARE))
 
 
 def caller_of(host: str) -> str | None:
-    """The caller that a peer address counts for: an IPv4 address or an IPv6 /64; None for this machine itself.
+    """Return the caller of a peer address: an IPv4 address or an IPv6 /64; None for this machine itself.
 
     host: as sockets give it, with or without a zone.
     """
@@ -67,7 +67,7 @@ def caller_of(host: str) -> str | None:
 
 @dataclass(slots=True)
 class Callers:
-    """Who is connected, and counts for /metrics. Belongs to the event loop; bounded by `most`."""
+    """Connected callers, and counts for /metrics. Belongs to the event loop; bounded by `most`."""
 
     most: int = field(default_factory=lambda: connections_most(descriptor_limit()))
     open: int = 0
@@ -78,7 +78,7 @@ class Callers:
     accept_errors: int = 0
 
     def admit(self, host: str) -> Refusal:
-        """Take a connection in, or say why not; what was taken in must `leave`."""
+        """Admit a connection, or return why not. An admitted one must `leave`."""
         caller = caller_of(host)
         reason: Refusal = ""
         if self.open >= self.most:
@@ -94,7 +94,7 @@ class Callers:
         return ""
 
     def leave(self, host: str) -> None:
-        """A connection that was taken in has ended."""
+        """Note that an admitted connection has ended."""
         self.open -= 1
         caller = caller_of(host)
         if caller is None:
@@ -104,7 +104,7 @@ class Callers:
             del self.by_caller[caller]
 
     def export(self, out: Exposition) -> None:
-        """The counts as metrics."""
+        """Write the counts as metrics."""
         out.one("watchdog_connections", "gauge", "Open connections to the API.", self.open)
         out.one("watchdog_connections_limit", "gauge", "How many connections to the API there may be.", self.most)
         reasons: tuple[Refusal, ...] = ("full", "address")

@@ -58,13 +58,13 @@ class Capability(NamedTuple):
 def capabilities(
     plans: Iterable[RulePlan], sources: Mapping[str, frozenset[str]], facts: Facts = Facts()
 ) -> dict[str, Capability]:
-    """What each rule can do, by its id. sources: the kinds that each can give, by name."""
+    """Return the capability of each rule, by id. sources: the kinds that each can give, by name."""
     world = _World(sources, facts)
     return {plan.id: world.judge(plan) for plan in plans}
 
 
 def lines(found: Mapping[str, Capability]) -> list[str]:
-    """A line for each lack: `12 rules wait for rpc or snapshots: eclipse-stale-tip, ...`; none when nothing lacks.
+    """Return a line for each lack: `12 rules wait for rpc or snapshots: eclipse-stale-tip, ...`.
 
     Rules of which nothing is known are left out, but for an asmap: the node may have one, and says so nowhere.
     """
@@ -110,7 +110,7 @@ class _World:
         self._missing = [lack for lack in LACKS if not self._has(lack)]
 
     def judge(self, plan: RulePlan) -> Capability:
-        """Whether a rule can fire, and what it lacks."""
+        """Return whether a rule can fire, and what it lacks."""
         if can_fire(plan, self._sure, self._without_asmap):
             return Capability(True, ())
         perhaps = can_fire(plan, self._perhaps, self._node_asmap)
@@ -122,7 +122,7 @@ class _World:
         return _GIVEN[lack] <= self._sure
 
     def _lacks(self, plan: RulePlan) -> tuple[str, ...]:
-        """What the rule cannot do without; else each thing that would be enough."""
+        """Return what the rule cannot do without; else each single thing that would be enough."""
         missing = [lack for lack in self._missing if lack != "tracepoint"]
         if not self._fires(plan, missing):
             missing = list(self._missing)
@@ -137,7 +137,7 @@ class _World:
         return not self._asmap and _is_asn(field)
 
     def _node_asmap(self, kind: str, field: str) -> bool:
-        """A node that has an asmap says what it makes of peers and addresses, in answers of its RPCs only."""
+        """Return whether only the node's own asmap could fill a field: RPC answers have its result."""
         return self._without_asmap(kind, field) and "snapshots" not in KINDS[kind].sources
 
 
@@ -150,7 +150,7 @@ def _is_asn(field: str) -> bool:
 
 
 def _provided() -> dict[str, frozenset[str]]:
-    """The kinds that each thing which a rule can lack would give."""
+    """Return the kinds that each name of `LACKS` would give."""
     found: dict[str, set[str]] = {}
     for kind in KINDS.values():
         for source in kind.sources:

@@ -1,4 +1,4 @@
-"""One source as the feed sees it, and what the feed says of the time for which it knows nothing of it."""
+"""One source as the feed sees it, and the gap events for times of which the feed knows nothing."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from watchdog.sources.registry import one_source_text, open_sources, scheme_of, 
 from watchdog.sources.scheme import Scheme
 
 _LOG = logging.getLogger("watchdog.sources")
-START_NS = 0  # the engine's own watermark of a source that has said nothing
+START_NS = 0  # the engine's watermark of a source before its first slice
 
 
 @dataclass(slots=True)
 class Channel:
     """One source as the feed sees it.
 
-    mark_ns: the watermark promised to the engine; before_ns: by the run of the checkpoint. told_ns, told_s: the
-    source's own last watermark, and when it arrived by monotonic time. quiet_s: start of the last poll without news, or
-    the time up to which the source has given everything (`Waiting`). error: why it is down, empty when it works.
-    down_s: since when no poll has worked. warned_s: the last warning about that. heard_s: its last event. net_lines,
-    net_s: lines of the category `net` since it was opened, and the time of the last new one. times: whether its times
-    fit the wall clock. anew: the promise is not believed, and the engine does not know that yet. doubted_ns: the
-    promise when its times were first doubted. believed_ns: later times in `position` are not believed. since_ns:
-    without a position, input written before is skipped. skipped: the input that was; None without `since_ns`.
-    restarts: of a live source, after failures. last_error: of the last failure, also once it works again.
-    abandoned: producers of a live source that did not end in time.
+    watermark_ns: promised to the engine. restored_watermark_ns: promised by the run that wrote the checkpoint.
+    source_watermark_ns, source_watermark_at_s: the source's own latest watermark, and when it came (monotonic).
+    idle_since_s: start of the latest poll without news, or the time up to which the source answers for it (`Waiting`).
+    error: why it is down; empty while it works. down_s: time of the first failed poll. warned_s: time of the latest
+    warning about that. heard_s: time of its latest event. net_lines, net_s: lines of the category `net` since it was
+    opened, and the time of the latest. times: whether its times fit the wall clock. distrusted: its watermark is not
+    trusted, and the engine does not know yet. doubted_ns: the watermark when its times were first not trusted.
+    believed_ns: later times in `position` are not trusted. since_ns: without a position, skip what was written before.
+    skipped: what was skipped; None when nothing was to be. restarts: of a live source, after failures. last_error: of
+    the latest failure, also once it works again. abandoned: producers of a live source that did not end in time.
     """
 
     name: str
     text: str
     source: Source | None = None
-    mark_ns: int = START_NS
-    before_ns: int = START_NS
-    told_ns: int | None = None
-    told_s: float = 0.0
-    quiet_s: float | None = None
+    watermark_ns: int = START_NS
+    restored_watermark_ns: int = START_NS
+    source_watermark_ns: int | None = None
+    source_watermark_at_s: float = 0.0
+    idle_since_s: float | None = None
     position: Mapping[str, object] | None = None
     kinds: frozenset[str] = ALL_KINDS
     ended: bool = False
@@ -64,7 +64,7 @@ class Channel:
     net_lines: int = 0
     net_s: float | None = None
     times: Timekeeping = field(default_factory=Timekeeping)
-    anew: bool = False
+    distrusted: bool = False
     doubted_ns: int = START_NS
     believed_ns: int = END_OF_TIME_NS
     since_ns: int = 0
@@ -76,11 +76,11 @@ class Channel:
 
     @property
     def promised_ns(self) -> int:
-        """The latest promise, of this run or of the one before it; START_NS without any and at the end of time."""
-        return max(self.mark_ns if self.mark_ns < END_OF_TIME_NS else START_NS, self.before_ns)
+        """The latest promise, of this run or the run before; START_NS without any and at the end of time."""
+        return max(self.watermark_ns if self.watermark_ns < END_OF_TIME_NS else START_NS, self.restored_watermark_ns)
 
     def renew(self, believed_ns: int) -> None:
-        """Have the source opened again at its place, without times after this one."""
+        """Reopen the source at its position, without trusting times after this one."""
         self.believed_ns = believed_ns
         if self.source is not None:
             self.close()
@@ -118,13 +118,13 @@ class Channel:
 
 
 def cure_of(state_file: str) -> str:
-    """What to do about a damaged position, to be added to its error; empty without a file that holds it."""
-    cost = "every source is then read as at a first start, and every rule starts without a past"
+    """Return the cure of a damaged position, to be added to its error; empty without a file that holds it."""
+    cost = "every source is then read as at a first start, and every rule restarts with empty state"
     return f". To read this source again, stop the service and remove '{state_file}': {cost}" if state_file else ""
 
 
-def told_from(gaps: Batch, promised_ns: int) -> Batch:
-    """The same gaps, none told before this time."""
+def not_before(gaps: Batch, promised_ns: int) -> Batch:
+    """Return the gaps with earlier event times moved up to this one."""
     return replace(gaps, columns={**gaps.columns, "time_ns": np.maximum(gaps.time_ns, promised_ns)})
 
 
@@ -139,7 +139,7 @@ def is_heard(channel: Channel, found: Slice) -> bool:
 
 
 def skipped_text(skipped: Skipped, since_ns: int) -> str:
-    """What a source passed over, for people."""
+    """Return what a source skipped, for people."""
     moment = datetime.fromtimestamp(since_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if skipped.note and not skipped.size:
         return skipped.note
@@ -166,16 +166,18 @@ def several(text: str, options: SourceOptions, cure: str) -> list[Channel]:
 
 
 def least_promise(channel: Channel, channels: Iterable[Channel]) -> int | None:
-    """The least that the other sources have promised; None where none has yet."""
-    marks = [one.mark_ns for one in channels if one is not channel and one.mark_ns > START_NS and not one.ended]
+    """Return the least watermark of the other sources; None before the first."""
+    marks = [
+        one.watermark_ns for one in channels if one is not channel and one.watermark_ns > START_NS and not one.ended
+    ]
     return min(marks, default=None)
 
 
 def time_without(channel: Channel, channels: Iterable[Channel], now_s: float, wall_ns: Callable[[], int]) -> int:
-    """Event time as the working sources have it, else counted from the last that this source gave."""
-    marks = [one.mark_ns for one in channels if not (one.error or one.ended) and one.mark_ns > START_NS]
+    """Return event time by the working sources, else extrapolated from this source's own latest watermark."""
+    marks = [one.watermark_ns for one in channels if not (one.error or one.ended) and one.watermark_ns > START_NS]
     if marks:
         return min(marks)
-    if channel.told_ns is None:
+    if channel.source_watermark_ns is None:
         return wall_ns()
-    return channel.told_ns + int((now_s - channel.told_s) * 1e9)
+    return channel.source_watermark_ns + int((now_s - channel.source_watermark_at_s) * 1e9)

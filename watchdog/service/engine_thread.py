@@ -1,4 +1,4 @@
-"""The engine's thread: polls sources, runs the rules, and hands changes to the writer, never to the database itself."""
+"""The engine's thread: polls sources, runs the rules, and hands changes to the writer; it never calls the database."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from watchdog.pipeline.clock import Clock
 from watchdog.service.feed import Feed
 from watchdog.service.live_pipeline import LivePipeline
 from watchdog.service.self_watch import self_watch
+from watchdog.service.worker import Worker
 
 # Between two rounds in which no source had anything new. Rules decide in panes of seconds, so a second more is little,
 # and a round's price hardly depends on how much is new: at four a second it was most of what an idle service used.
 IDLE_S = 1.0
-PATIENCE_S = 5.0  # an action waits for its part's event time no longer than this while no source has anything
-COMMANDS_MOST = 16  # that wait for the engine: each brings up to a thousand actions, and all are kept in the database
-FULL_S = 0.1  # between two looks at a queue that is full
+PATIENCE_S = 5.0  # while no source has news, an action waits for its part's event time no longer than this
+COMMANDS_MOST = 16  # in the queue: each has up to a thousand actions, and the database keeps all of them
+FULL_S = 0.1  # between two tries of a full queue
 _LOG = logging.getLogger("watchdog.engine")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What goes to the writer: changes, and then the state after them, if it is to be kept."""
+    """A unit of work for the writer: changes, then the state after them if it is to be saved."""
 
     records: Sequence[ChangeRecord] = ()
     checkpoint: Checkpoint | None = None
@@ -40,27 +41,26 @@ class Bundle:
 
 @dataclass(slots=True)
 class EngineCounts:
-    """What the engine's thread counts of itself; written there, read anywhere."""
+    """Counts of the engine's thread; written there, read anywhere."""
 
-    beat_s: float = 0.0
     slices: int = 0
     busy_s: float = 0.0
     full: int = 0
     full_s: float = 0.0
-    refused: int = 0  # commands for which there was no room; written by those who command
+    refused: int = 0  # commands refused by a full queue; written by the callers
     checkpoints: int = 0
-    idle_s: float | None = None  # when all sources were last found to have nothing new
+    idle_s: float | None = None  # monotonic time at which all sources last had nothing new
     changes: dict[str, int] = field(default_factory=dict)
 
 
 EngineCommand = Callable[[], None]
 
 
-class EngineLoop:
-    """One thread over one `LivePipeline` and one `Feed`; `start`, then `stop` and `join`.
+class EngineLoop(Worker):
+    """One thread over one `LivePipeline` and one `Feed`; the daemon calls `start`, then `stop` and `join`.
 
-    out: bounded; when it is full, reading stops until there is room, and both are counted. every_s: between two
-    checkpoints, by monotonic time.
+    out: a bounded queue to the writer. While it is full, the thread does not read; both are counted. every_s:
+    monotonic seconds between two checkpoints.
     """
 
     def __init__(
@@ -73,61 +73,46 @@ class EngineLoop:
         every_s: float,
         asmap: str = "",
     ) -> None:
+        super().__init__("engine", clock)
         self.watch, self.feed, self.counts = watch, feed, EngineCounts()
-        self.out, self._clock, self._every_s, self._asmap = out, clock, every_s, asmap
+        self.out, self._every_s, self._asmap = out, every_s, asmap
         self._commands: queue.Queue[EngineCommand] = queue.Queue(COMMANDS_MOST)
-        self._wake, self._stopping, self._giving_up = threading.Event(), threading.Event(), threading.Event()
+        self._wake, self._stopping = threading.Event(), threading.Event()
         self._kept: tuple[int, int] | None = None
         self._kept_s = clock.monotonic()
         self._finished = False
-        self.fresh = False  # a source is read for the first time: where it begins is to be kept before anything else
+        self.fresh = False  # a source is read for the first time: its start is saved before anything else
         self._quiet_s: float | None = None
         self._self_watch = self_watch(watch.engine.node, feed, clock.monotonic())
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self.counts.beat_s = self._clock.monotonic()
-        self._thread.start()
 
     def stop(self) -> None:
-        """End after the slice that is under way, with a checkpoint."""
+        """End after the present slice, with a checkpoint."""
         self._stopping.set()
         self._wake.set()
 
     def give_up(self) -> None:
-        """End even when the writer takes nothing: what is not stored is made again after a restart."""
-        self._giving_up.set()
+        """End even when the queue to the writer is full: a restart computes again what is not stored."""
+        super().give_up()
         self.stop()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether the thread has ended in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     @property
     def finished(self) -> bool:
-        """Whether all sources have ended and everything that follows from them was told."""
+        """Whether all sources have ended and all their changes went to the writer."""
         return self._finished
 
     @property
     def commands(self) -> int:
-        """How many commands wait for the end of a slice."""
+        """Number of commands in the queue."""
         return self._commands.qsize()
 
     def act(self, actions: Sequence[Action]) -> bool:
-        """Apply operators' actions; False when as many commands wait as may: tell of them again later."""
+        """Apply operators' actions soon; False when the queue is full: try again later. From any thread."""
         return self._order(lambda: self._act(actions))
 
     def change_rules(self, rules: RuleSet) -> Future[bool]:
-        """Go on with these rules; the future says whether they are others than before. From any thread.
+        """Replace the rules soon; the future is whether they differ from those before. From any thread.
 
-        ServiceError when as many commands wait as may.
+        ServiceError when the queue of commands is full.
         """
         done: Future[bool] = Future()
         if not self._order(lambda: done.set_result(self._change_rules(rules))):
@@ -153,18 +138,18 @@ class EngineLoop:
         self._put(Bundle(last=True))
 
     def step(self) -> None:
-        """One slice, or a short wait: what the thread does until it is stopped."""
-        self.counts.beat_s = self._clock.monotonic()
+        """Process one slice, or wait shortly; the thread repeats this until it is stopped."""
+        self._beat()
         while not self._commands.empty():
             self._commands.get_nowait()()
         moved = self.feed.moved
         slice_ = self.feed.next()
         if self.feed.moved > moved:
-            self._kept = None  # what was promised is part of the state: after a kill the gap has the same time again,
+            self._kept = None  # watermarks are part of the state: after a kill the gap has the same time again,
             self._keep()  # hence the same incident
         if slice_ is not None:
             begun = self._clock.monotonic()
-            self._tell(self.watch.take(slice_))
+            self._tell(self.watch.process(slice_))
             self.counts.slices += 1
             self.counts.busy_s += self._clock.monotonic() - begun
             self._quiet_s = None if slice_.batches else self._quiet_s
@@ -175,7 +160,7 @@ class EngineLoop:
             self._keep()
 
     def _watch_self(self) -> None:
-        """Findings by the wall clock. They are kept before anything follows from them: see `Course.note_own`."""
+        """Report findings by the wall clock. They are saved before any change follows: see `Pipeline.note_own`."""
         now_s = self._clock.monotonic()
         if self.feed.unsettled or not self._self_watch.due(now_s):
             return
@@ -189,7 +174,7 @@ class EngineLoop:
             self._kept = None  # the next checkpoint has something new
 
     def _rest(self) -> None:
-        """Nothing is new anywhere."""
+        """Wait for news: no source has any."""
         now_s = self._clock.monotonic()
         self.counts.idle_s = now_s
         self._quiet_s = now_s if self._quiet_s is None else self._quiet_s
@@ -197,15 +182,15 @@ class EngineLoop:
             self._tell(self.watch.finish())
             self._finished = True
             self._keep()
-            _LOG.info("all sources have ended; the service stays")
-        if self.watch.waiting and (self._finished or now_s - self._quiet_s > PATIENCE_S):
+            _LOG.info("all sources have ended; the service keeps running")
+        if self.watch.actions and (self._finished or now_s - self._quiet_s > PATIENCE_S):
             self._tell(self.watch.hurry())
         self._wake.wait(IDLE_S)
         self._wake.clear()
 
     def _act(self, actions: Sequence[Action]) -> None:
         for action in actions:
-            if action.id > self.watch.last_action:
+            if action.id > self.watch.actions.last_id:
                 self._tell(self.watch.act(action))
                 self._kept = None
 
@@ -230,21 +215,21 @@ class EngineLoop:
             self._put(Bundle(records))
 
     def checkpoint(self) -> Checkpoint:
-        """The state now; in the engine's thread, or before it runs."""
+        """Return the present state. Called in the engine's thread, or before it starts."""
         return self.watch.checkpoint(self.feed.texts, self._asmap)
 
     def _keep(self) -> None:
-        """A checkpoint for the writer, if there is anything new in it."""
+        """Send the writer a checkpoint if anything is new in it."""
         self._kept_s = self._clock.monotonic()
-        state = (self.watch.events, self.watch.last_action)
+        state = (self.watch.events, self.watch.actions.last_id)
         if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
-            return  # a state from the future would be of no use after a restart
+            return  # a state from the future would be useless after a restart
         self._put(Bundle(checkpoint=self.checkpoint()))
         self._kept = state
         self.counts.checkpoints += 1
 
     def _put(self, bundle: Bundle) -> None:
-        """Hand over; when there is no room, wait for it, so that events stay in their files."""
+        """Hand over a bundle; while the queue is full, wait, so that events stay in their files."""
         try:
             self.out.put_nowait(bundle)
         except queue.Full:
@@ -253,7 +238,7 @@ class EngineLoop:
             return
         begun = self._clock.monotonic()
         while not self._giving_up.is_set():
-            self.counts.beat_s = self._clock.monotonic()
+            self._beat()
             try:
                 self.out.put(bundle, timeout=FULL_S)
                 break

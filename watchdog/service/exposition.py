@@ -17,14 +17,14 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Exposition:
     """Families in the order in which they were added; each name once. A collector of the library.
 
-    Made anew for each scrape from counts that others keep: nothing is registered globally, nothing counts twice.
+    Built for each scrape from counts kept elsewhere: nothing is registered globally, nothing counts twice.
     """
 
     def __init__(self) -> None:
         self._families: list[Metric] = []
 
     def add(self, name: str, type_: MetricType, about: str, samples: Iterable[tuple[Labels, float]]) -> None:
-        """One family with its samples; nothing is written for a family without any. Counters end in `_total`."""
+        """Add a family with its samples; nothing is written without samples. Counters end in `_total`."""
         family: Metric = (CounterMetricFamily if type_ == "counter" else GaugeMetricFamily)(name, about)
         for labels, value in samples:
             family.add_sample(name, dict(labels), float(value))
@@ -32,15 +32,15 @@ class Exposition:
             self._families.append(family)
 
     def one(self, name: str, type_: MetricType, about: str, value: float) -> None:
-        """A family with one sample and no labels."""
+        """Add a family with one sample and no labels."""
         self.add(name, type_, about, [({}, value)])
 
     def collect(self) -> Iterable[Metric]:
-        """For the library's registry."""
+        """Yield the families, for the library's registry."""
         return iter(self._families)
 
     def text(self) -> str:
-        """All of it, and what the library knows of this process (`process_*`)."""
+        """Return the whole text, with the library's metrics of this process (`process_*`)."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         ProcessCollector(registry=registry)

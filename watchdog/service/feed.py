@@ -1,19 +1,18 @@
-"""The sources of a running service as one stream of slices: followed, kept open, opened again after an error.
+"""The sources of a running service as one stream of slices: followed, kept open, reopened after an error.
 
-A live source that has nothing to say holds the others up, since panes wait for every source. So silence is turned
-into a promise: what is written to a followed file before a poll is given out at the next poll at the latest, hence an
-event that comes later than two polls without news happened after the first of them. Promises are counted from the
-source's own last watermark by monotonic time, so a step of the machine's clock moves nothing. A source that is down for
-long is passed over: its time is a gap, told as an event. When no other source knows the time, it is counted from the
-last that was known, and where none ever was, our own clock begins it: nobody must stay blind without an incident.
+Panes wait for every source, so a silent live source would hold up the others. Its silence becomes a watermark: whatever
+is written to a followed file before a poll is read by the next poll at the latest, so an event that comes after two
+polls without news happened after the first of them. Such watermarks are extrapolated from the source's own latest by
+monotonic time; a step of the wall clock moves nothing. A source that is down for `DOWN_S` no longer holds up the
+others: a gap event reports the time without it. If no other source knows the time, it is extrapolated from the latest
+known, and if there was none, the wall clock starts it: a blind service must open an incident.
 
-Only what comes later shows that a silence was a loss, and then its time has been promised already. So a gap is told
-at the watermark that its source was given, if that is later: no news of a loss may be late. What it says of the time
-that is missing stays as it is, and so do all other events.
+A loss can be noticed only afterwards, when the watermark has passed it. Gap events are then moved up to the watermark,
+so that none is late; the span that they report stays the same, and so do all other events.
 
-No promise may be ahead of the wall clock by more than `skew_ns`, since events of the right time would be late until
-that time has come. Where one is, or the times of a source do not fit otherwise (`timekeeping`), nothing that the source
-gives is judged, and `clock_faults` says so. With the first event whose time fits the source starts anew.
+No watermark may be ahead of the wall clock by more than `skew_ns`: correct events would be late until then. While a
+source breaks this, or its times do not fit for another reason (`timekeeping`), its events are not judged, and
+`clock_faults` names it. The first event whose time fits restarts the source.
 """
 
 from __future__ import annotations
@@ -33,16 +32,17 @@ from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.pipeline.clock import Clock
 from watchdog.pipeline.clock_reset import fitting, gap_of
+from watchdog.pipeline.scheduler import Scheduler
 from watchdog.service.channel import (
     START_NS,
     Channel,
     cure_of,
     is_heard,
     least_promise,
+    not_before,
     several,
     skipped_text,
     time_without,
-    told_from,
 )
 from watchdog.service.timekeeping import earliest
 from watchdog.sources.registry import kinds_of, open_sources, scheme_of
@@ -50,17 +50,17 @@ from watchdog.sources.registry import kinds_of, open_sources, scheme_of
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-DOWN_S = 30.0  # a source that fails for longer does not hold the others up, and the service is not well
+DOWN_S = 30.0  # a source that fails for longer does not hold up the others, and the service is unhealthy
 REMIND_S = 600.0  # between two warnings of one failure
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
-DAMAGE, UNTRUE = "source-error", "clock-fault"  # reasons of gaps: it cannot be read, its times cannot be right
-BACK_NS = 10_000_000_000  # before now, a source starts anew: it may have written since its clock was set right
+DAMAGE, UNTRUE = "source-error", "clock-fault"  # reasons of gap events: it cannot be read, its times cannot be right
+BACK_NS = 10_000_000_000  # before now, a source restarts: it may have written since its clock was set right
 _LOG = logging.getLogger("watchdog.sources")
 
 
 @dataclass(slots=True)
 class Feed:
-    """Slices of all sources, from the one that is furthest behind in event time; belongs to the engine's thread.
+    """Slices of all sources, the one furthest behind in event time first. Belongs to the engine's thread.
 
     options.skew_ns: how far times may be ahead of the wall clock. state_file: where positions are kept, for messages.
     """
@@ -71,11 +71,11 @@ class Feed:
     wall_ns: Callable[[], int] = time.time_ns
     state_file: str = ""
     channels: list[Channel] = field(default_factory=list)
-    moved: int = 0  # slices with a gap that is told later than its own time
-    _idle: set[int] = field(default_factory=set)
+    moved: int = 0  # slices with gap events that were moved up to the watermark
+    _scheduler: Scheduler = field(default_factory=Scheduler)
 
     def open(self, positions: Mapping[str, Mapping[str, object]], since_ns: Mapping[str, int] = NO_STARTS) -> None:
-        """Open every source at its position. One that cannot be opened now is tried again later.
+        """Open every source at its position; retry later what cannot be opened now.
 
         since_ns: by source without a position, the time before which nothing is read.
         SourceError: a recording or an events file cannot be opened (its parts are not known then), or two sources
@@ -112,12 +112,12 @@ class Feed:
 
     @property
     def kinds(self) -> dict[str, frozenset[str]]:
-        """The kinds that each source can give, by name, whether it is open or not."""
+        """The kinds of events that each source can give, by name, open or not."""
         return {channel.name: channel.kinds for channel in self.channels}
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will ever come any more."""
+        """Whether all sources have ended."""
         return all(channel.ended for channel in self.channels)
 
     @property
@@ -128,35 +128,35 @@ class Feed:
 
     @property
     def clock_faults(self) -> dict[str, str]:
-        """Sources whose times are not believed, by name, and why; from any thread."""
+        """Why the times of a source are not trusted, by name; from any thread."""
         now_s = self.clock.monotonic()
         told = ((one.name, one.times.told(now_s)) for one in list(self.channels))
         return {name: text for name, text in told if text}
 
     @property
     def unsettled(self) -> bool:
-        """Whether the engine was promised a time that is not believed: its state must not be kept."""
-        return any(one.anew or self._ahead_ns(one) > self._skew_ns for one in self.channels)
+        """Whether the engine got a watermark that is not trusted: its state must not be saved."""
+        return any(one.distrusted or self._ahead_ns(one) > self._skew_ns for one in self.channels)
 
     def promises(self) -> list[Slice]:
-        """What was promised so far, for an engine that was not told: a slice without events for each source."""
+        """Return a slice without events for each source, to bring a new engine up to the watermarks so far."""
         return [
-            Slice(channel.name, (), channel.mark_ns, channel.position or {})
+            Slice(channel.name, (), channel.watermark_ns, channel.position or {})
             for channel in self.channels
-            if channel.mark_ns > START_NS
+            if channel.watermark_ns > START_NS
         ]
 
     def keep_promises(self, marks: Mapping[str, int]) -> None:
-        """The engine goes on where a run before this one left it: until when each source was promised there, by name.
+        """Keep the watermarks that a restored engine has, by source name.
 
-        A source that had ended is left out: no time comes after its promise.
+        A source that had ended is left out: no time comes after its watermark.
         """
         for channel in self.channels:
-            mark_ns = marks.get(channel.name, START_NS)
-            channel.before_ns = mark_ns if mark_ns < END_OF_TIME_NS else START_NS
+            watermark_ns = marks.get(channel.name, START_NS)
+            channel.restored_watermark_ns = watermark_ns if watermark_ns < END_OF_TIME_NS else START_NS
 
     def want(self, kinds: frozenset[str], lists: Mapping[str, tuple[str, ...]]) -> None:
-        """Read other kinds from here on: every live source is opened again at its position."""
+        """Read other kinds from here on: reopen every live source at its position."""
         self.options = replace(self.options, wanted=kinds, lists=lists)
         for channel in self.channels:
             if channel.source is not None and not channel.ended:
@@ -164,60 +164,56 @@ class Feed:
                 channel.retry_s = 0.0
 
     def next(self) -> Slice | None:
-        """The next slice; None when no source has anything now. Never waits."""
+        """Return the next slice; None when no source has anything now. Never waits."""
         self._judge_times()
         while True:
-            ready = [at for at, channel in enumerate(self.channels) if not channel.ended and at not in self._idle]
-            if not ready:
-                self._idle.clear()
+            chosen = self._scheduler.choose([None if one.ended else one.watermark_ns for one in self.channels])
+            if chosen is None:
                 return None
-            chosen = min(ready, key=lambda at: (self.channels[at].mark_ns, at))
             channel = self.channels[chosen]
-            promised_ns = max(channel.mark_ns, channel.before_ns)
+            promised_ns = max(channel.watermark_ns, channel.restored_watermark_ns)
             slice_ = self._poll(channel)
-            if slice_ is not None and slice_.batches:
-                self._idle.clear()
-            if slice_ is None or not slice_.batches or slice_.caught_up:
-                self._idle.add(chosen)
+            news = slice_ is not None and bool(slice_.batches)
+            self._scheduler.note(chosen, news=news, drained=not news or (slice_ is not None and slice_.caught_up))
             if slice_ is not None:
-                return self._told_in_time(slice_, promised_ns)
+                return self._in_time(slice_, promised_ns)
 
     def _poll(self, channel: Channel) -> Slice | None:
-        """A slice, a promise, or None."""
+        """Return a slice of events, a slice with only a watermark, or None."""
         now_s = self.clock.monotonic()
         channel.count_abandoned()
         if channel.source is None and (now_s < channel.retry_s or not self._reopen(channel)):
-            return self._start_anew(channel) if channel.anew else self._passed_over(channel, now_s, channel.down_s)
+            return self._restart(channel) if channel.distrusted else self._passed_over(channel, now_s, channel.down_s)
         source = channel.source
         assert source is not None
         try:
             found = source.poll()
         except (WatchdogError, OSError) as error:
             self._fail(channel, error, now_s)
-            return self._start_anew(channel) if channel.anew else None
+            return self._restart(channel) if channel.distrusted else None
         self._note_work(channel)
         if found is not None and (reset_ns := clock_reset_ns(found.batches)) is not None:  # of a recording
-            channel.mark_ns, channel.before_ns = reset_ns, START_NS
+            channel.watermark_ns, channel.restored_watermark_ns = reset_ns, START_NS
         if found is not None and is_heard(channel, found):
             channel.heard_s = now_s
         self._note_times(channel, source, found, now_s)
-        if channel.anew or channel.times.fault:
+        if channel.distrusted or channel.times.fault:
             return self._doubted(channel, found, now_s)
         if found is None:
             self._note_end(channel)
             promise = None if channel.ended else self._silence(channel, now_s)
             ago_s = source.given_ago_s if isinstance(source, Waiting) else 0.0
-            channel.quiet_s = None if ago_s is None else now_s - ago_s
+            channel.idle_since_s = None if ago_s is None else now_s - ago_s
             return promise
         channel.failures = 0
-        channel.told_ns, channel.told_s, channel.quiet_s = found.until_ns, now_s, None
-        channel.mark_ns = max(channel.mark_ns, found.until_ns)
+        channel.source_watermark_ns, channel.source_watermark_at_s, channel.idle_since_s = found.until_ns, now_s, None
+        channel.watermark_ns = max(channel.watermark_ns, found.until_ns)
         channel.position = found.position
         self._note_end(channel)
         return found
 
     def _note_times(self, channel: Channel, source: Source, found: Slice | None, now_s: float) -> None:
-        """What a poll says of the source's clock."""
+        """Record what a poll shows about the source's clock."""
         if channel.finite or self.options.skew_ns is None:
             return
         batches = () if found is None else found.batches
@@ -227,7 +223,7 @@ class Feed:
             channel.believed_ns = END_OF_TIME_NS
 
     def _ahead_ns(self, channel: Channel) -> int:
-        """By how much what was promised for a source is ahead of the wall clock, 0 or less when it is not."""
+        """Return by how much a source's watermark is ahead of the wall clock; 0 or less when it is not."""
         if self.options.skew_ns is None or channel.finite or channel.ended or channel.promised_ns == START_NS:
             return 0
         return channel.promised_ns - self.wall_ns()
@@ -237,7 +233,7 @@ class Feed:
         return self.options.skew_ns or 0
 
     def _judge_times(self) -> None:
-        """Find sources whose times cannot be right, or were promised by a clock that has been set back."""
+        """Find sources whose times cannot be right, or whose watermark a clock gave that was then set back."""
         if self.options.skew_ns is None:
             return
         now_s = self.clock.monotonic()
@@ -247,8 +243,8 @@ class Feed:
                 self._doubt(
                     channel, f"its time was {rough_duration(ahead_ns)} ahead of the clock of this machine", now_s
                 )
-                channel.anew, channel.told_ns, channel.quiet_s = True, None, None
-                channel.mark_ns = channel.before_ns = START_NS
+                channel.distrusted, channel.source_watermark_ns, channel.idle_since_s = True, None, None
+                channel.watermark_ns = channel.restored_watermark_ns = START_NS
                 channel.renew(self.wall_ns())
             elif not channel.times.fault and not channel.ended and (fault := channel.times.judge(now_s)):
                 self._doubt(channel, fault, now_s)
@@ -256,92 +252,97 @@ class Feed:
     def _doubt(self, channel: Channel, fault: str, now_s: float) -> None:
         if not channel.times.fault:
             channel.doubted_ns = channel.promised_ns
-            _LOG.error("source %s: %s; nothing of it is judged until its times fit", printable(channel.name), fault)
+            _LOG.error("source %s: %s; its events are not judged until its times fit", printable(channel.name), fault)
         channel.times.begin(fault, now_s)
 
     def _doubted(self, channel: Channel, found: Slice | None, now_s: float) -> Slice | None:
-        """What becomes of the poll of a source whose times did not fit: an event whose time fits starts it anew."""
+        """Handle a poll of a source whose times did not fit; an event whose time fits restarts it."""
         batches = () if found is None else found.batches
         if found is not None:
             channel.position = found.position
             self._note_end(channel)
-        if channel.anew:
+        if channel.distrusted:
             begin_ns = earliest(batches)
-            return self._start_anew(channel, begin_ns, batches) if begin_ns or found is None else None
+            return self._restart(channel, begin_ns, batches) if begin_ns or found is None else None
         begin_ns = fitting(batches, self.wall_ns(), self._skew_ns)
         if begin_ns is not None:
             channel.renew(begin_ns)
-            return self._start_anew(channel, begin_ns, batches)
+            return self._restart(channel, begin_ns, batches)
         passed = self._passed_over(channel, now_s, channel.times.begun_s, UNTRUE)
         if found is None:
             return passed
         told = () if passed is None else passed.batches
-        return Slice(channel.name, (*batches, *told), channel.mark_ns, found.position, found.caught_up)
+        return Slice(channel.name, (*batches, *told), channel.watermark_ns, found.position, found.caught_up)
 
-    def _start_anew(self, channel: Channel, begin_ns: int | None = None, batches: tuple[Batch, ...] = ()) -> Slice:
-        """The source goes on from `begin_ns`, or from now; the gap that says so is what resets the engine."""
+    def _restart(self, channel: Channel, begin_ns: int | None = None, batches: tuple[Batch, ...] = ()) -> Slice:
+        """Restart the source at `begin_ns`, or now; the gap event about it resets the engine."""
         to_ns = begin_ns or self.wall_ns() - BACK_NS
         span = min(channel.doubted_ns or to_ns, to_ns), to_ns
         gap = gap_of(self.options.node, channel.name, span, CLOCK, to_ns)
-        channel.anew, channel.before_ns = False, START_NS
-        channel.told_ns, channel.told_s, channel.quiet_s = to_ns, self.clock.monotonic(), None
+        channel.distrusted, channel.restored_watermark_ns = False, START_NS
+        channel.source_watermark_ns, channel.source_watermark_at_s, channel.idle_since_s = (
+            to_ns,
+            self.clock.monotonic(),
+            None,
+        )
         channel.times.end()
-        _LOG.info("source %s: its times fit again; it starts anew", printable(channel.name))
+        _LOG.info("source %s: its times fit again; restarted", printable(channel.name))
         return self._promise(channel, to_ns, (gap, *batches))
 
     def _note_work(self, channel: Channel) -> None:
-        """A poll has worked. To be open again is not enough: a broken disk may let a file be opened."""
+        """Record a poll that worked. Opening alone does not count: a broken disk may allow it."""
         channel.error = ""
         if channel.fault.on and channel.fault.worked(self.clock.monotonic()):
             after = rough_duration(int((self.clock.monotonic() - channel.down_s) * 1e9))
-            _LOG.info("source %s: works again, after %s", printable(channel.name), after)
+            _LOG.info("source %s: working again after %s", printable(channel.name), after)
 
     def _note_end(self, channel: Channel) -> None:
         if channel.source is not None and channel.source.ended and not channel.ended:
-            channel.ended, channel.mark_ns = True, END_OF_TIME_NS
+            channel.ended, channel.watermark_ns = True, END_OF_TIME_NS
             _LOG.info("source %s: read to its end", printable(channel.name))
 
     def _silence(self, channel: Channel, now_s: float) -> Slice | None:
-        """Return the promise that two polls without news allow; never for a live source, which sends heartbeats."""
-        if channel.quiet_s is None or channel.live:
+        """Return the watermark that two polls without news prove; none for a live source, which sends heartbeats."""
+        if channel.idle_since_s is None or channel.live:
             return None
-        if channel.told_ns is None:  # it has not spoken yet: whatever comes is newer than what the others have given
+        if channel.source_watermark_ns is None:  # no slice yet: its events are newer than what the others have given
             promised = least_promise(channel, self.channels)
-            channel.told_ns, channel.told_s = promised, now_s
+            channel.source_watermark_ns, channel.source_watermark_at_s = promised, now_s
         else:
-            promised = channel.told_ns + int((channel.quiet_s - channel.told_s) * 1e9) - channel.scheme.write_delay_ns
-        return self._promise(channel, promised) if promised and promised - channel.mark_ns >= STEP_NS else None
+            idle_ns = int((channel.idle_since_s - channel.source_watermark_at_s) * 1e9)
+            promised = channel.source_watermark_ns + idle_ns - channel.scheme.write_delay_ns
+        return self._promise(channel, promised) if promised and promised - channel.watermark_ns >= STEP_NS else None
 
     def _promise(self, channel: Channel, until_ns: int, batches: tuple[Batch, ...] = ()) -> Slice:
-        channel.mark_ns = until_ns
+        channel.watermark_ns = until_ns
         return Slice(channel.name, batches, until_ns, channel.position or {})
 
     def _passed_over(self, channel: Channel, now_s: float, down_s: float, reason: str = DAMAGE) -> Slice | None:
-        """A source that has been down for long does not hold the others up: the time that they have is a gap of it."""
+        """Report the time that the other sources have as a gap of a source that is down for `DOWN_S`."""
         if now_s - down_s < DOWN_S:
             return None
         until_ns = time_without(channel, self.channels, now_s, self.wall_ns)
-        if until_ns - channel.mark_ns < GAP_STEP_NS:
+        if until_ns - channel.watermark_ns < GAP_STEP_NS:
             return None
         unseen_ns = until_ns - int((now_s - down_s) * 1e9)
-        from_ns = channel.mark_ns if channel.mark_ns > START_NS else unseen_ns
-        channel.told_ns, channel.told_s = until_ns, now_s
+        from_ns = channel.watermark_ns if channel.watermark_ns > START_NS else unseen_ns
+        channel.source_watermark_ns, channel.source_watermark_at_s = until_ns, now_s
         gap = gap_of(self.options.node, channel.name, (from_ns, until_ns), reason, from_ns)
         return self._promise(channel, until_ns, (gap,))
 
-    def _told_in_time(self, found: Slice, promised_ns: int) -> Slice:
-        """The slice with none of its gaps told before the watermark that its source was given."""
+    def _in_time(self, found: Slice, promised_ns: int) -> Slice:
+        """Return the slice with gap events moved up to the watermark already promised, so that no gap is late."""
         gaps = [batch for batch in found.batches if batch.kind == GAP and batch.rows]
         if clock_reset_ns(gaps) is not None:
             return found  # no promise from before it holds
         if all(int(batch.time_ns.min()) >= promised_ns for batch in gaps):
             return found
         self.moved += 1
-        batches = (told_from(batch, promised_ns) if batch.kind == GAP else batch for batch in found.batches)
+        batches = (not_before(batch, promised_ns) if batch.kind == GAP else batch for batch in found.batches)
         return replace(found, batches=tuple(batches))
 
     def _fail(self, channel: Channel, error: Exception, now_s: float) -> None:
-        """Close it and try again later, each time after a longer wait."""
+        """Close the source and retry later, each time after a longer wait."""
         channel.close()
         begins = not channel.fault.on
         if begins:
@@ -351,7 +352,7 @@ class Feed:
             text += cure_of(self.state_file)
         if channel.fault.failed(text) or now_s - channel.warned_s >= REMIND_S:
             down = "" if begins else f" (down for {rough_duration(int((now_s - channel.down_s) * 1e9))})"
-            _LOG.warning("source %s: %s; it will be tried again%s", printable(channel.name), text, down)
+            _LOG.warning("source %s: %s; retrying%s", printable(channel.name), text, down)
             channel.warned_s = now_s
         wait_s = min(FIRST_RETRY_S * 2.0**channel.failures, LAST_RETRY_S)
         channel.error, channel.last_error, channel.retry_s = text, text, now_s + wait_s
@@ -359,7 +360,7 @@ class Feed:
         channel.errors += 1
 
     def _reopen(self, channel: Channel) -> bool:
-        """Open it at its position; False when that failed."""
+        """Open the source at its position; return whether that worked."""
         positions = {channel.name: channel.position} if channel.position else None
         since_ns = 0 if positions else channel.since_ns
         options = replace(self.options, position=positions, believed_ns=channel.believed_ns, since_ns=since_ns)
@@ -369,7 +370,7 @@ class Feed:
             self._fail(channel, error, self.clock.monotonic())
             return False
         further = sorted({source.name for source in found} - set(self.names))
-        if further:  # rules were divided among the sources that were known at the start
+        if further:  # rules were divided among the sources known at the start
             for source in found:
                 source.close()
             self._fail(channel, SourceError(f"{further[0]!r} is new; a restart reads it"), self.clock.monotonic())
@@ -380,9 +381,9 @@ class Feed:
             else:
                 source.close()
         if channel.source is None:
-            self._fail(channel, SourceError("it is not there any more"), self.clock.monotonic())
+            self._fail(channel, SourceError("it no longer exists"), self.clock.monotonic())
             return False
-        channel.quiet_s = None
+        channel.idle_since_s = None
         channel.restarts += bool(channel.live and channel.error)
         channel.times.opened()
         if options.since_ns and isinstance(channel.source, Skipping):

@@ -1,4 +1,4 @@
-"""Announcements to those who watch live: each has a bounded queue; who is too slow is let go, and counted."""
+"""Announcements to live pages: each has a bounded queue; a page that is too slow is dropped, and counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_WATCHERS = 64
 
 
 class Watcher:
-    """One who watches; a `Subscription`."""
+    """One connected page; a `Subscription`."""
 
     def __init__(self, hub: Hub, limit: int) -> None:
         self._hub, self._limit = hub, limit
@@ -21,7 +21,7 @@ class Watcher:
         self._dropped = False
 
     async def next(self, timeout_s: float) -> Announcement | None:
-        """The next announcement; None when none came in time or when dropped."""
+        """Return the next announcement; None when none came in time, or after a drop."""
         if not self._waiting and not self._dropped:
             self._news.clear()
             try:
@@ -33,20 +33,20 @@ class Watcher:
 
     @property
     def dropped(self) -> bool:
-        """Whether it gets nothing any more."""
+        """Whether it was dropped."""
         return self._dropped
 
     @property
     def waiting(self) -> int:
-        """Announcements that it has not fetched yet."""
+        """Number of announcements not fetched yet."""
         return len(self._waiting)
 
     def close(self) -> None:
-        """Give the place back."""
+        """Leave the hub."""
         self._hub.leave(self)
 
     def give(self, announcement: Announcement) -> bool:
-        """Queue it; False when the queue is full: then the watcher is dropped."""
+        """Queue an announcement; False when the queue is full, and the watcher is dropped."""
         if len(self._waiting) >= self._limit:
             self.drop()
             return False
@@ -55,7 +55,7 @@ class Watcher:
         return True
 
     def drop(self) -> None:
-        """Let it go."""
+        """Drop the watcher, and wake it."""
         self._dropped = True
         self._waiting.clear()
         self._news.set()
@@ -72,16 +72,16 @@ class Hub:
 
     @property
     def watchers(self) -> int:
-        """How many watch."""
+        """Number of watchers."""
         return len(self._watchers)
 
     @property
     def deepest(self) -> int:
-        """The announcements that wait for the slowest watcher."""
+        """Number of announcements that wait for the slowest watcher."""
         return max((one.waiting for one in self._watchers), default=0)
 
     def join(self) -> Watcher | None:
-        """Watch from now on; None when as many watch as may."""
+        """Return a new watcher; None when there are `MOST_WATCHERS`."""
         if len(self._watchers) >= MOST_WATCHERS:
             return None
         watcher = Watcher(self, self.limit)
@@ -89,11 +89,11 @@ class Hub:
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
-        """It watches no more; a second call does nothing."""
+        """Remove a watcher; a second call does nothing."""
         self._watchers.discard(watcher)
 
     def announce(self, event: str, data: Mapping[str, object]) -> None:
-        """Tell all; those whose queue is full are let go."""
+        """Send to all watchers; drop those whose queue is full."""
         self.announced += 1
         announcement = Announcement(self.announced, event, data)
         for watcher in list(self._watchers):
@@ -102,7 +102,7 @@ class Hub:
                 self.leave(watcher)
 
     def close(self) -> None:
-        """The service ends: streams end too."""
+        """Drop all watchers: the service ends."""
         for watcher in list(self._watchers):
             watcher.drop()
             self.leave(watcher)

@@ -1,19 +1,18 @@
-"""The course of events in a running service: slices and operators' actions in, records of changes out.
+"""The pipeline of a running service: slices and operators' actions in, records of incident changes out.
 
-An action is applied when the event time of its incident's part reaches the time at which it was made: after every
-finding of the part up to then, and before all later ones. So a run that goes on after a kill applies it at the same
-moment again. Which part that is may not be known before: then the incident opens again on the way there.
+An action is applied when the event time of its incident's part reaches the time of the action: after all findings of
+the part up to then, and before all later ones. So a run that resumes after a kill applies it at the same moment again.
+If no book has the incident yet, the action waits for every part: the incident reopens on the way there.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from alerts.book import IncidentError
 from alerts.books import IncidentBooks
@@ -32,200 +31,173 @@ from watchdog.engine.parts import Kinds
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.service.first_start import Quiet
+from watchdog.service.pending_actions import PendingActions
 
-ACTION_AHEAD_NS = (
-    600_000_000_000  # an action that is further ahead of event time belongs to an old recording: it is applied now
-)
+ACTION_AHEAD_NS = 600_000_000_000
+"""An action further ahead of event time than this is on an incident of an old recording: it is applied at once."""
 SECRET_BYTES = 32
 NAMED = 10  # rules, in one line of the log
 _LOG = logging.getLogger("watchdog.engine")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Due:
-    """An action that waits for event time; parts: those in which that time has not come yet."""
-
-    at_ns: int
-    id: int
-    action: Action = field(compare=False)
-    parts: set[int] = field(compare=False)
-
-
 class LivePipeline:
-    """The course of events, with actions in between; belongs to the engine's thread.
+    """A `Pipeline` that also applies operators' actions. Belongs to the engine's thread.
 
-    sources: the kinds that each can give, by name. `quiet` holds back what is old news at a first start.
+    The engine thread calls `resume` or `begin` before the first slice. Methods that return records return all changes
+    since the last call, each with its incident. sources: the kinds of events that each can give, by name. quiet: holds
+    back changes from before a first start.
     """
 
     def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
         self.quiet = Quiet()
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        self._course = Pipeline(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
-        self.last_action = 0
+        self._pipeline = Pipeline(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
+        self.actions = PendingActions()
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
-        self.own_open = False  # something is wrong with our own input
-        self.refused = 0  # actions that no incident could take
-        self.started_anew: frozenset[str] = frozenset()  # rules that the last change or start left without a past
+        self.own_open = False  # whether a finding about the service's own input fires
+        self.refused = 0  # actions that could not be applied
+        self.restarted_rules: frozenset[str] = frozenset()  # rules that the last change or start left with empty state
         self._titles = {plan.id: plan.title for plan in rules.plans}
         self._titles |= {one.id: one.title for one in OWN_RULES.values()}
-        self._records: list[ChangeRecord] = []  # since they were last asked for
-        self._due: list[_Due] = []  # in the order of their times
-        self._acted_early: set[int] = set()  # actions applied before one that was made earlier and still waits
+        self._records: list[ChangeRecord] = []  # since they were last returned
 
     @property
     def engine(self) -> PartedEngine:
-        """What runs the rules in force."""
-        return self._course.engine
+        """The engine of the rules in force."""
+        return self._pipeline.engine
 
     @property
     def books(self) -> IncidentBooks:
         """The incidents."""
-        return self._course.books
+        return self._pipeline.books
 
     @property
     def events(self) -> int:
-        """How many events were taken."""
-        return self._course.events
+        """Number of events processed."""
+        return self._pipeline.events
 
     @property
     def first_event_ns(self) -> int | None:
         """Earliest event time, None before the first event."""
-        return self._course.first_event_ns
+        return self._pipeline.first_event_ns
 
     @property
     def last_event_ns(self) -> int | None:
         """Latest event time, None before the first event."""
-        return self._course.last_event_ns
+        return self._pipeline.last_event_ns
 
     def begin(self, starts: Mapping[str, int]) -> None:
-        """Of sources that are read for the first time, what happened before their starts (ns, by name) is old news.
+        """Hold back changes from before the starts (ns, by name) of sources that are read for the first time.
 
-        Sources of an earlier run had told all up to where they had come.
+        Changes of other sources count as reported up to their watermarks.
         """
         reached = {name: mark for name, mark in self.engine.marks.items() if 0 < mark < END_OF_TIME_NS}
-        told = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
-        self.quiet.begin({**told, **starts}, self.engine.parts)
+        reported = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
+        self.quiet.begin({**reported, **starts}, self.engine.parts)
 
-    def take(self, slice_: Slice) -> list[ChangeRecord]:
-        """One slice of one source through engine and books."""
+    def process(self, slice_: Slice) -> list[ChangeRecord]:
+        """Pass a slice of one source through engine and books."""
         for batch in slice_.batches:
             if batch.rows:
                 self.seen[batch.kind, slice_.source] += batch.rows
-        begun = self._course.begun_anew
-        self._course.take(slice_)
-        if self._course.begun_anew > begun:  # the time that actions waited for may be far off now
+        begun = self._pipeline.begun_anew
+        self._pipeline.process(slice_)
+        if self._pipeline.begun_anew > begun:  # actions may wait for a time that is far off now
             return self.hurry()
-        return self._told()
+        return self._take_records()
 
     def own_findings(self, ask: Callable[[AbstractSet[tuple[str, str]]], Sequence[Finding]]) -> bool:
-        """Take findings by the wall clock, given what fires already; whether there are any. See `advance_own`."""
-        found = ask(self.books.firing(self._course.own_part))
-        self._course.note_own(found)
-        return bool(found)
+        """Take in findings by the wall clock; return whether there are any. `ask` gets what fires already."""
+        findings = ask(self.books.firing(self._pipeline.own_part))
+        self._pipeline.note_own(findings)
+        return bool(findings)
 
     def advance_own(self, now_ns: int) -> list[ChangeRecord]:
-        """What follows from them, and from the time of the wall clock."""
-        self._course.advance_own(now_ns)
-        self.own_open = bool(self.books.firing(self._course.own_part))
-        return self._told()
+        """Apply them and the time of the wall clock."""
+        self._pipeline.advance_own(now_ns)
+        self.own_open = bool(self.books.firing(self._pipeline.own_part))
+        return self._take_records()
 
     def finish(self) -> list[ChangeRecord]:
-        """All sources have ended: close what is open in the engine. What is quiet but not yet due stays open."""
-        self._course.finish()
+        """Close the engine's open panes: all sources have ended. Incidents that are not due to resolve stay open."""
+        self._pipeline.finish()
         return self.hurry()
 
     def act(self, action: Action) -> list[ChangeRecord]:
-        """Apply an action once event time is there; at once when it has passed, or with `hurry`."""
-        self.last_action = max(self.last_action, action.id)
-        if action.id in self._acted_early:
+        """Apply an action when event time reaches it: at once if it has, else later, or with `hurry`."""
+        if not self.actions.receive(action):
             return []
         holder = self.books.holder(action.incident_id)
-        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._course.own_part}
+        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._pipeline.own_part}
         times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
-            insort(self._due, _Due(action.at_ns, action.id, action, waiting))
+            self.actions.wait(action, waiting)
         else:
             self._act(action)
-        return self._told()
-
-    def forget_actions(self, last_id: int) -> None:
-        """The database has actions up to this id: ids of a fresh one begin anew."""
-        self.last_action = min(self.last_action, last_id)
-        self._acted_early = {id_ for id_ in self._acted_early if id_ <= last_id}
-
-    @property
-    def waiting(self) -> int:
-        """Actions whose time has not come."""
-        return len(self._due)
-
-    @property
-    def taken(self) -> int:
-        """The books have taken every action up to this id."""
-        return min((waiting.id for waiting in self._due), default=self.last_action + 1) - 1
+        return self._take_records()
 
     def hurry(self) -> list[ChangeRecord]:
-        """Apply all actions that wait: no event comes that would bring their time."""
-        while self._due:
-            self._act(self._due.pop(0).action)
-        return self._told()
+        """Apply all waiting actions: no event will reach their times."""
+        for action in self.actions.pop_all():
+            self._act(action)
+        return self._take_records()
 
     def change_rules(self, rules: RuleSet, promises: Sequence[Slice]) -> list[ChangeRecord]:
-        """Go on with other rules and the same incidents. Parts whose rules are the same go on as they are.
+        """Replace the rules, and keep the incidents. Parts whose rules are the same keep their state.
 
-        Other rules start without a past and do not know what fires, so everything of theirs is taken for cleared now:
-        what goes on fires again and its incident stays, what does not is resolved after its `resolve_after`.
+        Other rules restart with empty state and do not know what fires, so all of theirs counts as cleared now. What
+        still holds fires again and keeps its incident; the rest resolves after its `resolve_after`. promises: brings
+        the new engine up to the watermarks so far.
         """
         self.rules = rules
         self._titles |= {plan.id: plan.title for plan in rules.plans}
-        self._start_anew(self._course.change_engine(_engine(rules, self._sources, self._node)))
-        self._course.move_books()
+        self._restart_rules(self._pipeline.change_engine(_engine(rules, self._sources, self._node)))
+        self._pipeline.move_books()
         self.quiet.divide(self.engine.parts, self.books.holder)
-        for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
-            waiting.parts.update(range(len(self.engine.parts)))
+        self.actions.wait_again(range(len(self.engine.parts)))  # those past its time apply it soon
         for promise in promises:
-            self._course.take(promise)
-        return self._told()
+            self._pipeline.process(promise)
+        return self._take_records()
 
     def checkpoint(self, sources: Sequence[str], asmap: str) -> Checkpoint:
-        """Everything that is needed to go on exactly here."""
+        """Return all that a later run needs to resume exactly here."""
         return replace(
-            self._course.checkpoint(self.rules.hash, sources, asmap),
-            last_action=self.taken,
-            acted=tuple(sorted(id_ for id_ in self._acted_early if id_ > self.taken)),
+            self._pipeline.checkpoint(self.rules.hash, sources, asmap),
+            last_action=self.actions.applied_up_to,
+            acted=self.actions.applied_early,
             starts=self.quiet.starts,
             held=self.quiet.held(self.books.holder),
         )
 
     def resume(self, saved: Checkpoint) -> list[ChangeRecord]:
-        """Go on from a checkpoint; rules that are others, or have other sources, go on without a past.
+        """Resume from a checkpoint; rules that changed, or whose sources changed, restart with empty state.
 
         StateError when it is damaged or of another version.
         """
-        anew = self._course.resume(saved)
+        restarted = self._pipeline.resume(saved)
         self.quiet.restore(saved.starts, saved.held, self.engine.parts, self.books.holder)
-        kept = self._course.positions
-        self._course.positions = {name: kept[name] for name in self._sources if name in kept}
-        self.last_action, self._acted_early = saved.last_action, set(saved.acted)
-        self._start_anew(anew)
-        return self._told()
+        kept = self._pipeline.positions
+        self._pipeline.positions = {name: kept[name] for name in self._sources if name in kept}
+        self.actions.restore(saved.last_action, saved.acted)
+        self._restart_rules(restarted)
+        return self._take_records()
 
     def _before(self, part: int, time_ns: int, ended: bool) -> None:
-        """A part knows everything up to this time: actions up to then come before the book's own timers."""
+        """Apply what is due before a part's book advances to this time: its start, then actions."""
         start_ns = self.quiet.due(part, time_ns)
         if start_ns is not None:
             self._note(self.books.advance(part, start_ns - 1))
             self._record(self.quiet.passed(part))
-        for waiting in [one for one in self._due if part in one.parts and (ended or one.at_ns <= time_ns)]:
+        for waiting in self.actions.reached(part, time_ns, ended=ended):
             self._note(self.books.advance(part, min(waiting.at_ns, time_ns)))
-            waiting.parts.discard(part)
             if self.books.holder(waiting.action.incident_id) == part or not waiting.parts:
-                self._due.remove(waiting)
+                self.actions.remove(waiting)
                 self._act(waiting.action)
 
     def _act(self, action: Action) -> None:
-        """Apply an action to the incident as it stands."""
-        self._acted_early = {id_ for id_ in self._acted_early | {action.id} if id_ > self.taken}
+        """Apply an action to the incident's present state."""
+        self.actions.applied(action.id)
         try:
             if action.verb == "ack":
                 changes = self.books.acknowledge(action.incident_id, action.who, action.at_ns)
@@ -240,13 +212,13 @@ class LivePipeline:
             self._note(changes, action.id)
 
     def _note(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
-        """Changes just made, without those that are old news."""
+        """Record changes, except those from before a first start."""
         self._record(self.quiet.news(changes, self.books.holder) if self.quiet else changes, action)
 
     def _record(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
-        """Changes that are told, each with its incident as it stands now."""
+        """Record changes, each with the present state of its incident."""
         pictures: dict[str, Incident | None] = {}
-        taken = self.taken
+        taken = self.actions.applied_up_to
         for change in changes:
             if change.id not in pictures:
                 pictures[change.id] = self.books.incident(change.id)
@@ -255,37 +227,37 @@ class LivePipeline:
                 title = self._titles.get(picture.rule, "")
                 self._records.append(ChangeRecord(picture, change, title, action, taken))
 
-    def _told(self) -> list[ChangeRecord]:
-        """What was noted since this was last asked."""
-        told, self._records = self._records, []
-        return told
+    def _take_records(self) -> list[ChangeRecord]:
+        """Return the records since the last call."""
+        records, self._records = self._records, []
+        return records
 
-    def _start_anew(self, anew: frozenset[str]) -> None:
-        """What follows from rules that start without a past, and from those that are gone."""
-        if anew:
-            _LOG.warning("%s", anew_text(anew))
-        self.started_anew = anew
-        self._note(self.books.clear_others(({plan.id for plan in self.rules.plans} - anew) | OWN_RULES.keys()))
+    def _restart_rules(self, restarted: frozenset[str]) -> None:
+        """Clear what fired under rules that restart with empty state or were removed."""
+        if restarted:
+            _LOG.warning("%s", restarted_text(restarted))
+        self.restarted_rules = restarted
+        self._note(self.books.clear_others(({plan.id for plan in self.rules.plans} - restarted) | OWN_RULES.keys()))
 
 
-def anew_text(rules: Collection[str]) -> str:
-    """Which rules start without a past, for people; nothing for none."""
+def restarted_text(rules: Collection[str]) -> str:
+    """Return which rules restart with empty state, for people; empty without any."""
     if not rules:
         return ""
     names = sorted(rules)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    who = "1 rule starts" if len(names) == 1 else f"{len(names)} rules start"
-    return f"{who} without a past, open incidents are kept: {', '.join(names[:NAMED])}{more}"
+    who = "1 rule restarts" if len(names) == 1 else f"{len(names)} rules restart"
+    return f"{who} with empty state; open incidents are kept: {', '.join(names[:NAMED])}{more}"
 
 
 def check_fits(saved: Checkpoint, node: str, place: str) -> None:
-    """StateError when a checkpoint is of another node: its incidents would carry the wrong name."""
+    """Raise StateError when a checkpoint is of another node: its incidents would carry the wrong name."""
     if saved.node != node:
         raise StateError(
-            f"checkpoint '{place}': was made with node {saved.node!r}, now {node!r}; remove it to start anew"
+            f"checkpoint '{place}': was made with node {saved.node!r}, now {node!r}; remove it to start over"
         )
 
 
 def _engine(rules: RuleSet, sources: Mapping[str, Kinds], node: str) -> PartedEngine:
-    """A new engine with a secret of its own: no peer may work out which of too many findings are kept."""
+    """Return a new engine with its own secret: no peer may work out which of too many findings are kept."""
     return PartedEngine(rules.plans, sources, node=node, secret=secrets.token_bytes(SECRET_BYTES))

@@ -31,12 +31,12 @@ class LiveView:
     @property
     def queries(self) -> IncidentQueries:
         """Stored incidents."""
-        return self._daemon.core.store.queries
+        return self._daemon.store.queries
 
     @property
     def outbox(self) -> Outbox:
-        """Notices and what became of them."""
-        return self._daemon.core.store.outbox
+        """Notices and their deliveries."""
+        return self._daemon.store.outbox
 
     @property
     def api(self) -> ApiSettings:
@@ -44,7 +44,7 @@ class LiveView:
         return self._daemon.config.api
 
     async def ask(self, call: Callable[[], T], /) -> T:
-        """Run a database call in a thread of a small pool."""
+        """Run a database call in a thread."""
         return await self._daemon.ask(call)
 
     async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
@@ -68,11 +68,11 @@ class LiveView:
         await self._daemon.sender.poke()
 
     def rules(self) -> Sequence[Mapping[str, object]]:
-        """The rules in force."""
-        return rule_facts(self._daemon.core.rules, self._daemon.abilities.now())
+        """Return the rules in force."""
+        return rule_facts(self._daemon.in_force.rules, self._daemon.abilities.now())
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
-        """Receivers without secrets, with the state of their lanes."""
+        """Return the receivers without secrets, with the state of their queues."""
         states = {one.receiver: one.state for one in self._daemon.sender.status()}
         return [
             {
@@ -88,51 +88,51 @@ class LiveView:
         ]
 
     def subscribe(self) -> Subscription | None:
-        """Watch live, from now on; None when as many watch as may."""
+        """Return a subscription from now on; None when there are too many."""
         return self._daemon.hub.join()
 
     def status(self) -> Mapping[str, object]:
-        """Facts for the page's head."""
-        daemon, watch = self._daemon, self._daemon.core.engine.watch
-        mark_ns = watch.engine.watermark_ns
-        live = 0 < mark_ns < END_OF_TIME_NS
+        """Return facts for the page's head."""
+        daemon, watch = self._daemon, self._daemon.engine.watch
+        watermark_ns = watch.engine.watermark_ns
+        live = 0 < watermark_ns < END_OF_TIME_NS
         return {
             "node": daemon.config.node,
             "version": VERSION,
             "uptime_s": round(daemon.clock.monotonic() - daemon.started_s, 1),
             "event_time": None if watch.last_event_ns is None else watch.last_event_ns / 1e9,
-            "lag_s": round((daemon.wall_ns() - mark_ns) / 1e9, 3) if live else None,
+            "lag_s": round((daemon.wall_ns() - watermark_ns) / 1e9, 3) if live else None,
             "events": watch.events,
             "sources": [
                 {
                     "name": printable(one.name),
                     "state": "failing" if one.error else "ended" if one.ended else "open",
                     "error": one.error,
-                    "watermark": one.mark_ns / 1e9 if 0 < one.mark_ns < END_OF_TIME_NS else None,
+                    "watermark": one.watermark_ns / 1e9 if 0 < one.watermark_ns < END_OF_TIME_NS else None,
                 }
-                for one in list(daemon.core.engine.feed.channels)
+                for one in list(daemon.engine.feed.channels)
             ],
-            "queues": {"changes": daemon.core.bundles.qsize(), "outcomes": daemon.sender.unstored},
+            "queues": {"changes": daemon.engine.out.qsize(), "outcomes": daemon.sender.unstored},
         }
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat."""
+        """Return whether the service is alive."""
         return self._daemon.vitals.health()
 
     def readiness(self) -> Health:
-        """Whether it does its work: sources open, database reachable, engine caught up."""
+        """Return whether the service does its work."""
         return self._daemon.vitals.readiness()
 
     def metrics(self) -> str:
-        """The Prometheus text."""
-        daemon, core = self._daemon, self._daemon.core
+        """Return the Prometheus text."""
+        daemon = self._daemon
         parts = Measured(
-            engine=core.engine,
-            writer=core.writer,
+            engine=daemon.engine,
+            writer=daemon.writer,
             sender=daemon.sender,
             hub=daemon.hub,
             stored=daemon.stored,
-            asked=daemon.asked,
+            api_queries=daemon.api_queries,
             callers=daemon.callers,
             vitals=daemon.vitals,
             judged=daemon.abilities.now(),

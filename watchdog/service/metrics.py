@@ -1,4 +1,4 @@
-"""What the service measures of itself, for Prometheus. Names are stable; counters start at 0 with the process."""
+"""Metrics of the service for Prometheus. Names are stable; counters start at 0 with the process."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from watchdog.service.writer_thread import WriterLoop
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is measured."""
+    """The parts that are measured."""
 
     engine: EngineLoop
     writer: WriterLoop
     sender: Sender
     hub: Hub
     stored: Stored
-    asked: BoundedExecutor
+    api_queries: BoundedExecutor
     callers: Callers
     vitals: Vitals
     judged: Mapping[str, Capability]
 
 
 def exposition(measured: Measured, now_ns: int) -> str:
-    """The whole text; now_ns is wall clock. Touches no database."""
+    """Return the whole text. now_ns: wall clock. Queries no database."""
     out = Exposition()
     out.add("watchdog_build_info", "gauge", "Version of the program.", [({"version": VERSION}, 1)])
     _events(out, measured, now_ns)
@@ -103,7 +103,7 @@ def _sources(out: Exposition, measured: Measured) -> None:
         "watchdog_source_watermark_seconds",
         "gauge",
         "No earlier event is expected from a source.",
-        [(labels, one.mark_ns / 1e9) for labels, one in channels if 0 < one.mark_ns < END_OF_TIME_NS],
+        [(labels, one.watermark_ns / 1e9) for labels, one in channels if 0 < one.watermark_ns < END_OF_TIME_NS],
     )
     _live_sources(out, [(labels, one) for labels, one in channels if one.live])
     wrong = measured.engine.feed.clock_faults
@@ -156,9 +156,7 @@ def _source_counts(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) 
         if one.source is not None
         for form, (_, unread) in _line_forms(one.source).items()
     ]
-    about = (
-        "Lines of a log that begin like one of this form and go on otherwise, since it was opened; untimed: no time."
-    )
+    about = "Lines of a log that begin like this form but do not match it, since it was opened; untimed: no time."
     out.add("watchdog_log_lines_unread_total", "counter", about, unread)
 
 
@@ -224,20 +222,20 @@ def _deliveries(out: Exposition, measured: Measured) -> None:
         for one in measured.sender.status()
         for outcome, count in (("sent", one.counts.sent), ("failed", one.counts.failed), ("dead", one.counts.dead))
     ]
-    out.add("watchdog_deliveries_total", "counter", "Attempts to deliver, by what became of them.", samples)
+    out.add("watchdog_deliveries_total", "counter", "Delivery attempts by result.", samples)
     lanes = [({"receiver": one.receiver}, one.counts) for one in measured.sender.status()]
     about = "Waits for the rate that a receiver may get."
     out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
     about = "Times a receiver was found to be failing, and then left alone for a while."
     out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
-    about = "Openings that were told in a notice of many, as the receiver gets them too slowly."
+    about = "Openings merged into one notice, as the receiver takes them too slowly."
     out.add("watchdog_deliveries_merged_total", "counter", about, [(name, one.merged) for name, one in lanes])
     alive = [
         ({"receiver": one.receiver, "outcome": outcome}, count)
         for one in measured.sender.status()
         for outcome, count in zip(("sent", "failed"), one.keepalives, strict=True)
     ]
-    out.add("watchdog_keepalives_total", "counter", "Requests that kept alerts alive, by what became of them.", alive)
+    out.add("watchdog_keepalives_total", "counter", "Requests that kept alerts alive, by result.", alive)
     waiting = sorted(measured.stored.outbox.items())
     out.add(
         "watchdog_outbox",
@@ -255,21 +253,21 @@ def _queues(out: Exposition, measured: Measured) -> None:
     lengths = {
         "changes": measured.engine.out.qsize(),
         "commands": measured.engine.commands,
-        "requests": measured.asked.waiting,
+        "requests": measured.api_queries.waiting,
         "outcomes": measured.sender.unstored,
         "stream": measured.hub.deepest,
     }
     limits = {
         "changes": measured.engine.out.maxsize,
         "commands": COMMANDS_MOST,
-        "requests": measured.asked.waiting_most or 0,
+        "requests": measured.api_queries.waiting_most or 0,
         "outcomes": measured.sender.unstored_most,
         "stream": measured.hub.limit,
     }
     full = {
         "changes": engine.full,
         "commands": engine.refused,
-        "requests": measured.asked.refused,
+        "requests": measured.api_queries.refused,
         "outcomes": measured.sender.unstored_full,
         "stream": measured.hub.dropped,
     }
@@ -301,4 +299,4 @@ def _store(out: Exposition, measured: Measured) -> None:
     out.one("watchdog_database_up", "gauge", "1 while the database answers.", float(up))
     measured.callers.export(out)
     about = "Requests that had no answer of the database in time."
-    out.one("watchdog_requests_unanswered_total", "counter", about, measured.asked.unanswered)
+    out.one("watchdog_requests_unanswered_total", "counter", about, measured.api_queries.unanswered)

@@ -1,4 +1,4 @@
-"""The service's place on disk: its process id, locked while it lives, and the answer to the last reload."""
+"""The service's files: its process id, locked while it runs, and the answer to the last reload."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOK_S = 0.05
 
 
 class ReloadAnswer(msgspec.Struct, frozen=True):
-    """What came of a reload. number: of this process, from 1. text: why it changed nothing, or what it changed."""
+    """The result of a reload. number: counts the reloads of a process, from 1. text: what changed or why not."""
 
     pid: int
     number: int
@@ -30,10 +30,10 @@ class ReloadAnswer(msgspec.Struct, frozen=True):
 
 
 class PidFile:
-    """A file with our process id and a lock on it; the system gives the lock back however we end."""
+    """A locked file with our process id. The system releases the lock however the process ends."""
 
     def __init__(self, folder: Path) -> None:
-        """ServiceError when another service holds it, or it cannot be made."""
+        """Create and lock the file. ServiceError when another service holds it, or when it cannot be created."""
         self.path = folder / PID_FILE
         self._descriptor = _opened(self.path, os.O_RDWR | os.O_CREAT)
         try:
@@ -45,18 +45,18 @@ class PidFile:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def answer(self, number: int, *, ok: bool, text: str) -> None:
-        """Leave the answer to a reload for the command that asked."""
+        """Write the answer to a reload for `watchdog reload`. OSError when that fails."""
         body = msgspec.json.encode(ReloadAnswer(os.getpid(), number, ok, text))
         write_whole(self.path.with_name(ANSWER_FILE), body, follow=False)
 
     def release(self) -> None:
-        """Give it back; the file stays, empty."""
+        """Release the lock; the file stays, empty."""
         os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
 
 def running(folder: Path) -> int | None:
-    """The process id of the service that runs with this folder, None when none does."""
+    """Return the process id of the service that uses this folder; None without one. ServiceError: cannot be read."""
     try:
         descriptor = open_own(folder / PID_FILE, os.O_RDWR)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def running(folder: Path) -> int | None:
 
 
 def ask_reload(folder: Path, *, wait_s: float = ANSWER_S, pause: Callable[[float], None] = time.sleep) -> ReloadAnswer:
-    """Ask the running service to reload and wait for its answer. ServiceError: none runs, or none answers."""
+    """Make the running service reload; return its answer. ServiceError when none runs or none answers."""
     pid = running(folder)
     if pid is None:
         raise ServiceError(f"no watchdog service runs with '{folder}'")

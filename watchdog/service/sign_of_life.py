@@ -1,4 +1,4 @@
-"""The body of a heartbeat: that we live, how well, and what we can never find."""
+"""The body of a heartbeat: state, uptime, and the rules that cannot fire."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ _LOG = logging.getLogger("watchdog.service")
 
 
 class SignOfLife:
-    """Called for each heartbeat.
+    """The sender calls this for each heartbeat.
 
-    state_of: `ok`, `degraded` or `blind`. cannot_fire: ids of rules that no source can feed. Both may be replaced by
-    what knows more.
+    state_of: `ok`, `degraded` or `blind`. cannot_fire: ids of rules that no source can feed. The daemon replaces it.
     """
 
     def __init__(self, vitals: Vitals, engine: EngineLoop, node: str, clock: Clock) -> None:
         self._vitals, self._engine, self._node, self._clock = vitals, engine, node, clock
         self._started_s = clock.monotonic()
-        self._told = ""
+        self._logged = ""
         self.state_of: Callable[[], str] = self._vitals.state
         self.cannot_fire: Callable[[], Sequence[str]] = lambda: self._engine.watch.engine.parts[UNFED].rules
 
     def __call__(self) -> dict[str, object] | None:
-        """What a heartbeat says; None while the service is blind. Each new reason for that goes to the log."""
+        """Return the body; None while the service is blind. Log each new reason for that."""
         state = self.state_of()
         trouble = (self._vitals.trouble() or "it is blind") if state == "blind" else ""
-        if trouble and trouble != self._told:
-            _LOG.error("the service is not well, so no heartbeat is sent: %s", trouble)
-        elif self._told and not trouble:
-            _LOG.info("the service is well again")
-        self._told = trouble
+        if trouble and trouble != self._logged:
+            _LOG.error("the service is unhealthy, so no heartbeat is sent: %s", trouble)
+        elif self._logged and not trouble:
+            _LOG.info("the service is healthy again")
+        self._logged = trouble
         if trouble:
             return None
         silent = list(self.cannot_fire())

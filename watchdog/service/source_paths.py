@@ -36,7 +36,7 @@ class Finding:
 
 
 def check_paths(config: ServiceConfig) -> list[Finding]:
-    """What is wrong or odd about the paths of sources, asmap and checkpoint, for the user that runs this."""
+    """Return mistakes and warnings about the paths of sources, asmap and checkpoint, for the present user."""
     found = [one for text in config.sources for one in _source(text)]
     if config.asmap is not None:
         found += _readable(Path(config.asmap), folder=False)
@@ -64,7 +64,7 @@ def _holds(folder: str, part: Scheme) -> bool:
 
 
 def facts_of(sources: Iterable[str], asmap: str | None, seen: frozenset[str] = frozenset()) -> Facts:
-    """What the ends of the logs among the sources show of -debug categories. asmap: its path, None for none."""
+    """Return what the ends of the logs show of -debug categories. asmap: its path, None for none."""
     tails = [look_at_tail(Path(path)) for scheme, path in map(split_source, sources) if scheme == "log"]
     return Facts(asmap is not None, seen, _any(one.net for one in tails), _any(one.addrman for one in tails))
 
@@ -91,7 +91,7 @@ def _source(text: str) -> Iterator[Finding]:
 
 
 def _readable(path: Path, *, folder: bool) -> list[Finding]:
-    """A path that has to be there and be read; empty when it can be."""
+    """Check a path that must be readable; empty when it is."""
     try:
         mode = path.stat().st_mode
     except PermissionError:
@@ -109,7 +109,7 @@ def _readable(path: Path, *, folder: bool) -> list[Finding]:
 
 
 def _shut(path: Path) -> str:
-    """Which folder on the way to a path this user may not enter."""
+    """Return which folder on the way to a path this user may not enter."""
     for parent in reversed(path.parents):
         if not _may(parent, os.X_OK):
             return f"{_shown(path)} cannot be reached: {_shown(parent)} cannot be searched by user {user()}"
@@ -117,7 +117,7 @@ def _shut(path: Path) -> str:
 
 
 def _capture(path: Path) -> Iterator[Finding]:
-    """Whether a capture folder holds files of peers, and this user may read them."""
+    """Check that a capture folder holds files of peers, and that this user may read them."""
     found = 0
     try:
         with os.scandir(path) as entries:
@@ -151,7 +151,7 @@ def _log(path: Path, tail: LogTail) -> Iterator[Finding]:
 
 
 def _writable(folder: Path) -> list[Finding]:
-    """The folder of checkpoints, which a start makes when it is not there."""
+    """Check the folder of checkpoints, which a start creates if missing."""
     there = next((one for one in (folder, *folder.parents) if _exists(one)), None)
     if there is None or (there.is_dir() and _may(there, os.W_OK | os.X_OK)):
         return []
@@ -169,7 +169,7 @@ def _exists(path: Path) -> bool:
 
 
 def _may(path: Path, mode: int) -> bool:
-    """The rights of the effective user, as opening a file takes them."""
+    """Return whether the effective user has these rights."""
     try:
         return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
     except (OSError, ValueError):
@@ -177,7 +177,7 @@ def _may(path: Path, mode: int) -> bool:
 
 
 def user() -> str:
-    """The user whose rights count."""
+    """Return the name of the effective user."""
     number = os.geteuid()
     try:
         return pwd.getpwuid(number).pw_name

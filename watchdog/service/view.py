@@ -1,4 +1,4 @@
-"""What page and API see of the service; the daemon implements it, tests of the web put their own behind it."""
+"""What page and API see of the service; `LiveView` implements it for a daemon, web tests use their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One thing that happened, for those who watch live.
+    """One event for live pages.
 
     number: counts up from 1 since the start of the service. event: `incident` (data: the incident object as
     `as_object` gives it, without its evidence, plus `change`: {sequence, reason, text, time}), `delivery` (one was
@@ -53,19 +53,19 @@ class Health:
 
 
 class Subscription(Protocol):
-    """One who watches live; belongs to the event loop."""
+    """A connected live page. Belongs to the event loop."""
 
     async def next(self, timeout_s: float) -> Announcement | None:
-        """The next announcement; None when none came in time (send a comment then) or when dropped."""
+        """Return the next announcement; None when none came in time (send a comment then), or after a drop."""
         ...
 
     @property
     def dropped(self) -> bool:
-        """Whether it was too slow and gets nothing any more: the stream is to be closed."""
+        """Whether it was too slow and got dropped: close the stream."""
         ...
 
     def close(self) -> None:
-        """Give the place back; a second call does nothing."""
+        """Leave; a second call does nothing."""
         ...
 
 
@@ -88,14 +88,14 @@ class ServiceView(Protocol):
         ...
 
     async def ask(self, call: Callable[[], T], /) -> T:
-        """Run a database call in a thread of a small pool; what it raises is raised here. Never blocks the loop.
+        """Run a database call in a thread; return its result or raise what it raises. Never blocks the loop.
 
-        BusyError when as many wait for a thread as may, StoreUnavailableError when no answer comes in time.
+        BusyError when the wait queue is full, StoreUnavailableError when no answer comes in time.
         """
         ...
 
     async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
-        """Store an operator's `ack`, `resolve` or `note` and wake the engine; what became of it.
+        """Store an operator's `ack`, `resolve` or `note`, wake the engine, and return the result.
 
         UnknownIncidentError when there is no such incident, IncidentError when it cannot change that way.
         """
@@ -104,34 +104,34 @@ class ServiceView(Protocol):
     async def resend(self, delivery_id: str) -> None:
         """Send a notice again, with its id, and wake the sender.
 
-        UnknownDeliveryError when there is no such notice, NoReceiverError when nobody is configured to get it.
+        UnknownDeliveryError when no notice has this id, NoReceiverError when its receiver is not configured.
         """
         ...
 
     def rules(self) -> Sequence[Mapping[str, object]]:
-        """The rules in force, as `watchdog rules list --json` gives them."""
+        """Return the rules in force, in the form of `watchdog rules list --json`."""
         ...
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
-        """Receivers without secrets: name, format, host, severity, events, enabled."""
+        """Return the receivers without secrets: name, format, host, severity, events, enabled."""
         ...
 
     def subscribe(self) -> Subscription | None:
-        """Watch live, from now on; None when as many watch as may."""
+        """Return a subscription from now on; None when there are too many."""
         ...
 
     def status(self) -> Mapping[str, object]:
-        """Facts for the page's head: node, version, uptime_s, event_time, lag_s, sources, queues."""
+        """Return facts for the page's head: node, version, uptime_s, event_time, lag_s, sources, queues."""
         ...
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat. False where a start anew would help."""
+        """Return whether the service is alive: its threads have heartbeats. Not ok where a restart would help."""
         ...
 
     def readiness(self) -> Health:
-        """Whether it does its work: sources open, database reachable, engine caught up."""
+        """Return whether the service does its work: sources open, database reachable, engine caught up."""
         ...
 
     def metrics(self) -> str:
-        """The Prometheus text (version 0.0.4)."""
+        """Return the Prometheus text (version 0.0.4)."""
         ...

@@ -1,4 +1,4 @@
-"""Whether the service is well: the facts, the thresholds and the reasons, for heartbeat, probes and numbers to read."""
+"""Whether the service is healthy: facts, thresholds and reasons for heartbeat, probes and page."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from watchdog.service.view import Check, Health
 from watchdog.service.writer_thread import WriterLoop
 
 LOST_S = DOWN_S
-"""No heartbeat: as long as a source may be away, and beyond all tries of a locked database."""
+"""Withhold the heartbeat after this long: the time that a source may be down, and more than a locked database takes."""
 BEAT_S = 30.0
-"""A thread that has not moved for so long stands still: a slice takes a second, and who stores is asked otherwise."""
+"""A thread without a heartbeat for this long is stuck. A slice takes about a second; a thread waiting for the database
+is judged by its wait instead."""
 SILENT_S = 10.0
-"""A database that has not answered for so long is not reachable; one that is locked has said so by then."""
+"""A database that has not answered for this long is unreachable; a locked one has failed by then."""
 IDLE_S = 15.0
-"""An engine that met the end of its files within this time has caught up."""
+"""An engine that reached the end of its files within this time has caught up."""
 
 
 @dataclass(slots=True)
 class Stored:
-    """Counts that only the database knows, looked up now and then by the service."""
+    """Counts from the database, updated every few seconds by the chores; they also show whether it answers."""
 
     incidents: Mapping[tuple[str, str], int]
     outbox: Mapping[tuple[str, str], int]
-    error: str = ""  # what the database said last, empty after an answer
-    asked_s: float | None = None  # since when an answer is waited for, by the service's clock
+    error: str = ""  # the database's latest error, empty after an answer
+    asked_s: float | None = None  # monotonic time since which an answer is awaited
 
     def begin(self, now_s: float) -> None:
-        """The database is asked; a question that failed, or hangs, is the same one."""
+        """Note that a query starts; one after a failure counts from the first."""
         self.asked_s = now_s if self.asked_s is None else self.asked_s
 
     def answered(self) -> None:
-        """It has answered."""
+        """Note an answer."""
         self.error, self.asked_s = "", None
 
     def waits_s(self, now_s: float) -> float:
-        """How long it has not answered; 0 when nothing is asked."""
+        """Return how long an answer is overdue; 0 without a query."""
         return 0.0 if self.asked_s is None else now_s - self.asked_s
 
 
 class Vitals:
-    """Reads engine, writer, what the database answers to the service's own questions, and the sender; changes nothing.
+    """Judges health from engine, writer, sender and `Stored`. Changes nothing and queries no database.
 
-    unstored_s: for how long what became of deliveries has waited for the database. Asks no database itself.
+    unstored_s: how long delivery results have waited for the database.
     """
 
     def __init__(
@@ -59,40 +60,41 @@ class Vitals:
         self._unstored_s = unstored_s
 
     def trouble(self) -> str:
-        """Why nobody may believe that all is watched and told, in a line; empty when all is well.
+        """Return why the service is unhealthy, in one line; empty when healthy.
 
-        Who is blind must not say "well", nor who cannot store or tell what he sees. What passes within `LOST_S`
-        (a server that restarts, a file that is rotated) is no trouble: a heartbeat that stays away wakes people.
+        A service that cannot read its sources, store changes or record deliveries must not report itself healthy. A
+        fault that ends within `LOST_S` (a server restarts, a file is rotated) does not count: a missing heartbeat
+        wakes people.
         """
         engine, writer, now_s = self._engine, self._writer, self._clock.monotonic()
-        found = (
+        faults = (
             ("a thread has ended", not (engine.alive and writer.alive)),
-            ("the engine stands still", now_s - engine.counts.beat_s > LOST_S),
+            ("the engine is stuck", now_s - engine.beat_s > LOST_S),
             ("a source cannot be read", bool(engine.feed.down)),
             ("a clock is wrong, so a source is not judged", bool(engine.feed.clock_faults)),
-            ("changes of incidents cannot be stored", writer.waits_s > LOST_S),
+            ("incident changes cannot be stored", writer.waits_s > LOST_S),
             ("the database does not answer", self._stored.waits_s(now_s) > LOST_S),
-            ("what became of deliveries cannot be stored", self._unstored_s() > LOST_S),
+            ("delivery results cannot be stored", self._unstored_s() > LOST_S),
         )
-        return ", ".join(text for text, true in found if true)
+        return ", ".join(text for text, true in faults if true)
 
     def state(self) -> Literal["ok", "degraded", "blind"]:
-        """blind: it must not be believed that all is watched and told (`trouble`). degraded: something lacks."""
+        """Return `blind` when unhealthy (`trouble`), `degraded` when not ready or an own finding fires, else `ok`."""
         if self.trouble():
             return "blind"
         return "ok" if self.readiness().ok and not self._engine.watch.own_open else "degraded"
 
     def health(self) -> Health:
-        """Whether the service is alive: its loops beat.
+        """Return whether the service is alive: its threads have heartbeats.
 
-        Whoever probes this starts the service anew when it fails. That would not help a database which hangs: a
-        writer that waits for one is alive, and `readiness` says what is the matter.
+        A supervisor restarts the service when this fails. That does not help against a database that hangs, so a
+        writer that waits for one is alive; `readiness` reports the reason.
         """
         now_s = self._clock.monotonic()
-        engine, writer = self._engine.counts, self._writer.counts
+        engine, writer = self._engine, self._writer
         beats = (
-            ("engine", self._engine.alive, now_s - engine.beat_s, False),
-            ("writer", self._writer.alive, now_s - writer.beat_s, writer.storing),
+            ("engine", engine.alive, now_s - engine.beat_s, False),
+            ("writer", writer.alive, now_s - writer.beat_s, writer.counts.storing),
         )
         return Health(
             tuple(
@@ -102,7 +104,7 @@ class Vitals:
         )
 
     def readiness(self) -> Health:
-        """Whether it does its work: sources open, database reachable, engine caught up."""
+        """Return whether the service does its work: sources open, database reachable, engine caught up."""
         channels = list(self._engine.feed.channels)
         failing = [one for one in channels if one.error]
         sources = "; ".join(f"{printable(one.name)}: {one.error}" for one in failing)
@@ -115,17 +117,17 @@ class Vitals:
                 Check("sources", not failing, (sources or _open_text(channels)) + _abandoned_text(channels)),
                 Check("clocks", not clocks, clocks or "event times fit the clock of this machine"),
                 Check("database", not error, error or "reachable"),
-                Check("engine", not behind, "reading what is there" if behind else "caught up"),
+                Check("engine", not behind, "catching up" if behind else "caught up"),
             )
         )
 
     @property
     def database_up(self) -> bool:
-        """Whether it answers what the service asks; a question that is young is no doubt yet."""
+        """Whether the database answers; a query younger than `SILENT_S` does not count as unanswered."""
         return not self._stored.error and self._silent_s() <= SILENT_S
 
     def _database_error(self) -> str:
-        """Why nothing is stored or read now; empty when both works."""
+        """Return why nothing is stored or read now; empty when both work."""
         if error := self._writer.counts.error or self._stored.error:
             return error
         waits_s, silent_s = self._writer.waits_s, self._silent_s()
@@ -144,7 +146,7 @@ def _moved_text(silent_s: float, *, alive: bool, waits: bool) -> str:
 
 
 def _open_text(channels: Sequence[Channel]) -> str:
-    """How many sources are read and how many have ended: `2 open, 1 ended`."""
+    """Return how many sources are read and how many have ended: `2 open, 1 ended`."""
     ended = sum(one.ended for one in channels)
     return f"{len(channels) - ended} open" + (f", {ended} ended" if ended else "")
 

@@ -1,15 +1,14 @@
-"""The writer's thread: changes and their notices into the database, checkpoints behind them, nothing ever skipped.
+"""The writer's thread: stores changes with their notices, then checkpoints. It skips nothing.
 
-A database that does not take it now is tried again for as long as the service runs: changes wait here, then in the
-queue, then as events in the files. One that no waiting can heal (`StoreError`) ends this thread, and so the service.
-A checkpoint is written only when every change before it is stored.
+It retries a database that fails for as long as the service runs: changes wait here, then in the queue, then as events
+in their files. A failure that waiting cannot heal (`StoreError`) ends this thread, and so the service. A checkpoint is
+written only when every change before it is stored.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from watchdog.core.errors import StoreError, StoreUnavailableError
 from watchdog.pipeline.checkpoint import Checkpoint, write_checkpoint
 from watchdog.pipeline.clock import Clock
 from watchdog.service.engine_thread import Bundle
+from watchdog.service.worker import Worker
 
 MOST_RECORDS = 500  # in one transaction
 IDLE_S = 1.0  # between two beats without work
@@ -31,16 +31,16 @@ _LOG = logging.getLogger("watchdog.writer")
 
 
 class Recorder(Protocol):
-    """What stores changes; `alerts.store.writer.IncidentWriter` is one."""
+    """Stores changes; implemented by `alerts.store.writer.IncidentWriter`."""
 
     def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
-        """Store all of it in one transaction."""
+        """Store all of it in one transaction. StoreUnavailableError to be tried again; StoreError for good."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Who is told, and how an incident is reached; replaced as a whole by a reload."""
+    """The receivers, and the address of an incident's page; a reload replaces both together."""
 
     receivers: Sequence[Receiver]
     url_of: Callable[[str], str]
@@ -48,13 +48,12 @@ class Routes:
 
 @dataclass(slots=True)
 class WriterCounts:
-    """What the writer's thread counts of itself; written there, read anywhere. error: why it waits, empty when not.
+    """Counts of the writer's thread; written there, read anywhere. error: why it waits, empty when not.
 
-    since_s: when it took what it has in hand and has not stored yet; None when its hands are empty. storing: whether
-    it waits for the database with that, be it for an answer or for the next try.
+    since_s: monotonic time at which it took the changes that it has not stored yet; None without any. storing: whether
+    it waits for the database with them, for an answer or for the next try.
     """
 
-    beat_s: float = 0.0
     since_s: float | None = None
     storing: bool = False
     records: int = 0
@@ -67,10 +66,10 @@ class WriterCounts:
     checkpoint_error: str = ""
 
 
-class WriterLoop:
+class WriterLoop(Worker):
     """One thread between the engine's queue and the database; ends after the engine's last bundle.
 
-    stored: told of changes once they are in the database, as the history shows them, from this thread.
+    stored: called from this thread with changes that are in the database, as the history shows them.
     """
 
     def __init__(
@@ -84,36 +83,16 @@ class WriterLoop:
         wall_ns: Callable[[], int],
         stored: Callable[[Sequence[ChangeRecord]], None],
     ) -> None:
+        super().__init__("writer", clock)
         self.routes, self.counts = routes, WriterCounts()
-        self.failure: StoreError | None = None  # why the thread has ended before its time
+        self.failure: StoreError | None = None  # why the thread ended early
         self._recorder, self._bundles, self._checkpoint = recorder, bundles, checkpoint
-        self._clock, self._wall_ns, self._stored = clock, wall_ns, stored
+        self._wall_ns, self._stored = wall_ns, stored
         self._database, self._keeping = Episode(), Episode()
-        self._giving_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self.counts.beat_s = self._clock.monotonic()
-        self._thread.start()
-
-    def give_up(self) -> None:
-        """End even when the database takes nothing: what is not stored is made again after a restart."""
-        self._giving_up.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether the thread has ended in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     @property
     def waits_s(self) -> float:
-        """How long something has waited to be stored, in a call that hangs or over many tries; 0 when nothing does."""
+        """How long changes have waited to be stored, in a call that hangs or over many tries; 0 without any."""
         since_s = self.counts.since_s
         return 0.0 if since_s is None else max(0.0, self._clock.monotonic() - since_s)
 
@@ -121,18 +100,18 @@ class WriterLoop:
         try:
             self._take_all()
         except StoreError as error:
-            _LOG.error("%s; what is not stored is made again after a restart", error)
+            _LOG.error("%s; a restart computes again what is not stored", error)
             self.failure = error
 
     def _take_all(self) -> None:
         last = False
         while not last and not self._giving_up.is_set():
-            self.counts.beat_s = self._clock.monotonic()
+            self._beat()
             try:
                 bundle = self._bundles.get(timeout=IDLE_S)
             except queue.Empty:
                 if self._database.over(self._clock.monotonic()):
-                    _LOG.info("the database takes changes again")
+                    _LOG.info("changes are stored again")
                 continue
             self.counts.since_s = self._clock.monotonic()
             records = list(bundle.records)
@@ -148,7 +127,7 @@ class WriterLoop:
             last = bundle.last
 
     def _store(self, records: Sequence[ChangeRecord]) -> bool:
-        """Store until it works; False when given up. StoreError when it never will."""
+        """Store changes, retrying until it works; False when giving up. StoreError when it never will."""
         if not records:
             return not self._giving_up.is_set()
         routes = self.routes
@@ -162,10 +141,10 @@ class WriterLoop:
             self.counts.storing = False
 
     def _tried(self, records: Sequence[ChangeRecord], told: Sequence[Notice]) -> bool:
-        """Again and again, with growing waits."""
+        """Retry with growing waits."""
         wait_s = FIRST_RETRY_S
         while not self._giving_up.is_set():
-            begun = self.counts.beat_s = self._clock.monotonic()
+            begun = self._beat()
             try:
                 written = self._recorder.record(records, told)
             except StoreUnavailableError as error:
@@ -181,27 +160,27 @@ class WriterLoop:
     def _failed(self, text: str) -> None:
         self.counts.failures += 1
         if self._database.failed(text):
-            _LOG.error("%s; changes wait, and it is tried again", text)
+            _LOG.error("%s; changes wait, retrying", text)
         self.counts.error = text
 
     def _succeeded(self, written: Written, records: int, told: int) -> None:
         self.counts.error = ""
         if self._database.worked(self._clock.monotonic()):
-            _LOG.info("the database takes changes again")
+            _LOG.info("changes are stored again")
         self.counts.records += records
         self.counts.fresh += written.new
         self.counts.notices += told
         self._stored(written.shown)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
-        """Write the state; a disk that refuses costs the time of going on, not the events."""
+        """Write a checkpoint. A failure costs time at the next start, but no events."""
         try:
             write_checkpoint(self._checkpoint, checkpoint)
         except OSError as error:
             self.counts.checkpoint_failures += 1
             text = f"checkpoint '{self._checkpoint}': {(error.strerror or 'cannot be written').lower()}"
             if self._keeping.failed(text):
-                _LOG.error("%s; the last one is kept", text)
+                _LOG.error("%s; the previous checkpoint remains", text)
             self.counts.checkpoint_error = text
         else:
             self.counts.checkpoint_error = ""

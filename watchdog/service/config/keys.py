@@ -10,6 +10,7 @@ from alerts.notice import EVENT_TYPES
 from alerts.routing import DEFAULT_EVENTS, FORMATS
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES
+from watchdog.located_yaml.keys import Key
 from watchdog.sources.registry import syntaxes
 
 Shape = Literal[
@@ -21,32 +22,7 @@ NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RECEIVER = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 LEVELS = ("debug", "info", "warning", "error")
-NO_DEFAULT = ""
 _SECRET_ORIGIN = "`file: PATH` or `env: NAME`"  # noqa: S105 (the words for where a secret comes from)
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigKey:
-    """One key. default: as written in the file, empty when there is none; shown: in words, where that says more.
-
-    unit: of the value. low, high: bounds of a whole number or, in nanoseconds, of a duration.
-    """
-
-    name: str
-    shape: Shape
-    about: str
-    default: str = NO_DEFAULT
-    unit: str = ""
-    shown: str = ""
-    required: bool = False
-    choices: tuple[str, ...] = ()
-    low: int = 0
-    high: int = 0
-
-    @property
-    def default_text(self) -> str:
-        """The default for people."""
-        return "required" if self.required else self.shown or (f"`{self.default}`" if self.default else "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +31,7 @@ class Section:
 
     name: str
     about: str
-    keys: tuple[ConfigKey, ...]
+    keys: tuple[Key[Shape], ...]
     by_name: bool = False
 
 
@@ -63,21 +39,21 @@ TOP = Section(
     "",
     "At the top of the file. Relative paths are relative to the folder of the file.",
     (
-        ConfigKey("node", "text", "Name of the node; events and incidents carry it.", "node"),
-        ConfigKey(
+        Key("node", "text", "Name of the node; events and incidents carry it.", "node"),
+        Key(
             "sources",
             "sources",
             f"Where events come from: {', '.join(syntaxes()[:-1])} or {syntaxes()[-1]}. Live files are followed. A "
             "source with further keys is a mapping that begins with its scheme: `log: FILE`.",
             required=True,
         ),
-        ConfigKey("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
-        ConfigKey("packs", "flag", "Whether the shipped rules are used.", "true"),
-        ConfigKey("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
-        ConfigKey(
+        Key("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
+        Key("packs", "flag", "Whether the shipped rules are used.", "true"),
+        Key("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
+        Key(
             "start",
             "start",
-            "Where a source begins that no checkpoint has a position of: `now`, `beginning` (all that is there), or so "
+            "Where a source starts that has no position in a checkpoint: `now`, `beginning` (all that exists), or this "
             "long ago. The hour before is read to fill windows, and not reported. events: and recording: are read "
             "whole. `watchdog run --start` overrides it.",
             "now",
@@ -85,15 +61,15 @@ TOP = Section(
             low=MINUTE_NS,
             high=365 * DAY_NS,
         ),
-        ConfigKey(
+        Key(
             "database",
             "sealed",
-            "Where incidents are kept: a URL of SQLite or PostgreSQL; one with a password comes from a file or the "
+            "Where incidents are stored: a URL of SQLite or PostgreSQL; one with a password comes from a file or the "
             "environment.",
             "sqlite:///watchdog.db",
             shown="`sqlite:///watchdog.db`, beside this file",
         ),
-        ConfigKey(
+        Key(
             "clock_skew",
             "duration",
             "How far event times may be ahead of the clock of this machine. Events further ahead are not judged: "
@@ -103,7 +79,7 @@ TOP = Section(
             low=SECOND_NS,
             high=HOUR_NS,
         ),
-        ConfigKey(
+        Key(
             "log_level",
             "choice",
             "The least important lines that are logged. Their times are UTC.",
@@ -114,49 +90,45 @@ TOP = Section(
 )
 CHECKPOINT = Section(
     "checkpoint",
-    "State on disk, so that a restart goes on at the exact event.",
+    "State on disk, so that a restart resumes at the exact event.",
     (
-        ConfigKey(
+        Key(
             "folder",
             "path",
-            "Where checkpoints, the pid file and the answer to a reload lie.",
+            "The folder of checkpoints, the pid file and the answer to a reload.",
             shown="the file's folder",
         ),
-        ConfigKey(
-            "every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=SECOND_NS, high=HOUR_NS
-        ),
+        Key("every", "duration", "Time between two checkpoints.", "30s", unit="duration", low=SECOND_NS, high=HOUR_NS),
     ),
 )
 API = Section(
     "api",
     "Page and JSON API.",
     (
-        ConfigKey("listen", "listen", "Address and port.", "127.0.0.1:8380", unit="address:port"),
-        ConfigKey(
+        Key("listen", "listen", "Address and port.", "127.0.0.1:8380", unit="address:port"),
+        Key(
             "token",
             "secret",
             f"{_SECRET_ORIGIN}: the token that changes need, and that everything needs when `listen` is no loopback "
             "address. At least 16 characters.",
             shown="none: no changes over the API",
         ),
-        ConfigKey(
-            "public_url", "url", "How people reach the page; goes into alerts.", shown="`http://` and the address"
-        ),
+        Key("public_url", "url", "The page's address for people; goes into alerts.", shown="`http://` and the address"),
     ),
 )
 RECEIVERS = Section(
     "receivers",
-    "Who is told, by a name of your choice.",
+    "The receivers of alerts, each by a name of your choice.",
     (
-        ConfigKey(
+        Key(
             "url",
             "sealed",
             "Where notices go; one with a password or token comes from a file or the environment. For the format "
             "`alertmanager`: Alertmanager's base, such as `http://127.0.0.1:9093`.",
             required=True,
         ),
-        ConfigKey("format", "choice", "What is sent, see [WEBHOOKS.md](WEBHOOKS.md).", "webhook", choices=FORMATS),
-        ConfigKey(
+        Key("format", "choice", "What is sent, see [WEBHOOKS.md](WEBHOOKS.md).", "webhook", choices=FORMATS),
+        Key(
             "keepalive",
             "duration",
             "Format `alertmanager` only: how often alerts that fire are posted again. They expire after three times "
@@ -166,25 +138,25 @@ RECEIVERS = Section(
             low=SECOND_NS,
             high=HOUR_NS,
         ),
-        ConfigKey("secret", "secret", f"{_SECRET_ORIGIN}: the signing key, `whsec_` and base64.", shown="not signed"),
-        ConfigKey(
+        Key("secret", "secret", f"{_SECRET_ORIGIN}: the signing key, `whsec_` and base64.", shown="not signed"),
+        Key(
             "previous",
             "secrets",
             "Older signing keys, newest first; they sign too until they are removed.",
             shown="none",
         ),
-        ConfigKey("severity", "choice", "The least severity that is told.", "warning", choices=SEVERITIES),
-        ConfigKey(
+        Key("severity", "choice", "The least severity that is sent.", "warning", choices=SEVERITIES),
+        Key(
             "events",
             "choices",
-            "What is told.",
+            "The events that are sent.",
             shown=", ".join(f"`{one}`" for one in DEFAULT_EVENTS),
             choices=EVENT_TYPES,
         ),
-        ConfigKey(
+        Key(
             "rate_per_minute", "whole", "Requests a minute at most; 0 is no limit.", "60", unit="requests", high=60_000
         ),
-        ConfigKey(
+        Key(
             "timeout",
             "duration",
             "How long one request may take.",
@@ -193,30 +165,30 @@ RECEIVERS = Section(
             low=100_000_000,
             high=120 * SECOND_NS,
         ),
-        ConfigKey("allow_private", "flag", "Whether private, loopback and link-local targets are fine.", "false"),
-        ConfigKey(
+        Key("allow_private", "flag", "Whether private, loopback and link-local targets are fine.", "false"),
+        Key(
             "headers",
             "headers",
             "Headers of each request; `authorization` and the like come from a file or the environment.",
             shown="none",
         ),
-        ConfigKey("enabled", "flag", "false keeps the receiver and tells it nothing.", "true"),
+        Key("enabled", "flag", "false keeps the receiver in the file and sends it nothing.", "true"),
     ),
     by_name=True,
 )
 HEARTBEAT = Section(
     "heartbeat",
-    "A regular sign of life, so that somebody notices when it stops.",
+    "A regular sign of life: have its receiver alert when it stops.",
     (
-        ConfigKey("receiver", "receiver", "Name of the receiver that gets it.", required=True),
-        ConfigKey("every", "duration", "Time between two.", "60s", unit="duration", low=SECOND_NS, high=DAY_NS),
+        Key("receiver", "receiver", "Name of the receiver that gets it.", required=True),
+        Key("every", "duration", "Time between two.", "60s", unit="duration", low=SECOND_NS, high=DAY_NS),
     ),
 )
 RETENTION = Section(
     "retention",
     "How long history is kept.",
     (
-        ConfigKey(
+        Key(
             "resolved",
             "duration",
             "Incidents after they were resolved.",
@@ -225,10 +197,10 @@ RETENTION = Section(
             low=HOUR_NS,
             high=3650 * DAY_NS,
         ),
-        ConfigKey(
+        Key(
             "deliveries",
             "duration",
-            "Deliveries after they were made or given up.",
+            "Deliveries after they succeeded or became dead letters.",
             "30d",
             unit="duration",
             low=HOUR_NS,
@@ -238,15 +210,15 @@ RETENTION = Section(
 )
 QUEUES = Section(
     "queues",
-    "Bounds of what waits.",
+    "Bounds of queues.",
     (
-        ConfigKey(
+        Key(
             "changes", "whole",
-            "Bundles of changes between engine and database; when it is full the engine stops reading its files.",
+            "Bundles of changes between engine and database; while it is full, the engine does not read its files.",
             "1000", unit="bundles", low=1, high=100_000,
         ),
-        ConfigKey(
-            "events", "whole", "Announcements that one live page may be behind before it is let go.", "1000",
+        Key(
+            "events", "whole", "Announcements that one live page may be behind before it is dropped.", "1000",
             unit="announcements", low=1, high=100_000,
         ),
     ),

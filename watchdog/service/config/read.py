@@ -12,10 +12,11 @@ from pathlib import Path
 from alerts.store.address import address_fault
 from watchdog.core.errors import WatchdogError
 from watchdog.located_yaml import values
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.problem import Location, Problem, Report, SourceText, plain
 from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml
 from watchdog.located_yaml.suggest import did_you_mean
-from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, ConfigKey, Section
+from watchdog.service.config.keys import NODE, RECEIVER, RECEIVERS, SECTIONS, TOP, Section, Shape
 from watchdog.service.config.receivers import Found, changed_defaults, check_receiver, receiver_settings
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.section import read_section
@@ -45,7 +46,7 @@ class NamedRules:
 class ConfigError(WatchdogError):
     """A configuration cannot be used; `problems` has every mistake.
 
-    rules: those that it names all the same, so that their mistakes can be told too; None when it does not say.
+    rules: those that it names all the same, so that their mistakes can be reported too; None when it names none.
     """
 
     def __init__(self, problems: tuple[Problem, ...], rules: NamedRules | None = None) -> None:
@@ -58,7 +59,7 @@ class ConfigError(WatchdogError):
         return any(problem.unreadable for problem in self.problems)
 
     def in_one_line(self) -> str:
-        """The first problem with its hint, and how many there are besides."""
+        """Return the first problem with its hint, and the count of the others."""
         first, more = self.problems[0], len(self.problems) - 1
         place = first.place.source.name if first.unreadable else str(first.place)
         hint = f"; {first.hint}" if first.hint else ""
@@ -89,7 +90,7 @@ def load_config(path: Path, environment: Mapping[str, str] | None = None) -> Ser
 
 
 def _shown(problem: Problem, reading: Reading) -> Problem:
-    """The problem, without its line where a secret stands on that."""
+    """Return the problem, without its line if a secret is on it."""
     place = problem.place
     if place.line not in reading.hidden:
         return problem
@@ -97,7 +98,7 @@ def _shown(problem: Problem, reading: Reading) -> Problem:
 
 
 def _named_rules(node: Node | None, folder: Path) -> NamedRules | None:
-    """Which rules a configuration names, whatever else is wrong with it; None when just that is wrong."""
+    """Return which rules a configuration names, whatever else is wrong with it; None when that is wrong."""
     keys = tuple(key for key in TOP.keys if key.name in ("rules", "packs"))
     entries = node.entries if isinstance(node, Table) else ()
     own = tuple(entry for entry in entries if entry.key.text in {key.name for key in keys})
@@ -139,7 +140,7 @@ def _read(section: Section, table: Table, reading: Reading) -> Found:
     return read_section(section, table, reading, _value)
 
 
-def _value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
+def _value(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
     return read_sources(node, key, reading) if key.shape == "sources" else read_value(key, node, reading)
 
 
@@ -159,7 +160,7 @@ def _receivers(table: Table | None, reading: Reading) -> dict[str, Found]:
 
 
 def _check(top: Found, sections: Mapping[str, Found], receivers: Mapping[str, Found], reading: Reading) -> None:
-    """What one value alone does not show."""
+    """Check what depends on several values."""
     report = reading.report
     node = top.maybe("node", str)
     if node is not None and not NODE.fullmatch(node):
@@ -223,7 +224,7 @@ def _assembled(
 
 
 def _placed(database: Secret, folder: Path) -> Secret:
-    """A relative SQLite file lies beside the configuration."""
+    """Place a relative SQLite file beside the configuration."""
     head, _, rest = database.reveal().partition("sqlite:///")
     if head or not rest or rest.startswith(("/", ":memory:")):
         return database

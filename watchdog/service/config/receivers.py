@@ -31,24 +31,24 @@ class Found:
     place: Location
 
     def get(self, name: str, type_: type[T]) -> T:
-        """A value that is required or has a default; the type of the key's shape."""
+        """Return a value that is required or has a default, of the type of the key's shape."""
         value = self.values[name]
         assert isinstance(value, type_)
         return value
 
     def maybe(self, name: str, type_: type[T]) -> T | None:
-        """A value that may be missing."""
+        """Return a value; None when missing."""
         value = self.values.get(name)
         assert value is None or isinstance(value, type_)
         return value
 
     def where(self, name: str) -> Location:
-        """Where the value stands, or the table where it is a default."""
+        """Return the value's place; for a default, that of the table."""
         return self.places.get(name, self.place)
 
 
 def check_receiver(found: Found, report: Report) -> None:
-    """Problems of one receiver go into the report."""
+    """Report the problems of one receiver."""
     url = found.maybe("url", Secret)
     fault = url_fault(url.reveal(), allow_private=found.get("allow_private", bool)) if url is not None else None
     if fault:
@@ -80,7 +80,7 @@ def _check_alertmanager(found: Found, url: Secret | None, report: Report) -> Non
 
 
 def receiver_settings(name: str, found: Found) -> ReceiverSettings:
-    """A receiver without problems."""
+    """Build a receiver without problems."""
     secret, default = found.maybe("secret", Secret), ReceiverSettings(name, found.get("url", Secret))
     return ReceiverSettings(
         name=name,
@@ -99,7 +99,7 @@ def receiver_settings(name: str, found: Found) -> ReceiverSettings:
 
 
 def changed_defaults(name: str, found: Found) -> Iterator[str]:
-    """A line for each way in which the version before understood this receiver otherwise."""
+    """Yield a line for each way in which the previous version read this receiver differently."""
     if "severity" not in found.places:
         yield (
             f"receiver '{name}' has no 'severity': it gets incidents from 'warning' on; "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A value that must not be seen. origin: where it came from, as people named it (`file token`, `env TOKEN`).
+    """A value that must not be shown. origin: where it came from, for people (`file token`, `env TOKEN`).
 
     `repr`, `str` and every log line show the origin only; `reveal()` is the one way to the value.
     """
@@ -16,7 +16,7 @@ class Secret:
     _value: str = field(repr=False, compare=True)
 
     def reveal(self) -> str:
-        """The value itself, for signing and comparing."""
+        """Return the value, for signing and comparing."""
         return self._value
 
     def __str__(self) -> str:

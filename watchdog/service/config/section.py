@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.problem import Location, SourceText
 from watchdog.located_yaml.reader import Node, Scalar, Table
 from watchdog.located_yaml.suggest import did_you_mean
-from watchdog.service.config.keys import ConfigKey, Section
+from watchdog.service.config.keys import Section, Shape
 from watchdog.service.config.receivers import Found
 from watchdog.service.config.values import ConfigValue, Reading, read_value
 
-ReadValue = Callable[[ConfigKey, Node, Reading], ConfigValue | None]
+ReadValue = Callable[[Key[Shape], Node, Reading], ConfigValue | None]
 
 
 def read_section(section: Section, table: Table, reading: Reading, read: ReadValue = read_value) -> Found:
@@ -45,7 +46,7 @@ def read_section(section: Section, table: Table, reading: Reading, read: ReadVal
     return Found(values, places, table.place)
 
 
-def _default(key: ConfigKey) -> Scalar:
+def _default(key: Key[Shape]) -> Scalar:
     """Return a default as a node, so that it is read like a written value."""
     place = Location(SourceText(f"default of {key.name}"))
     return Scalar(key.default, place, plain=True, start=0, end=len(key.default))

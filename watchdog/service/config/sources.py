@@ -8,9 +8,10 @@ from functools import partial
 
 from watchdog.core.errors import SourceError
 from watchdog.located_yaml import values
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 from watchdog.located_yaml.suggest import did_you_mean
-from watchdog.service.config.keys import ConfigKey, Section
+from watchdog.service.config.keys import Section, Shape
 from watchdog.service.config.section import read_section
 from watchdog.service.config.settings import SourceEntry
 from watchdog.service.config.values import Reading
@@ -22,17 +23,15 @@ WANTED = "a source or a list of sources"
 
 def source_section(row: Scheme) -> Section:
     """Return the table of a source that is written as a mapping: the scheme, then its further keys."""
-    place = ConfigKey(row.name, "text", f"The {row.place} of {row.syntax}.", required=True)
-    keys = tuple(
-        ConfigKey(
-            one.name, one.type, one.about, one.default, one.unit, required=one.required, low=one.low, high=one.high
-        )
+    place: Key[Shape] = Key(row.name, "text", f"The {row.place} of {row.syntax}.", required=True)
+    keys: tuple[Key[Shape], ...] = tuple(
+        Key(one.name, one.type, one.about, one.default, one.unit, required=one.required, low=one.low, high=one.high)
         for one in row.settings
     )
     return Section(row.name, f"Keys of a source `{row.syntax}` that is written as a mapping.", (place, *keys))
 
 
-def read_sources(node: Node, key: ConfigKey, reading: Reading) -> tuple[SourceEntry, ...]:
+def read_sources(node: Node, key: Key[Shape], reading: Reading) -> tuple[SourceEntry, ...]:
     """Return the sources in their order; every mistake becomes a problem in the report.
 
     A source that is named again, also by another path to the same place, is a mistake: its events would count twice.
@@ -51,7 +50,7 @@ def read_sources(node: Node, key: ConfigKey, reading: Reading) -> tuple[SourceEn
     return tuple(entries.values())
 
 
-def _items(node: Node, key: ConfigKey, reading: Reading) -> Iterator[Scalar | Table]:
+def _items(node: Node, key: Key[Shape], reading: Reading) -> Iterator[Scalar | Table]:
     if isinstance(node, Series) and not node.items:
         reading.report.error(node.place, f"'{key.name}' is empty", "name at least one source")
     for item in node.items if isinstance(node, Series) else (node,):

@@ -1,7 +1,7 @@
-"""Secrets in a URL that stands in the open: in its user part, its path and its query.
+"""Secrets in a URL that is written in the open: in its user part, its path and its query.
 
-Chat services and incident desks put the key to a channel into the path of its URL. Whoever reads it can post there, so
-it comes from a file or the environment, as every other secret.
+Chat services and incident desks put the key to a channel into the path of its URL. Anyone who reads it can post there,
+so it comes from a file or the environment, like every other secret.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SECRET_NAMES = re.compile(
 
 
 def secret_part(url: str) -> str:
-    """Which part of a URL is a secret, in words that do not show it; empty when none seems to be.
+    """Return which part of a URL is a secret, in words that do not show it; empty when none seems to be.
 
     ValueError when it is not a URL.
     """
@@ -58,12 +58,12 @@ def secret_part(url: str) -> str:
 
 
 def password_part(url: str) -> str:
-    """The same for a URL whose path is no secret, such as a database's; its query may hold a password of libpq."""
+    """Return the same for a URL with a public path, such as a database's; its query may hold libpq's password."""
     parts = urlsplit(url)
     named = any(name in ("password", "sslpassword") for name, _ in parse_qsl(parts.query))
     return "holds a password" if named or parts.password is not None else ""
 
 
 def _says_more(parts: SplitResult, host: str, path: str) -> bool:
-    """Whether there is more than the service's own page."""
+    """Return whether the URL is more than the service's own page."""
     return bool(path.strip("/") or parts.query) and (host, path.rstrip("/")) not in _NO_SECRET

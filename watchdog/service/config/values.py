@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from alerts.delivery.headers import is_ours
 from watchdog.located_yaml import values
+from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.problem import Location, Report
 from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 from watchdog.located_yaml.suggest import did_you_mean
@@ -21,7 +22,7 @@ from watchdog.service.config.keys import (
     LEAST_TOKEN,
     SEALED_HEADERS,
     VARIABLE,
-    ConfigKey,
+    Shape,
 )
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import SourceEntry
@@ -53,8 +54,8 @@ class Reading:
     hidden: set[int] = field(default_factory=set)  # lines on which a secret stands in the open: never shown
 
 
-def read_value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
-    """Return the value of one key but `sources` (see `sources.py`); None with a problem in the report."""
+def read_value(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
+    """Read the value of one key but `sources` (see `sources.py`); None with a problem in the report."""
     report = reading.report
     match key.shape:
         case "text" | "receiver":
@@ -83,8 +84,8 @@ def read_value(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | No
             return _several(key, node, reading)
 
 
-def _several(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None:
-    """Values that are lists or tables."""
+def _several(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | None:
+    """Read values that are lists or tables."""
     if key.shape == "headers":
         return _headers(node, key.name, reading)
     if key.shape == "secrets":
@@ -99,8 +100,8 @@ def _several(key: ConfigKey, node: Node, reading: Reading) -> ConfigValue | None
     return tuple(dict.fromkeys(one for one in chosen if one is not None))
 
 
-def _start(node: Node, key: ConfigKey, report: Report) -> str | None:
-    """`now`, `beginning` or a duration between the bounds of the key."""
+def _start(node: Node, key: Key[Shape], report: Report) -> str | None:
+    """Read `now`, `beginning` or a duration between the bounds of the key."""
     text = node.text if isinstance(node, Scalar) else ""
     try:
         start_before(text, 0)
@@ -117,7 +118,7 @@ def _path(node: Node, name: str, reading: Reading) -> Path | None:
 
 
 def _secret(node: Node, name: str, reading: Reading) -> Secret | None:
-    """`{file: PATH}` or `{env: NAME}`; what stands in the file in the open is never taken, and never shown."""
+    """Read `{file: PATH}` or `{env: NAME}`; a secret written in the open is neither used nor shown."""
     report = reading.report
     if not isinstance(node, Table):
         hint = "write {file: PATH} or {env: NAME}; a secret does not stand in this file"
@@ -179,7 +180,7 @@ def _checked(secret: Secret, place: Location, report: Report) -> Secret | None:
 
 
 def _sealed(node: Node, name: str, reading: Reading) -> Secret | None:
-    """A URL in the open, or from a file or the environment when it holds a secret."""
+    """Read a URL, in the open or, when it holds a secret, from a file or the environment."""
     if isinstance(node, Table):
         return _secret(node, name, reading)
     found = values.scalar(node, name, "a URL, or {file: PATH} or {env: NAME}", reading.report)
@@ -198,7 +199,7 @@ def _sealed(node: Node, name: str, reading: Reading) -> Secret | None:
 
 
 def _listen(node: Node, name: str, report: Report) -> str | None:
-    """`address:port` with a literal address, IPv6 in brackets."""
+    """Read `address:port` with a literal address, IPv6 in brackets."""
     found = scalar = values.scalar(node, name, "an address and a port such as 127.0.0.1:8380", report)
     if scalar is None or found is None:
         return None
@@ -217,7 +218,7 @@ def _listen(node: Node, name: str, report: Report) -> str | None:
 
 
 def split_listen(text: str) -> tuple[str, int]:
-    """Host without brackets and port of `address:port`; ValueError when there is no number."""
+    """Return host without brackets and port of `address:port`; ValueError without a port number."""
     host, _, port = text.rpartition(":")
     return (host[1:-1] if host.startswith("[") and host.endswith("]") else host), int(port or "x", 10)
 
@@ -262,12 +263,12 @@ def _headers(node: Node, name: str, reading: Reading) -> Mapping[str, Secret] | 
 
 
 def check_token(secret: Secret, place: Location, report: Report) -> None:
-    """A token that can be guessed is none."""
+    """Report a token that is short enough to guess."""
     if len(secret.reveal()) < LEAST_TOKEN:
         report.error(place, f"the token is shorter than {LEAST_TOKEN} characters")
 
 
 def _hidden(place: Location, reading: Reading) -> Location:
-    """The same place; its line may hold a secret, and no problem shows it from here on (see `config`)."""
+    """Return the place, and hide its line from all problems: it may hold a secret."""
     reading.hidden.add(place.line)
     return place

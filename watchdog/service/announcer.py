@@ -1,0 +1,69 @@
+"""Stored changes and delivery attempts, announced to live pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from alerts.delivery.ports import Due, Fate, Outcome
+from alerts.notice import ChangeRecord
+from alerts.render import as_object
+from alerts.store.outbox import Delivery
+from watchdog.service.hub import Hub
+
+
+class Announcer:
+    """Renders announcements for the hub, only while a page is connected."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Announce from now on. Called in the event loop that the hub belongs to."""
+        self._loop = asyncio.get_running_loop()
+
+    def stored(self, records: Sequence[ChangeRecord]) -> None:
+        """Announce changes that are in the database. Called in the writer's thread."""
+        if self._loop is not None and not self._loop.is_closed() and self._hub.watchers:
+            incidents = [_changed(record) for record in records]
+            self._loop.call_soon_threadsafe(self._announce, incidents)
+
+    def attempted(self, due: Due, outcome: Outcome) -> None:
+        """Announce a delivery attempt whose outcome is in the database. Called in the event loop."""
+        if self._hub.watchers:
+            self._hub.announce("delivery", _attempted(due, outcome).as_object())
+
+    def _announce(self, incidents: Sequence[dict[str, object]]) -> None:
+        for incident in incidents:
+            self._hub.announce("incident", incident)
+
+
+def _changed(record: ChangeRecord) -> dict[str, object]:
+    """Return the incident without its evidence and steps, with the change."""
+    incident, change = as_object(record.incident, record.title), record.change
+    del incident["evidence"], incident["changes"]
+    step = {
+        "sequence": change.sequence,
+        "reason": change.reason.value,
+        "text": change.text,
+        "time": change.time_ns / 1e9,
+    }
+    return {**incident, "change": step}
+
+
+def _attempted(due: Due, outcome: Outcome) -> Delivery:
+    """Return the delivery as the outbox has it after an attempt."""
+    waits = outcome.fate is Fate.RETRY
+    opened = due.notice.body.get("opened")
+    return Delivery(
+        notice=due.notice,
+        position=0,  # not shown
+        status="waiting" if waits else "sent" if outcome.fate is Fate.SENT else "dead",
+        attempts=due.attempts + 1,
+        next_ns=outcome.retry_at_ns or 0,
+        settled_ns=None if waits else outcome.at_ns,
+        last_status=outcome.status,
+        last_error=outcome.error or None,
+        incident_opened_ns=round(opened * 1e9) if isinstance(opened, int | float) else None,
+    )
