@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.state import State
+from detectors.state import State, checked
 from detectors.windows import SMALLEST
 
 Floats = NDArray[np.float64]
@@ -92,9 +92,13 @@ class Baseline:
         return {"mean": self.mean, "variance": self.variance, "samples": self.samples}
 
     def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self.mean, self.variance = state["mean"].copy(), state["variance"].copy()
-        self.samples = state["samples"].copy()
+        """Continue from `state`; `reserve` makes room for slots that it lacks. ValueError on misfits."""
+        mean = checked(state, "mean", np.float64)
+        variance = checked(state, "variance", np.float64, len(mean))
+        samples = checked(state, "samples", np.int64, len(mean), (0, 1 << 62))
+        if not (np.isfinite(mean).all() and np.isfinite(variance).all()) or (variance < 0).any():
+            raise ValueError("a baseline has a mean or a variance that no samples give")
+        self.mean, self.variance, self.samples = mean.copy(), variance.copy(), samples.copy()
 
 
 class Path:

@@ -54,11 +54,12 @@ class Extremes:
         rows = self._log.rows()
         return {"slots": rows.slots, "panes": rows.panes, "values": rows.deltas[:, 0]}
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        panes = checked(state, "panes", np.int64)
-        slots = checked(state, "slots", np.int64, len(panes), (0, 1 << 24))  # `of` takes memory by the largest
-        self._log.restart(Changes(slots, panes, checked(state, "values", np.int64, len(panes))[:, None]))
+    def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:
+        """Continue from `state`. closed: panes before it are closed; slots: their number. ValueError on misfits."""
+        panes = checked(state, "panes", np.int64, bounds=None if closed is None else (closed - self._width, closed))
+        highest = 1 << 24 if slots is None else max(slots, 1)  # `of` takes memory by the largest
+        owners = checked(state, "slots", np.int64, len(panes), (0, highest))
+        self._log.restart(Changes(owners, panes, checked(state, "values", np.int64, len(panes))[:, None]))
 
 
 class Latest:
@@ -95,6 +96,6 @@ class Latest:
         """The values, as an array."""
         return {"values": self.values}
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self.values = state["values"].copy()
+    def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:  # noqa: ARG002 - as all
+        """Continue from `state`; `reserve` makes room for slots that it lacks. ValueError on misfits."""
+        self.values = checked(state, "values", np.int64).copy()

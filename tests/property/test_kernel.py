@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from benchmarks import w30
 from detectors import kernel
 from detectors.distinct import DistinctWindow, Touches, spread
-from detectors.lanes import LaneChanges, WindowBank
 from detectors.mixing import combine
 from detectors.ordering import by_log, parted
 from detectors.slots import SlotTable
+from detectors.window_banks import LaneChanges, WindowBank
 from tests.support.parts import lacking
 from watchdog.engine.engine import Engine
 
@@ -173,7 +173,7 @@ def test_an_engine_finds_and_keeps_the_same(density: int, batch: int) -> None:
     stream, plans = w30.workload(12_000, density, peers=60, groups=12), w30.plans(w30.rules(density // 20))
 
     def work() -> Any:
-        engine, found = Engine(plans, sources=[w30.SOURCE]), []
+        engine, found = Engine(plans, {w30.SOURCE: None}), []
         for part in stream.slices(0, 12_000, batch):
             found += engine.process(part)
         snapshot = engine.snapshot()

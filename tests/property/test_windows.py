@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from detectors.distinct import DistinctWindow, Touches
 from detectors.extremes import Extremes, Latest
-from detectors.lanes import LaneChanges, WindowBank
 from detectors.shares import ValueCounts, entropy_bits
+from detectors.window_banks import LaneChanges, WindowBank
 from detectors.windows import Changes, Window
 from tests.support.naive_engine import entropy, top_share
 

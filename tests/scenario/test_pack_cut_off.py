@@ -11,7 +11,7 @@ from rules.load import PACKS, load
 from tests.support.capture_files import MINUTE_US, SECOND_US, START_US, append, handshake, ping, record, slices_of
 from tests.support.chain import EASIEST, compact, headers, mined
 from tests.support.packs import HOUR, MINUTE, Rows, incidents, of_rule, opened_s
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture.source import KINDS
 
@@ -53,7 +53,7 @@ def found(root: Path) -> list[Incident]:
     """The incidents of the message pack over a whole capture."""
     plans = load([PACKS / "message-anomaly.yaml"], packs=False).plans
     (name,) = {slice_.source for slice_ in slices_of(root)}
-    course = Pipeline(PartedEngine(plans, {name: KINDS}))
+    course = Pipeline(Engine(plans, {name: KINDS}))
     for slice_ in slices_of(root):
         course.take(slice_)
     course.finish()

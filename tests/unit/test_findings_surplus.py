@@ -13,8 +13,6 @@ from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
 from watchdog.core.finding import OVERFLOW, Finding
 from watchdog.engine.engine import Engine
-from watchdog.engine.parted import PartedEngine
-from watchdog.engine.surplus import Lots
 
 KIND = "net:inbound_message"
 RULE = """
@@ -56,7 +54,7 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
     rows = _rows(700)
     for row in rows:
         row["size"] = {"10.0.2.187": 6_000, "10.0.2.186": 4_000}.get(row["peer_addr"], 0)
-    found = _told(Engine(plans(RULE), sources=["hand"]), rows, 10)
+    found = _told(Engine(plans(RULE), {"hand": None}), rows, 10)
     kept = _names(found)
     assert len(kept) == 500
     assert {"10.0.2.187", "10.0.2.186"} <= kept, "the last keys by their text"
@@ -64,18 +62,18 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
 
 
 def test_each_key_is_in_one_incident_and_the_common_one_counts_the_others() -> None:
-    engine = Engine(plans(RULE), sources=["hand"])
+    engine = Engine(plans(RULE), {"hand": None})
     found = _told(engine, _rows(701), 10)
     assert _common(found) == [(10, "fire", 201)]
     incidents = _incidents(found)
     (common,) = [one for one in incidents if one.key == OVERFLOW]
     assert (len(incidents), common.members) == (501, 201)
     assert sum(one.members for one in incidents) == 701
-    assert engine.findings_cut() == {"many": 201}
+    assert engine.usage.findings_cut() == {"many": 201}
 
 
 def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None:
-    engine = Engine(plans(RULE), sources=["hand"])
+    engine = Engine(plans(RULE), {"hand": None})
     found = [*_told(engine, _rows(701), 10), *_told(engine, [], 30)]
     assert _names(found, "clear") == _names(found)
     assert _common(found) == [(10, "fire", 201), (20, "clear", 0)]
@@ -89,7 +87,7 @@ def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None
 
 def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_once() -> None:
     text = RULE.replace("over: 10s", "over: 1m")
-    engine, found = Engine(plans(text), sources=["hand"]), []
+    engine, found = Engine(plans(text), {"hand": None}), []
     for start in range(0, 300, 10):
         found += _told(engine, _rows(700, start), start + 10)
     opened = [one.key["peer_addr"] for one in found if one.change == "fire" and "peer_addr" in one.key]
@@ -101,11 +99,11 @@ def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_o
 
 def test_lots_follow_the_secret_and_are_the_same_after_a_kill() -> None:
     def kept(secret: bytes, *, killed: bool = False) -> set[str]:
-        engine = PartedEngine(plans(RULE), {"hand": None}, secret=secret)
+        engine = Engine(plans(RULE), {"hand": None}, secret=secret)
         engine.process(one_slice([batch(KIND, _rows(700))], 5))
         if killed:
             blob = engine.snapshot()
-            engine = PartedEngine(plans(RULE), {"hand": None}, secret=b"another")
+            engine = Engine(plans(RULE), {"hand": None}, secret=b"another")
             engine.restore(blob)
         return _names(engine.process(one_slice([], 10)))
 
@@ -116,16 +114,16 @@ def test_lots_follow_the_secret_and_are_the_same_after_a_kill() -> None:
 def test_a_kill_in_the_middle_changes_nothing() -> None:
     slices = [one_slice([batch(KIND, _rows(650 + start, start))], start + 10) for start in range(0, 100, 10)]
     slices.append(one_slice([], 200))
-    whole = Engine(plans(RULE), sources=["hand"])
+    whole = Engine(plans(RULE), {"hand": None})
     expected = [one for part in slices for one in whole.process(part)]
-    engine, found = Engine(plans(RULE), sources=["hand"]), []
+    engine, found = Engine(plans(RULE), {"hand": None}), []
     for part in slices:
         found += engine.process(part)
         blob = engine.snapshot()
-        engine = Engine(plans(RULE), sources=["hand"], lots=Lots())
+        engine = Engine(plans(RULE), {"hand": None})
         engine.restore(blob)
     assert found == expected
-    assert engine.findings_cut() == whole.findings_cut()
+    assert engine.usage.findings_cut() == whole.usage.findings_cut()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -80,6 +82,33 @@ def unpack(blob: bytes) -> State:
     if not isinstance(state, dict):
         raise StateError("checkpoint holds no state")
     return state
+
+
+# What reading a state of a wrong shape can raise, wherever in it the fault is.
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+
+@contextmanager
+def restoring(state: State, versions: Sequence[int]) -> Iterator[None]:
+    """Restore from `state` in the body of this context.
+
+    versions: the checkpoint versions that the program reads; the last one is its own. Raises StateError for another
+    version, and in place of every error that a damaged or forged state causes in the body.
+    """
+    if state.get("version") not in versions:
+        raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {versions[-1]}")
+    try:
+        yield
+    except _MISFITS as error:
+        raise StateError(f"checkpoint does not fit: {type(error).__name__}: {error}") from None
 
 
 def _flat(values: Any) -> bool:  # a list or tuple of anything

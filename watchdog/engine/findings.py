@@ -19,6 +19,7 @@ from watchdog.core.text import printable
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.lookback import Asked, Found, Lookback
+from watchdog.engine.measures.registry import kind_of
 from watchdog.engine.report import Template, as_text, evidence_of, involved, number_text, plain
 from watchdog.engine.surplus import PER_PANE, Lots, Surplus
 from watchdog.engine.verdict import Emission
@@ -268,7 +269,7 @@ def _names(plan: RulePlan) -> list[str]:
 
 
 def _integer_names(plan: RulePlan) -> frozenset[str]:
-    return frozenset(m.name for m in plan.measures if m.op not in ("top_share", "entropy"))
+    return frozenset(m.name for m in plan.measures if not kind_of(m).fraction)
 
 
 def _group_fields(plan: RulePlan) -> frozenset[str]:

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.state import State
 from detectors.windows import Ints
+from watchdog.engine.grouping import Grouping
+from watchdog.engine.selection import Selected
 
 NEVER = np.int64(1 << 62)
 
@@ -25,6 +28,42 @@ class PaneCells:
     live: Ints
     first: NDArray[np.bool_]
     values: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRows:
+    """Rows of a batch for one window.
+
+    member: the number of the window in what closes it. group: the number of the window's grouping in the engine.
+    """
+
+    member: int
+    selected: Selected
+    group: int
+
+
+class RuleWindow(Protocol):
+    """A window as its rules see it; how it closes its panes is a matter of its `Closer`."""
+
+    @property
+    def pane_ns(self) -> int:
+        """Length of a pane."""
+
+    @property
+    def grouping(self) -> Grouping:
+        """The keys whose slots the window uses."""
+
+    def busy(self) -> NDArray[np.bool_]:
+        """Return, by slot, whether the window or an open pane holds rows of it."""
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots, also in open panes."""
+
+    def state(self) -> State:
+        """Return the state that the window holds alone; empty when a bank saves it."""
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`; the grouping is restored before."""
 
 
 class Decider(Protocol):

@@ -16,10 +16,8 @@ from watchdog.core.kinds import KINDS
 from watchdog.core.plan import COVERED, MeasurePlan, RulePlan
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.findings import Findings, StreamId
-from watchdog.engine.lane_window import BankedWindow
 from watchdog.engine.lookback import Lookback
-from watchdog.engine.panes import NEVER, PaneCells
-from watchdog.engine.stream import StreamWindow
+from watchdog.engine.panes import NEVER, PaneCells, RuleWindow
 from watchdog.engine.verdict import Verdict
 
 RESTED_CELLS = 16_384  # keys x panes that are looked at together while nothing comes
@@ -31,7 +29,7 @@ class WindowRules:
 
     def __init__(
         self,
-        window: StreamWindow | BankedWindow,
+        window: RuleWindow,
         plans: Sequence[RulePlan],
         measures: Mapping[str, MeasurePlan],
         place: StreamId,
@@ -48,12 +46,6 @@ class WindowRules:
         self._writers = [Findings(plan, place, window.grouping, coverage) for plan in plans]
         self._lookback: Lookback | None = None
         self._found: list[Finding] = []
-
-    def close(self, window: StreamWindow, stop: int, lookback: Lookback) -> list[Finding]:
-        """Close all panes of the window before `stop`; what the rules found."""
-        self.begin(lookback)
-        window.close(stop, self)
-        return self.take()
 
     def findings_cut(self) -> dict[str, int]:
         """Findings that were left out because too many keys fired at once, by rule."""
@@ -73,10 +65,6 @@ class WindowRules:
         """The findings since `begin`."""
         found, self._found = self._found, []
         return found
-
-    def watch_node(self, window: StreamWindow, first_ns: int) -> None:
-        """Begin to judge absence for the node itself, which may never send an event of this kind."""
-        window.hold(window.grouping.ensure_node_key(), first_ns // window.pane_ns)
 
     def decide(self, cells: PaneCells) -> None:
         """Judge the cells of a closing with every rule of the window."""
@@ -158,15 +146,14 @@ class WindowRules:
     def state(self) -> State:
         """Window, verdicts and what is open."""
         return {
-            "window": self.window.state() if isinstance(self.window, StreamWindow) else {},
+            "window": self.window.state(),
             "verdicts": [verdict.state() for verdict in self._verdicts],
             "open": [writer.state() for writer in self._writers],
         }
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        if isinstance(self.window, StreamWindow):
-            self.window.restore(state["window"])
+        self.window.restore(state["window"])
         for verdict, saved in zip(self._verdicts, state["verdicts"], strict=True):
             verdict.restore(saved, self.window.grouping.capacity)
         for writer, saved in zip(self._writers, state["open"], strict=True):

@@ -12,7 +12,7 @@ from rules.load import RuleSet, load
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.coverage import ALWAYS_WANTED, wanted_kinds
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.offline.history import History, opened_history
 from watchdog.offline.read_once import faults_of, finite, shown, unread_of
 from watchdog.pipeline.atomic_file import check_place
@@ -171,7 +171,7 @@ def _opened(
 def _course(
     rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
 ) -> Pipeline:
-    engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
+    engine = Engine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
     course = Pipeline(engine, None if history is None else lambda changes: history.take(changes, course.books))
     if saved is not None and course.resume(saved):
         raise StateError("checkpoint was made with other rules")
@@ -194,7 +194,7 @@ def _result(course: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, finis
         finished,
         late=dict(course.engine.statistics.late),
         faults=faults_of(inputs),
-        cut=course.engine.findings_cut(),
+        cut=course.engine.usage.findings_cut(),
     )
 
 

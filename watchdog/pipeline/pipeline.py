@@ -12,7 +12,7 @@ from alerts.incident import IncidentChange, Reason
 from watchdog.core.batch import Slice
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.finding import Finding
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.checkpoint import Checkpoint
 
 OWN_PART = "own"  # the name of its book in checkpoints; names of parts are JSON
@@ -31,7 +31,7 @@ class Pipeline:
 
     def __init__(
         self,
-        engine: PartedEngine,
+        engine: Engine,
         tell: Tell | None = None,
         before: Before | None = None,
         own: Collection[str] = (),
@@ -63,7 +63,7 @@ class Pipeline:
     def finish(self) -> None:
         """The input has ended: close what is open in the engine. What is quiet but not yet due stays open."""
         self._follow(self.engine.finish())
-        for part in range(len(self.engine.parts)):
+        for part in range(len(self.engine.groups)):
             self._tell(self.books.drain(part))
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
@@ -92,7 +92,7 @@ class Pipeline:
         self.events, self.first_event_ns, self.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
         return self.engine.restore(saved.engine)
 
-    def change_engine(self, engine: PartedEngine) -> frozenset[str]:
+    def change_engine(self, engine: Engine) -> frozenset[str]:
         """Go on with other rules, and the past of this engine; the ids of those that start without one.
 
         The incidents stay where they are until `move_books`.
@@ -115,13 +115,13 @@ class Pipeline:
 
     @property
     def _parts(self) -> dict[str, tuple[str, ...]]:
-        parts = {part.name: part.rules for part in self.engine.parts}
+        parts = {part.name: part.rules for part in self.engine.groups}
         return parts | {OWN_PART: self._own} if self._own else parts
 
     @property
     def own_part(self) -> int:
         """The number of the book of findings by the wall clock; no book has it when there are none."""
-        return len(self.engine.parts)
+        return len(self.engine.groups)
 
     def note_own(self, findings: Sequence[Finding]) -> None:
         """Take findings by the wall clock; `advance_own` applies them, and until then a checkpoint holds them."""
@@ -142,7 +142,7 @@ class Pipeline:
                 self._advance(part, until_ns, ended=False)
             self._tell(self.books.apply(finding))
         for part in range(
-            len(self.engine.parts)
+            len(self.engine.groups)
         ):  # a silent promise is time that passed; beyond the last event nothing is
             self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
 

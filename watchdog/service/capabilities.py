@@ -10,7 +10,7 @@ from rules.reach import can_fire
 from watchdog.core.kinds import KINDS
 from watchdog.core.plan import RulePlan
 from watchdog.core.text import counted
-from watchdog.engine.parts import Kinds
+from watchdog.engine.source_groups import Kinds
 from watchdog.sources.log.categories import category_of
 
 LACKS: Final[Mapping[str, str]] = {

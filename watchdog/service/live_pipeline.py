@@ -27,8 +27,8 @@ from watchdog.core.finding import Finding
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
-from watchdog.engine.parted import PartedEngine
-from watchdog.engine.parts import Kinds
+from watchdog.engine.engine import Engine
+from watchdog.engine.source_groups import Kinds
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.service.first_start import Quiet
@@ -73,7 +73,7 @@ class LivePipeline:
         self._acted_early: set[int] = set()  # actions applied before one that was made earlier and still waits
 
     @property
-    def engine(self) -> PartedEngine:
+    def engine(self) -> Engine:
         """What runs the rules in force."""
         return self._course.engine
 
@@ -104,7 +104,7 @@ class LivePipeline:
         """
         reached = {name: mark for name, mark in self.engine.marks.items() if 0 < mark < END_OF_TIME_NS}
         told = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
-        self.quiet.begin({**told, **starts}, self.engine.parts)
+        self.quiet.begin({**told, **starts}, self.engine.groups)
 
     def take(self, slice_: Slice) -> list[ChangeRecord]:
         """One slice of one source through engine and books."""
@@ -140,7 +140,7 @@ class LivePipeline:
         if action.id in self._acted_early:
             return []
         holder = self.books.holder(action.incident_id)
-        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._course.own_part}
+        parts = set(range(len(self.engine.groups))) if holder is None else {holder} - {self._course.own_part}
         times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
@@ -180,9 +180,9 @@ class LivePipeline:
         self._titles |= {plan.id: plan.title for plan in rules.plans}
         self._start_anew(self._course.change_engine(_engine(rules, self._sources, self._node)))
         self._course.move_books()
-        self.quiet.divide(self.engine.parts, self.books.holder)
+        self.quiet.divide(self.engine.groups, self.books.holder)
         for waiting in self._due:  # parts have other numbers now; which have passed its time is soon found again
-            waiting.parts.update(range(len(self.engine.parts)))
+            waiting.parts.update(range(len(self.engine.groups)))
         for promise in promises:
             self._course.take(promise)
         return self._told()
@@ -203,7 +203,7 @@ class LivePipeline:
         StateError when it is damaged or of another version.
         """
         anew = self._course.resume(saved)
-        self.quiet.restore(saved.starts, saved.held, self.engine.parts, self.books.holder)
+        self.quiet.restore(saved.starts, saved.held, self.engine.groups, self.books.holder)
         kept = self._course.positions
         self._course.positions = {name: kept[name] for name in self._sources if name in kept}
         self.last_action, self._acted_early = saved.last_action, set(saved.acted)
@@ -286,6 +286,6 @@ def check_fits(saved: Checkpoint, node: str, place: str) -> None:
         )
 
 
-def _engine(rules: RuleSet, sources: Mapping[str, Kinds], node: str) -> PartedEngine:
+def _engine(rules: RuleSet, sources: Mapping[str, Kinds], node: str) -> Engine:
     """A new engine with a secret of its own: no peer may work out which of too many findings are kept."""
-    return PartedEngine(rules.plans, sources, node=node, secret=secrets.token_bytes(SECRET_BYTES))
+    return Engine(rules.plans, sources, node=node, secret=secrets.token_bytes(SECRET_BYTES))

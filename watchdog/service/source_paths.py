@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from watchdog.core.text import printable
-from watchdog.engine.parts import Kinds
+from watchdog.engine.source_groups import Kinds
 from watchdog.service.capabilities import Facts
 from watchdog.service.config.settings import ServiceConfig
 from watchdog.sources.capture.tree import FILES
