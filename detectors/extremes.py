@@ -23,7 +23,7 @@ class Extremes:
         self._start = np.iinfo(np.int64).max if least else np.iinfo(np.int64).min
 
     def next_expiry(self) -> int | None:
-        """The pane at which the next row leaves."""
+        """Return the pane at which the next row leaves."""
         return self._log.next_expiry()
 
     def close(self, slots: Ints, values: Ints, pane: int) -> None:
@@ -36,7 +36,7 @@ class Extremes:
         self._log.expire(pane + 1)
 
     def of(self, slots: Ints) -> Ints:
-        """The extreme of each slot, 0 where the window is empty."""
+        """Return the extreme of each slot, 0 where the window is empty."""
         rows = self._log.rows()
         size = int(max(slots.max(initial=0), rows.slots.max(initial=0))) + 1
         folded = np.full(size, self._start, np.int64)
@@ -50,7 +50,7 @@ class Extremes:
         self._log.restart(rows.rows(~np.isin(rows.slots, slots)))
 
     def state(self) -> State:
-        """The log, as arrays."""
+        """Return the log, as arrays."""
         rows = self._log.rows()
         return {"slots": rows.slots, "panes": rows.panes, "values": rows.deltas[:, 0]}
 
@@ -76,7 +76,7 @@ class Latest:
             self.values = grown
 
     def close(self, slots: Ints, panes: Ints, times: Ints, values: Ints) -> Changes:
-        """Signed changes of the latest value, one for each (slot, pane) with arrivals."""
+        """Return signed changes of the latest value, one for each (slot, pane) with arrivals."""
         if not len(slots):
             return Changes.none(1)
         order = np.lexsort((values, times, panes, slots))
@@ -93,7 +93,7 @@ class Latest:
         self.values[slots] = 0
 
     def state(self) -> State:
-        """The values, as an array."""
+        """Return the values, as an array."""
         return {"values": self.values}
 
     def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:  # noqa: ARG002 - as all

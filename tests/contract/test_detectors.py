@@ -21,7 +21,7 @@ from detectors.extremes import Extremes, Latest
 from detectors.quantiles import QuantileWindow
 from detectors.shares import ValueCounts
 from detectors.state import State
-from detectors.window_banks import LaneChanges, WindowBank
+from detectors.window_banks import BankChanges, WindowBank
 from detectors.windows import Changes, Ints, Window
 
 WIDTH, SLOTS, PANES = 3, 5, 12
@@ -102,9 +102,9 @@ class BankRig(_Rig):
     def close(self, pane: Pane) -> object:
         members = pane.slots % 2
         cells = self.structure.cells(members, pane.slots, SLOTS)
-        arrivals = LaneChanges(cells, np.full(len(cells), pane.number), pane.values[None, :])
+        arrivals = BankChanges(cells, np.full(len(cells), pane.number), pane.values[None, :])
         nothing = np.zeros(0, np.int64)
-        none = LaneChanges(nothing, nothing, np.zeros((1, 0), np.int64))
+        none = BankChanges(nothing, nothing, np.zeros((1, 0), np.int64))
         decided = self.structure.close(arrivals, none, pane.number, pane.number + 1)
         self.structure.take_back(nothing)
         return [_by_slot(part.slots, part.values[0], part.live) for _, part in sorted(decided.items())]

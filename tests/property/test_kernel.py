@@ -18,7 +18,7 @@ from detectors.distinct import DistinctWindow, Touches, spread
 from detectors.mixing import combine
 from detectors.ordering import by_log, parted
 from detectors.slots import SlotTable
-from detectors.window_banks import LaneChanges, WindowBank
+from detectors.window_banks import BankChanges, WindowBank
 from tests.support.parts import lacking
 from watchdog.engine.engine import Engine
 
@@ -141,8 +141,8 @@ def test_lanes_are_alike(
             cells = lane.cells(members, slots, 7)
             lane.watched_cells[: watched % 4] = True
             deltas = np.stack([added + column for column in range(columns)])
-            arrivals = LaneChanges(cells, panes, deltas)
-            extra = LaneChanges(cells[:2], panes[:2], np.ones((columns, len(cells[:2])), np.int64))
+            arrivals = BankChanges(cells, panes, deltas)
+            extra = BankChanges(cells[:2], panes[:2], np.ones((columns, len(cells[:2])), np.int64))
             told.append(lane.close(arrivals, extra, start, stop))
             lane.take_back(cells[:1])
         return told, lane.state()

@@ -30,7 +30,8 @@ def test_a_quantile_is_that_of_numpy_within_its_error(
     for start, stop in itertools.pairwise(cuts):
         part = [row for row in rows if start <= row[1] < stop]
         random.Random(seed).shuffle(part)
-        window.close(*(np.array([row[i] for row in part], np.int64) for i in range(3)), start, stop)
+        slots, panes, values = (np.array([row[i] for row in part], np.int64) for i in range(3))
+        window.close(slots, panes, values, start, stop)
         for slot, answer in enumerate(window.of(every).tolist()):
             inside = [value for s, pane, value in rows if s == slot and stop - 1 - width < pane < stop]
             exact = int(np.quantile(np.array(inside, np.int64), share, method="inverted_cdf")) if inside else 0

@@ -131,7 +131,7 @@ def test_ten_years_of_silence_judge_as_many_panes_as_two_days(
     assert _panes_judged(compiled, [one_slice(batches, until)], monkeypatch) < 2 * 6_300 + 20 * (gaps + starts)
 
 
-def _gaps(engine: Engine) -> list[Gap]:
+def _covered_gaps(engine: Engine) -> list[Gap]:
     return engine._engines[-1]._coverage.gaps
 
 
@@ -142,7 +142,7 @@ def test_a_source_that_is_down_for_days_is_one_gap(compiled: Any) -> None:
     for start in range(10, 5 * DAY, 10):
         gap = {"t": start, "from_ns": start * SECOND, "to_ns": (start + 10) * SECOND}
         engine.process(one_slice([batch("source:gap", [gap])], 2))
-    assert [gap[:3] for gap in _gaps(engine)] == [(10 * SECOND, 5 * DAY * SECOND, 10 * SECOND)]
+    assert [gap[:3] for gap in _covered_gaps(engine)] == [(10 * SECOND, 5 * DAY * SECOND, 10 * SECOND)]
 
 
 def test_gaps_that_no_window_reaches_are_forgotten() -> None:
@@ -150,8 +150,8 @@ def test_gaps_that_no_window_reaches_are_forgotten() -> None:
     engine = Engine(plans(RULES), {"hand": None})
     for at in range(0, len(gaps), 100):
         engine.process(one_slice([batch("source:gap", gaps[at : at + 100])], gaps[at + 99]["t"] + 10))
-    assert {gap[1] for gap in _gaps(engine)} >= {gap["to_ns"] for gap in gaps if gap["t"] > 200_000 - TWO_DAYS}
-    assert len(_gaps(engine)) < len(gaps)
+    assert {gap[1] for gap in _covered_gaps(engine)} >= {gap["to_ns"] for gap in gaps if gap["t"] > 200_000 - TWO_DAYS}
+    assert len(_covered_gaps(engine)) < len(gaps)
 
 
 @given(seed=st.integers(0, 1 << 30), over=st.integers(1, 50), pane=st.integers(1, 12))

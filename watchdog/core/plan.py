@@ -36,7 +36,7 @@ class RowExpression(Protocol):
         ...
 
     def without(self, field: str, value: str) -> RowExpression | None:
-        """The expression for rows that are known to fulfil `field == value`; None if nothing is left to ask."""
+        """Return the expression for rows known to fulfil `field == value`; None when it is true for all of them."""
         ...
 
     @property
@@ -45,7 +45,7 @@ class RowExpression(Protocol):
         ...
 
     def __call__(self, batch: Batch) -> NDArray[Any]:
-        """The value of each row of the batch."""
+        """Return the value of each row of the batch."""
         ...
 
 
@@ -78,7 +78,7 @@ class CellExpression(Protocol):
         ...
 
     def __call__(self, cells: Cells) -> NDArray[Any]:
-        """The value of each (key, pane)."""
+        """Return the value of each (key, pane)."""
         ...
 
 
@@ -174,6 +174,6 @@ class RulePlan:
 
 
 def as_bool(values: NDArray[Any], like: int) -> NDArray[np.bool_]:
-    """A verdict column of `like` rows, also when the expression was a constant."""
+    """Return a verdict column of `like` rows, also when the expression was a constant."""
     verdicts = np.asarray(values, np.bool_)
     return verdicts if verdicts.shape == (like,) else np.broadcast_to(verdicts, (like,))

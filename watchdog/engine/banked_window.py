@@ -1,6 +1,6 @@
 """Windows of plain sums and distinct counts, closed together: the hot path of most rules.
 
-All such windows with the same pane and number of measures stand side by side in one lane.
+All such windows with the same pane and number of measures form one bank.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.distinct import DistinctWindow, Touches
 from detectors.state import State, checked
-from detectors.window_banks import LaneChanges, LaneDecided, WindowBank
+from detectors.window_banks import BankChanges, BankDecided, WindowBank
 from detectors.windows import Ints
 from watchdog.core.batch import Batch
 from watchdog.core.plan import MeasurePlan, as_bool
@@ -27,7 +27,7 @@ from watchdog.engine.selection import chosen
 
 
 class BankedWindow:
-    """One member of a lane: what its rows add to each of its measures."""
+    """One window of a bank, and what its rows add to each of its measures."""
 
     def __init__(self, bank: BankInput, member: int, grouping: Grouping, measures: Sequence[MeasurePlan]) -> None:
         self.pane_ns, self.grouping, self.bank = bank.pane_ns, grouping, bank
@@ -39,8 +39,8 @@ class BankedWindow:
         """Leave this member alone while no value of this column reaches the floor."""
         self.bank.windows.floor_column[self.member], self.bank.windows.floor[self.member] = column, floor
 
-    def cells(self, decided: LaneDecided) -> PaneCells:
-        """The measures as named cells."""
+    def cells(self, decided: BankDecided) -> PaneCells:
+        """Return the measures as named cells."""
         values: dict[str, NDArray[Any]] = {}
         for column, measure in enumerate(self.measures):
             numbers = decided.values[column]
@@ -50,7 +50,7 @@ class BankedWindow:
         return PaneCells(decided.slots, decided.panes, decided.live, decided.first, values)
 
     def busy(self) -> NDArray[np.bool_]:
-        """By slot: in the window, or in an open pane."""
+        """Return, by slot, whether the window or an open pane holds rows of it."""
         return self.bank.windows.held(self.member, self.grouping.capacity)
 
     def purge(self, slots: Ints) -> None:
@@ -86,7 +86,7 @@ class _Joined:
 
 
 class BankInput:
-    """The windows of a lane, their open panes and their distinct counts."""
+    """The windows of a bank, their open panes and their distinct counts."""
 
     def __init__(self, pane_ns: int, columns: int, widths: list[int], distinct: frozenset[int]) -> None:
         self.pane_ns, self.columns = pane_ns, columns
@@ -112,13 +112,13 @@ class BankInput:
     def _joined(
         self, batch: Batch, fed: Sequence[BankedRows], slots_of: Mapping[int, NDArray[np.int32]]
     ) -> tuple[_Joined, list[int]]:
-        """All rows, and how many each member has; without those that got no slot, because a key table was full."""
+        """Return all rows and how many each member has, without those that got no slot because a key table was full."""
         rows = np.concatenate([part.rows for part in fed])
         sizes = [len(part.rows) for part in fed]
         part_of = np.repeat(np.arange(len(fed)), sizes)
         groups = list(dict.fromkeys(part.group for part in fed))
-        at = np.array([groups.index(part.group) * batch.rows for part in fed])
-        slots = np.concatenate([slots_of[group] for group in groups])[at[part_of] + rows]
+        offsets = np.array([groups.index(part.group) * batch.rows for part in fed])
+        slots = np.concatenate([slots_of[group] for group in groups])[offsets[part_of] + rows]
         known = slots >= 0
         if not known.all():
             rows, part_of, slots = rows[known], part_of[known], slots[known]
@@ -145,7 +145,7 @@ class BankInput:
                 added[column, part] *= passed
 
     def level(self, column: int, cells: Ints) -> Ints:
-        """By how many bits the distinct count of each cell is sampled."""
+        """Return by how many bits the distinct count of each cell is sampled."""
         return self._distinct[column].level[cells]
 
     def close(self, stop: int, windows: Sequence[BankedWindow], deciders: Sequence[Decider]) -> None:
@@ -212,7 +212,7 @@ class BankInput:
             added = rows["added0"][None, :]
             if self.columns > 1:
                 added = np.stack([rows[f"added{column}"] for column in range(self.columns)])
-            arrivals = LaneChanges(rows["cell"], rows["pane"], added)
+            arrivals = BankChanges(rows["cell"], rows["pane"], added)
         extra = [self._close_distinct(column, part, start, stop) for column, part in touches.items()]
         extra = [part for part in extra if len(part.cells)]
         joined = _joined(extra) if extra else self._nothing()
@@ -224,7 +224,7 @@ class BankInput:
             self._resample(np.concatenate([decided.cells for decided in judged.values()]))
 
     def _watch(self, windows: Sequence[BankedWindow], deciders: Sequence[Decider]) -> None:
-        """Cells of keys whose condition holds are decided whatever their values, and so are estimated counts."""
+        """Have the cells of firing keys and of estimated counts decided whatever their values."""
         bank = self.windows
         bank.watched_cells[:] = False
         sampling = self._sampling
@@ -234,7 +234,7 @@ class BankInput:
             if len(held):
                 bank.watched_cells[bank.cells_of(member, held)] = True
 
-    def _close_distinct(self, column: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> LaneChanges:
+    def _close_distinct(self, column: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> BankChanges:
         nothing = np.zeros(0, np.int64)
         touched = Touches(nothing, nothing, nothing.view(np.uint64), nothing)
         if rows is not None:
@@ -243,7 +243,7 @@ class BankInput:
         changes = self._distinct[column].close(touched, start, stop)
         deltas = np.zeros((self.columns, len(changes.slots)), np.int64)
         deltas[column] = changes.deltas[:, 0]
-        return LaneChanges(changes.slots, changes.panes, deltas)
+        return BankChanges(changes.slots, changes.panes, deltas)
 
     def _resample(self, cells: Ints) -> None:
         for column, distinct in self._distinct.items():
@@ -253,9 +253,9 @@ class BankInput:
                 distinct.resample(changed)
                 self.windows.values[column, changed] += distinct.pairs[changed] - before
 
-    def _nothing(self) -> LaneChanges:
+    def _nothing(self) -> BankChanges:
         none = np.zeros(0, np.int64)
-        return LaneChanges(none, none, np.zeros((self.columns, 0), np.int64))
+        return BankChanges(none, none, np.zeros((self.columns, 0), np.int64))
 
     def drop(self, cells: Ints) -> None:
         """Forget rows of these cells in open panes and in distinct counts."""
@@ -286,11 +286,11 @@ class BankInput:
         self.closed = None if closed < 0 else closed
         slots = np.array([window.grouping.capacity for window in windows], np.int64)
         self.windows.restore(state["lane"], max(closed, 0), slots)
-        added = [f"added{at}" for at in range(self.columns)]
+        added = [f"added{column}" for column in range(self.columns)]
         self._waiting(self._pending, state["pending"], dict.fromkeys(added, np.int64))
-        for at, distinct in self._distinct.items():
-            self._waiting(self._touches[at], state["touches"][str(at)], {"value": np.uint64})
-            distinct.restore(state["distinct"][str(at)], max(closed, 0), self.windows.capacity)
+        for column, distinct in self._distinct.items():
+            self._waiting(self._touches[column], state["touches"][str(column)], {"value": np.uint64})
+            distinct.restore(state["distinct"][str(column)], max(closed, 0), self.windows.capacity)
 
     def _waiting(self, pending: Pending, rows: State, more: Mapping[str, type[np.generic]]) -> None:
         """Take saved rows of open panes. ValueError when they do not fit."""
@@ -300,10 +300,10 @@ class BankInput:
             pending.add({"cell": cells, "pane": panes, **{n: checked(rows, n, k, len(panes)) for n, k in more.items()}})
 
 
-def _joined(parts: list[LaneChanges]) -> LaneChanges:
+def _joined(parts: list[BankChanges]) -> BankChanges:
     if len(parts) == 1:
         return parts[0]
-    return LaneChanges(
+    return BankChanges(
         np.concatenate([part.cells for part in parts]),
         np.concatenate([part.panes for part in parts]),
         np.concatenate([part.deltas for part in parts], axis=1),
@@ -314,7 +314,7 @@ ColumnRows = dict[str, NDArray[Any]]
 
 
 def _split(rows: ColumnRows | None, pane: int) -> tuple[ColumnRows | None, ColumnRows | None]:
-    """The rows of a pane, and the others."""
+    """Return the rows of a pane, and the others."""
     if rows is None:
         return None, None
     mine = rows["pane"] == pane

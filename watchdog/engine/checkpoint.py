@@ -29,7 +29,7 @@ _ALIGN = 8
 
 
 def pack(state: State) -> bytes:
-    """The state as bytes."""
+    """Return the state as bytes."""
     columns: list[bytes | memoryview] = []  # views: a column is copied once, into the result
     size = 0
 
@@ -57,7 +57,7 @@ def pack(state: State) -> bytes:
 
 
 def unpack(blob: bytes) -> State:
-    """The state that was packed. Raises StateError for anything else."""
+    """Return the state that was packed. Raises StateError for anything else."""
     if len(blob) < _HEAD.size:
         raise StateError("checkpoint is too short")
     magic, crc, header_size = _HEAD.unpack_from(blob)
@@ -112,7 +112,7 @@ def restoring(state: State, versions: Sequence[int]) -> Iterator[None]:
 
 
 def _flat(values: Any) -> bool:  # a list or tuple of anything
-    """Whether a list holds texts only: those of keys are long, and need no look at each."""
+    """Return whether a list holds texts only: lists of keys are long, and are packed as they are."""
     return set(map(type, values)) <= {str}
 
 
@@ -129,7 +129,7 @@ def _array(columns: memoryview, place: State) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def batch_state(batch: Batch) -> State:
-    """A batch as a state."""
+    """Return a batch as a state."""
     return {
         "kind": batch.kind,
         "node": batch.node,
@@ -140,7 +140,7 @@ def batch_state(batch: Batch) -> State:
 
 
 def batch_from(state: State) -> Batch:
-    """The batch of such a state. ValueError when its columns do not fit each other."""
+    """Return the batch of such a state. ValueError when its columns do not fit each other."""
     rows = len(checked(state["columns"], "time_ns", np.int64))
     columns = {name: _column_from(saved) for name, saved in state["columns"].items()}
     if any(len(one) != rows or (isinstance(one, np.ndarray) and one.ndim != 1) for one in columns.values()):

@@ -1,4 +1,4 @@
-"""How rules are laid out: which of them share keys, streams, windows and lanes."""
+"""How rules are laid out: which of them share keys, streams, windows and banks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Shared:
 
 
 def make_groupings(plans: Sequence[RulePlan]) -> list[Grouping]:
-    """One grouping for each distinct key, carrying what any of its rules names."""
+    """Return one grouping for each distinct key, carrying what any of its rules names."""
     carried: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
     keys: dict[tuple[str, ...], int] = defaultdict(int)
     for plan in plans:
@@ -152,7 +152,7 @@ def _union(plans: Sequence[RulePlan]) -> dict[str, MeasurePlan]:
 
 
 def plan_text(plan: RulePlan) -> str:
-    """Everything in a plan that the engine's state depends on."""
+    """Return everything in a plan that the engine's state depends on."""
     parts = [plan.id, plan.stream_text, str(plan.over_ns), str(plan.pane_ns), str(plan.for_ns), str(plan.max_keys)]
     parts += [f"{measure.name}={measure.text}" for measure in plan.measures]
     parts += [f"{name}={expression.text}" for name, expression in plan.values]

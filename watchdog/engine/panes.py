@@ -70,22 +70,22 @@ class Decider(Protocol):
     """Who judges the cells of a window: its rules."""
 
     def held(self) -> Ints:
-        """The slots of keys whose condition holds, so that its end must not be missed."""
+        """Return the slots of keys whose condition holds, so that its end must not be missed."""
 
     def decide(self, cells: PaneCells) -> None:
         """Judge these cells; called in order of time."""
 
     def next_due(self) -> int:
-        """The next pane at which a key must be judged though nothing may have changed."""
+        """Return the next pane at which a key must be judged though nothing may have changed."""
 
     def next_silent(self, pane: int, *, fresh: bool) -> int:
-        """The first pane from `pane` on at which something may be new though no value has changed.
+        """Return the first pane from `pane` on at which something may be new though no value has changed.
 
         fresh: what fires is reported again. What baselines learn is left out.
         """
 
     def next_sample(self, pane: int) -> int:
-        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+        """Return the first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
 
     def rest(self, cells: PaneCells, until: int) -> int:
         """Let baselines learn of panes in which all cells stay like these; how many panes say nothing.
@@ -94,7 +94,7 @@ class Decider(Protocol):
         """
 
     def due(self, pane: int) -> Ints:
-        """The slots that must be judged at this pane."""
+        """Return the slots that must be judged at this pane."""
 
 
 class Pending:
@@ -116,7 +116,7 @@ class Pending:
             self._first = min(self._first, rows["pane"].min())
 
     def take(self, stop: int) -> dict[str, NDArray[Any]] | None:
-        """Rows of panes before `stop`, which are gone from here then."""
+        """Remove the rows of panes before `stop` and return them, None without any."""
         if self._first >= stop:
             return None
         rows = self.rows()
@@ -129,7 +129,7 @@ class Pending:
         return {name: column[due] for name, column in rows.items()}
 
     def rows(self) -> dict[str, NDArray[Any]] | None:
-        """All rows."""
+        """Return all rows."""
         if not self._parts:
             return None
         if len(self._parts) > 1:

@@ -1,7 +1,7 @@
 """A stream's window that closes pane by pane: for absence, baselines, conditions that must last, extremes.
 
 Rows wait in open panes, and come out as decided cells when panes close. Windows of plain sums
-and distinct counts close many panes at once instead: see `lane_window`.
+and distinct counts close many panes at once instead: see `banked_window`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class StreamWindow:
         self.closed = stop
 
     def busy(self) -> NDArray[np.bool_]:
-        """By slot: in the window, or in an open pane."""
+        """Return, by slot, whether the window or an open pane holds rows of it."""
         self._reserve()
         marks = self._seen[: self.grouping.capacity].copy()
         rows = self._pending.rows()
@@ -102,7 +102,7 @@ class StreamWindow:
             pane += 1
 
     def _next_pane(self, pane: int, arrival: int, decider: Decider) -> tuple[int, int]:
-        """The first pane from `pane` on at which a verdict may change; those between are as the one before `pane`.
+        """Return the first pane from `pane` on at which a verdict may change, with panes as the one before until then.
 
         And the pane until which only what baselines have learned of silence can change one.
         """
@@ -121,7 +121,7 @@ class StreamWindow:
         return (until, until) if sample >= min(until, settled + 1) else (sample, min(until, settled + 1))
 
     def _resting(self, pane: int) -> PaneCells:
-        """All keys as they are while nothing enters or leaves their windows."""
+        """Return the cells of all keys while nothing enters or leaves their windows."""
         slots = np.flatnonzero(self._seen)
         size = len(slots)
         nothing = np.zeros((size, self.window.columns), np.int64)
@@ -173,7 +173,7 @@ class StreamWindow:
         )
 
     def _mark_live(self, decided: Decided) -> None:
-        """Slots that became live are kept; those that fell empty are let go, unless absence counts."""
+        """Keep the slots that became live and drop those that fell empty, unless absence counts."""
         if not len(decided.slots):
             return
         ends = np.flatnonzero(np.concatenate((decided.first[1:], [True])))

@@ -118,7 +118,7 @@ class Measure(Protocol):
 class MeasureKind:
     """A row of the registry.
 
-    make: a measure for a plan and a window of so many panes. bank: how a bank of windows follows it, None if it cannot.
+    make: a measure for a plan and a window width in panes. bank: how a bank of windows follows it, None if it cannot.
     fraction: whether the measure is a number with a fraction; others are whole.
     """
 
