@@ -21,9 +21,9 @@ def measure(settings: Settings) -> list[Row]:
     engine, rival = loaded(rows)
     states = dict_pickle.key_states(rival)
     blob, pickled = engine.snapshot(), dict_pickle.dump(states)
-    again = Engine(engine.plans, sources=[w30.SOURCE])
+    again = Engine(w30.plans(w30.rules(DENSITY)), {w30.SOURCE: None})
     again.restore(blob)
-    if again.key_counts() != engine.key_counts():
+    if again.usage.key_counts() != engine.usage.key_counts():
         raise AssertionError("a restored engine has other keys")
 
     def ours(_: int) -> float:
@@ -32,7 +32,7 @@ def measure(settings: Settings) -> list[Row]:
     def theirs(_: int) -> float:
         return 1_000 * cpu_seconds(lambda: dict_pickle.dump(states))
 
-    live = sum(counts["live"] for counts in engine.key_counts().values())
+    live = sum(counts["live"] for counts in engine.usage.key_counts().values())
     note = f"{live:,} keys; {len(blob) / 1e6:.0f} MB and {len(pickled) / 1e6:.0f} MB"
     return [by_cost("checkpoint", in_turns(settings.rounds, ours, theirs), "ms", "pickled dicts", gate=GATE, note=note)]
 
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> list[Row]:
 def loaded(rows: int) -> tuple[Engine, PurePython]:
     """Engine and plain Python after the same events of many keys."""
     chosen = w30.rules(DENSITY)
-    engine, rival = Engine(w30.plans(chosen), sources=[w30.SOURCE]), PurePython(chosen)
+    engine, rival = Engine(w30.plans(chosen), {w30.SOURCE: None}), PurePython(chosen)
     stream = w30.workload(rows, DENSITY, peers=PEERS, groups=GROUPS)
     for part in stream.slices(0, rows, BATCH_ROWS):
         engine.process(part)

@@ -19,7 +19,7 @@ from rules.load import load_text
 from watchdog.core.batch import Batch, Column, Slice, Strings
 from watchdog.core.kinds import KINDS, dtype_of
 from watchdog.core.plan import RulePlan
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 
 KIND, SOURCE, SECOND = "net:inbound_message", "hand", 1_000_000_000
@@ -72,7 +72,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _run(plans: Sequence[RulePlan], slices: Sequence[Slice], groups: int) -> None:
-    course = Pipeline(PartedEngine(plans, {SOURCE: None}))
+    course = Pipeline(Engine(plans, {SOURCE: None}))
     for one in slices:
         course.process(one)
     course.finish()

@@ -18,7 +18,7 @@ from benchmarks.rounds import Row, Settings
 from rules.load import load
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture.source import CaptureSource
 
@@ -37,7 +37,7 @@ def measure(settings: Settings) -> list[Row]:
         rules = load([], packs=True)
         node.tick()
         source = CaptureSource(folder, SourceOptions(wanted=wanted_kinds(rules.plans), follow=True))
-        course = Pipeline(PartedEngine(rules.plans, {source.name: source.kinds}))
+        course = Pipeline(Engine(rules.plans, {source.name: source.kinds}))
         warm_up, length = (QUICK_S, QUICK_S) if settings.quick else (WARM_UP_S, ROUND_S)
         _follow(node, source, course, warm_up)
         used = [_follow(node, source, course, length) for _ in range(settings.rounds)]

@@ -17,7 +17,7 @@ from rules.load import RuleSet, load
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
 from watchdog.engine.coverage import wanted_kinds
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.rpc import snapshots_source as snapshots
 
@@ -66,7 +66,7 @@ def _poll(second: int) -> str:
 def _replayed(path: str, rules: RuleSet, *, joined: bool) -> str:
     """Return the incidents as lines."""
     source = snapshots.SnapshotsSource(path, SourceOptions(wanted=wanted_kinds(rules.plans), at_once=joined))
-    course = Pipeline(PartedEngine(rules.plans, {source.name: source.kinds}))
+    course = Pipeline(Engine(rules.plans, {source.name: source.kinds}))
     found: Slice | None
     while not source.ended:
         found = source.poll()

@@ -70,7 +70,7 @@ def _contest(
     rows = QUICK_ROWS if settings.quick else ROUND_ROWS
     warm_up = 3 * QUICK_ROWS if settings.quick else min(WARM_UP_S * density, WARM_UP_ROWS)
     stream = w30.workload(warm_up + settings.rounds * rows, density)
-    engine = Engine(w30.plans(chosen), sources=[w30.SOURCE])
+    engine = Engine(w30.plans(chosen), {w30.SOURCE: None})
     findings: list[Finding] = []
 
     def process(slices: Sequence[Slice]) -> None:

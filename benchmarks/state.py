@@ -88,13 +88,13 @@ def bytes_per_key(rows: int) -> tuple[float, int]:
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    keys = sum(counts["live"] for counts in engine.key_counts().values())
+    keys = sum(counts["live"] for counts in engine.usage.key_counts().values())
     return held / keys, keys
 
 
 def _fed(rows: int) -> Engine:
     """Return an engine after these events; the workload is gone when this returns."""
-    engine = Engine(w30.plans(w30.rules(DENSITY)), sources=[w30.SOURCE])
+    engine = Engine(w30.plans(w30.rules(DENSITY)), {w30.SOURCE: None})
     stream = w30.workload(rows, DENSITY, peers=PEERS, groups=GROUPS)
     for part in stream.slices(0, rows, BATCH_ROWS):
         engine.process(part)
@@ -103,7 +103,7 @@ def _fed(rows: int) -> Engine:
 
 def growth_mb(addresses: int) -> float:
     """How far the peak rises from the first addresses to the last."""
-    engine = Engine(load_text(RULES).plans, sources=["hand"])
+    engine = Engine(load_text(RULES).plans, {"hand": None})
     names = np.array([parse_prefix(f"{16 + (n >> 8)}.{n & 255}.0.0/16") for n in range(ADDRESS_GROUPS)], np.uint64)
     peak = 0.0
     for start in range(0, addresses, BATCH_ROWS):

@@ -79,7 +79,7 @@ class DistinctWindow:
         self.pairs, self.level = (_grown(array, slots) for array in (self.pairs, self.level))
 
     def may_overflow(self, slots: Ints) -> bool:
-        """Whether these arrivals could push a slot over its cap: then close pane by pane."""
+        """Return whether these arrivals could push a slot over its cap: then close pane by pane."""
         if not len(slots):
             return False
         if self.sampling or len(self._table) + len(slots) > self._table.max_slots:
@@ -94,11 +94,11 @@ class DistinctWindow:
         return changes
 
     def needs_resampling(self, slots: Ints) -> bool:
-        """Whether `resample` would change anything for these slots."""
+        """Return whether `resample` would change anything for these slots."""
         return self.sampling or bool((self.pairs[slots] > self.cap).any())
 
     def resample(self, slots: Ints) -> None:
-        """After a pane was closed: halve the sample of slots that hold too many pairs."""
+        """Halve the sample of slots that hold too many pairs; called after a pane was closed."""
         for slot in np.unique(slots[self.pairs[slots] > self.cap]).tolist():
             while self.pairs[slot] > self.cap:
                 self.level[slot] += 1
@@ -146,7 +146,7 @@ class DistinctWindow:
             log.append_ordered(rows.taken(order[first:end]))  # arrays of its own, given back when its window has passed
 
     def _touch(self, pairs: Ints, panes: Ints, start: int, span: int) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-        """Each (pair, pane) once and in order; and whether it begins a run."""
+        """Return each (pair, pane) once and in order; and whether it begins a run."""
         if kernel.native is not None and span <= kernel.MOST_PANES:
             return kernel.touch(pairs, panes, start, span, (self._last, self._began, self._width))
         codes = pairs * span + (panes - start)
@@ -171,7 +171,7 @@ class DistinctWindow:
         return Changes(owners, panes, np.full((len(owners), 1), -1, np.int64))
 
     def _leave(self, left: Changes) -> tuple[Ints, Ints, Ints]:
-        """Of touches that left their windows: the runs that ended (pair, pane), and the pairs that are gone."""
+        """Return the runs (pair, pane) that end with touches that left their windows, and the pairs to forget."""
         if kernel.native is not None and int(left.panes.max()) - int(left.panes.min()) < kernel.MOST_PANES:
             begun = np.ascontiguousarray(left.deltas[:, 0])
             return kernel.leave((left.slots, left.panes, begun), (self._width, self._last, self._began))
@@ -200,7 +200,7 @@ class DistinctWindow:
         self._zeros = _grown(self._zeros, size)
 
     def state(self) -> State:
-        """Pairs, log and levels, as arrays."""
+        """Return pairs, log and levels, as arrays."""
         size = self._table.capacity
         logs = {str(width): log.rows() for width, log in self._logs.items()}
         return {
@@ -244,7 +244,7 @@ class DistinctWindow:
 
 
 def spread(values: Words) -> tuple[Words, NDArray[np.uint8]]:
-    """A hash of each value, and its number of low zero bits."""
+    """Return a hash of each value, and its number of low zero bits."""
     if kernel.native is not None:
         return kernel.spread(values)
     words = mix(values)
@@ -253,7 +253,7 @@ def spread(values: Words) -> tuple[Words, NDArray[np.uint8]]:
 
 
 def _grown(array: NDArray[_Number], size: int) -> NDArray[_Number]:
-    """The array with room for `size` entries, at least."""
+    """Return the array with room for `size` entries, at least."""
     if size <= len(array):
         return array
     grown = np.zeros(1 << (size - 1).bit_length(), array.dtype)

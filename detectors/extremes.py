@@ -23,7 +23,7 @@ class Extremes:
         self._start = np.iinfo(np.int64).max if least else np.iinfo(np.int64).min
 
     def next_expiry(self) -> int | None:
-        """The pane at which the next row leaves."""
+        """Return the pane at which the next row leaves."""
         return self._log.next_expiry()
 
     def close(self, slots: Ints, values: Ints, pane: int) -> None:
@@ -36,7 +36,7 @@ class Extremes:
         self._log.expire(pane + 1)
 
     def of(self, slots: Ints) -> Ints:
-        """The extreme of each slot, 0 where the window is empty."""
+        """Return the extreme of each slot, 0 where the window is empty."""
         rows = self._log.rows()
         size = int(max(slots.max(initial=0), rows.slots.max(initial=0))) + 1
         folded = np.full(size, self._start, np.int64)
@@ -50,15 +50,16 @@ class Extremes:
         self._log.restart(rows.rows(~np.isin(rows.slots, slots)))
 
     def state(self) -> State:
-        """The log, as arrays."""
+        """Return the log, as arrays."""
         rows = self._log.rows()
         return {"slots": rows.slots, "panes": rows.panes, "values": rows.deltas[:, 0]}
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        panes = checked(state, "panes", np.int64)
-        slots = checked(state, "slots", np.int64, len(panes), (0, 1 << 24))  # `of` takes memory by the largest
-        self._log.restart(Changes(slots, panes, checked(state, "values", np.int64, len(panes))[:, None]))
+    def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:
+        """Continue from `state`. closed: panes before it are closed; slots: their number. ValueError on misfits."""
+        panes = checked(state, "panes", np.int64, bounds=None if closed is None else (closed - self._width, closed))
+        highest = 1 << 24 if slots is None else max(slots, 1)  # `of` takes memory by the largest
+        owners = checked(state, "slots", np.int64, len(panes), (0, highest))
+        self._log.restart(Changes(owners, panes, checked(state, "values", np.int64, len(panes))[:, None]))
 
 
 class Latest:
@@ -75,7 +76,7 @@ class Latest:
             self.values = grown
 
     def close(self, slots: Ints, panes: Ints, times: Ints, values: Ints) -> Changes:
-        """Signed changes of the latest value, one for each (slot, pane) with arrivals."""
+        """Return signed changes of the latest value, one for each (slot, pane) with arrivals."""
         if not len(slots):
             return Changes.none(1)
         order = np.lexsort((values, times, panes, slots))
@@ -92,9 +93,9 @@ class Latest:
         self.values[slots] = 0
 
     def state(self) -> State:
-        """The values, as an array."""
+        """Return the values, as an array."""
         return {"values": self.values}
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self.values = state["values"].copy()
+    def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:  # noqa: ARG002 - as all
+        """Continue from `state`; `reserve` makes room for slots that it lacks. ValueError on misfits."""
+        self.values = checked(state, "values", np.int64).copy()

@@ -78,6 +78,13 @@ wrong(const char *what)
     return NULL;
 }
 
+/* 1, or 0 with ValueError set: a condition of argument checks. */
+static int
+equal(Py_ssize_t rows, Py_ssize_t others)
+{
+    return rows == others || wrong("lengths differ") != NULL;
+}
+
 static int
 expect(Py_ssize_t given, Py_ssize_t wanted)
 {
@@ -124,7 +131,7 @@ combine(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     Py_ssize_t rows, same, outs;
     uint64_t *left, *right, *out;
     if (!expect(given, 3) || !(left = WORDS(args[0], 0, &rows)) || !(right = WORDS(args[1], 0, &same)) ||
-        !(out = WORDS(args[2], 1, &outs)) || (rows != same || rows != outs ? !wrong("lengths differ") : 0)) {
+        !(out = WORDS(args[2], 1, &outs)) || !equal(rows, same) || !equal(rows, outs)) {
         give_back(arrays);
         return NULL;
     }
@@ -145,7 +152,7 @@ spread(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     uint64_t *words, *out;
     uint8_t *zeros;
     if (!expect(given, 3) || !(words = WORDS(args[0], 0, &rows)) || !(out = WORDS(args[1], 1, &same)) ||
-        !(zeros = BYTES(args[2], 1, &outs)) || (rows != same || rows != outs ? !wrong("lengths differ") : 0)) {
+        !(zeros = BYTES(args[2], 1, &outs)) || !equal(rows, same) || !equal(rows, outs)) {
         give_back(arrays);
         return NULL;
     }
@@ -248,7 +255,7 @@ find(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     uint64_t *keys;
     int32_t *out;
     if (!expect(given, 5) || !(keys = WORDS(args[0], 0, &rows)) || !(out = INT32(args[4], 1, &outs)) ||
-        !table_of(&table, arrays, args[1], args[2], args[3], 0) || (rows != outs ? !wrong("lengths differ") : 0)) {
+        !table_of(&table, arrays, args[1], args[2], args[3], 0) || !equal(rows, outs)) {
         give_back(arrays);
         return NULL;
     }
@@ -345,7 +352,7 @@ settle(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     int32_t *slots, *place;
     if (!expect(given, 6) || !(keys = WORDS(args[0], 0, &rows)) || !(slots = INT32(args[1], 0, &same)) ||
         !table_of(&table, arrays, args[2], args[3], args[4], 1) || !(place = INT32(args[5], 1, &known)) ||
-        (rows != same ? !wrong("lengths differ") : 0)) {
+        !equal(rows, same)) {
         give_back(arrays);
         return NULL;
     }
@@ -425,7 +432,7 @@ span_of(PyObject *start_object, PyObject *span_object, int64_t *start, int64_t *
         return 0;
     }
     if (*span < 1 || *span > MOST_SPAN) {
-        wrong("so many panes cannot be closed at once");
+        wrong("too many panes to close at once");
         return 0;
     }
     return 1;
@@ -487,7 +494,7 @@ part(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     Py_RETURN_NONE;
 }
 
-/* ---- lanes ---- */
+/* ---- banks ---- */
 
 PyDoc_STRVAR(fold_doc, "fold(cells, panes, added, end, start, span, out_cells, out_panes, out_added) -> rows\n"
                        "Sums of the columns (columns x rows) of equal (cell, pane), in their order; cells are below end.\n"
@@ -544,7 +551,7 @@ done:
     return result;
 }
 
-/* What the rows of one closing do to the cells of a lane. */
+/* What the rows of one closing do to the cells of a bank. */
 typedef struct {
     Py_ssize_t columns, rows, size, members;
     const int64_t *deltas; /* (columns + 1) x rows, the last is what happens to `live` */
@@ -596,7 +603,7 @@ run_of(const Closing *closing, const Coded *order, Py_ssize_t from, Py_ssize_t t
 PyDoc_STRVAR(run_doc,
              "run(cells, panes, deltas, start, span, member, values, live, floor_column, floor, watched, watched_cells,\n"
              "    out_cells, out_panes, out_sums, out_first, emptied) -> (rows out, cells emptied)\n"
-             "Adds rows of changes to the cells of a lane, in the order of (cell, pane); the value of a cell wherever it\n"
+             "Adds rows of changes to the cells of a bank, in the order of (cell, pane); the value of a cell wherever it\n"
              "changed comes out, if the cell or its member is watched or a value reaches the floor of its member.\n"
              "deltas: (columns + 1) x rows, the last one for `live`; out_sums: rows x (columns + 1).");
 
@@ -631,7 +638,7 @@ run(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given)
     }
     for (Py_ssize_t at = 0; at < members; at++) {
         if (closing.floor_column[at] < 0 || closing.floor_column[at] >= closing.columns) {
-            wrong("a floor is about no column");
+            wrong("a floor names no column");
             goto done;
         }
     }

@@ -39,12 +39,12 @@ native: Any = _load()
 
 
 def name() -> str:
-    """Which of the two runs: "c" or "numpy"."""
+    """Return which of the two runs: "c" or "numpy"."""
     return NUMPY if native is None else C
 
 
 class KernelRun(NamedTuple):
-    """Decided rows of a lane, sorted by (cell, pane); sums are columns x rows, the last one is `live`."""
+    """Decided rows of a bank, sorted by (cell, pane); sums are columns x rows, the last one is `live`."""
 
     cells: Ints
     panes: Ints
@@ -54,35 +54,35 @@ class KernelRun(NamedTuple):
 
 
 def combine(left: Words, right: Words) -> Words:
-    """One word for each ordered pair: `mixing.combine`."""
+    """Return one word for each ordered pair: `mixing.combine`."""
     out = np.empty(len(left), np.uint64)
     native.combine(np.ascontiguousarray(left), np.ascontiguousarray(right), out)
     return out
 
 
 def spread(words: Words) -> tuple[Words, NDArray[np.uint8]]:
-    """Each word mixed, and how many low zero bits that has: `distinct.spread`."""
+    """Return each word mixed, and how many low zero bits that has: `distinct.spread`."""
     mixed, zeros = np.empty(len(words), np.uint64), np.empty(len(words), np.uint8)
     native.spread(np.ascontiguousarray(words), mixed, zeros)
     return mixed, zeros
 
 
 def part(codes: Ints, count: int) -> tuple[Ints, Ints]:
-    """Rows by code, and where each of the `count` codes begins, and the last ends: `ordering.parted`."""
+    """Return rows by code, and where each of the `count` codes begins, and the last ends: `ordering.parted`."""
     order, bounds = np.empty(len(codes), np.int64), np.empty(count + 1, np.int64)
     native.part(codes, order, bounds)
     return order, bounds
 
 
 def find(keys: Words, table_keys: Words, table_slots: NDArray[np.int32], secret: int) -> NDArray[np.int32]:
-    """The slot of each key, -1 for unknown ones: `SlotTable.find`."""
+    """Return the slot of each key, -1 for unknown ones: `SlotTable.find`."""
     out = np.empty(len(keys), np.int32)
     native.find(np.ascontiguousarray(keys), table_keys, table_slots, secret, out)
     return out
 
 
 def fold(rows_in: tuple[Ints, Ints, Ints], end: int, start: int, span: int) -> tuple[Ints, Ints, Ints]:
-    """Rows (cell, pane, columns x rows): each (cell, pane) once and in order, with the sums: `lanes.folded`."""
+    """Return each (cell, pane) of rows once and in order, with the sums: `window_banks.folded`."""
     cells, panes, added = rows_in
     rows = len(cells)
     out_cells, out_panes, out_added = (
@@ -90,38 +90,41 @@ def fold(rows_in: tuple[Ints, Ints, Ints], end: int, start: int, span: int) -> t
         np.empty(rows, np.int64),
         np.empty(added.shape, np.int64),
     )
-    found = native.fold(cells, panes, np.ascontiguousarray(added), end, start, span, out_cells, out_panes, out_added)
-    if found == rows:
+    count = native.fold(cells, panes, np.ascontiguousarray(added), end, start, span, out_cells, out_panes, out_added)
+    if count == rows:
         return out_cells, out_panes, out_added
-    return out_cells[:found].copy(), out_panes[:found].copy(), out_added[:, :found].copy()
+    return out_cells[:count].copy(), out_panes[:count].copy(), out_added[:, :count].copy()
 
 
 def run(
     changes: tuple[Ints, Ints, Ints], start: int, span: int, state: tuple[Any, ...], floors: tuple[Any, ...]
 ) -> KernelRun:
-    """Running values of a lane's cells: `Lane._decide`. state: member, values, live; floors: column, floor, watched."""
+    """Return the running values of a bank's cells: `WindowBank._run`.
+
+    state: member, values, live; floors: column, floor, watched members and cells.
+    """
     cells, panes, deltas = changes
     rows, width = len(cells), len(deltas)
     out_cells, out_panes, emptied = np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.int64)
     sums, first = np.empty((rows, width), np.int64), np.empty(rows, np.bool_)
-    found, empty = native.run(
+    count, empty = native.run(
         cells, panes, deltas, start, span, *state, *floors, out_cells, out_panes, sums, first, emptied
     )
-    return KernelRun(out_cells[:found], out_panes[:found], sums[:found].T, first[:found], emptied[:empty].copy())
+    return KernelRun(out_cells[:count], out_panes[:count], sums[:count].T, first[:count], emptied[:empty].copy())
 
 
 def touch(
     pairs: Ints, panes: Ints, start: int, span: int, state: tuple[Ints, Ints, NDArray[np.int32]]
 ) -> tuple[Ints, Ints, Flags]:
-    """Touches of pairs, each (pair, pane) once, and whether they begin a run. state: last, began, width of pairs."""
+    """Return touches of pairs, each (pair, pane) once, and whether they begin a run. state: last, began, width."""
     rows = len(pairs)
     out_pairs, out_panes, begins = np.empty(rows, np.int64), np.empty(rows, np.int64), np.empty(rows, np.bool_)
-    found = native.touch(pairs, panes, start, span, *state, out_pairs, out_panes, begins)
-    return out_pairs[:found], out_panes[:found], begins[:found]
+    count = native.touch(pairs, panes, start, span, *state, out_pairs, out_panes, begins)
+    return out_pairs[:count], out_panes[:count], begins[:count]
 
 
 def leave(left: tuple[Ints, Ints, Ints], state: tuple[NDArray[np.int32], Ints, Ints]) -> tuple[Ints, Ints, Ints]:
-    """Touches that left their windows (pair, pane of leaving, begun): ended runs (pair, pane), and pairs that are gone.
+    """Return the runs (pair, pane) that end with these touches (pair, pane of leaving, begun), and the pairs to forget.
 
     state: width, last, began of pairs. The panes span at most MOST_PANES.
     """

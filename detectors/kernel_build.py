@@ -27,7 +27,7 @@ COMPILE_S = 120.0
 
 
 def build(target: Path = LIBRARY) -> str:
-    """Compile the kernel to `target`; why not, or an empty text. What was there before is gone when it fails."""
+    """Compile the kernel to `target` and return why it failed, empty on success. A failure removes the old file."""
     compiler = shlex.split(os.environ.get("CC") or "cc")
     include = sysconfig.get_paths()["include"]
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -53,7 +53,7 @@ class KernelHook(BuildHookInterface[Any]):
     """Puts the compiled kernel into the wheel, whose tag then names the platform; an editable one finds it in place."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Called by the back end before it collects files."""
+        """Compile the kernel; called by the build back end before it collects files."""
         problem = build()
         if problem:
             self.app.display_warning(f"without the C kernel, which is only slower: {problem}")

@@ -30,12 +30,12 @@ def mix(words: Words) -> Words:
 
 
 def combine(left: Words, right: Words) -> Words:
-    """One word for an ordered pair; two pairs meet with a chance of 2**-64."""
+    """Return one word for an ordered pair; two pairs meet with a chance of 2**-64."""
     if kernel.native is not None:
         return kernel.combine(left, right)
     return mix(mix(left) * _ODD + right)
 
 
 def text_word(text: str) -> int:
-    """A word for a text. Cryptographic, since peers choose some of the texts."""
+    """Return a word for a text. Cryptographic, since peers choose some of the texts."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -15,7 +15,7 @@ _BITS = 62  # of a packed word; the sign stays free
 
 
 def sorted_with_order(codes: Ints, *, runs: bool = False) -> tuple[Ints, NDArray[np.intp]]:
-    """Non-negative codes in order, and the row each came from; equal codes keep their rows' order.
+    """Return non-negative codes in order, and the row each came from; equal codes keep their rows' order.
 
     Code and row are packed into one word where they fit, since sorting words takes an eighth of the time of an
     indirect sort. runs: a few sorted runs behind each other, which the merging sort takes in one pass.
@@ -31,7 +31,7 @@ def sorted_with_order(codes: Ints, *, runs: bool = False) -> tuple[Ints, NDArray
 
 
 def parted(codes: NDArray[np.integer[Any]], count: int) -> tuple[NDArray[np.intp], Ints]:
-    """Rows by code (0 to count - 1), in order of rows; those of code c are order[bounds[c]:bounds[c + 1]]."""
+    """Return rows by code (0 to count - 1), in order of rows; those of code c are order[bounds[c]:bounds[c + 1]]."""
     if kernel.native is not None and count <= MOST_PARTS:
         return kernel.part(codes.astype(np.int64, copy=False), count)
     small = codes.astype(np.uint16) if count <= 1 << 16 else codes
@@ -40,7 +40,7 @@ def parted(codes: NDArray[np.integer[Any]], count: int) -> tuple[NDArray[np.intp
 
 
 def by_log(logs: NDArray[np.integer[Any]], panes: Ints, start: int, span: int, count: int) -> tuple[Ints, Ints]:
-    """Rows by (log, pane); those of log k are order[bounds[k]:bounds[k + 1]]. Panes are start to start + span - 1."""
+    """Return rows by (log, pane); log k has order[bounds[k]:bounds[k + 1]]. Panes are start to start + span - 1."""
     codes = logs * np.int64(span) + (panes - start)
     if count * span <= MOST_PARTS:
         order, bounds = parted(codes, count * span)

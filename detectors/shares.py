@@ -10,12 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.mixing import Words, combine, mix
-from detectors.slots import SlotTable
+from detectors.mixing import Words
+from detectors.pair_window import PairWindow
 from detectors.state import State
-from detectors.windows import SMALLEST, Changes, Ints, Window
+from detectors.windows import Changes, Ints
 
 FIXED_POINT = 1 << 20  # of c*log2(c); 2**30 rows of one value still fit in 63 bits
+MAX_PAIRS = 1_000_000
 
 
 def _weight(counts: Ints) -> Ints:
@@ -23,87 +24,54 @@ def _weight(counts: Ints) -> Ints:
 
 
 def entropy_bits(total: Ints, weight: Ints) -> NDArray[np.float64]:
-    """Shannon entropy in bits from the number of rows and the sum of c*log2(c) in fixed point."""
+    """Return the Shannon entropy in bits from the number of rows and the sum of c*log2(c) in fixed point."""
     rows = np.maximum(total, 1).astype(np.float64)
     return np.maximum(np.where(total > 0, np.log2(rows) - weight / FIXED_POINT / rows, 0.0), 0.0)
 
 
 class ValueCounts:
-    """Counts of each value for each slot over the last `width` panes; at most max_pairs pairs.
+    """Counts of each value for each slot over the last `width` panes; at most max_pairs (slot, value) pairs.
 
-    Rows of pairs beyond are left out and counted in `refused`.
+    Rows of pairs beyond max_pairs are left out and counted in `refused`.
     """
 
-    def __init__(self, width: int, *, max_pairs: int = 1_000_000) -> None:
-        self._table = SlotTable(max_pairs)
-        self._window = Window(1, width)
-        self._owner: Ints = np.zeros(SMALLEST, np.int64)
+    def __init__(self, width: int, *, max_pairs: int = MAX_PAIRS) -> None:
+        self._pairs = PairWindow(width, max_pairs)
 
     def __len__(self) -> int:
-        """Pairs that are remembered."""
-        return len(self._table)
+        return len(self._pairs)
 
     @property
     def refused(self) -> int:
         """Values that were not counted because the table was full."""
-        return self._table.refused
+        return self._pairs.refused
 
     def next_expiry(self) -> int | None:
-        """The pane at which the next row leaves."""
-        return self._window.log.next_expiry()
+        """Return the pane at which the next row leaves, None when the window is empty."""
+        return self._pairs.next_expiry()
 
     def close(self, slots: Ints, panes: Ints, values: Words, start: int, stop: int) -> Changes:
-        """Close panes start..stop-1; signed changes of (rows, sum of c*log2(c)) for each slot."""
-        pairs, first = self._table.assign(combine(slots.astype(np.uint64), mix(values)))
-        if self._table.capacity > len(self._owner):
-            grown = np.zeros(1 << (self._table.capacity - 1).bit_length(), np.int64)
-            grown[: len(self._owner)] = self._owner
-            self._owner = grown
-        self._owner[pairs[first]] = slots[first]
-        self._window.reserve(self._table.capacity)
-        admitted = pairs >= 0
-        ones = np.ones((int(admitted.sum()), 1), np.int64)
-        arrivals = Changes(pairs[admitted].astype(np.int64), panes[admitted], ones)
-        decided = self._window.close(arrivals, Changes.none(1), start, stop)
-        now = decided.values[:, 0]
-        before = now - decided.deltas[:, 0]
-        owners = self._owner[decided.slots]
-        self._table.remove(decided.slots[(decided.live == 0) & _last_rows(decided.first)])
-        return Changes(owners, decided.panes, np.column_stack([now - before, _weight(now) - _weight(before)]))
+        """Close panes start..stop-1; return the signed changes of (rows, sum of c*log2(c)) for each slot."""
+        pairs, _ = self._pairs.assign(slots, values)
+        counts = self._pairs.close(pairs, panes, start, stop)
+        steps = np.column_stack([counts.after - counts.before, _weight(counts.after) - _weight(counts.before)])
+        return Changes(counts.owners, counts.panes, steps)
 
     def tops(self, slots: Ints) -> Ints:
-        """The count of each slot's most frequent value, as of the last closed pane."""
-        if not len(slots):
-            return slots
-        size = self._table.capacity
-        live = np.flatnonzero(self._table.used[:size])
-        most = np.zeros(int(max(slots.max(), self._owner[live].max(initial=0))) + 1, np.int64)
-        np.maximum.at(most, self._owner[live], self._window.values[live, 0])
+        """Return the count of each slot's most frequent value, as of the last closed pane."""
+        _, owners, counts = self._pairs.of(slots)
+        most = np.zeros(int(slots.max(initial=-1)) + 1, np.int64)
+        np.maximum.at(most, owners, counts)
         return most[slots]
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots and all their values."""
-        live = np.flatnonzero(self._table.used[: self._table.capacity])
-        gone = live[np.isin(self._owner[live], slots)]
-        self._window.purge(gone)
-        self._table.remove(gone)
+        self._pairs.purge(slots)
 
     def state(self) -> State:
-        """Pairs and their window, as arrays."""
-        return {
-            "table": self._table.state(),
-            "window": self._window.state(),
-            "owner": self._owner[: self._table.capacity],
-        }
+        """Return pairs and their window, as arrays."""
+        return self._pairs.state()
 
-    def restore(self, state: State) -> None:
-        """Continue from `state`."""
-        self._table = SlotTable.restored(self._table.max_slots, state["table"])
-        self._window.reserve(self._table.capacity)
-        self._window.restore(state["window"])
-        self._owner = np.zeros(max(SMALLEST, self._table.capacity), np.int64)
-        self._owner[: self._table.capacity] = state["owner"]
-
-
-def _last_rows(first: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return np.concatenate((first[1:], [True])) if len(first) else first
+    def restore(self, state: State, closed: int | None = None, slots: int | None = None) -> None:
+        """Continue from `state`; see `PairWindow.restore`."""
+        self._pairs.restore(state, closed, slots)

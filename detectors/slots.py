@@ -48,7 +48,7 @@ class SlotTable:
         return self.capacity - self._freed
 
     def find(self, keys: Words) -> Slots:
-        """The slot of each key, NO_SLOT for unknown ones."""
+        """Return the slot of each key, NO_SLOT for unknown ones."""
         if kernel.native is not None:
             return kernel.find(keys, self._keys, self._slots, int(_SECRET))
         places = self._places(keys)
@@ -69,7 +69,7 @@ class SlotTable:
         return result
 
     def assign(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
-        """The slot of each key, new ones made; and for each new slot, the first row that has it."""
+        """Return the slot of each key, new ones made; and for each new slot, the first row that has it."""
         if kernel.native is not None and len(self) + len(keys) <= self.max_slots:
             return self._assign_native(np.ascontiguousarray(keys))
         slots = self.find(keys)
@@ -92,11 +92,11 @@ class SlotTable:
         self._push(slots.astype(np.int32))
 
     def _places(self, keys: Words) -> NDArray[np.intp]:
-        """Where in the table to look first for each key."""
+        """Return the place in the table to look at first for each key."""
         return (mix(keys ^ _SECRET) >> self._shift).astype(np.intp)
 
     def _admitted(self, keys: Words, missing: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The rows of new keys for which there is room: first come, first served, whatever the table looks like."""
+        """Return the rows of new keys for which there is room: first come, first served, in any state of the table."""
         room = max(0, self.max_slots - len(self))
         if len(missing) <= room:
             return missing
@@ -113,10 +113,10 @@ class SlotTable:
             self._rehash(len(self._slots) * (2 if bigger else 1))
 
     def _claim(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
-        """Slots for keys that are not in the table, twins among them; and the first row of each new slot.
+        """Return slots for keys that are not in the table, twins among them; and the first row of each new slot.
 
-        In each round every row looks at its place. Of those that find a gap the first wins it, the others look
-        again: twins of the winner find their key there, the rest go on to the next place.
+        In each round every row looks at its place. The first row that finds a gap wins it, the others look
+        again: twins of the winner find their key there, other rows try the next place.
         """
         mask = len(self._slots) - 1
         places = self._places(keys)
@@ -139,7 +139,7 @@ class SlotTable:
         return self._renumber(keys, slots, np.concatenate([left[:0], *makers]))
 
     def _assign_native(self, keys: Words) -> tuple[Slots, NDArray[np.intp]]:
-        """What `assign` gives while the cap is far: row by row, with more places whenever the table is full enough."""
+        """Return what `assign` returns while the cap is far; the table grows whenever it is full enough."""
         rows, done, made = len(keys), 0, 0
         slots, makers = np.empty(rows, np.int32), np.empty(rows, np.int64)
         while True:
@@ -156,7 +156,7 @@ class SlotTable:
             self._make_room(1)
 
     def _renumber(self, keys: Words, slots: Slots, makers: NDArray[np.intp]) -> tuple[Slots, NDArray[np.intp]]:
-        """New slots in the order of their rows, so that numbers do not depend on the size of the table."""
+        """Return new slots in the order of their rows, so that numbers do not depend on the size of the table."""
         taken = slots[makers]
         makers = np.sort(makers)
         old = slots[makers]
@@ -167,7 +167,7 @@ class SlotTable:
         return number[slots], makers
 
     def _won(self, at: NDArray[np.intp], rows: NDArray[np.intp], gap: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Which of the rows that stand at a gap get it."""
+        """Return which of the rows that want a free place get it."""
         gaps = np.flatnonzero(gap)
         before = self._slots[at[gaps]]
         claims = CLAIM - rows[gaps].astype(np.int32)
@@ -187,7 +187,7 @@ class SlotTable:
         return slots
 
     def _take(self, count: int) -> Slots:
-        """Slots to use: freed ones, latest first, then new ones."""
+        """Return slots to use: freed ones, latest first, then new ones."""
         again = min(count, self._freed)
         freed = self._free[self._freed - again : self._freed][::-1]
         self._freed -= again
@@ -237,7 +237,7 @@ class SlotTable:
             places[left] = (places[left] + 1) & mask
 
     def state(self) -> State:
-        """Everything a restored table needs, as arrays and numbers."""
+        """Return all that a restored table needs, as arrays and numbers."""
         return {
             "keys": self.keys[: self.capacity].copy(),
             "used": self.used[: self.capacity].copy(),
@@ -247,7 +247,7 @@ class SlotTable:
 
     @classmethod
     def restored(cls, max_slots: int, state: State) -> SlotTable:
-        """The table that `state` was taken from: same slots, same order of reuse."""
+        """Return the table that `state` was taken from: same slots, same order of reuse."""
         table = cls(max_slots)
         keys, used = checked(state, "keys", np.uint64), checked(state, "used", np.bool_)
         table.capacity = len(keys)

@@ -1,4 +1,4 @@
-"""The form in which every keyed structure gives its state away and takes it back."""
+"""The form in which every keyed structure saves and restores its state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def checked(
     *,
     columns: int | None = None,
 ) -> NDArray[Any]:
-    """An array of a saved state that has this type, this length and only values in [low, high); ValueError otherwise.
+    """Return an array of a saved state. Raises ValueError for another type or length, or values outside [low, high).
 
     Indexes of a damaged or forged state must be refused here: some NumPy functions write outside of their arrays for
     them (np.bincount of 2**63 - 1), and others count from the end for negative ones.
@@ -29,7 +29,7 @@ def checked(
     """
     array = state[name]
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"column {name!r} is none")  # noqa: TRY004 - callers expect one type of error
+        raise ValueError(f"column {name!r} is not an array")  # noqa: TRY004 - callers expect one type of error
     shape = array.shape[:1] if columns is None else (*array.shape[:1], columns)
     if array.dtype != kind or array.shape != shape or (length is not None and len(array) != length):
         raise ValueError(f"column {name!r} has another type or length")

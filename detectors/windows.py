@@ -34,24 +34,24 @@ class Changes:
 
     @classmethod
     def none(cls, columns: int) -> Changes:
-        """No change at all."""
+        """Return no change at all."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, columns), np.int64))
 
     def rows(self, chosen: NDArray[np.bool_]) -> Changes:
-        """The chosen rows."""
+        """Return the chosen rows."""
         return Changes(self.slots[chosen], self.panes[chosen], self.deltas[chosen])
 
     def taken(self, order: NDArray[np.intp]) -> Changes:
-        """These rows, in this order."""
+        """Return these rows, in this order."""
         return Changes(self.slots[order], self.panes[order], self.deltas[order])
 
     def part(self, start: int, stop: int) -> Changes:
-        """Rows start to stop - 1; nothing is copied."""
+        """Return rows start to stop - 1; nothing is copied."""
         return Changes(self.slots[start:stop], self.panes[start:stop], self.deltas[start:stop])
 
     @classmethod
     def joined(cls, parts: list[Changes], columns: int) -> Changes:
-        """All parts in one."""
+        """Return all parts in one."""
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -81,7 +81,7 @@ class Decided:
 
 
 def sum_by_code(codes: Ints, deltas: Ints) -> tuple[Ints, Ints]:
-    """Distinct codes in order, and the sum of the rows of each."""
+    """Return distinct codes in order, and the sum of the rows of each."""
     if not len(codes):
         return codes, deltas
     if len(codes) > 1 and not (codes[1:] > codes[:-1]).all():
@@ -122,7 +122,7 @@ class PaneLog:
             self._length += len(arrivals.slots)
 
     def next_expiry(self) -> int | None:
-        """The pane at which the next row leaves."""
+        """Return the pane at which the next row leaves."""
         return int(self._chunks[0].panes[0]) + self._width if self._chunks else None
 
     def expire(self, stop: int) -> Changes:
@@ -142,7 +142,7 @@ class PaneLog:
         return Changes(expired.slots, expired.panes + self._width, expired.deltas)
 
     def rows(self) -> Changes:
-        """All rows in the log, oldest closing first."""
+        """Return all rows in the log, oldest closing first."""
         return Changes.joined(list(self._chunks), self._columns)
 
     def restart(self, rows: Changes) -> None:
@@ -177,8 +177,8 @@ class Window:
     def close(self, arrivals: Changes, extra: Changes, start: int, stop: int) -> Decided:
         """Close panes start..stop-1: the window's value wherever it changed.
 
-        arrivals enter and will expire; extra are signed changes that somebody else takes
-        back (distinct counts). All of them lie in the panes that are closed.
+        arrivals enter and will expire; extra are signed changes that the caller takes back itself
+        (distinct counts). All are of the panes that close.
         """
         span = stop - start
         codes, sums = sum_by_code(arrivals.slots * span + (arrivals.panes - start), arrivals.deltas)

@@ -11,7 +11,8 @@ from rules.cells import CellFormula, overlaps
 from rules.fragment import parse_node, report_flaws
 from rules.functions import NUMERIC
 from rules.keys import LONGEST_ID, NAME
-from rules.measures import CELL_FUNCTIONS, MEASURES, Measures
+from rules.measure_table import MEASURES
+from rules.measures import CELL_FUNCTIONS, Measures
 from rules.naming import ALWAYS
 from rules.rule import RuleKeys
 from rules.syntax import WORDS

@@ -308,12 +308,10 @@ def _narrowed(left: _Left, op: str, values: frozenset[object]) -> _Left:
 
 
 class Reach:
-    """The possible values of measures. ops: the operation of each measure. values: trees of the names made of them.
-    fields: bounds of what a measure reads, where it reads a field.
-    """
+    """What measures and values can be. measures: bounds of each measure. values: trees of the names made of them."""
 
-    def __init__(self, ops: Mapping[str, str], values: Mapping[str, Expr], fields: Mapping[str, Bounds]) -> None:
-        self._values, self._known = values, {name: _of_measure(op, fields.get(name, ANY)) for name, op in ops.items()}
+    def __init__(self, measures: Mapping[str, Bounds], values: Mapping[str, Expr]) -> None:
+        self._values, self._known = values, measures
 
     def bounds(self, tree: Expr) -> Bounds:
         """Return the bounds of a number; `ANY` where they are not obvious."""
@@ -359,20 +357,6 @@ class Reach:
         if isinstance(tree, Logic) and tree.op == "and":
             for part in tree.parts:
                 self.check(part)
-
-
-def _of_measure(op: str, field: Bounds) -> Bounds:
-    if op == "top_share":
-        return Bounds(0.0, 1.0)
-    if op in ("count", "distinct"):
-        return Bounds(0.0, math.inf, whole=True)
-    if op == "entropy":
-        return Bounds(0.0)
-    if op in ("min", "max") and field != ANY:  # 0 without any event
-        return Bounds(min(0.0, field.low), max(0.0, field.high), field.whole)
-    if op == "sum" and field.low >= 0:
-        return Bounds(0.0, math.inf, field.whole)
-    return ANY
 
 
 def _calculated(op: str, left: Bounds, right: Bounds) -> Bounds:

@@ -13,20 +13,17 @@ from rules.canonical import Lists, canonical
 from rules.catalogue import field_types
 from rules.cells import CellFormula
 from rules.detector import baseline
-from rules.formula import RowFormula, Use, check_row
+from rules.formula import RowFormula, check_row
 from rules.functions import NUMERIC, count_arguments
-from rules.impossible import Bounds, Reach, check_together, field_bounds
+from rules.impossible import ANY, Bounds, Reach, check_together, field_bounds
+from rules.measure_table import MEAN, MEASURES, TABLE, parameters_of
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from rules.typed import ValueType, fail
 from watchdog.core.durations import SECOND_NS
-from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasureOp, MeasurePlan
+from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasurePlan
 from watchdog.located_yaml.suggest import did_you_mean
 
-MEASURES = ("count", "distinct", "entropy", "last", "max", "mean", "min", "sum", "top_share")
 CELL_FUNCTIONS = ("anomalous", "flat", "rate", *NUMERIC)
-
-_IDENTITY = ("distinct", "top_share", "entropy")
-_FRACTIONS = ("top_share", "entropy")
 
 
 class Measures:
@@ -56,7 +53,7 @@ class Measures:
             return
         if is_measure(tree):
             assert isinstance(tree, Call)
-            if tree.name != "mean":
+            if tree.name != MEAN:
                 self._add_plan(name, tree)
                 return
         formula = CellFormula(self._lower(tree), {**self.types, COVERED: "bool"})
@@ -74,7 +71,7 @@ class Measures:
         formula = CellFormula(lowered, {**self.types, **self.verdicts, COVERED: "bool"})
         if formula.type != "bool":
             raise fail(tree, "expected true or false, found a number", "compare it with something")
-        reach = Reach(self.ops(), {each: value.tree for each, value in self.formulas.items()}, self.fields)
+        reach = Reach(self._bounds(), {each: value.tree for each, value in self.formulas.items()})
         truth = formula.constant if formula.constant is not None else reach.truth(lowered)
         if truth is not None:
             raise fail(tree, f"'{name}' is {'always' if truth else 'never'} true")
@@ -82,9 +79,9 @@ class Measures:
         check_together(lowered)
         return formula
 
-    def ops(self) -> dict[str, str]:
-        """Return the operation of each measure plan by name."""
-        return {plan.name: plan.op for plan in self.plans}
+    def _bounds(self) -> dict[str, Bounds]:
+        """Return what each measure can be, by name."""
+        return {plan.name: TABLE[plan.op].bounds(self.fields.get(plan.name, ANY)) for plan in self.plans}
 
     def names(self) -> set[str]:
         """Return the names that a summary may show."""
@@ -106,7 +103,7 @@ class Measures:
             return known
         self._by_text[plan.text] = name
         self.plans.append(plan)
-        self.types[name] = "float" if plan.op in _FRACTIONS else "int"
+        self.types[name] = "float" if TABLE[plan.op].fraction else "int"
         return name
 
     def _measure(self, name: str, call: Call) -> MeasurePlan:
@@ -114,17 +111,19 @@ class Measures:
         if call.options:
             hint = "write '==' to compare; a filter follows the value: sum(x where y == 1)"
             raise fail(call.options[0][0], f"'{call.name}' has no option '{call.options[0][0].name}'", hint)
-        op: MeasureOp = call.name  # type: ignore[assignment]  # one of MEASURES without mean, as callers checked
-        if op == "count":
-            return MeasurePlan(name, op, None, self._count_filter(call))
-        count_arguments(call, 1)
+        row = TABLE[call.name]
+        if row.use == "filter":
+            return MeasurePlan(name, call.name, None, self._count_filter(call))
+        count_arguments(call, 1 + row.parameters)
         self._check_fields(call)
+        parameters = parameters_of(call)
         where = self._filter(call.where) if call.where else None
-        use: Use = "identity" if op in _IDENTITY else "amount" if op == "sum" else "number"
-        check_row(call.args[0], self.kinds, self.lists, use, where)
+        check_row(call.args[0], self.kinds, self.lists, row.use, where)
         if isinstance(call.args[0], Name):
             self.fields[name] = field_bounds(self.kinds, call.args[0].name)
-        return MeasurePlan(name, op, RowFormula(call.args[0], self.kinds, self.lists, use), where)
+        return MeasurePlan(
+            name, call.name, RowFormula(call.args[0], self.kinds, self.lists, row.use), where, parameters
+        )
 
     def _check_fields(self, call: Call) -> None:
         """Reword the error for a measure of a measure."""
@@ -182,7 +181,7 @@ class Measures:
     def _lower_call(self, call: Call, deciding: bool) -> Expr:
         """Replace a call: a measure, a detector, a rewritten function, or a plain one."""
         if is_measure(call):
-            return self._mean(call) if call.name == "mean" else self._named(self._plan(self._hidden(call), call), call)
+            return self._mean(call) if call.name == MEAN else self._named(self._plan(self._hidden(call), call), call)
         if call.name == "anomalous":
             return self._anomalous(call, deciding)
         if call.name not in CELL_FUNCTIONS:

@@ -8,33 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
 from rules.cells import CellFormula
 from rules.formula import RowFormula
+from rules.measure_table import TABLE, Values
+from rules.ranges import COUNT, MAYBE, ZERO, Can, Range
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
 from watchdog.core.plan import CellExpression, MeasurePlan, RowExpression, RulePlan
 
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Numbers from low to high, both included."""
-
-    low: float
-    high: float
-
-    @property
-    def only(self) -> float | None:
-        """Return the number when the range holds only one."""
-        return self.low if self.low == self.high else None
-
-
-Can = Range | str | None  # None: anything
-ZERO: Final = Range(0, 0)
-MAYBE: Final = Range(0, 1)
-COUNT: Final = Range(0, math.inf)
 _COMPARE: Final[Mapping[str, Callable[[Range, Range], tuple[bool, bool]]]] = {  # (always, never)
     "<": lambda a, b: (a.high < b.low, a.low >= b.high),
     "<=": lambda a, b: (a.high <= b.low, a.low > b.high),
@@ -87,21 +70,11 @@ def _measured(plan: MeasurePlan, kinds: Collection[str], nameless: Callable[[str
     counted = [kind for kind in kinds if _passes(plan.where, kind, nameless)]
     if not counted:
         return ZERO
-    if plan.op == "count" or plan.value is None:
-        return COUNT
-    spans_by_kind = [_row(plan.value, kind, nameless) for kind in counted]
-    constant = all(
-        isinstance(span, Range) and span.only is not None and span == spans_by_kind[0] for span in spans_by_kind
-    )
-    if plan.op in ("distinct", "top_share"):
-        return MAYBE if constant or plan.op == "top_share" else COUNT
-    if plan.op == "entropy":
-        return ZERO if constant else COUNT
-    spans = [span if isinstance(span, Range) else Range(-math.inf, math.inf) for span in spans_by_kind]
+    read = [_row(plan.value, kind, nameless) for kind in counted] if plan.value is not None else [None]
+    constant = all(isinstance(one, Range) and one.only is not None and one == read[0] for one in read)
+    spans = [one if isinstance(one, Range) else Range(-math.inf, math.inf) for one in read]
     low, high = min(0.0, *(span.low for span in spans)), max(0.0, *(span.high for span in spans))
-    if plan.op != "sum":
-        return Range(low, high)
-    return Range(-math.inf if low < 0 else 0, math.inf if high > 0 else 0)
+    return TABLE[plan.op].can(Values(constant, low, high))
 
 
 def able(tree: Expr, name: Callable[[str], Can]) -> Can:

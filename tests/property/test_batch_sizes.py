@@ -24,7 +24,7 @@ def workload(density: int) -> w30.Workload:
 @cache
 def findings(density: int, size: int, distinct: bool) -> tuple[Finding, ...]:
     """Everything that the engine says of the workload in batches of `size` rows."""
-    engine = Engine(w30.plans(w30.rules(density, distinct=distinct)), sources=[w30.SOURCE])
+    engine = Engine(w30.plans(w30.rules(density, distinct=distinct)), {w30.SOURCE: None})
     found = [said for part in workload(density).slices(0, ROWS, size) for said in engine.process(part)]
     return (*found, *engine.finish())
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.events import SECOND, batch, one_slice
-from tests.support.naive_engine import NaiveRule, Row, entropy, top_share, verdicts
+from tests.support.naive_engine import NaiveRule, Row, entropy, quantile, top_share, verdicts
 from tests.support.rulesets import plans
 from watchdog.core.batch import Slice
 from watchdog.core.finding import Finding
@@ -62,6 +62,18 @@ rules:
     fire: most - least > 80 or (share > 0.6 and latest > 20)
     summary: "{least} {most}"
     resolve_after: 1m
+  typical:
+    title: quantiles
+    attack: message-anomaly
+    severity: info
+    on: net:inbound_message
+    by: [peer_addr]
+    measure: {most: "quantile(size, 0.9)", middle: 'quantile(size where type == "inv", 0.5)'}
+    over: 12s
+    pane: 3s
+    fire: most > 80 or (middle > 0 and middle < 20)
+    summary: "{most} {middle}"
+    resolve_after: 1m
   lasting:
     title: holds for a while
     attack: message-anomaly
@@ -88,6 +100,13 @@ def _extremes(rows: list[Row]) -> dict[str, float]:
     latest = max(rows, key=lambda row: (row["t"], row["size"]))["size"]
     share = top_share([row["peer_addr"] for row in rows])
     return {"least": min(_sizes(rows)), "most": max(_sizes(rows)), "share": share, "latest": latest}
+
+
+def _quantiles(rows: list[Row]) -> dict[str, float]:
+    return {
+        "most": quantile(_sizes(rows), 0.9),
+        "middle": quantile(_sizes([row for row in rows if row["type"] == "inv"]), 0.5),
+    }
 
 
 NAIVE = [
@@ -120,6 +139,16 @@ NAIVE = [
         None,
         3,
         5,
+    ),
+    NaiveRule(
+        "typical",
+        lambda row: True,
+        "peer_addr",
+        _quantiles,
+        lambda v: v["most"] > 80 or 0 < v["middle"] < 20,
+        None,
+        4,
+        3,
     ),
     NaiveRule("lasting", lambda row: True, "type", lambda rows: {"n": len(rows)}, lambda v: v["n"] >= 3, None, 6, 2, 3),
 ]
@@ -158,7 +187,7 @@ def _slices(rows: Sequence[Row], cuts: int, seed: int, source: str = "hand") -> 
 
 
 def _run(compiled: tuple[RulePlan, ...], slices: Sequence[Slice], sources: Sequence[str] = ("hand",)) -> list[Finding]:
-    engine = Engine(compiled, sources=sources)
+    engine = Engine(compiled, dict.fromkeys(sources))
     return [finding for part in slices for finding in engine.process(part)]
 
 
@@ -188,11 +217,11 @@ def test_findings_are_the_same_for_every_split(compiled: Any, rows: list[Row], c
 @settings(deadline=None)
 def test_findings_survive_kills_and_resumes(compiled: Any, rows: list[Row], cuts: int, seed: int) -> None:
     slices = _slices(rows, cuts, seed)
-    engine, found = Engine(compiled, sources=("hand",)), []
+    engine, found = Engine(compiled, {"hand": None}), []
     for part in slices:
         found += engine.process(part)
         blob = engine.snapshot()
-        engine = Engine(compiled, sources=("hand",))
+        engine = Engine(compiled, {"hand": None})
         engine.restore(blob)
     assert found == _run(compiled, slices)
 

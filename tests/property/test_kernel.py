@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from benchmarks import w30
 from detectors import kernel
 from detectors.distinct import DistinctWindow, Touches, spread
-from detectors.lanes import LaneChanges, WindowBank
 from detectors.mixing import combine
 from detectors.ordering import by_log, parted
 from detectors.slots import SlotTable
+from detectors.window_banks import BankChanges, WindowBank
 from tests.support.parts import lacking
 from watchdog.engine.engine import Engine
 
@@ -141,8 +141,8 @@ def test_lanes_are_alike(
             cells = lane.cells(members, slots, 7)
             lane.watched_cells[: watched % 4] = True
             deltas = np.stack([added + column for column in range(columns)])
-            arrivals = LaneChanges(cells, panes, deltas)
-            extra = LaneChanges(cells[:2], panes[:2], np.ones((columns, len(cells[:2])), np.int64))
+            arrivals = BankChanges(cells, panes, deltas)
+            extra = BankChanges(cells[:2], panes[:2], np.ones((columns, len(cells[:2])), np.int64))
             told.append(lane.close(arrivals, extra, start, stop))
             lane.take_back(cells[:1])
         return told, lane.state()
@@ -173,7 +173,7 @@ def test_an_engine_finds_and_keeps_the_same(density: int, batch: int) -> None:
     stream, plans = w30.workload(12_000, density, peers=60, groups=12), w30.plans(w30.rules(density // 20))
 
     def work() -> Any:
-        engine, found = Engine(plans, sources=[w30.SOURCE]), []
+        engine, found = Engine(plans, {w30.SOURCE: None}), []
         for part in stream.slices(0, 12_000, batch):
             found += engine.process(part)
         snapshot = engine.snapshot()

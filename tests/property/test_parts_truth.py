@@ -18,7 +18,7 @@ from tests.support.events import SECOND, batch
 from tests.support.rulesets import plans
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.source import END_OF_TIME_NS
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 
 UNTIL = 120
@@ -108,12 +108,12 @@ def _run(slices: Sequence[Slice], sources: Mapping[str, Any] = KINDS, kills: ran
         for change in changes:
             told[change.id].append(change)
 
-    course = Pipeline(PartedEngine(RULES, sources), tell)
+    course = Pipeline(Engine(RULES, sources), tell)
     for part in slices:
         course.process(part)
         if kills is not None and kills.random() < 0.5:
             saved = course.checkpoint("rules", list(sources), "")
-            course = Pipeline(PartedEngine(RULES, sources), tell)
+            course = Pipeline(Engine(RULES, sources), tell)
             assert not course.resume(saved), "the same rules keep their state"
     course.finish()
     lines = [as_line(one, one.rule) for one in course.books.incidents()]

@@ -15,7 +15,7 @@ from tests.support.rulesets import plans
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.finding import Finding
 from watchdog.core.plan import RulePlan
-from watchdog.engine.coverage import Coverage
+from watchdog.engine.coverage import Coverage, Gap
 from watchdog.engine.engine import Engine
 from watchdog.engine.stream import StreamWindow
 
@@ -76,7 +76,7 @@ def _history(seed: int, silence: int, gaps: int, starts: int) -> tuple[list[Batc
 
 
 def _findings(compiled: tuple[RulePlan, ...], slices: list[Slice]) -> list[Finding]:
-    engine = Engine(compiled, sources=("hand",))
+    engine = Engine(compiled, {"hand": None})
     return [finding for part in slices for finding in engine.process(part)]
 
 
@@ -131,23 +131,27 @@ def test_ten_years_of_silence_judge_as_many_panes_as_two_days(
     assert _panes_judged(compiled, [one_slice(batches, until)], monkeypatch) < 2 * 6_300 + 20 * (gaps + starts)
 
 
+def _covered_gaps(engine: Engine) -> list[Gap]:
+    return engine._engines[-1]._coverage.gaps
+
+
 def test_a_source_that_is_down_for_days_is_one_gap(compiled: Any) -> None:
     """The service reports such a gap each ten seconds."""
-    engine = Engine(compiled, sources=("hand",))
+    engine = Engine(compiled, {"hand": None})
     engine.process(one_slice([batch(KIND, [{"t": 0}, {"t": 1}])], 2))
     for start in range(10, 5 * DAY, 10):
         gap = {"t": start, "from_ns": start * SECOND, "to_ns": (start + 10) * SECOND}
-        engine.feed(batch("source:gap", [gap]))
-    assert [gap[:3] for gap in engine._coverage.gaps] == [(10 * SECOND, 5 * DAY * SECOND, 10 * SECOND)]
+        engine.process(one_slice([batch("source:gap", [gap])], 2))
+    assert [gap[:3] for gap in _covered_gaps(engine)] == [(10 * SECOND, 5 * DAY * SECOND, 10 * SECOND)]
 
 
 def test_gaps_that_no_window_reaches_are_forgotten() -> None:
     gaps = [{"t": t, "from_ns": t * SECOND, "to_ns": (t + 5) * SECOND} for t in range(0, 200_000, 20)]
-    engine = Engine(plans(RULES), sources=("hand",))
+    engine = Engine(plans(RULES), {"hand": None})
     for at in range(0, len(gaps), 100):
         engine.process(one_slice([batch("source:gap", gaps[at : at + 100])], gaps[at + 99]["t"] + 10))
-    assert {gap[1] for gap in engine._coverage.gaps} >= {gap["to_ns"] for gap in gaps if gap["t"] > 200_000 - TWO_DAYS}
-    assert len(engine._coverage.gaps) < len(gaps)
+    assert {gap[1] for gap in _covered_gaps(engine)} >= {gap["to_ns"] for gap in gaps if gap["t"] > 200_000 - TWO_DAYS}
+    assert len(_covered_gaps(engine)) < len(gaps)
 
 
 @given(seed=st.integers(0, 1 << 30), over=st.integers(1, 50), pane=st.integers(1, 12))

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from detectors.distinct import DistinctWindow, Touches
 from detectors.extremes import Extremes, Latest
-from detectors.lanes import LaneChanges, WindowBank
 from detectors.shares import ValueCounts, entropy_bits
+from detectors.window_banks import BankChanges, WindowBank
 from detectors.windows import Changes, Window
 from tests.support.naive_engine import entropy, top_share
 
@@ -80,8 +80,8 @@ def test_members_of_a_lane_are_windows_of_their_own(
             cells.append(lane.cells(np.full(len(part), member), slots, SLOTS))
             panes.append(_ints([row[1] for row in part]))
             sums.append(_ints([row[2] for row in part]))
-        arrivals = LaneChanges(np.concatenate(cells), np.concatenate(panes), np.concatenate(sums)[None, :])
-        nothing = LaneChanges(_ints([]), _ints([]), np.zeros((1, 0), np.int64))
+        arrivals = BankChanges(np.concatenate(cells), np.concatenate(panes), np.concatenate(sums)[None, :])
+        nothing = BankChanges(_ints([]), _ints([]), np.zeros((1, 0), np.int64))
         for member, told in lane.close(arrivals, nothing, start, stop).items():
             for slot, pane, value in zip(
                 told.slots.tolist(), told.panes.tolist(), told.values[0].tolist(), strict=True

@@ -13,7 +13,7 @@ from tests.support.chain import EASIEST, compact, headers, mined
 from tests.support.packs import HOUR, MINUTE, Rows, incidents, of_rule, opened_s
 from tests.support.witness import saw
 from watchdog.core.batch import Batch
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture.source import KINDS
 
@@ -55,7 +55,7 @@ def found(root: Path) -> list[Incident]:
     """The incidents of the message pack over a whole capture."""
     plans = load([PACKS / "message-anomaly.yaml"], packs=False).plans
     (name,) = {slice_.source for slice_ in slices_of(root)}
-    course = Pipeline(PartedEngine(plans, {name: KINDS}))
+    course = Pipeline(Engine(plans, {name: KINDS}))
     batches: list[Batch] = []
     for slice_ in slices_of(root):
         batches += slice_.batches

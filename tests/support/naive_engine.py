@@ -74,3 +74,8 @@ def entropy(values: Sequence[Any]) -> float:
 def top_share(values: Sequence[Any]) -> float:
     """Share of the most frequent value."""
     return max(Counter(values).values()) / len(values) if values else 0.0
+
+
+def quantile(values: Sequence[int], share: float) -> int:
+    """The least value that at least this share of the values does not exceed, 0 without values."""
+    return sorted(values)[max(math.ceil(round(len(values) * share, 9)), 1) - 1] if values else 0

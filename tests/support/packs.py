@@ -10,7 +10,7 @@ from alerts.incident import Incident
 from rules.load import PACKS, load
 from tests.support.events import batch, one_slice
 from tests.support.witness import saw
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 
 T0 = 1_700_000_000  # every time line begins here, unix seconds
@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incident]:
     """The incidents of a pack (`eclipse`), by opening time; events by kind, times and `until` in seconds after T0."""
     plans = load([PACKS / f"{pack}.yaml"], packs=False).plans
-    course = Pipeline(PartedEngine(plans, {"hand": None}))
+    course = Pipeline(Engine(plans, {"hand": None}))
     start = {"t": T0, "reason": "log-start"}
     batches = [batch("node:started", [start])]
     for kind, rows in events.items():

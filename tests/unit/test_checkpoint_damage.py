@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from detectors.state import State
+from tests.support.group_state import with_group_state
 from tests.support.rulesets import plans
 from watchdog.core.errors import StateError
-from watchdog.engine.checkpoint import MAGIC, pack, unpack
+from watchdog.engine.checkpoint import MAGIC, unpack
 from watchdog.engine.engine import Engine
 
 RULE = """rules:
@@ -20,7 +21,7 @@ RULE = """rules:
 
 
 def _engine() -> Engine:
-    return Engine(plans(RULE), sources=["hand"])
+    return Engine(plans(RULE), {"hand": None})
 
 
 def _framed(header: bytes) -> bytes:
@@ -57,7 +58,6 @@ def test_a_header_that_lies_is_refused(header: bytes, reason: str) -> None:
     ],
 )
 def test_a_state_of_other_shape_is_refused(spoil: Callable[[State], object]) -> None:
-    state = unpack(_engine().snapshot())
-    spoil(state)
+    forged = with_group_state(_engine().snapshot(), spoil)
     with pytest.raises(StateError, match="checkpoint does not fit"):
-        _engine().restore(pack(state))
+        _engine().restore(forged)

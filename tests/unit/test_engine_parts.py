@@ -14,8 +14,8 @@ from tests.support.rulesets import plans
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
-from watchdog.engine.parted import PartedEngine
-from watchdog.engine.parts import UNFED, divide
+from watchdog.engine.engine import Engine
+from watchdog.engine.source_groups import UNFED, divide
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.sources.capture import source as capture
 from watchdog.sources.log import source as debuglog
@@ -68,7 +68,7 @@ def test_the_shipped_rules_on_captures_wait_for_the_capture_alone() -> None:
 
 
 def test_a_part_does_not_wait_for_other_sources_and_does_not_hear_of_their_gaps() -> None:
-    engine = PartedEngine(RULES, SOURCES)
+    engine = Engine(RULES, SOURCES)
     gap = {"t": 0, "from_ns": 0, "to_ns": 60 * SECOND, "lost": 7}
     engine.process(one_slice([batch("source:gap", [gap], source="log:l")], 1, "log:l"))
     [found] = engine.process(messages(0, 20, 20.5, until=40))[:1]
@@ -77,7 +77,7 @@ def test_a_part_does_not_wait_for_other_sources_and_does_not_hear_of_their_gaps(
 
 
 def test_silence_waits_for_sources_that_can_tell_of_a_start() -> None:
-    engine = PartedEngine(RULES, SOURCES)
+    engine = Engine(RULES, SOURCES)
     assert engine.process(messages(0, until=30, kind="p2p:ping")) == []
     started = engine.process(messages(12, until=40, source="log:l", kind="node:started"))
     assert [(one.rule, one.time_ns // SECOND) for one in started] == [("silent", 25)], "10 s after the start"
@@ -85,7 +85,7 @@ def test_silence_waits_for_sources_that_can_tell_of_a_start() -> None:
 
 def test_what_several_parts_read_is_counted_once() -> None:
     two = TEXT.replace("on: log:misbehaving", "on: [log:misbehaving, net:inbound_message]")
-    engine = PartedEngine(plans(two), SOURCES)
+    engine = Engine(plans(two), SOURCES)
     engine.process(messages(1, 2, 30, until=30))
     engine.process(messages(5, 31, until=32))
     gap = {"t": 32, "from_ns": 32 * SECOND, "to_ns": 33 * SECOND, "lost": 7}
@@ -93,18 +93,18 @@ def test_what_several_parts_read_is_counted_once() -> None:
     assert engine.statistics.events == {MESSAGE: 4, "source:gap": 1}
     assert engine.statistics.late == {MESSAGE: 1}
     assert engine.lost == 7
-    assert engine.key_counts()["node"]["live"] >= 2
-    assert set(engine.rule_seconds()) == {"many", "silent", "bad", "tip"}
+    assert engine.usage.key_counts()["node"]["live"] >= 2
+    assert set(engine.usage.rule_seconds()) == {"many", "silent", "bad", "tip"}
 
 
 def test_a_source_that_was_not_named_is_an_error() -> None:
     with pytest.raises(ValueError, match="'log:x' is not one"):
-        PartedEngine(RULES, SOURCES).process(messages(1, until=2, source="log:x"))
+        Engine(RULES, SOURCES).process(messages(1, until=2, source="log:x"))
 
 
 def test_a_part_whose_sources_have_ended_knows_no_more_than_its_last_event() -> None:
-    engine = PartedEngine(RULES, SOURCES)
-    number = [part.rules for part in engine.parts].index(("many",))
+    engine = Engine(RULES, SOURCES)
+    number = [part.rules for part in engine.groups].index(("many",))
     engine.process(Slice("capture:c", messages(1, 7, until=7).batches, END_OF_TIME_NS))
     assert (engine.ended(number), engine.moment_ns(number)) == (True, 7 * SECOND)
     assert (engine.ended(UNFED), engine.moment_ns(UNFED)) == (False, 0)
@@ -113,17 +113,17 @@ def test_a_part_whose_sources_have_ended_knows_no_more_than_its_last_event() -> 
 
 
 def test_a_restored_part_goes_on_and_a_changed_one_starts_anew() -> None:
-    engine = PartedEngine(RULES, SOURCES)
+    engine = Engine(RULES, SOURCES)
     engine.process(messages(1, until=2))
     engine.process(messages(1, until=2, source="log:l", kind="log:misbehaving"))
     blob = engine.snapshot()
     changed = [replace(plan, summary="!") if plan.id == "bad" else plan for plan in RULES]
-    again = PartedEngine(changed, SOURCES)
+    again = Engine(changed, SOURCES)
     assert again.restore(blob) == {"bad"}
     assert [one.rule for one in again.process(messages(5, until=40))] == ["many", "many"], "one before, one after"
     later = again.process(messages(until=40, source="log:l"))
     assert {one.rule for one in later} == {"silent"}, "what was bad before is forgotten"
-    less = PartedEngine(RULES, {"capture:c": SOURCES["capture:c"]})
+    less = Engine(RULES, {"capture:c": SOURCES["capture:c"]})
     assert less.restore(blob) == {"many", "silent", "bad"}, "many and silent are one part now"
     assert less.watermark_ns == 2 * SECOND, "a removed source delays no rule"
     with pytest.raises(StateError):
@@ -131,7 +131,7 @@ def test_a_restored_part_goes_on_and_a_changed_one_starts_anew() -> None:
 
 
 def test_incidents_move_with_their_rules() -> None:
-    course = Pipeline(PartedEngine(RULES, SOURCES))
+    course = Pipeline(Engine(RULES, SOURCES))
     course.process(messages(1, 1.5, until=4))
     course.process(messages(1, until=4, source="log:l", kind="log:misbehaving"))
     before = [(one.id, one.rule) for one in course.books.incidents()]

@@ -13,8 +13,6 @@ from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
 from watchdog.core.finding import OVERFLOW, Finding
 from watchdog.engine.engine import Engine
-from watchdog.engine.parted import PartedEngine
-from watchdog.engine.surplus import Lots
 
 KIND = "net:inbound_message"
 RULE = """
@@ -56,7 +54,7 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
     rows = _rows(700)
     for row in rows:
         row["size"] = {"10.0.2.187": 6_000, "10.0.2.186": 4_000}.get(row["peer_addr"], 0)
-    found = _told(Engine(plans(RULE), sources=["hand"]), rows, 10)
+    found = _told(Engine(plans(RULE), {"hand": None}), rows, 10)
     kept = _names(found)
     assert len(kept) == 500
     assert {"10.0.2.187", "10.0.2.186"} <= kept, "the last keys by their text"
@@ -64,29 +62,29 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
 
 
 def test_the_common_incident_carries_the_true_count_of_keys_that_fired() -> None:
-    engine = Engine(plans(RULE), sources=["hand"])
+    engine = Engine(plans(RULE), {"hand": None})
     found = _told(engine, _rows(701), 10)
     assert _common(found) == [(10, "fire", 701)]
     incidents = _incidents(found)
     (common,) = [one for one in incidents if one.key == OVERFLOW]
     assert (len(incidents), common.members, common.measures) == (501, 701, {"unlisted": 201})
     assert common.summary.endswith("too many at once for an incident each: 201 more, 701 in all")
-    assert engine.findings_cut() == {"many": 201}
+    assert engine.usage.findings_cut() == {"many": 201}
 
 
 def test_the_count_is_true_where_a_rule_has_no_room_for_more_incidents_either() -> None:
     """10,000 keys in ten panes that stay: 500 a pane are kept, and from the third pane on these share an incident."""
-    engine, found = Engine(plans(RULE.replace("over: 10s", "over: 10m")), sources=["hand"]), []
+    engine, found = Engine(plans(RULE.replace("over: 10s", "over: 10m")), {"hand": None}), []
     for pane in range(10):
         rows = [{"t": pane * 10 + 1, "peer_addr": f"10.{pane}.{n >> 8}.{n & 255}"} for n in range(1_000)]
         found += _told(engine, rows, pane * 10 + 10)
     (common,) = [one for one in _incidents(found) if one.key == OVERFLOW]
     assert common.members == 10_000
-    assert engine.findings_cut() == {"many": 5_000}
+    assert engine.usage.findings_cut() == {"many": 5_000}
 
 
 def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None:
-    engine = Engine(plans(RULE), sources=["hand"])
+    engine = Engine(plans(RULE), {"hand": None})
     found = [*_told(engine, _rows(701), 10), *_told(engine, [], 30)]
     assert _names(found, "clear") == _names(found)
     assert _common(found) == [(10, "fire", 701), (20, "clear", 0)]
@@ -100,7 +98,7 @@ def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None
 
 def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_once() -> None:
     text = RULE.replace("over: 10s", "over: 1m")
-    engine, found = Engine(plans(text), sources=["hand"]), []
+    engine, found = Engine(plans(text), {"hand": None}), []
     for start in range(0, 300, 10):
         found += _told(engine, _rows(700, start), start + 10)
     opened = [one.key["peer_addr"] for one in found if one.change == "fire" and "peer_addr" in one.key]
@@ -112,11 +110,11 @@ def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_o
 
 def test_lots_follow_the_secret_and_are_the_same_after_a_kill() -> None:
     def kept(secret: bytes, *, killed: bool = False) -> set[str]:
-        engine = PartedEngine(plans(RULE), {"hand": None}, secret=secret)
+        engine = Engine(plans(RULE), {"hand": None}, secret=secret)
         engine.process(one_slice([batch(KIND, _rows(700))], 5))
         if killed:
             blob = engine.snapshot()
-            engine = PartedEngine(plans(RULE), {"hand": None}, secret=b"another")
+            engine = Engine(plans(RULE), {"hand": None}, secret=b"another")
             engine.restore(blob)
         return _names(engine.process(one_slice([], 10)))
 
@@ -127,16 +125,16 @@ def test_lots_follow_the_secret_and_are_the_same_after_a_kill() -> None:
 def test_a_kill_in_the_middle_changes_nothing() -> None:
     slices = [one_slice([batch(KIND, _rows(650 + start, start))], start + 10) for start in range(0, 100, 10)]
     slices.append(one_slice([], 200))
-    whole = Engine(plans(RULE), sources=["hand"])
+    whole = Engine(plans(RULE), {"hand": None})
     expected = [one for part in slices for one in whole.process(part)]
-    engine, found = Engine(plans(RULE), sources=["hand"]), []
+    engine, found = Engine(plans(RULE), {"hand": None}), []
     for part in slices:
         found += engine.process(part)
         blob = engine.snapshot()
-        engine = Engine(plans(RULE), sources=["hand"], lots=Lots())
+        engine = Engine(plans(RULE), {"hand": None})
         engine.restore(blob)
     assert found == expected
-    assert engine.findings_cut() == whole.findings_cut()
+    assert engine.usage.findings_cut() == whole.usage.findings_cut()
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from benchmarks import w30
 from detectors.distinct import DistinctWindow, Touches
 from tests.support.capture_files import OTHER, PEER, START_US, column, drained, follower, handshake
 from tests.support.events import batch, one_slice
+from tests.support.group_state import with_group_state
 from tests.support.rulesets import plans
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import SourceOptions
-from watchdog.engine.checkpoint import pack, unpack
-from watchdog.engine.engine import VALUES, Engine
+from watchdog.engine.engine import Engine
+from watchdog.engine.key_tables import VALUES
 from watchdog.sources.capture.source import CaptureSource
 
 PLANS = w30.plans(w30.rules(20))
@@ -25,7 +26,7 @@ PLANS = w30.plans(w30.rules(20))
 
 @pytest.fixture(scope="module")
 def saved() -> bytes:
-    engine = Engine(PLANS, sources=[w30.SOURCE])
+    engine = Engine(PLANS, {w30.SOURCE: None})
     for part in w30.workload(3_000, 20, peers=30, groups=6).slices(0, 3_000, 500):
         engine.process(part)
     return engine.snapshot()
@@ -60,10 +61,9 @@ def spoil(state: Any, path: str, value: Any) -> None:
     ],
 )
 def test_a_forged_checkpoint_is_refused(saved: bytes, path: str, value: Any) -> None:
-    state = unpack(saved)
-    spoil(state, path, value)
+    forged = with_group_state(saved, lambda state: spoil(state, path, value))
     with pytest.raises(StateError, match="does not fit"):
-        Engine(PLANS, sources=[w30.SOURCE]).restore(pack(state))
+        Engine(PLANS, {w30.SOURCE: None}).restore(forged)
 
 
 RULE = plans("""
@@ -75,11 +75,11 @@ rules:
 
 
 def test_a_key_does_not_inherit_what_was_read_for_the_one_before() -> None:
-    engine, told = Engine(RULE, sources=["s"]), []
+    engine, told = Engine(RULE, {"s": None}), []
     for second in range(120):
         rows = [{"t": second, "peer_addr": f"1.2.{second}.{at}"} for at in range(3)]
         told += engine.process(one_slice([batch("net:inbound_message", rows, source="s")], second, "s"))
-    assert engine.key_counts()["peer_addr"]["evicted"] > 0, "slots were used again"
+    assert engine.usage.key_counts()["peer_addr"]["evicted"] > 0, "slots were used again"
     assert told
     for finding in told:
         assert {one for one in finding.entities if one.startswith("1.2.")} == {finding.key["peer_addr"]}
@@ -92,11 +92,11 @@ def test_values_beyond_the_room_are_counted_for_everybody_to_see() -> None:
     slots = np.zeros(30, np.int64)
     window.close(Touches(slots, slots, np.arange(30, dtype=np.uint64), slots + 5), 0, 1)
     assert (len(window), window.refused) == (10, 20)
-    engine = Engine(w30.plans(w30.rules(20)), sources=[w30.SOURCE])
+    engine = Engine(w30.plans(w30.rules(20)), {w30.SOURCE: None})
     for part in w30.workload(2_000, 20).slices(0, 2_000, 500):
         engine.process(part)
-    assert engine.key_counts()[VALUES]["live"] > 100
-    assert engine.key_counts()[VALUES]["refused"] == 0
+    assert engine.usage.key_counts()[VALUES]["live"] > 100
+    assert engine.usage.key_counts()[VALUES]["refused"] == 0
 
 
 def test_an_archive_that_leads_in_a_circle_is_one_clear_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from watchdog.core.batch import Batch, Strings
 from watchdog.engine import lookback as module
-from watchdog.engine.lookback import JOINED_ROWS, Asked, Lookback
+from watchdog.engine.lookback import JOINED_ROWS, Lookback, Query
 
 KIND = "p2p:ping"
 KEY = (3, 0, 1)  # stream, grouping, slot
@@ -30,7 +30,7 @@ def fill(lookback: Lookback, count: int, *, sources: tuple[str, ...] = ("capture
 def found(lookback: Lookback, key: tuple[int, int, int] = KEY, to_ns: int = LONG_NS) -> list[tuple[int, str]]:
     return [
         (time_ns, peer)
-        for one in lookback.find((KIND,), key[:2], Asked([key[2]], [0], [to_ns]))[0]
+        for one in lookback.find((KIND,), key[:2], Query([key[2]], [0], [to_ns]))[0]
         for time_ns, peer in zip(
             one.batch.time_ns[one.rows].tolist(), one.batch.strings("peer").take(one.rows).tolist(), strict=True
         )

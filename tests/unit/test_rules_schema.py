@@ -13,7 +13,8 @@ from rules.detector import OPTIONS
 from rules.functions import NUMERIC
 from rules.keys import MATURITIES, RULE_KEYS
 from rules.load import PACKS, check
-from rules.measures import CELL_FUNCTIONS, MEASURES
+from rules.measure_table import MEASURES
+from rules.measures import CELL_FUNCTIONS
 from rules.reference import key_table
 from rules.rows import TEXT_FUNCTIONS
 from rules.schema import json_schema

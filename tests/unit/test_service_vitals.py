@@ -382,7 +382,7 @@ def test_keys_and_what_became_of_them_are_told_by_rule_and_by_table(tmp_path: Pa
 
     async def story(daemon: Daemon, _clock: MovedClock) -> None:
         engines = daemon.engine.watch.engine._engines
-        (grouping,) = [one for engine in engines for one in engine._groupings if one.name == "user_agent"]
+        (grouping,) = [one for engine in engines for one in engine.keys.groupings if one.name == "user_agent"]
         grouping.evicted, grouping.table.refused = 7, 3
         for rule in ("first", "second"):
             labels = f'{{key="user_agent",rule="{rule}"}}'

@@ -36,7 +36,7 @@ class RowExpression(Protocol):
         ...
 
     def without(self, field: str, value: str) -> RowExpression | None:
-        """The expression for rows that are known to fulfil `field == value`; None if nothing is left to ask."""
+        """Return the expression for rows known to fulfil `field == value`; None when it is true for all of them."""
         ...
 
     @property
@@ -82,29 +82,28 @@ class CellExpression(Protocol):
         ...
 
 
-MeasureOp = Literal["count", "sum", "min", "max", "last", "distinct", "top_share", "entropy"]
-
-
 @dataclass(frozen=True, slots=True)
 class MeasurePlan:
     """One number for each key and window.
 
-    op: count and sum are exact integers; min, max and last are of the rows in the window
-    (int64); distinct, top_share (0..1) and entropy (bits) are over the values of `value`.
-    value: what is summed or counted apart, None for count. where: a filter of its own.
+    op: a measure of the rule language, by its name; the engine's registry of measures has a row for each.
+    value: the expression that is measured, None for a count of rows. where: a filter of the measure's own. parameters:
+    constants of the call, such as the share of a quantile.
     """
 
     name: str
-    op: MeasureOp
+    op: str
     value: RowExpression | None = None
     where: RowExpression | None = None
+    parameters: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
         """Canonical form; equal text, equal numbers."""
-        value = self.value.text if self.value else ""
+        arguments = [self.value.text] if self.value else []
+        arguments += [repr(parameter) for parameter in self.parameters]
         where = f" where {self.where.text}" if self.where else ""
-        return f"{self.op}({value}){where}"
+        return f"{self.op}({', '.join(arguments)}){where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +174,6 @@ class RulePlan:
 
 
 def as_bool(values: NDArray[Any], like: int) -> NDArray[np.bool_]:
-    """A verdict column of `like` rows, also when the expression was a constant."""
+    """Return a verdict column of `like` rows, also when the expression was a constant."""
     verdicts = np.asarray(values, np.bool_)
     return verdicts if verdicts.shape == (like,) else np.broadcast_to(verdicts, (like,))

@@ -12,6 +12,8 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ _ALIGN = 8
 
 
 def pack(state: State) -> bytes:
-    """The state as bytes."""
+    """Return the state as bytes."""
     columns: list[bytes | memoryview] = []  # views: a column is copied once, into the result
     size = 0
 
@@ -55,7 +57,7 @@ def pack(state: State) -> bytes:
 
 
 def unpack(blob: bytes) -> State:
-    """The state that was packed. Raises StateError for anything else."""
+    """Return the state that was packed. Raises StateError for anything else."""
     if len(blob) < _HEAD.size:
         raise StateError("checkpoint is too short")
     magic, crc, header_size = _HEAD.unpack_from(blob)
@@ -82,8 +84,35 @@ def unpack(blob: bytes) -> State:
     return state
 
 
+# What reading a state of a wrong shape can raise, wherever in it the fault is.
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+
+
+@contextmanager
+def restoring(state: State, versions: Sequence[int]) -> Iterator[None]:
+    """Restore from `state` in the body of this context.
+
+    versions: the checkpoint versions that the program reads; the last one is its own. Raises StateError for another
+    version, and in place of every error that a damaged or forged state causes in the body.
+    """
+    if state.get("version") not in versions:
+        raise StateError(f"checkpoint has version {state.get('version')!r}, this program reads {versions[-1]}")
+    try:
+        yield
+    except _MISFITS as error:
+        raise StateError(f"checkpoint does not fit: {type(error).__name__}: {error}") from None
+
+
 def _flat(values: Any) -> bool:  # a list or tuple of anything
-    """Whether a list holds texts only: those of keys are long, and need no look at each."""
+    """Return whether a list holds texts only: lists of keys are long, and are packed as they are."""
     return set(map(type, values)) <= {str}
 
 
@@ -100,7 +129,7 @@ def _array(columns: memoryview, place: State) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def batch_state(batch: Batch) -> State:
-    """A batch as a state."""
+    """Return a batch as a state."""
     return {
         "kind": batch.kind,
         "node": batch.node,
@@ -111,7 +140,7 @@ def batch_state(batch: Batch) -> State:
 
 
 def batch_from(state: State) -> Batch:
-    """The batch of such a state. ValueError when its columns do not fit each other."""
+    """Return the batch of such a state. ValueError when its columns do not fit each other."""
     rows = len(checked(state["columns"], "time_ns", np.int64))
     columns = {name: _column_from(saved) for name, saved in state["columns"].items()}
     if any(len(one) != rows or (isinstance(one, np.ndarray) and one.ndim != 1) for one in columns.values()):

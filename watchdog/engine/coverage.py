@@ -21,7 +21,7 @@ LONG_AGO = -(1 << 62)
 
 
 def wanted_kinds(plans: Iterable[RulePlan]) -> frozenset[str]:
-    """The kinds that rules or engine read: a source skips the work for all others."""
+    """Return the kinds that rules or engine read: a source skips the work for all others."""
     return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
 
 
@@ -40,7 +40,7 @@ class Gap(NamedTuple):
     better_ns: int = 0
 
     def covers(self, kinds: Iterable[str]) -> bool:
-        """Whether any of these kinds may be missing."""
+        """Return whether any of these kinds may be missing."""
         return not self.kinds or any(kind.startswith(self.kinds) for kind in kinds)
 
 
@@ -53,7 +53,7 @@ class Coverage:
     """
 
     def __init__(self, sources: Iterable[str] = ()) -> None:
-        """sources: names of those that feed the rules; more are added with their first events."""
+        """Start without coverage. sources: those that feed the rules; others are added with their first events."""
         self.first_ns: int | None = None
         self.gaps: list[Gap] = []
         self.starts: list[int] = []
@@ -63,7 +63,7 @@ class Coverage:
         self._seen: dict[tuple[str, ...], tuple[int, int, float, float]] = {}  # by kinds: the last answer of `seen`
 
     def begin(self, first_ns: int, source: str = "") -> None:
-        """A source had an event of any kind at this time."""
+        """Record that a source had an event of any kind at this time."""
         known = self._began.get(source)
         if known is None or first_ns < known:
             self._began[source] = first_ns
@@ -99,13 +99,13 @@ class Coverage:
         self.gaps = _united(sorted(set(self.gaps)))[-REMEMBERED:]
 
     def forget(self, before_ns: int) -> None:
-        """No window begins before this time any longer."""
+        """Forget gaps and starts that no window reaches: none begins before this time."""
         self.gaps = [gap for gap in self.gaps if gap.to_ns > before_ns]
         self.starts = [start for start in self.starts if start > before_ns]
         self._disturbed.clear()
 
     def disturbed(self, over_ns: int, kinds: tuple[str, ...]) -> Disturbed:
-        """Where a window of this length over these kinds must not end: it would hold a gap or a start of the node."""
+        """Return when a window of this length over these kinds must not end: it would hold a gap or a node start."""
         key = (over_ns, kinds)
         if key not in self._disturbed:
             first_ns = -LONG_AGO if self.first_ns is None else self.first_ns
@@ -115,7 +115,7 @@ class Coverage:
         return self._disturbed[key]
 
     def seen(self, from_ns: int, to_ns: int, kinds: tuple[str, ...]) -> tuple[float, float]:
-        """Of the window (from_ns, to_ns]: the share of its watched part outside of gaps, and the share watched; 0 to 1.
+        """Return, for the window (from_ns, to_ns], the share of its watched part outside gaps, and the share watched.
 
         Watched is the time after the first event of every source and after the node's last start. A source without
         an event before the window's end is not watched yet, whether one has come since or not.
@@ -137,14 +137,14 @@ class Coverage:
         return known[2:]
 
     def _watched_from(self, before_ns: int) -> int:
-        """Since when the input was watched, as far as it is known before this time."""
+        """Return since when the input was watched, as far as known before this time."""
         firsts = (before_ns if first is None else first for first in self._began.values())
         started = self.starts[: bisect_left(self.starts, before_ns)][-1:]
         began_ns = before_ns if self.first_ns is None else self.first_ns
         return max([*firsts, *started], default=began_ns)
 
     def state(self) -> State:
-        """All of it."""
+        """Return all of it."""
         return {
             "first_ns": -1 if self.first_ns is None else self.first_ns,
             "gaps": [
@@ -168,13 +168,15 @@ class Coverage:
 
 
 def _stretch(gap: Gap, over_ns: int) -> tuple[int, int]:
-    """Where the end of a window of this length must not lie, as `Disturbed` takes it."""
+    """Return the times at which a window of this length must not end, as `Disturbed` takes them."""
     end = gap.to_ns + over_ns
     return max(gap.from_ns, gap.told_ns), min(end, gap.better_ns + 1) if gap.better_ns else end
 
 
 def _united(gaps: list[Gap]) -> list[Gap]:
-    """Gaps of all kinds that continue each other as one, where that changes no answer: a dead source reports many.
+    """Return the gaps with adjoining gaps of all kinds merged, where that changes no answer.
+
+    A dead source reports many of them.
 
     Only those reported no later than they begin: another one covers nothing before its report.
     """
@@ -191,7 +193,7 @@ def _united(gaps: list[Gap]) -> list[Gap]:
 
 
 def _bettered(gap: Gap, new: Gap) -> Gap:
-    """The gap, marked as replaced where a later event of its source reports a better end."""
+    """Return the gap, marked as replaced where a later event of its source reports a better end."""
     same = (gap.source, gap.from_ns, gap.kinds) == (new.source, new.from_ns, new.kinds)
     return gap._replace(better_ns=new.told_ns) if same and not gap.better_ns and gap.told_ns < new.told_ns else gap
 

@@ -32,25 +32,25 @@ class Disturbed:
         self._columns = np.array(begins, np.int64), np.array(ends, np.int64)
 
     def at(self, end_ns: int) -> bool:
-        """Whether a window that ends then is not whole."""
-        found = bisect_left(self._begins, end_ns) - 1
-        return found >= 0 and self._ends[found] > end_ns
+        """Return whether a window that ends then is not whole."""
+        stretch = bisect_left(self._begins, end_ns) - 1
+        return stretch >= 0 and self._ends[stretch] > end_ns
 
     def among(self, ends_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """The same for many windows."""
+        """Return the same for many windows."""
         begins, ends = self._columns
         if not len(begins):
             return np.zeros(len(ends_ns), np.bool_)
-        found = np.searchsorted(begins, ends_ns) - 1
-        return (found >= 0) & (ends[found] > ends_ns)
+        stretch = np.searchsorted(begins, ends_ns) - 1
+        return (stretch >= 0) & (ends[stretch] > ends_ns)
 
     def next_change(self, pane: int, pane_ns: int) -> int:
-        """The first pane from `pane` on whose window may be whole when that of the pane before is not, or vice versa.
+        """Return the first pane from `pane` on whose window may be whole when the one before is not, or vice versa.
 
         In logarithmic time, however far away it is.
         """
-        found = bisect_left(self._ends, pane * pane_ns + 1)  # ends at or before this pane's begin are behind it
-        if found == len(self._ends):
+        stretch = bisect_left(self._ends, pane * pane_ns + 1)  # ends at or before this pane's begin are behind it
+        if stretch == len(self._ends):
             return int(NEVER)
-        begin = self._begins[found] // pane_ns  # the first pane that ends behind the begin of the stretch
-        return begin if begin >= pane else -(-self._ends[found] // pane_ns) - 1
+        begin = self._begins[stretch] // pane_ns  # the first pane that ends behind the begin of the stretch
+        return begin if begin >= pane else -(-self._ends[stretch] // pane_ns) - 1

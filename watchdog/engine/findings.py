@@ -20,7 +20,8 @@ from watchdog.core.plan import CellExpression, RulePlan
 from watchdog.core.text import printable
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.grouping import Grouping
-from watchdog.engine.lookback import Asked, Found, Lookback
+from watchdog.engine.lookback import FoundRows, Lookback, Query
+from watchdog.engine.measures.registry import kind_of
 from watchdog.engine.report import Template, as_text, evidence_of, involved, number_text, plain
 from watchdog.engine.surplus import PER_PANE, Lots, Surplus
 from watchdog.engine.verdict import Emission
@@ -152,13 +153,13 @@ class Findings:
     def _key_text(self, slot: int) -> tuple[str, ...]:
         return self._grouping.texts[slot] or ()
 
-    def _rows(self, told: list[Emission], lookback: Lookback) -> list[list[Found]]:
+    def _rows(self, told: list[Emission], lookback: Lookback) -> list[list[FoundRows]]:
         """For each, the rows that it rests on; none for a clear."""
-        rows: list[list[Found]] = [[] for _ in told]
+        rows: list[list[FoundRows]] = [[] for _ in told]
         asking = [at for at, said in enumerate(told) if said.change != "clear"] if self._asks else []
         if asking:
             ends = [(told[at].pane + 1) * self.plan.pane_ns for at in asking]
-            asked = Asked([told[at].slot for at in asking], [end - self.plan.over_ns for end in ends], ends)
+            asked = Query([told[at].slot for at in asking], [end - self.plan.over_ns for end in ends], ends)
             found = lookback.find(self.plan.kinds, (self._place.stream, self._place.group), asked)
             for at, own in zip(asking, found, strict=True):
                 rows[at] = own
@@ -178,7 +179,7 @@ class Findings:
         )
 
     def _finding(
-        self, said: Emission, rows: list[Found], evidence: tuple[Evidence, ...], measures: dict[str, int | float]
+        self, said: Emission, rows: list[FoundRows], evidence: tuple[Evidence, ...], measures: dict[str, int | float]
     ) -> Finding:
         plan = self.plan
         end_ns = (said.pane + 1) * plan.pane_ns
@@ -283,10 +284,10 @@ def _names(plan: RulePlan) -> list[str]:
 
 
 def _integer_names(plan: RulePlan) -> frozenset[str]:
-    return frozenset(m.name for m in plan.measures if m.op not in ("top_share", "entropy"))
+    return frozenset(m.name for m in plan.measures if not kind_of(m).fraction)
 
 
 def _group_fields(plan: RulePlan) -> frozenset[str]:
-    """Fields of the plan's kinds whose values name somebody: addresses, prefixes, AS numbers."""
+    """Fields of the plan's kinds whose values identify a peer or network: addresses, prefixes, AS numbers."""
     fields = [field for kind in plan.kinds for field in KINDS[kind].fields.values()]
     return frozenset(field.name for field in fields if field.type == "prefix" or field.name.endswith(("asn", "_addr")))

@@ -42,7 +42,7 @@ class Grouping:
         return ",".join(self.by) or "node"
 
     def counts(self) -> dict[str, int]:
-        """Keys that are followed, for which there was no room, and that were let go to make room."""
+        """Return the numbers of live keys, of keys refused for want of room, and of keys evicted to make room."""
         return {"live": len(self.table), "refused": self.table.refused, "evicted": self.evicted}
 
     @property
@@ -51,7 +51,7 @@ class Grouping:
         return self.table.capacity
 
     def slots(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:
-        """The slot of each row's key, made where new; NO_SLOT where the table is full."""
+        """Return the slot of each row's key, made where new; NO_SLOT where the table is full."""
         latest = int(batch.time_ns.max())
         if not self.by:
             slot = self.ensure_node_key()
@@ -78,11 +78,11 @@ class Grouping:
         return slots
 
     def find(self, batch: Batch, rows: NDArray[np.intp]) -> Slots:
-        """The slot of each row's key, NO_SLOT where it has none."""
+        """Return the slot of each row's key, NO_SLOT where it has none."""
         return self.table.find(self._key_words(batch, rows))
 
     def ensure_node_key(self) -> int:
-        """The only slot of a grouping without fields, made if need be."""
+        """Return the only slot of a grouping without fields, made if need be."""
         slots, first = self.table.assign(np.zeros(1, np.uint64))
         if len(first):
             self._reserve()
@@ -90,11 +90,11 @@ class Grouping:
         return int(slots[0])
 
     def key(self, slot: int) -> dict[str, str]:
-        """The key of a slot, field by field, as text."""
+        """Return the key of a slot, field by field, as text."""
         return dict(zip(self.by, self.texts[slot], strict=False))
 
     def known(self, slot: int) -> dict[str, str]:
-        """Key and carried fields of a slot as text."""
+        """Return key and carried fields of a slot as text."""
         return dict(zip((*self.by, *self.carried), self.texts[slot], strict=False))
 
     def release(self, busy: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -107,7 +107,7 @@ class Grouping:
         return idle
 
     def longest_idle(self, count: int, spared: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """The `count` slots that were silent longest, without the spared ones."""
+        """Return the `count` slots that were silent longest, without the spared ones."""
         slots = np.flatnonzero(self.table.used[: self.capacity] & ~spared[: self.capacity])
         order = np.lexsort((self.table.keys[slots], self.last_ns[slots]))
         return slots[order[:count]]
@@ -134,7 +134,7 @@ class Grouping:
         return words
 
     def _dictionary_words(self, values: tuple[str, ...]) -> Words:
-        """The words of a dictionary; a source often sends the same one again."""
+        """Return the words of a dictionary; a source often sends the same one again."""
         if self._dictionary is None or self._dictionary[0] is not values:
             self._dictionary = (values, np.array([self._word(value) for value in values], np.uint64))
         return self._dictionary[1]
@@ -161,7 +161,7 @@ class Grouping:
             self.last_ns = np.concatenate([self.last_ns, np.zeros(more, np.int64)])
 
     def state(self) -> State:
-        """Table, texts and counts."""
+        """Return table, texts and counts."""
         size = self.capacity
         return {
             "table": self.table.state(),
@@ -189,20 +189,20 @@ class Grouping:
 
 
 def packed_texts(texts: list[str]) -> State:
-    """Texts as one array of UTF-8 and their lengths in characters: as fast to write as numbers."""
+    """Return texts as one array of UTF-8 and their lengths in characters: as fast to write as numbers."""
     joined = np.frombuffer("".join(texts).encode("utf-8", "surrogatepass"), np.uint8)
     return {"joined": joined, "lengths": np.fromiter(map(len, texts), np.int32, len(texts))}
 
 
 def unpacked_texts(state: State) -> list[str]:
-    """The texts that were packed."""
+    """Return the texts that were packed."""
     joined = state["joined"].tobytes().decode("utf-8", "surrogatepass")
     ends = np.cumsum(state["lengths"], dtype=np.int64).tolist()
     return [joined[end - length : end] for end, length in zip(ends, state["lengths"].tolist(), strict=True)]
 
 
 def field_texts(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[str]:
-    """A field of some rows as people read it; empty where this kind has no such field."""
+    """Return a field of some rows as people read it; empty where this kind has no such field."""
     if field in PSEUDO_FIELDS:
         return [str(getattr(batch, field))] * len(rows)
     column = batch.columns.get(field)

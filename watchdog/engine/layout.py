@@ -1,4 +1,4 @@
-"""How rules are laid out: which of them share keys, streams, windows and lanes."""
+"""How rules are laid out: which of them share keys, streams, windows and banks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from watchdog.core.plan import MeasurePlan, RulePlan
+from watchdog.engine.banked_window import BankedWindow, BankInput
+from watchdog.engine.banks import Closer, RuleBank, SteppedRules
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.findings import StreamId
 from watchdog.engine.grouping import Grouping
-from watchdog.engine.lane_window import BankedWindow, BankInput
-from watchdog.engine.lanes import RuleBank
-from watchdog.engine.measures import MANY_PANES
+from watchdog.engine.measures.registry import kind_of
 from watchdog.engine.stream import StreamWindow
 from watchdog.engine.surplus import Lots
 from watchdog.engine.window_rules import WindowRules, carried_fields
@@ -30,10 +30,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All windows with their rules, the lanes among them, and what each stream feeds."""
+    """All windows with their rules, what closes them, and what each stream feeds.
+
+    closers: the banks, then a closer for each window that is in no bank. seats: by window, its closer's number and its
+    own number there.
+    """
 
     windows: list[WindowRules]
-    lanes: list[RuleBank]
+    banks: list[RuleBank]
+    closers: list[Closer]
+    seats: list[tuple[int, int]]
     streams: list[Stream]
 
 
@@ -49,7 +55,7 @@ class _Shared:
 
 
 def make_groupings(plans: Sequence[RulePlan]) -> list[Grouping]:
-    """One grouping for each distinct key, carrying what any of its rules names."""
+    """Return one grouping for each distinct key, carrying what any of its rules names."""
     carried: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
     keys: dict[tuple[str, ...], int] = defaultdict(int)
     for plan in plans:
@@ -59,49 +65,57 @@ def make_groupings(plans: Sequence[RulePlan]) -> list[Grouping]:
 
 
 def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, coverage: Coverage, lots: Lots) -> Layout:
-    """Windows for all rules; those of plain sums and distinct counts side by side in lanes."""
+    """Return windows for all rules; those that a bank can follow share one with others of the same pane and columns."""
     shared: dict[_Shared, list[RulePlan]] = defaultdict(list)
     for plan in plans:
         sampled = plan.absence or bool(plan.baselines)
         shared[_Shared(plan.stream_text, plan.over_ns, plan.pane_ns, sampled, plan.for_ns > 0)].append(plan)
     by = [grouping.by for grouping in groupings]
     order = {text: index for index, text in enumerate(dict.fromkeys(plan.stream_text for plan in plans))}
-    lanes: dict[tuple[int, int], list[int]] = defaultdict(list)
     unions = [_union(group) for group in shared.values()]
-    for index, (key, measures) in enumerate(zip(shared, unions, strict=True)):
-        if not key.sampled and not key.lasting and all(m.op in MANY_PANES for m in measures.values()):
-            lanes[(key.pane_ns, len(measures))].append(index)
-    members: dict[int, tuple[BankInput, int]] = {}
-    rule_lanes = []
-    for (pane_ns, columns), indexes in lanes.items():
-        lane = _lane(pane_ns, columns, [(list(shared.values())[i][0], unions[i]) for i in indexes])
-        members.update({index: (lane, member) for member, index in enumerate(indexes)})
-        rule_lanes.append((lane, indexes))
+    banks, seats = _make_banks(shared, unions)
+    closers: list[Closer] = [*banks]
     windows: list[WindowRules] = []
     for index, (key, group) in enumerate(shared.items()):
-        grouping = groupings[by.index(group[0].by)]
-        ordered = list(unions[index].values())
-        window: BankedWindow | StreamWindow
-        if index in members:
-            window = BankedWindow(*members[index], grouping, ordered)
-            _demand(window, group, unions[index])
+        stream = StreamId(node, order[key.text], by.index(group[0].by), lots)
+        grouping, measures = groupings[stream.group], list(unions[index].values())
+        if index in seats:
+            bank, member = seats[index]
+            banked = BankedWindow(banks[bank].bank, member, grouping, measures)
+            _demand(banked, group, unions[index])
+            windows.append(WindowRules(banked, group, unions[index], stream, coverage))
+            banks[bank].join(banked, windows[-1])
         else:
-            window = StreamWindow(group[0], grouping, ordered, sampled=key.sampled)
-        place = StreamId(node, order[key.text], by.index(group[0].by), lots)
-        windows.append(WindowRules(window, group, unions[index], place, coverage))
-    side_by_side = [RuleBank(lane, [windows[i] for i in indexes]) for lane, indexes in rule_lanes]
-    return Layout(windows, side_by_side, _streams(shared, windows, order))
+            stepped = StreamWindow(group[0], grouping, measures, sampled=key.sampled)
+            windows.append(WindowRules(stepped, group, unions[index], stream, coverage))
+            seats[index] = (len(closers), 0)
+            closers.append(SteppedRules(stepped, windows[-1]))
+    in_order = [seats[index] for index in range(len(windows))]
+    return Layout(windows, banks, closers, in_order, _streams(shared, windows, order))
 
 
-def _lane(pane_ns: int, columns: int, members: list[tuple[RulePlan, dict[str, MeasurePlan]]]) -> BankInput:
-    widths = [plan.over_ns // plan.pane_ns for plan, _ in members]
-    distinct = {
-        column
-        for _, measures in members
-        for column, measure in enumerate(measures.values())
-        if measure.op == "distinct"
-    }
-    return BankInput(pane_ns, columns, widths, frozenset(distinct))
+def _make_banks(
+    shared: dict[_Shared, list[RulePlan]], unions: Sequence[dict[str, MeasurePlan]]
+) -> tuple[list[RuleBank], dict[int, tuple[int, int]]]:
+    """Return banks for the windows whose measures a bank can follow, and by window its bank and its number there."""
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, (key, measures) in enumerate(zip(shared, unions, strict=True)):
+        if not key.sampled and not key.lasting and all(kind_of(measure).bank for measure in measures.values()):
+            alike[(key.pane_ns, len(measures))].append(index)
+    keys = list(shared)
+    banks: list[RuleBank] = []
+    seats: dict[int, tuple[int, int]] = {}
+    for (pane_ns, columns), indexes in alike.items():
+        distinct = frozenset(
+            column
+            for index in indexes
+            for column, measure in enumerate(unions[index].values())
+            if kind_of(measure).bank == "distinct"
+        )
+        seats.update({index: (len(banks), member) for member, index in enumerate(indexes)})
+        widths = [keys[index].over_ns // pane_ns for index in indexes]
+        banks.append(RuleBank(BankInput(pane_ns, columns, widths, distinct)))
+    return banks, seats
 
 
 def _demand(window: BankedWindow, plans: Sequence[RulePlan], measures: dict[str, MeasurePlan]) -> None:
@@ -110,9 +124,9 @@ def _demand(window: BankedWindow, plans: Sequence[RulePlan], measures: dict[str,
         floors = [
             plan.fire.floors.get(measure.name) for plan in plans for measure in plan.measures if measure.text == text
         ]
-        found = [floor for floor in floors if floor is not None]
-        if len(found) == len(plans) == len(floors):
-            window.demand(column, min(found))
+        known = [floor for floor in floors if floor is not None]
+        if len(known) == len(plans) == len(floors):
+            window.demand(column, min(known))
             return
 
 
@@ -132,13 +146,13 @@ def _streams(shared: dict[_Shared, list[RulePlan]], windows: list[WindowRules], 
 
 
 def _union(plans: Sequence[RulePlan]) -> dict[str, MeasurePlan]:
-    """The measures of several rules, each once, under names of the window's own."""
-    found = {measure.text: measure for plan in plans for measure in plan.measures}
-    return {text: replace(measure, name=f"m{index}") for index, (text, measure) in enumerate(found.items())}
+    """Return the measures of several rules, each once, under names of the window's own."""
+    distinct = {measure.text: measure for plan in plans for measure in plan.measures}
+    return {text: replace(measure, name=f"m{index}") for index, (text, measure) in enumerate(distinct.items())}
 
 
 def plan_text(plan: RulePlan) -> str:
-    """Everything in a plan that the engine's state depends on."""
+    """Return everything in a plan that the engine's state depends on."""
     parts = [plan.id, plan.stream_text, str(plan.over_ns), str(plan.pane_ns), str(plan.for_ns), str(plan.max_keys)]
     parts += [f"{measure.name}={measure.text}" for measure in plan.measures]
     parts += [f"{name}={expression.text}" for name, expression in plan.values]

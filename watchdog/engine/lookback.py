@@ -34,7 +34,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class FoundRows:
     """Rows of a batch, and their times."""
 
     batch: Batch
@@ -42,7 +42,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Query:
     """Slots, and for each the span of time [begin, end) whose rows are wanted."""
 
     slots: Sequence[int]
@@ -76,14 +76,14 @@ class Lookback:
         kept = self._kept[batch.kind]
         kept.append(Kept(batch, int(times.min()), int(times.max()), streams, slots))
         if len(kept) >= JOINED_AT_ONCE:
-            tail = [kept[at] for at in range(-JOINED_AT_ONCE, 0)]
+            tail = [kept[index] for index in range(-JOINED_AT_ONCE, 0)]
             if sum(one.batch.rows for one in tail) <= JOINED_ROWS and all(_alike(tail[0], one) for one in tail[1:]):
                 for _ in tail:
                     kept.pop()
                 kept.append(_join(tail))
 
     def trim(self, watermark_ns: int) -> None:
-        """Let go what no query can reach any more."""
+        """Drop the rows that no query can reach."""
         for kind, kept in self._kept.items():
             oldest = watermark_ns - self._horizon[kind]
             while kept and kept[0].last_ns < oldest:
@@ -92,27 +92,29 @@ class Lookback:
             while kept and behind - kept[0].batch.rows >= self._limit and kept[0].last_ns < watermark_ns:
                 behind -= kept.popleft().batch.rows
 
-    def find(self, kinds: tuple[str, ...], key: tuple[int, int], asked: Asked) -> list[list[Found]]:
-        """For each that is asked for, the rows of its slot with times in its span, in order of arrival.
+    def find(self, kinds: tuple[str, ...], key: tuple[int, int], query: Query) -> list[list[FoundRows]]:
+        """Return, for each query, the rows of its slot with times in its span, in order of arrival.
 
         key: (stream, grouping). All are found in one walk through what is kept.
         """
         stream, grouping = key
-        slots = np.array(asked.slots, np.int64)
-        place = np.full(int(slots.max(initial=-1)) + 1, -1, np.int64)  # by slot: its place among those asked for
+        slots = np.array(query.slots, np.int64)
+        place = np.full(int(slots.max(initial=-1)) + 1, -1, np.int64)  # by slot: its place among those of the query
         own = np.unique(slots)
         place[own] = np.arange(len(own))
-        first_ns, last_ns = min(asked.begins), max(asked.ends)
-        found: list[list[tuple[Kept, NDArray[np.intp]]]] = [[] for _ in own]
+        first_ns, last_ns = min(query.begins), max(query.ends)
+        rows_of: list[list[tuple[Kept, NDArray[np.intp]]]] = [[] for _ in own]
         for kind in kinds:
             for kept in self._kept.get(kind, ()):
                 if kept.last_ns >= first_ns and kept.first_ns < last_ns and stream in kept.streams:
-                    _sort_out(kept, kept.streams[stream], kept.slots[grouping], place, found)
-        spans = zip(place[slots].tolist(), asked.begins, asked.ends, strict=True)
-        return [[part for pair in found[at] if (part := _within(*pair, *span)) is not None] for at, *span in spans]
+                    _sort_out(kept, kept.streams[stream], kept.slots[grouping], place, rows_of)
+        spans = zip(place[slots].tolist(), query.begins, query.ends, strict=True)
+        return [
+            [part for pair in rows_of[index] if (part := _within(*pair, *span)) is not None] for index, *span in spans
+        ]
 
     def forget(self, grouping: int, slots: NDArray[np.int64]) -> None:
-        """These slots of a grouping will be other keys': what was read for them is nobody's any more."""
+        """Detach rows from these slots of a grouping, which other keys will use."""
         for kept in self._kept.values():
             for entry in kept:
                 column = entry.slots.get(grouping)
@@ -120,7 +122,7 @@ class Lookback:
                     column[np.isin(column, slots)] = -1
 
     def batches(self) -> list[Batch]:
-        """Everything kept, for a checkpoint: by kind, oldest first."""
+        """Return everything kept, for a checkpoint: by kind, oldest first."""
         return [kept.batch for kind in sorted(self._kept) for kept in self._kept[kind]]
 
 
@@ -129,9 +131,9 @@ def _sort_out(
     rows: NDArray[np.intp],
     slots: NDArray[np.int32],
     place: NDArray[np.int64],
-    found: list[list[tuple[Kept, NDArray[np.intp]]]],
+    rows_of: list[list[tuple[Kept, NDArray[np.intp]]]],
 ) -> None:
-    """Give each slot that is asked for its own of these rows."""
+    """Give each slot of the query its own of these rows."""
     own = slots[rows]
     known = (own >= 0) & (own < len(place))
     if not known.all():
@@ -144,22 +146,22 @@ def _sort_out(
     order = np.argsort(places, kind="stable")
     places, rows = places[order], rows[order]
     heads = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1]))).tolist()
-    for at, start, stop in zip(places[heads].tolist(), heads, [*heads[1:], len(rows)], strict=True):
-        found[at].append((kept, rows[start:stop]))
+    for index, start, stop in zip(places[heads].tolist(), heads, [*heads[1:], len(rows)], strict=True):
+        rows_of[index].append((kept, rows[start:stop]))
 
 
-def _within(kept: Kept, rows: NDArray[np.intp], from_ns: int, to_ns: int) -> Found | None:
-    """Those of the rows that lie in a span, None without any."""
+def _within(kept: Kept, rows: NDArray[np.intp], from_ns: int, to_ns: int) -> FoundRows | None:
+    """Return the rows with times in a span, None without any."""
     if kept.first_ns < from_ns or kept.last_ns >= to_ns:
         times = kept.batch.time_ns[rows]
         rows = rows[(times >= from_ns) & (times < to_ns)]
         if not len(rows):
             return None
-    return Found(kept.batch, rows)
+    return FoundRows(kept.batch, rows)
 
 
 def _alike(one: Kept, other: Kept) -> bool:
-    """Whether both may be parts of one entry."""
+    """Return whether both may be parts of one entry."""
     a, b = one.batch, other.batch
     same = (a.node, a.source, a.boot_ns) == (b.node, b.source, b.boot_ns)
     return same and one.slots.keys() == other.slots.keys() and _form(a) == _form(b)
@@ -174,7 +176,7 @@ def _type(column: Column) -> object:
 
 
 def _join(parts: Sequence[Kept]) -> Kept:
-    """All as one, rows in order of arrival."""
+    """Return all as one, rows in order of arrival."""
     streams: dict[int, list[NDArray[np.intp]]] = {}
     before = 0
     for part in parts:

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.state import State
 from detectors.windows import Ints
+from watchdog.engine.grouping import Grouping
+from watchdog.engine.selection import Selected
 
 NEVER = np.int64(1 << 62)
 
@@ -27,26 +30,62 @@ class PaneCells:
     values: dict[str, NDArray[Any]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRows:
+    """Rows of a batch for one window.
+
+    member: the number of the window in what closes it. group: the number of the window's grouping in the engine.
+    """
+
+    member: int
+    selected: Selected
+    group: int
+
+
+class RuleWindow(Protocol):
+    """A window as its rules see it; how it closes its panes is a matter of its `Closer`."""
+
+    @property
+    def pane_ns(self) -> int:
+        """Length of a pane."""
+
+    @property
+    def grouping(self) -> Grouping:
+        """The keys whose slots the window uses."""
+
+    def busy(self) -> NDArray[np.bool_]:
+        """Return, by slot, whether the window or an open pane holds rows of it."""
+
+    def purge(self, slots: Ints) -> None:
+        """Forget these slots, also in open panes."""
+
+    def state(self) -> State:
+        """Return the state that the window holds alone; empty when a bank saves it."""
+
+    def restore(self, state: State) -> None:
+        """Continue from `state`; the grouping is restored before."""
+
+
 class Decider(Protocol):
     """Who judges the cells of a window: its rules."""
 
     def held(self) -> Ints:
-        """The slots of keys whose condition holds, so that its end must not be missed."""
+        """Return the slots of keys whose condition holds, so that its end must not be missed."""
 
     def decide(self, cells: PaneCells) -> None:
         """Judge these cells; called in order of time."""
 
     def next_due(self) -> int:
-        """The next pane at which a key must be judged though nothing may have changed."""
+        """Return the next pane at which a key must be judged though nothing may have changed."""
 
     def next_silent(self, pane: int, *, fresh: bool) -> int:
-        """The first pane from `pane` on at which something may be new though no value has changed.
+        """Return the first pane from `pane` on at which something may be new though no value has changed.
 
         fresh: what fires is reported again. What baselines learn is left out.
         """
 
     def next_sample(self, pane: int) -> int:
-        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+        """Return the first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
 
     def rest(self, cells: PaneCells, until: int) -> int:
         """Let baselines learn of panes in which all cells stay like these; how many panes say nothing.
@@ -55,7 +94,7 @@ class Decider(Protocol):
         """
 
     def due(self, pane: int) -> Ints:
-        """The slots that must be judged at this pane."""
+        """Return the slots that must be judged at this pane."""
 
 
 class Pending:
@@ -77,7 +116,7 @@ class Pending:
             self._first = min(self._first, rows["pane"].min())
 
     def take(self, stop: int) -> dict[str, NDArray[Any]] | None:
-        """Rows of panes before `stop`, which are gone from here then."""
+        """Remove the rows of panes before `stop` and return them, None without any."""
         if self._first >= stop:
             return None
         rows = self.rows()
@@ -90,7 +129,7 @@ class Pending:
         return {name: column[due] for name, column in rows.items()}
 
     def rows(self) -> dict[str, NDArray[Any]] | None:
-        """All rows."""
+        """Return all rows."""
         if not self._parts:
             return None
         if len(self._parts) > 1:

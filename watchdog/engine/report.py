@@ -18,7 +18,7 @@ from watchdog.core.finding import Evidence
 from watchdog.core.kinds import KINDS
 from watchdog.core.text import printable
 from watchdog.engine.grouping import field_texts
-from watchdog.engine.lookback import Found
+from watchdog.engine.lookback import FoundRows
 
 FEW_ROWS = 64  # are counted one by one
 ENTITIES = 20  # named in a finding at most, for each field
@@ -26,10 +26,10 @@ _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_.]*)\}")
 NOT_EVIDENCE = frozenset({"time_ns", "conn"})
 
 
-def involved(found: list[Found], field: str) -> list[str]:
-    """The texts of a field, most rows first (then by text), at most ENTITIES."""
+def involved(evidence: list[FoundRows], field: str) -> list[str]:
+    """Return the texts of a field, most rows first (then by text), at most ENTITIES."""
     counts: dict[str, int] = {}
-    for part in found:
+    for part in evidence:
         for text, count in _tally(part.batch, field, part.rows):
             counts[text] = counts.get(text, 0) + count
     counts.pop("", None)
@@ -56,13 +56,13 @@ def _tally(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[tuple[str, 
 
 
 def as_text(number: str) -> str:
-    """An AS number as an entity, empty for none."""
+    """Return an AS number as an entity, empty for none."""
     return "" if number in ("", "0") else f"AS{number.removeprefix('AS')}"
 
 
-def evidence_of(found: Sequence[Sequence[Found]], limit: int) -> list[tuple[Evidence, ...]]:
-    """For each finding its latest `limit` rows as evidence, in order of time. All are read together, by batch."""
-    chosen = [_latest(parts, limit) if limit else [] for parts in found]
+def evidence_of(evidence: Sequence[Sequence[FoundRows]], limit: int) -> list[tuple[Evidence, ...]]:
+    """Return, for each finding, its latest `limit` rows as evidence, by time. All are read together, by batch."""
+    chosen = [_latest(parts, limit) if limit else [] for parts in evidence]
     wanted: dict[int, tuple[Batch, dict[int, Evidence | None]]] = {}
     for batch, row in chain.from_iterable(chosen):
         wanted.setdefault(id(batch), (batch, {}))[1][row] = None
@@ -72,12 +72,12 @@ def evidence_of(found: Sequence[Sequence[Found]], limit: int) -> list[tuple[Evid
     return [tuple(one for batch, row in rows if (one := ready[id(batch)][row]) is not None) for rows in chosen]
 
 
-def _latest(found: Sequence[Found], limit: int) -> list[tuple[Batch, int]]:
-    """The latest rows in order of time; equal times in an order that does not depend on batches."""
-    if len(found) == 1 and len(found[0].rows) == 1:
-        return [(found[0].batch, int(found[0].rows[0]))]
+def _latest(evidence: Sequence[FoundRows], limit: int) -> list[tuple[Batch, int]]:
+    """Return the latest rows in order of time; equal times in an order that does not depend on batches."""
+    if len(evidence) == 1 and len(evidence[0].rows) == 1:
+        return [(evidence[0].batch, int(evidence[0].rows[0]))]
     rows: list[tuple[int, str, str, int, Batch, int]] = []
-    for order, part in enumerate(found):
+    for order, part in enumerate(evidence):
         times = part.batch.time_ns[part.rows]
         latest = np.argsort(times, kind="stable")[-limit:]
         for at in latest.tolist():
@@ -88,7 +88,7 @@ def _latest(found: Sequence[Found], limit: int) -> list[tuple[Batch, int]]:
 
 
 def _as_evidence(batch: Batch, rows: NDArray[np.intp]) -> list[Evidence]:
-    """Events as people read them; peer strings made harmless."""
+    """Return events as people read them, with peer strings made harmless."""
     names, columns = [], []
     for name, prefix in _shown_fields(batch.kind, tuple(batch.columns)):
         column = batch.columns[name]
@@ -108,7 +108,7 @@ def _as_evidence(batch: Batch, rows: NDArray[np.intp]) -> list[Evidence]:
 
 @lru_cache(1_024)
 def _shown_fields(kind_name: str, columns: tuple[str, ...]) -> list[tuple[str, bool]]:
-    """What people are shown of such a batch, and which fields are prefixes."""
+    """Return the fields of such a batch that people see, and which of them are prefixes."""
     kind = KINDS.get(kind_name)
     fields = kind.fields if kind else {}
     # In the catalogue's order, since sources lay their columns out as they like.
@@ -132,7 +132,7 @@ class Template:
 
 
 def plain(values: NDArray[Any]) -> list[int | float]:
-    """Measures as Python numbers; floats rounded to what people read."""
+    """Return measures as Python numbers; floats rounded to what people read."""
     numbers = values.tolist()
     if values.dtype.kind != "f":
         return [int(number) for number in numbers]
@@ -140,7 +140,7 @@ def plain(values: NDArray[Any]) -> list[int | float]:
 
 
 def number_text(value: float) -> str:
-    """A measure in a sentence."""
+    """Return a measure in a sentence."""
     if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}".replace(",", " ") if abs(value) >= 10_000 else str(int(value))
     return f"{value:.3g}"

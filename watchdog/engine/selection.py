@@ -55,7 +55,7 @@ class Selected:
 
 
 def chosen(batch: Batch, rows: RowNumbers) -> Batch:
-    """A view of some rows; nothing is copied before it is read."""
+    """Return a view of some rows; nothing is copied before it is read."""
     return Batch(batch.kind, batch.node, batch.source, ChosenColumns(batch.columns, rows), batch.boot_ns)
 
 
@@ -92,11 +92,11 @@ class Selector:
         self._shared = [first[text] for text, count in asked.items() if count >= SHARED]
 
     def select(self, batch: Batch) -> list[Selected | None]:
-        """For each filter what it reads of this batch, None if nothing."""
-        found: list[Selected | None] = [None] * len(self._filters)
+        """Return, for each filter, the rows that it selects of this batch, None without any."""
+        selected: list[Selected | None] = [None] * len(self._filters)
         answers = {rest.text: as_bool(rest(batch), batch.rows) for rest in self._shared}
         for position in self._plain:
-            found[position] = self._narrow(Selected(batch, np.arange(batch.rows), batch), position)
+            selected[position] = self._narrow(Selected(batch, np.arange(batch.rows), batch), position)
         for field, wanted in self._indexed.items():
             column = batch.columns.get(field)
             if not isinstance(column, Strings):
@@ -106,10 +106,10 @@ class Selector:
                 for position in wanted[value]:
                     rest = self._rest[position]
                     if rest is not None and rest.text in answers:
-                        found[position] = _kept(part, answers[rest.text][rows])
+                        selected[position] = _kept(part, answers[rest.text][rows])
                     else:
-                        found[position] = self._narrow(part, position)
-        return found
+                        selected[position] = self._narrow(part, position)
+        return selected
 
     def _narrow(self, part: Selected, position: int) -> Selected | None:
         expression = self._rest[position]
@@ -119,7 +119,7 @@ class Selector:
 
 
 def _kept(part: Selected, passed: NDArray[np.bool_]) -> Selected | None:
-    """The rows that passed a filter, None without any."""
+    """Return the rows that passed a filter, None without any."""
     rows = part.rows[passed]
     if len(rows) == len(part.rows):
         return part if len(rows) else None
@@ -127,7 +127,7 @@ def _kept(part: Selected, passed: NDArray[np.bool_]) -> Selected | None:
 
 
 def parts(column: Strings, wanted: Container[str]) -> Iterator[tuple[str, RowNumbers]]:
-    """The rows of each wanted value, in row order; values that do not occur are left out."""
+    """Return the rows of each wanted value, in row order; values that do not occur are left out."""
     codes = {value: code for code, value in enumerate(column.values) if value in wanted}
     if not codes:
         return

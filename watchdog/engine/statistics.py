@@ -38,7 +38,7 @@ class Statistics:
         return batch, first_ns, int(times.max())
 
     def state(self) -> State:
-        """All counts."""
+        """Return all counts."""
         return {"events": dict(self.events), "late": dict(self.late), "findings": self.findings}
 
     def restore(self, state: State) -> None:

@@ -1,7 +1,7 @@
 """A stream's window that closes pane by pane: for absence, baselines, conditions that must last, extremes.
 
 Rows wait in open panes, and come out as decided cells when panes close. Windows of plain sums
-and distinct counts close many panes at once instead: see `lane_window`.
+and distinct counts close many panes at once instead: see `banked_window`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.distinct import Touches
 from detectors.state import State, checked
-from detectors.windows import Changes, Decided, Ints, Window
+from detectors.windows import Decided, Ints, Window
 from watchdog.core.durations import DAY_NS
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.grouping import Grouping
-from watchdog.engine.measures import WindowMeasures
+from watchdog.engine.measures.window_measures import WindowMeasures
 from watchdog.engine.panes import NEVER, Decider, PaneCells, Pending
 from watchdog.engine.selection import Selected
 
@@ -48,13 +47,7 @@ class StreamWindow:
         """Add rows of a batch; `slots` are theirs, rows without a slot are left out."""
         times = selected.view.time_ns
         rows: dict[str, NDArray[Any]] = {"slot": slots.astype(np.int64), "pane": times // self.pane_ns}
-        rows["added"] = self.measures.additions(selected)
-        if self.measures.latest:
-            rows["time"] = times
-        for i, (values, counts) in zip(self.measures.valued, self.measures.values(selected), strict=True):
-            rows[f"value{i}"] = values
-            if counts is not None:
-                rows[f"counts{i}"] = counts
+        rows |= self.measures.feed(selected.view)
         if (slots < 0).any():
             kept = slots >= 0
             rows = {name: column[kept] for name, column in rows.items()}
@@ -81,7 +74,7 @@ class StreamWindow:
         self.closed = stop
 
     def busy(self) -> NDArray[np.bool_]:
-        """By slot: in the window, or in an open pane."""
+        """Return, by slot, whether the window or an open pane holds rows of it."""
         self._reserve()
         marks = self._seen[: self.grouping.capacity].copy()
         rows = self._pending.rows()
@@ -109,7 +102,7 @@ class StreamWindow:
             pane += 1
 
     def _next_pane(self, pane: int, arrival: int, decider: Decider) -> tuple[int, int]:
-        """The first pane from `pane` on at which a verdict may change; those between are as the one before `pane`.
+        """Return the first pane from `pane` on at which a verdict may change, with panes as the one before until then.
 
         And the pane until which only what baselines have learned of silence can change one.
         """
@@ -128,7 +121,7 @@ class StreamWindow:
         return (until, until) if sample >= min(until, settled + 1) else (sample, min(until, settled + 1))
 
     def _resting(self, pane: int) -> PaneCells:
-        """All keys as they are while nothing enters or leaves their windows."""
+        """Return the cells of all keys while nothing enters or leaves their windows."""
         slots = np.flatnonzero(self._seen)
         size = len(slots)
         nothing = np.zeros((size, self.window.columns), np.int64)
@@ -143,56 +136,23 @@ class StreamWindow:
             decider.decide(cells)
 
     def _close_panes(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, due: Ints) -> PaneCells:
-        width = self.measures.width
-        arrivals, extra = Changes.none(width), []
-        if rows is not None:
-            deltas = np.zeros((len(rows["slot"]), width), np.int64)
-            deltas[:, [self.measures.columns[i] for i in self.measures.additive]] = rows["added"]
-            arrivals = Changes(rows["slot"], rows["pane"], deltas)
-        for i in self.measures.valued:
-            changes = self._close_measure(i, rows, start, stop)
-            if changes is not None and len(changes.slots):
-                extra.append(self.measures.placed(changes, i))
-        decided = self.window.close(arrivals, Changes.joined(extra, width), start, stop)
+        arrivals, changes = self.measures.close(rows, start, stop)
+        decided = self.window.close(arrivals, changes, start, stop)
         self._mark_live(decided)
         if self.sampled or len(due):
             decided = self._complete(decided, start, due)
         values = self.measures.cells(decided)
         cells = PaneCells(decided.slots, decided.panes, decided.live, decided.first, values)
-        self._resample(decided)
+        self._settle(decided)
         return cells
 
-    def _close_measure(self, i: int, rows: dict[str, NDArray[Any]] | None, start: int, stop: int) -> Changes | None:
-        nothing = np.zeros(0, np.int64)
-        slots, panes, values, times = nothing, nothing, nothing, nothing
-        if rows is not None:
-            counted = rows.get(f"counts{i}", slice(None))
-            slots, panes, values = rows["slot"][counted], rows["pane"][counted], rows[f"value{i}"][counted]
-            times = rows["time"][counted] if i in self.measures.latest else nothing
-        if i in self.measures.distinct:
-            widths = np.full(len(slots), self.window.width)
-            touches = Touches(slots, panes, values.astype(np.uint64, copy=False), widths)
-            return self.measures.distinct[i].close(touches, start, stop)
-        if i in self.measures.counts:
-            return self.measures.counts[i].close(slots, panes, values.astype(np.uint64, copy=False), start, stop)
-        if i in self.measures.latest:
-            return self.measures.latest[i].close(slots, panes, times, values)
-        self.measures.extremes[i].close(slots, values, start)
-        return None
-
-    def _resample(self, decided: Decided) -> None:
-        for i, distinct in self.measures.distinct.items():
-            if not distinct.needs_resampling(decided.slots):
-                continue
-            slots = np.unique(decided.slots)
-            before = distinct.pairs[slots].copy()
-            distinct.resample(slots)
-            self.window.values[slots, self.measures.columns[i]] += distinct.pairs[slots] - before
+    def _settle(self, decided: Decided) -> None:
+        for column, slots, correction in self.measures.settle(decided.slots):
+            self.window.values[slots, column] += correction
 
     def _next_expiry(self) -> int:
-        due = [self.window.log.next_expiry()]
-        due += [counts.next_expiry() for counts in self.measures.counts.values()]
-        return min((pane for pane in due if pane is not None), default=int(NEVER))
+        panes = (self.window.log.next_expiry(), self.measures.next_expiry())
+        return min((pane for pane in panes if pane is not None), default=int(NEVER))
 
     def _complete(self, decided: Decided, pane: int, due: Ints) -> Decided:
         """Add the rows of slots that did not change: all that were seen, or those that wait."""
@@ -213,7 +173,7 @@ class StreamWindow:
         )
 
     def _mark_live(self, decided: Decided) -> None:
-        """Slots that became live are kept; those that fell empty are let go, unless absence counts."""
+        """Keep the slots that became live and drop those that fell empty, unless absence counts."""
         if not len(decided.slots):
             return
         ends = np.flatnonzero(np.concatenate((decided.first[1:], [True])))
@@ -233,7 +193,7 @@ class StreamWindow:
         self._reserve()
         self._pending.drop("slot", slots)
         self.window.purge(slots)
-        self.measures.purge(slots)
+        self.measures.evict(slots)
         self._seen[slots] = False
 
     def state(self) -> State:
@@ -258,7 +218,7 @@ class StreamWindow:
             checked(rows, "slot", np.int64, len(panes), (0, slots))
             if any(len(part) != len(panes) for part in rows.values()):
                 raise ValueError("columns of open panes differ in length")
-            self._pending.add(dict(rows))
+            self._pending.add(self.measures.waiting(rows))
         self.window.restore(state["window"], max(closed, 0))
         self.measures.restore(state["measures"], max(closed, 0), slots)
         self._seen = checked(state, "seen", np.bool_).copy()

@@ -91,7 +91,7 @@ class Surplus:
         self._fired.difference_update(slots)
 
     def end(self) -> None:
-        """No key is left: the next one begins anew."""
+        """Start over with the next key, as none is left."""
         self.since, self.level = None, 0
         self._counted.clear()
         self._fired.clear()

@@ -49,13 +49,13 @@ class Held(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """How many panes of a silence say nothing, and what each baseline would learn of it."""
+    """How many panes of a silence change no verdict, and what each baseline would learn of it."""
 
     quiet: int
     paths: list[Path]
 
     def follow(self, panes: int) -> None:
-        """Learn of so many panes."""
+        """Learn of the first `panes` panes."""
         for path in self.paths:
             path.follow(panes)
 
@@ -71,30 +71,30 @@ class Verdict:
         self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
         self._steps = [max(1, spec.step_ns // plan.pane_ns) for spec in plan.baselines]
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
-        self._due: Ints = np.zeros(64, np.int64)  # by slot that holds: the pane at which it is told again, or fires
+        self._due: Ints = np.zeros(64, np.int64)  # by slot that holds: the pane at which it is reported again, or fires
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
         self._soon: list[tuple[int, int]] = []  # a heap of (pane, slot), with entries that wait no longer
-        self._active: Ints | None = None  # since when the firing keys hold; None: to be made anew
+        self._active: Ints | None = None  # since when the firing keys hold; None: to be computed
 
     def held(self) -> Ints:
-        """The slots for which the condition holds."""
+        """Return the slots for which the condition holds."""
         return np.flatnonzero(self._condition).astype(np.int64, copy=False) if self._held else NO_SLOTS
 
     def next_due(self) -> int:
-        """The next pane at which a condition has held for long enough."""
+        """Return the next pane at which a condition has held for long enough."""
         while self._soon and self._waiting.get(self._soon[0][1]) != self._soon[0][0]:
             heapq.heappop(self._soon)
         return self._soon[0][0] if self._soon else int(NEVER)
 
     def due(self, pane: int) -> Ints:
-        """Slots whose condition has held for long enough by this pane."""
+        """Return slots whose condition has held for long enough by this pane."""
         if self.next_due() > pane:
             return NO_SLOTS
         return np.array([slot for slot, due in self._waiting.items() if due <= pane], np.int64)
 
     def next_update(self, pane: int) -> int:
-        """The first pane from `pane` on at which a firing key may be reported again."""
+        """Return the first pane from `pane` on at which a firing key may be reported again."""
         if self._active is None:
             self._active = np.array([held.since for held in self._held.values() if held.active], np.int64)
         if not len(self._active):
@@ -102,11 +102,11 @@ class Verdict:
         return pane + int(((self._active - pane) % self.refresh_panes).min())
 
     def next_sample(self, pane: int) -> int:
-        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+        """Return the first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
         return min((pane if pane % step <= 1 else pane + -pane % step for step in self._steps), default=int(NEVER))
 
     def rest(self, cells: PaneCells, panes: Ints) -> Rest:
-        """What baselines learn, and for how long they say nothing, while cells stay like these through all `panes`.
+        """Return what baselines learn, and how long no verdict changes, while cells stay like these through `panes`.
 
         Every window is whole in these panes, and nothing is due.
         """
@@ -143,18 +143,18 @@ class Verdict:
         return Rest(span if quiet.all() else int(quiet.argmin()), paths)
 
     def _active_of(self, slots: Ints) -> Ints:
-        """The level of each slot that an escalation must reach to be news; of one that does not fire, any."""
+        """Return the level at which an escalation of each slot is reported; any level for one that does not fire."""
         levels = (self._held[slot].active if slot in self._held else 0 for slot in slots.tolist())
         active = np.fromiter(levels, np.int64, len(slots))
         return np.where(active, active, len(self.plan.escalate) + 1)
 
     def firing(self, slots: int) -> NDArray[np.bool_]:
-        """By slot: whether its condition holds now."""
+        """Return, by slot, whether its condition holds now."""
         self._reserve(slots)
         return self._condition[:slots].copy()
 
     def values(self, cells: PaneCells, covered: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
-        """The cells, and all that the rule derives from them, by name. covered: None if no rule asks for it."""
+        """Return the cells, and all that the rule derives from them, by name. covered: None if no rule asks for it."""
         named: dict[str, NDArray[Any]] = cells.values if covered is None else {**cells.values, COVERED: covered}
         self._derive(named, len(cells.slots))
         for spec, baseline in self._baselines:
@@ -198,7 +198,7 @@ class Verdict:
         return self._walk(cells, rows, turns, level) if len(rows) else []
 
     def _turns(self, cells: PaneCells, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_]) -> Ints:
-        """By row: 1 where the condition is true, -1 where it ends, 0 between the two."""
+        """Return, by row, 1 where the condition is true, -1 where it ends, 0 between the two."""
         plan = self.plan
         turns = np.where(fire, 1, -1)
         if plan.clear is not None:
@@ -208,14 +208,14 @@ class Verdict:
         return turns
 
     def _levels(self, named: dict[str, NDArray[Any]], size: int) -> Ints:
-        """The highest escalation whose condition is true, 0 for none."""
+        """Return the highest escalation whose condition is true, 0 for none."""
         level = np.zeros(size, np.int64)
         for step, (_, expression) in enumerate(self.plan.escalate, start=1):
             level[as_bool(expression(named), size)] = step
         return level
 
     def _walk(self, cells: PaneCells, rows: NDArray[np.intp], turns: Ints, level: Ints | None) -> list[Emission]:
-        """Row by row through those at which there may be something to say."""
+        """Return the emissions of the rows that may change a state, row by row."""
         said: list[Emission] = []
         levels = np.zeros(len(rows), np.int64) if level is None else level[rows]
         columns = (cells.slots[rows], cells.panes[rows], turns[rows], levels)
@@ -239,7 +239,7 @@ class Verdict:
         return said
 
     def _step(self, held: Held, pane: int, level: int, *, fires: bool) -> tuple[Change | None, Held]:
-        """What a condition that holds on at this pane gives to say, and how it stands then.
+        """Return the emission of a condition that still holds at this pane, and its new state.
 
         Between fire and clear there is nothing to tell again: such numbers would read as no reason to alarm.
         """
@@ -314,7 +314,7 @@ class Verdict:
             self._forget(slot)
 
     def state(self) -> State:
-        """Conditions, what waits, and baselines."""
+        """Return conditions, what waits, and baselines."""
         return {
             "held": [[slot, *held] for slot, held in self._held.items()],
             "baselines": {spec.name: baseline.state() for spec, baseline in self._baselines},

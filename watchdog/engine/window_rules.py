@@ -16,10 +16,8 @@ from watchdog.core.kinds import KINDS
 from watchdog.core.plan import COVERED, MeasurePlan, RulePlan
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.findings import Findings, StreamId
-from watchdog.engine.lane_window import BankedWindow
 from watchdog.engine.lookback import Lookback
-from watchdog.engine.panes import NEVER, PaneCells
-from watchdog.engine.stream import StreamWindow
+from watchdog.engine.panes import NEVER, PaneCells, RuleWindow
 from watchdog.engine.verdict import Verdict
 
 RESTED_CELLS = 16_384  # keys x panes that are looked at together while nothing comes
@@ -31,7 +29,7 @@ class WindowRules:
 
     def __init__(
         self,
-        window: StreamWindow | BankedWindow,
+        window: RuleWindow,
         plans: Sequence[RulePlan],
         measures: Mapping[str, MeasurePlan],
         place: StreamId,
@@ -47,36 +45,26 @@ class WindowRules:
         self._names = [{m.name: measures[m.text].name for m in plan.measures} for plan in plans]
         self._writers = [Findings(plan, place, window.grouping, coverage) for plan in plans]
         self._lookback: Lookback | None = None
-        self._found: list[Finding] = []
-
-    def close(self, window: StreamWindow, stop: int, lookback: Lookback) -> list[Finding]:
-        """Close all panes of the window before `stop`; what the rules found."""
-        self.begin(lookback)
-        window.close(stop, self)
-        return self.take()
+        self._findings: list[Finding] = []
 
     def findings_cut(self) -> dict[str, int]:
-        """Findings that were left out because too many keys fired at once, by rule."""
+        """Return findings that were left out because too many keys fired at once, by rule."""
         return {writer.plan.id: writer.surplus.cut for writer in self._writers if writer.surplus.cut}
 
     def held(self) -> Ints:
-        """The slots for which the condition of a rule holds, in no order; some may be named twice."""
+        """Return the slots for which the condition of a rule holds, in no order; some may be named twice."""
         if len(self._verdicts) == 1:
             return self._verdicts[0].held()
         return np.concatenate([verdict.held() for verdict in self._verdicts])
 
     def begin(self, lookback: Lookback) -> None:
         """Collect findings from here on."""
-        self._lookback, self._found = lookback, []
+        self._lookback, self._findings = lookback, []
 
     def take(self) -> list[Finding]:
-        """The findings since `begin`."""
-        found, self._found = self._found, []
-        return found
-
-    def watch_node(self, window: StreamWindow, first_ns: int) -> None:
-        """Begin to judge absence for the node itself, which may never send an event of this kind."""
-        window.hold(window.grouping.ensure_node_key(), first_ns // window.pane_ns)
+        """Return the findings since `begin`, once."""
+        findings, self._findings = self._findings, []
+        return findings
 
     def decide(self, cells: PaneCells) -> None:
         """Judge the cells of a closing with every rule of the window."""
@@ -92,24 +80,24 @@ class WindowRules:
             emissions = verdict.decide(own, named)
             if emissions and self._lookback is not None:
                 named.pop(COVERED, None)
-                self._found += writer.write(emissions, named, self._lookback)
+                self._findings += writer.write(emissions, named, self._lookback)
             self.seconds[rule] += time.perf_counter() - begun
 
     def next_due(self) -> int:
-        """The next pane at which some rule's condition has held for long enough."""
+        """Return the next pane at which some rule's condition has held for long enough."""
         return min((verdict.next_due() for verdict in self._verdicts), default=int(NEVER))
 
     def next_silent(self, pane: int, *, fresh: bool) -> int:
-        """The first pane from `pane` on at which something may be new though no value has changed."""
-        found = [self.next_due()]
+        """Return the first pane from `pane` on at which something may be new though no value has changed."""
+        panes = [self.next_due()]
         if self._needs_coverage:
-            found.append(self._coverage.disturbed(self._over_ns, self._kinds).next_change(pane, self.window.pane_ns))
+            panes.append(self._coverage.disturbed(self._over_ns, self._kinds).next_change(pane, self.window.pane_ns))
         if fresh:
-            found += [verdict.next_update(pane) for verdict in self._verdicts]
-        return max(min(found), pane)
+            panes += [verdict.next_update(pane) for verdict in self._verdicts]
+        return max(min(panes), pane)
 
     def next_sample(self, pane: int) -> int:
-        """The first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
+        """Return the first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
         disturbed = self._coverage.disturbed(self._over_ns, self._kinds)
         if not self._learns or disturbed.at((pane + 1) * self.window.pane_ns):
             return int(NEVER)
@@ -133,15 +121,15 @@ class WindowRules:
         return quiet
 
     def due(self, pane: int) -> Ints:
-        """The slots of which that is true by this pane."""
+        """Return the slots whose `for` period has elapsed by this pane."""
         return np.unique(np.concatenate([verdict.due(pane) for verdict in self._verdicts]))
 
     def busy(self) -> NDArray[np.bool_]:
-        """By slot: rows wait in an open pane, or a condition holds."""
+        """Return, by slot, whether rows wait in an open pane or a condition holds."""
         return self.window.busy() | self.firing()
 
     def firing(self) -> NDArray[np.bool_]:
-        """By slot: a condition holds."""
+        """Return, by slot, whether a condition holds."""
         size = self.window.grouping.capacity
         firing = np.zeros(size, np.bool_)
         for verdict in self._verdicts:
@@ -156,17 +144,16 @@ class WindowRules:
             writer.purge(slots)
 
     def state(self) -> State:
-        """Window, verdicts and what is open."""
+        """Return window, verdicts and what is open."""
         return {
-            "window": self.window.state() if isinstance(self.window, StreamWindow) else {},
+            "window": self.window.state(),
             "verdicts": [verdict.state() for verdict in self._verdicts],
             "open": [writer.state() for writer in self._writers],
         }
 
     def restore(self, state: State) -> None:
         """Continue from `state`."""
-        if isinstance(self.window, StreamWindow):
-            self.window.restore(state["window"])
+        self.window.restore(state["window"])
         for verdict, saved in zip(self._verdicts, state["verdicts"], strict=True):
             verdict.restore(saved, self.window.grouping.capacity)
         for writer, saved in zip(self._writers, state["open"], strict=True):
@@ -174,7 +161,7 @@ class WindowRules:
 
 
 def carried_fields(plan: RulePlan) -> list[str]:
-    """Fields beside the key that findings of this rule name: they are kept with the key."""
+    """Return fields beside the key that findings of this rule name: they are kept with the key."""
     derived = {measure.name for measure in plan.measures} | {name for name, _ in plan.values}
     fields = {name for kind in plan.kinds for name in KINDS[kind].fields}
     wanted = [*plan.incident, *_PLACEHOLDER.findall(plan.summary)]

@@ -12,7 +12,7 @@ from rules.load import RuleSet, load
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.coverage import ALWAYS_WANTED, wanted_kinds
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.offline.history import History, opened_history
 from watchdog.offline.read_once import faults_of, finite, shown, unread_of
 from watchdog.pipeline.atomic_file import check_place
@@ -170,7 +170,7 @@ def _opened(
 def _pipeline(
     rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
 ) -> Pipeline:
-    engine = PartedEngine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
+    engine = Engine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
     pipeline = Pipeline(engine, None if history is None else lambda changes: history.take(changes, pipeline.books))
     if saved is not None and pipeline.resume(saved):
         raise StateError("checkpoint was made with other rules")
@@ -193,7 +193,7 @@ def _result(pipeline: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, fin
         finished,
         late=dict(pipeline.engine.statistics.late),
         faults=faults_of(inputs),
-        cut=pipeline.engine.findings_cut(),
+        cut=pipeline.engine.usage.findings_cut(),
     )
 
 

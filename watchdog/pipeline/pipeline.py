@@ -12,7 +12,7 @@ from alerts.incident import IncidentChange, Reason
 from watchdog.core.batch import Slice
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.finding import Finding
-from watchdog.engine.parted import PartedEngine
+from watchdog.engine.engine import Engine
 from watchdog.pipeline.checkpoint import Checkpoint
 
 OWN_PART = "own"  # the name of its book in checkpoints; names of parts are JSON
@@ -32,7 +32,7 @@ class Pipeline:
 
     def __init__(
         self,
-        engine: PartedEngine,
+        engine: Engine,
         tell: Tell | None = None,
         before: Before | None = None,
         own: Collection[str] = (),
@@ -64,7 +64,7 @@ class Pipeline:
     def finish(self) -> None:
         """Close the engine's open panes: the input has ended. Incidents that are not due to resolve stay open."""
         self._follow(self.engine.finish())
-        for part in range(len(self.engine.parts)):
+        for part in range(len(self.engine.groups)):
             self._tell(self.books.drain(part))
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
@@ -93,7 +93,7 @@ class Pipeline:
         self.events, self.first_event_ns, self.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
         return self.engine.restore(saved.engine)
 
-    def change_engine(self, engine: PartedEngine) -> frozenset[str]:
+    def change_engine(self, engine: Engine) -> frozenset[str]:
         """Replace the engine, and give it the state of the old one; return ids of rules that restart with empty state.
 
         Incidents stay in their books until `move_books`.
@@ -116,13 +116,13 @@ class Pipeline:
 
     @property
     def _parts(self) -> dict[str, tuple[str, ...]]:
-        parts = {part.name: part.rules for part in self.engine.parts}
+        parts = {part.name: part.rules for part in self.engine.groups}
         return parts | {OWN_PART: self._own} if self._own else parts
 
     @property
     def own_part(self) -> int:
         """Number of the book of findings by the wall clock; no book has it without such findings."""
-        return len(self.engine.parts)
+        return len(self.engine.groups)
 
     def note_own(self, findings: Sequence[Finding]) -> None:
         """Take in findings by the wall clock; a checkpoint holds them until `advance_own` reports them."""
@@ -142,7 +142,7 @@ class Pipeline:
             if self.books.now_ns(part) < until_ns:  # the first finding of this time advances the book
                 self._advance(part, until_ns, ended=False)
             self._tell(self.books.apply(finding))
-        for part in range(len(self.engine.parts)):
+        for part in range(len(self.engine.groups)):
             self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
 
     def _advance(self, part: int, time_ns: int, *, ended: bool) -> None:

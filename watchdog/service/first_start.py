@@ -13,7 +13,7 @@ from typing import Final
 
 from alerts.incident import IncidentChange, Reason
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, parse_duration
-from watchdog.engine.parts import SourceGroup
+from watchdog.engine.source_groups import SourceGroup
 from watchdog.sources.registry import scheme_of
 
 PartOf = Callable[[str], int | None]

@@ -26,8 +26,8 @@ from watchdog.core.finding import Finding
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
-from watchdog.engine.parted import PartedEngine
-from watchdog.engine.parts import Kinds
+from watchdog.engine.engine import Engine
+from watchdog.engine.source_groups import Kinds
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.pipeline.pipeline import Pipeline
 from watchdog.service.first_start import Quiet
@@ -62,7 +62,7 @@ class LivePipeline:
         self._records: list[ChangeRecord] = []  # since they were last returned
 
     @property
-    def engine(self) -> PartedEngine:
+    def engine(self) -> Engine:
         """The engine of the rules in force."""
         return self._pipeline.engine
 
@@ -93,7 +93,7 @@ class LivePipeline:
         """
         reached = {name: mark for name, mark in self.engine.marks.items() if 0 < mark < END_OF_TIME_NS}
         reported = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
-        self.quiet.begin({**reported, **starts}, self.engine.parts)
+        self.quiet.begin({**reported, **starts}, self.engine.groups)
 
     def process(self, slice_: Slice) -> list[ChangeRecord]:
         """Pass a slice of one source through engine and books."""
@@ -128,7 +128,7 @@ class LivePipeline:
         if not self.actions.receive(action):
             return []
         holder = self.books.holder(action.incident_id)
-        parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._pipeline.own_part}
+        parts = set(range(len(self.engine.groups))) if holder is None else {holder} - {self._pipeline.own_part}
         times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
@@ -154,8 +154,8 @@ class LivePipeline:
         self._titles |= {plan.id: plan.title for plan in rules.plans}
         self._restart_rules(self._pipeline.change_engine(_engine(rules, self._sources, self._node)))
         self._pipeline.move_books()
-        self.quiet.divide(self.engine.parts, self.books.holder)
-        self.actions.wait_again(range(len(self.engine.parts)))  # those past its time apply it soon
+        self.quiet.divide(self.engine.groups, self.books.holder)
+        self.actions.wait_again(range(len(self.engine.groups)))  # those past its time apply it soon
         for promise in promises:
             self._pipeline.process(promise)
         return self._take_records()
@@ -176,7 +176,7 @@ class LivePipeline:
         StateError when it is damaged or of another version.
         """
         restarted = self._pipeline.resume(saved)
-        self.quiet.restore(saved.starts, saved.held, self.engine.parts, self.books.holder)
+        self.quiet.restore(saved.starts, saved.held, self.engine.groups, self.books.holder)
         kept = self._pipeline.positions
         self._pipeline.positions = {name: kept[name] for name in self._sources if name in kept}
         self.actions.restore(saved.last_action, saved.acted)
@@ -258,6 +258,6 @@ def check_fits(saved: Checkpoint, node: str, place: str) -> None:
         )
 
 
-def _engine(rules: RuleSet, sources: Mapping[str, Kinds], node: str) -> PartedEngine:
+def _engine(rules: RuleSet, sources: Mapping[str, Kinds], node: str) -> Engine:
     """Return a new engine with its own secret: no peer may work out which of too many findings are kept."""
-    return PartedEngine(rules.plans, sources, node=node, secret=secrets.token_bytes(SECRET_BYTES))
+    return Engine(rules.plans, sources, node=node, secret=secrets.token_bytes(SECRET_BYTES))

@@ -62,7 +62,7 @@ def _events(out: Exposition, measured: Measured, now_ns: int) -> None:
         "Events that came too late to be judged.",
         [({"kind": kind}, rows) for kind, rows in sorted(late.items())],
     )
-    cut = sorted(watch.engine.findings_cut().items())
+    cut = sorted(watch.engine.usage.findings_cut().items())
     out.add(
         "watchdog_findings_cut_total",
         "counter",
@@ -78,7 +78,7 @@ def _events(out: Exposition, measured: Measured, now_ns: int) -> None:
         out.one("watchdog_lag_seconds", "gauge", "Wall clock minus the watermark of the slowest source.", lag)
     waits = [
         ({"sources": ", ".join(map(printable, part.feeding)), "starts": ", ".join(map(printable, part.telling))}, at_ns)
-        for number, part in enumerate(watch.engine.parts)
+        for number, part in enumerate(watch.engine.groups)
         if part.feeding and (at_ns := watch.engine.moment_ns(number)) > 0 and not watch.engine.ended(number)
     ]
     about = "Wall clock minus the watermark of the rules that wait for these sources (starts: only for node starts)."
@@ -170,11 +170,11 @@ def _counters(source: Source) -> Mapping[str, int]:
 
 def _rules(out: Exposition, measured: Measured) -> None:
     engine = measured.engine.watch.engine
-    _keys(out, "watchdog", "", [({"key": key}, counts) for key, counts in engine.key_counts().items()])
-    by_rule = sorted(engine.rule_key_counts().items())
+    _keys(out, "watchdog", "", [({"key": key}, counts) for key, counts in engine.usage.key_counts().items()])
+    by_rule = sorted(engine.usage.rule_key_counts().items())
     shared = " Rules of one key share them: add up those without '_rule' instead."
     _keys(out, "watchdog_rule", shared, [({"rule": rule, "key": key}, counts) for rule, (key, counts) in by_rule])
-    spent = sorted(engine.rule_seconds().items())
+    spent = sorted(engine.usage.rule_seconds().items())
     out.add(
         "watchdog_rule_seconds_total",
         "counter",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from watchdog.engine.parts import UNFED
+from watchdog.engine.source_groups import UNFED
 from watchdog.pipeline.clock import Clock
 from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.vitals import Vitals
@@ -25,7 +25,7 @@ class SignOfLife:
         self._started_s = clock.monotonic()
         self._logged = ""
         self.state_of: Callable[[], str] = self._vitals.state
-        self.cannot_fire: Callable[[], Sequence[str]] = lambda: self._engine.watch.engine.parts[UNFED].rules
+        self.cannot_fire: Callable[[], Sequence[str]] = lambda: self._engine.watch.engine.groups[UNFED].rules
 
     def __call__(self) -> dict[str, object] | None:
         """Return the body; None while the service is blind. Log each new reason for that."""

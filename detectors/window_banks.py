@@ -22,7 +22,7 @@ NO_CELL = np.int32(-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LaneChanges:
+class BankChanges:
     """Rows (cell, pane, one integer for each column); deltas are columns x rows."""
 
     cells: Ints
@@ -31,7 +31,7 @@ class LaneChanges:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LaneDecided:
+class BankDecided:
     """One member's decided rows, sorted by (cell, pane); values are columns x rows."""
 
     slots: Ints
@@ -43,7 +43,7 @@ class LaneDecided:
 
 
 def folded(codes: Ints, deltas: Ints, *, runs: bool = False) -> tuple[Ints, Ints]:
-    """Distinct codes in order, and the sum of the columns of each; deltas are columns x rows.
+    """Return distinct codes in order, and the sum of the columns of each; deltas are columns x rows.
 
     runs: the codes are a few sorted runs behind each other.
     """
@@ -83,7 +83,7 @@ class WindowBank:
         self._log_of: Ints = np.array([list(self._logs).index(width) for width in widths], np.int64)  # by member
 
     def cells(self, members: Ints, slots: Ints, capacity: int) -> Ints:
-        """The cell of each row (a member's slot); new keys get one. `capacity`: bound of all slots."""
+        """Return the cell of each row (a member's slot); new keys get one. `capacity`: bound of all slots."""
         if capacity > self._room:
             self._widen(1 << (capacity - 1).bit_length())
         places = members * self._room + slots
@@ -92,8 +92,8 @@ class WindowBank:
         if missing.any():
             self._hand_out(np.unique(places[missing]))
             cells = self._cell_of[places]
-        found: Ints = cells.astype(np.int64)
-        return found
+        assigned: Ints = cells.astype(np.int64)
+        return assigned
 
     def _widen(self, room: int) -> None:
         table = np.full((len(self.widths), room), NO_CELL)
@@ -125,11 +125,11 @@ class WindowBank:
             self.values = np.concatenate([self.values, np.zeros((self.columns, more), np.int64)], axis=1)
 
     def next_expiry(self) -> int | None:
-        """The pane at which the next row of any member leaves."""
+        """Return the pane at which the next row of any member leaves."""
         due = [pane for log in self._logs.values() if (pane := log.next_expiry()) is not None]
         return min(due, default=None)
 
-    def close(self, arrivals: LaneChanges, extra: LaneChanges, start: int, stop: int) -> dict[int, LaneDecided]:
+    def close(self, arrivals: BankChanges, extra: BankChanges, start: int, stop: int) -> dict[int, BankDecided]:
         """Close panes start..stop-1; the decided rows of each member for which they can matter.
 
         A cell that stays below the floor of its member is left out, unless it or the member is watched.
@@ -145,18 +145,18 @@ class WindowBank:
         deltas = np.zeros((self.columns + 1, len(changed)), np.int64)
         entered, others = len(cells), len(cells) + len(extra.cells)
         deltas[:-1, :entered], deltas[:-1, entered:others] = sums, extra.deltas
-        at = others
+        row = others
         for part in left:
-            np.negative(part.deltas.T, out=deltas[:-1, at : at + len(part.slots)])
-            at += len(part.slots)
+            np.negative(part.deltas.T, out=deltas[:-1, row : row + len(part.slots)])
+            row += len(part.slots)
         deltas[-1, :entered], deltas[-1, others:] = 1, -1
-        rows = LaneChanges(changed, np.concatenate([panes, extra.panes, *(part.panes for part in left)]), deltas)
+        rows = BankChanges(changed, np.concatenate([panes, extra.panes, *(part.panes for part in left)]), deltas)
         if kernel.native is None or span > kernel.MOST_PANES:
             return self._by_member(self._run(rows, start, span))
         return self._by_member(self._run_native(rows, start, span))
 
-    def _folded(self, arrivals: LaneChanges, start: int, span: int) -> tuple[Ints, Ints, Ints]:
-        """Distinct (cell, pane) of the arrivals in order, and their sums."""
+    def _folded(self, arrivals: BankChanges, start: int, span: int) -> tuple[Ints, Ints, Ints]:
+        """Return distinct (cell, pane) of the arrivals in order, and their sums."""
         if kernel.native is not None and span <= kernel.MOST_PANES:
             return kernel.fold((arrivals.cells, arrivals.panes, arrivals.deltas), self.capacity, start, span)
         codes, sums = folded(arrivals.cells * span + (arrivals.panes - start), arrivals.deltas)
@@ -170,8 +170,8 @@ class WindowBank:
         for log, first, end in zip(self._logs.values(), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             log.append_ordered(rows.taken(order[first:end]))  # arrays of its own, given back when its window has passed
 
-    def _run(self, changes: LaneChanges, start: int, span: int) -> KernelRun:
-        """The value of each cell wherever it changed, for the cells that can matter; the last delta is for `live`."""
+    def _run(self, changes: BankChanges, start: int, span: int) -> KernelRun:
+        """Return the value of each cell wherever it changed, for cells that matter; the last delta is for `live`."""
         codes, deltas = folded(changes.cells * span + (changes.panes - start), changes.deltas, runs=True)
         cells = codes // span
         first = np.concatenate(([True], cells[1:] != cells[:-1]))
@@ -191,19 +191,19 @@ class WindowBank:
         return KernelRun(cells[kept], (codes - cells * span + start)[kept], sums[:, kept], first[kept], emptied)
 
     def _matters(self, cells: Ints, sums: Ints, heads: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """By cell that changed: whether it is watched, or a value reaches the floor of its member."""
+        """Return, by cell that changed, whether it is watched or a value reaches the floor of its member."""
         members = self.member[cells]
         values = sums[0] if self.columns == 1 else sums[self.floor_column[members], np.arange(sums.shape[1])]
         reached = np.logical_or.reduceat(values >= self.floor[members], heads)
         wanted: NDArray[np.bool_] = reached | self.watched[members[heads]] | self.watched_cells[cells[heads]]
         return wanted
 
-    def _run_native(self, changes: LaneChanges, start: int, span: int) -> KernelRun:
+    def _run_native(self, changes: BankChanges, start: int, span: int) -> KernelRun:
         state = (self.member, self.values, self.live)
         floors = (self.floor_column, self.floor, self.watched, self.watched_cells)
         return kernel.run((changes.cells, changes.panes, changes.deltas), start, span, state, floors)
 
-    def _by_member(self, run: KernelRun) -> dict[int, LaneDecided]:
+    def _by_member(self, run: KernelRun) -> dict[int, BankDecided]:
         self._emptied.append(run.emptied)
         if not len(run.cells):
             return {}
@@ -215,7 +215,7 @@ class WindowBank:
             cells = run.cells[rows]
             slots = self.slot[cells].astype(np.int64)
             sums = run.sums[:, rows]
-            decided[member] = LaneDecided(slots, run.panes[rows], sums[:-1], sums[-1], run.first[rows], cells)
+            decided[member] = BankDecided(slots, run.panes[rows], sums[:-1], sums[-1], run.first[rows], cells)
         return decided
 
     def take_back(self, waiting: Ints) -> None:
@@ -233,20 +233,20 @@ class WindowBank:
         self._free = np.concatenate([self._free, idle.astype(np.int32)])
 
     def held(self, member: int, capacity: int) -> NDArray[np.bool_]:
-        """By slot: whether it has a cell in a member."""
+        """Return, by slot, whether it has a cell in a member."""
         held = np.zeros(capacity, np.bool_)
         cells = self._row(member)[:capacity]
         held[: len(cells)] = cells >= 0
         return held
 
     def _row(self, member: int) -> NDArray[np.int32]:
-        """The cells of a member, by slot."""
+        """Return the cells of a member, by slot."""
         return self._cell_of[member * self._room : (member + 1) * self._room]
 
     def cells_of(self, member: int, slots: Ints) -> Ints:
-        """The cells that these slots have in a member, without new ones."""
-        found = self._row(member)[slots[slots < self._room]]
-        return found[found >= 0].astype(np.int64)
+        """Return the cells that these slots have in a member, without new ones."""
+        cells = self._row(member)[slots[slots < self._room]]
+        return cells[cells >= 0].astype(np.int64)
 
     def purge(self, member: int, slots: Ints) -> None:
         """Forget these slots of a member."""
@@ -260,7 +260,7 @@ class WindowBank:
         self._free = np.concatenate([self._free, cells.astype(np.int32)])
 
     def state(self) -> State:
-        """Cells and logs, as arrays."""
+        """Return cells and logs, as arrays."""
         size = self.capacity
         logs = {str(width): log.rows() for width, log in self._logs.items()}
         return {
