@@ -208,7 +208,7 @@ def test_a_restart_before_the_first_event_keeps_the_first_start(tmp_path: Path, 
 
 @pytest.mark.parametrize("cut", range(0, 240, 16))
 def test_a_kill_at_any_time_tells_the_same(tmp_path: Path, services: Services, cut: int) -> None:
-    text = attack(NOW - 700, NOW - 400) + attack(NOW - 130, NOW + 60) + line(NOW + 500)
+    text = attack(NOW - 700, NOW - 400) + attack(NOW - 130, NOW + 60) + line(NOW + 100)
     lines = text.splitlines(keepends=True)
     (tmp_path / "debug.log").write_text("".join(lines[:cut]))
     service = services()
