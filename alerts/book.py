@@ -10,9 +10,9 @@ from typing import cast
 
 import msgspec
 
-from alerts.case import IncidentLife, member_label, opened_case, opening_text
 from alerts.fingerprint import fingerprint, key_text
 from alerts.incident import RANK, Incident, IncidentChange, IncidentState, Policy, Reason
+from alerts.incident_life import IncidentLife, member_label, opened_case, opening_text
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import OVERFLOW, Finding

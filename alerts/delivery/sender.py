@@ -14,9 +14,9 @@ from alerts.delivery.client import Response, WebhookClient
 from alerts.delivery.formats import signal_body
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import PageOf
-from alerts.delivery.lane import HELD_MOST, LaneCounts, OnAttempt, ReceiverQueue
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
+from alerts.delivery.receiver_queue import HELD_MOST, LaneCounts, OnAttempt, ReceiverQueue
 from alerts.delivery.texts import HEARTBEAT, TEST
 from alerts.routing import Receiver
 

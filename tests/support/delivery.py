@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from alerts.delivery.lane import ReceiverQueue
 from alerts.delivery.ports import Fate, Outcome
+from alerts.delivery.receiver_queue import ReceiverQueue
 from alerts.delivery.schedule import HORIZON_NS
 from alerts.delivery.sender import Sender
 from alerts.incident import RANK

@@ -14,8 +14,8 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from alerts.delivery.lane import HELD_MOST, MERGE_LEAST
 from alerts.delivery.ports import Fate, Outcome
+from alerts.delivery.receiver_queue import HELD_MOST, MERGE_LEAST
 from alerts.delivery.sender import Sender
 from alerts.incident import IncidentState, Reason
 from alerts.notice import MERGED
