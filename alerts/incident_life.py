@@ -223,8 +223,8 @@ class IncidentLife:
         )
 
 
-def opened_case(finding: Finding, key: Mapping[str, str]) -> IncidentLife:
-    """A new incident under `key` (the finding's own incident key, or the overflow's)."""
+def new_life(finding: Finding, key: Mapping[str, str]) -> IncidentLife:
+    """Return a new incident under `key`: the finding's own incident key, or `OVERFLOW`."""
     return IncidentLife(
         id=incident_id(finding.rule, finding.node, key, finding.time_ns),
         fingerprint=fingerprint(finding.rule, finding.node, key),

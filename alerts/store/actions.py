@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from alerts.book import IncidentError, UnknownIncidentError
 from alerts.incident import HistoryEntry, IncidentState, Reason
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.notice import ChangeRecord
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import actions, incident_changes, incident_pictures, incidents

@@ -58,7 +58,7 @@ def story() -> list[ChangeRecord]:
 
     def note(changes: list[IncidentChange]) -> None:
         for change in changes:
-            incident = book.incident(change.id)
+            incident = book.table.incident(change.id)
             assert incident is not None
             records.append(ChangeRecord(incident, change, "Flood"))
 
@@ -76,7 +76,7 @@ def openings() -> list[ChangeRecord]:
     book, records = IncidentBook(), []
     for number in range(OPENINGS):
         for change in book.apply(replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
-            incident = book.incident(change.id)
+            incident = book.table.incident(change.id)
             assert incident is not None
             records.append(ChangeRecord(incident, change, "Flood"))
     return records

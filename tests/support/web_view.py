@@ -112,7 +112,7 @@ class StoredView:
         return list(dict.fromkeys(change.id for change in changes))
 
     def _record(self, change: IncidentChange) -> ChangeRecord:
-        incident = self._book.incident(change.id)
+        incident = self._book.table.incident(change.id)
         assert incident is not None
         return ChangeRecord(incident, change, self._titles.get(incident.rule, "A peer sends far too many addresses"))
 

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy import text as sql
 
-from alerts.book import IncidentError, UnknownIncidentError
 from alerts.incident import IncidentState, Reason
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.notice import ChangeRecord, event_type, notice_id
 from alerts.routing import Receiver, notices
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT, Action, Actions, Done, Verb, _act

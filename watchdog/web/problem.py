@@ -11,7 +11,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from alerts.book import IncidentError, UnknownIncidentError
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import StoreUnavailableError, WatchdogError
 from watchdog.core.text import printable
