@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from watchdog.core.durations import MINUTE_NS
-from watchdog.core.finding import SEVERITIES, Attack, Evidence, Severity
+from watchdog.core.finding import SEVERITIES, Attack, Evidence, Maturity, Severity
 
 RANK: Mapping[str, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
@@ -101,7 +101,7 @@ class Incident:
     cleared, None while one fires. measures and summary are those of the worst finding (highest
     severity, then latest), peak holds the largest value of each measure. members counts all keys
     that ever fired, firing those that do now. completeness and watched are the least of the findings', 0 to 1; watched
-    is None for an incident of a version that did not have it.
+    is None for an incident of a version that did not have it; so is maturity, the rule's at the latest finding.
     """
 
     id: str
@@ -132,3 +132,4 @@ class Incident:
     watched: float | None
     history: tuple[HistoryEntry, ...]
     history_beyond: int
+    maturity: Maturity | None = None

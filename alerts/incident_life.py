@@ -21,7 +21,7 @@ from alerts.incident import (
     Reason,
 )
 from watchdog.core.durations import SECOND_NS, rough_duration
-from watchdog.core.finding import Attack, Finding, Severity
+from watchdog.core.finding import Attack, Finding, Maturity, Severity
 
 NAMELESS = frozenset({"boot", "boot_ns", "node", "source"})
 NOUNS = (  # what members are called, by the first of these fields that tells them apart
@@ -74,10 +74,12 @@ class IncidentLife:
     history_beyond: int = 0
     sequence: int = 0
     acted: int = 0
+    maturity: Maturity | None = None
 
     def absorb(self, finding: Finding, policy: Policy) -> None:
         """Take in numbers, names and evidence of a finding whatever it changes."""
         self.findings += 1
+        self.maturity = finding.maturity or self.maturity
         self.updated_ns = max(self.updated_ns, finding.time_ns)
         self.completeness = min(self.completeness, finding.completeness)
         if self.watched is not None:
@@ -192,35 +194,42 @@ class IncidentLife:
         entities = self.involved.ordered()
         members = sorted(self.firing) or list(self.quiet)
         return Incident(
-            id=self.id,
-            fingerprint=self.fingerprint,
-            rule=self.rule,
-            attack=self.attack,
-            severity=self.severity,
-            state=self.state,
-            node=self.node,
+            **{name: getattr(self, name) for name in SAME_IN_PICTURE},
             key=dict(self.key),
-            opened_ns=self.opened_ns,
-            updated_ns=self.updated_ns,
-            cleared_ns=self.cleared_ns,
-            resolved_ns=self.resolved_ns,
-            acknowledged_by=self.acknowledged_by,
             entities=tuple(entities[: policy.listed_entities]),
             entities_beyond=self.involved.beyond + max(len(entities) - policy.listed_entities, 0),
             summary=self.full_summary(),
             measures=dict(self.measures),
             peak=dict(self.peak),
-            findings=self.findings,
-            members=self.members,
             firing=len(self.firing),
-            members_beyond=self.members_beyond,
             listed_members=tuple(json.loads(member) for member in members[: policy.listed_members]),
             evidence=self.exhibits.shown(self.evidence_limit),
-            completeness=self.completeness,
-            watched=self.watched,
             history=(*self.first_steps, *self.last_steps),
-            history_beyond=self.history_beyond,
         )
+
+
+SAME_IN_PICTURE = (
+    "id",
+    "fingerprint",
+    "rule",
+    "attack",
+    "severity",
+    "state",
+    "node",
+    "opened_ns",
+    "updated_ns",
+    "cleared_ns",
+    "resolved_ns",
+    "acknowledged_by",
+    "findings",
+    "members",
+    "members_beyond",
+    "completeness",
+    "watched",
+    "history_beyond",
+    "maturity",
+)
+"""Fields of `IncidentLife` that its picture shows unchanged."""
 
 
 def new_life(finding: Finding, key: Mapping[str, str]) -> IncidentLife:

@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from alerts.incident import BY_OPERATOR, Incident, IncidentChange, Reason
+from alerts.render import as_object
 from watchdog.core.finding import Severity
 
 EVENT_TYPES = (
@@ -35,9 +37,9 @@ _TYPES: Mapping[Reason, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChangeRecord:
-    """What is stored of one change: the picture after it, the change, and the rule's title.
+    """One change as it is stored: the incident after it, the change, and the rule's title.
 
     action: the id of the operator's action that made the change, 0 when findings or time made it. ValueError when the
     two do not fit: an operator's change without its action would be taken for another one.
@@ -55,6 +57,14 @@ class ChangeRecord:
         """Refuse a change that could not be told from another."""
         if (self.change.reason in BY_OPERATOR) != (self.action > 0):
             raise ValueError(f"change {self.change.reason.value!r} with action {self.action}: they do not fit")
+
+    @cached_property
+    def document(self) -> Mapping[str, object]:
+        """The incident as `alerts.render.as_object` renders it, made once for history, outbox and live pages.
+
+        It is shared, so nobody writes to it. One thread uses a record at a time.
+        """
+        return as_object(self.incident, self.title)
 
     @property
     def key(self) -> int:
@@ -79,9 +89,9 @@ class Notice:
     body: Mapping[str, object]
 
 
-def event_type(reason: Reason) -> str | None:
-    """The event type of a change with this reason; None when nobody is told."""
-    return _TYPES.get(reason)
+def event_type(reason: Reason) -> str:
+    """Return the event type of a change with this reason."""
+    return _TYPES[reason]
 
 
 def reasons_of(types: Collection[str]) -> list[Reason]:

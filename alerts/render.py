@@ -46,6 +46,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
         "completeness": incident.completeness,
         "watched": incident.watched,
         "title": title,
+        "maturity": incident.maturity,
         "fingerprint": incident.fingerprint,
         "cleared": _seconds(incident.cleared_ns),
         "acknowledged_by": incident.acknowledged_by,

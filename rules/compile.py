@@ -15,7 +15,7 @@ from rules.rule import RuleKeys, RuleSource
 from rules.stream import read_kinds, read_where, read_window
 from rules.unused import unused_measures
 from watchdog.core.durations import MINUTE_NS
-from watchdog.core.finding import Attack, Severity
+from watchdog.core.finding import Attack, Maturity, Severity
 from watchdog.core.plan import RulePlan
 from watchdog.located_yaml.problem import Report
 
@@ -32,7 +32,7 @@ def compile_rule(rule: RuleSource, lists: Lists, report: Report) -> RulePlan | N
             report.error(rule.id.place, f"rule '{rule.id.text}' lacks '{key.name}'", key.about.rstrip("."))
     keys = RuleKeys(rule, report)
     plan = _plan(keys, lists)
-    maturity, max_keys = keys.choice("maturity", "stable"), keys.whole("max_keys", MAX_KEYS)
+    maturity, max_keys = cast(Maturity, keys.choice("maturity", "stable")), keys.whole("max_keys", MAX_KEYS)
     notes: dict[str, object] = {name: keys.texts(name) for name in ("references", "false_positives")}
     notes["evasion"] = read_answers(rule, report)
     if plan is None or len(report.problems) + report.dropped > before:

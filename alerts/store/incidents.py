@@ -101,7 +101,8 @@ class IncidentQueries:
         done = [action.as_object() for action in self._actions.of(id_)]
         sent = self._outbox.page(incident=id_, limit=MOST_DELIVERIES).rows
         return {
-            "watched": None,  # of pictures that an older version stored
+            "watched": None,  # older versions stored incidents without these two
+            "maturity": None,
             **json.loads(row.picture),
             "evidence": json.loads(row.evidence),
             "notes": [action for action in done if action["action"] == "note"],
@@ -184,6 +185,7 @@ def _row_object(row: Row[Any]) -> dict[str, object]:
         "completeness": row.completeness,
         "watched": row.watched,
         "title": row.title,
+        "maturity": row.maturity,
         "acknowledged_by": row.acknowledged_by,
         "members": {"count": row.members, "firing": row.firing},
         **json.loads(row.shown),

@@ -150,7 +150,7 @@ def _merge(connection: Connection, now_ns: int, rows: Sequence[Row[Any]]) -> int
 def merged_body(bodies: Sequence[Mapping[str, Any]]) -> dict[str, object]:  # Any: JSON of the outbox
     """The `data` of a merged notice: rule and number, and of each incident what people and Alertmanager need."""
     first = bodies[0]
-    shared = {name: first.get(name) for name in ("rule", "attack", "severity", "node", "title")}
+    shared = {name: first.get(name) for name in ("rule", "attack", "severity", "node", "title", "maturity")}
     return {
         **shared,
         "count": len(bodies),

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, and_, or_
 
 from alerts.incident import REPEATABLE, Incident
 from alerts.notice import ChangeRecord, Notice
-from alerts.render import as_object
 from alerts.store.actions import Action, waiting_for, with_waiting
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
@@ -184,6 +183,7 @@ def _incident_row(record: ChangeRecord) -> dict[str, object]:
         "firing": one.firing,
         "completeness": one.completeness,
         "watched": one.watched,
+        "maturity": one.maturity,
         "shown": shown({"key": dict(one.key), "entities": list(one.entities), "entities_beyond": one.entities_beyond}),
         "sequence": record.change.sequence,
         "acted": record.change.acted,
@@ -191,9 +191,9 @@ def _incident_row(record: ChangeRecord) -> dict[str, object]:
 
 
 def _picture_row(record: ChangeRecord) -> dict[str, object]:
-    picture = as_object(record.incident, record.title)
-    evidence = picture.pop("evidence")
-    return {"incident_id": record.incident.id, "picture": stored_json(picture), "evidence": stored_json(evidence)}
+    picture = {name: value for name, value in record.document.items() if name != "evidence"}
+    evidence = stored_json(record.document["evidence"])
+    return {"incident_id": record.incident.id, "picture": stored_json(picture), "evidence": evidence}
 
 
 def _change_row(record: ChangeRecord) -> dict[str, object]:

@@ -13,10 +13,11 @@ import time
 from dataclasses import replace
 
 from alerts.book import IncidentBook
+from alerts.decide import decide, notices
 from alerts.delivery.sender import Sender
 from alerts.incident import IncidentChange
 from alerts.notice import EVENT_TYPES, ChangeRecord, Notice
-from alerts.routing import Receiver, notices
+from alerts.routing import Receiver
 from alerts.store.database import Database
 from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Outbox
@@ -84,7 +85,11 @@ def openings() -> list[ChangeRecord]:
 
 def told(records: list[ChangeRecord], receiver: Receiver, now_ns: int) -> list[Notice]:
     """What the receiver is to hear."""
-    return [one for record in records for one in notices(record, [receiver], lambda id_: f"http://x/{id_}", now_ns)]
+    return [
+        one
+        for record in records
+        for one in notices(record, decide(record, [receiver]), lambda id_: f"http://x/{id_}", now_ns)
+    ]
 
 
 async def serve(database: Database, receiver: Receiver, records: list[ChangeRecord]) -> None:

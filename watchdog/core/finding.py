@@ -22,6 +22,9 @@ ATTACKS: tuple[Attack, ...] = (
 
 Change = Literal["fire", "update", "escalate", "clear"]
 
+Maturity = Literal["sandbox", "incubating", "stable", "deprecated"]
+"""How far a rule has been proved; findings of a `sandbox` rule are judged and stored, never sent."""
+
 
 OVERFLOW: Mapping[str, str] = {"group": "*"}
 """Key of the incident that a rule's keys share when there is no room for one each."""
@@ -49,6 +52,7 @@ class Finding:
     part that no gap covers, 0 to 1; 1 when nothing was watched.
     stands_for: keys that this finding reports together, because more than a pane's limit fired at
     once; 0 when it reports its own key. Its key and incident are `OVERFLOW` then.
+    maturity: the rule's; None in a snapshot of a version that did not report it.
     """
 
     rule: str
@@ -69,3 +73,4 @@ class Finding:
     evidence_limit: int = field(default=50)
     watched: float = 1.0
     stands_for: int = 0
+    maturity: Maturity | None = None

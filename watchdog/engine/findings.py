@@ -140,6 +140,7 @@ class Findings:
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
             stands_for=joined,
+            maturity=plan.maturity,
         )
         if change == "clear":
             surplus.end()
@@ -206,6 +207,7 @@ class Findings:
             watched=watched,
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
+            maturity=plan.maturity,
         )
 
     def _opened(self, slot: int, peers: list[str], before: Open | None) -> Open:

@@ -281,6 +281,12 @@ def _store(out: Exposition, measured: Measured) -> None:
     out.one("watchdog_engine_busy_seconds_total", "counter", "Time the engine worked.", engine.busy_s)
     out.one("watchdog_checkpoints_total", "counter", "Checkpoints made.", engine.checkpoints)
     out.one("watchdog_checkpoint_failures_total", "counter", "Checkpoints not written.", writer.checkpoint_failures)
+    decisions = [
+        ({"receiver": printable(receiver), "decision": decision, "reason": reason}, count)
+        for (receiver, decision, reason), count in sorted(dict(writer.decisions).items())
+    ]
+    about = "Stored changes by receiver: sent, or held back with the reason."
+    out.add("watchdog_decisions_total", "counter", about, decisions)
     out.one("watchdog_changes_stored_total", "counter", "Changes stored.", writer.records)
     about = "Transactions that failed and were tried again."
     out.one("watchdog_store_failures_total", "counter", about, writer.failures)

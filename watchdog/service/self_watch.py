@@ -85,6 +85,7 @@ class SelfWatch:
             measures=verdict.measures,
             summary=verdict.summary,
             resolve_after_ns=rule.resolve_after_ns,
+            maturity="stable",
         )
 
 

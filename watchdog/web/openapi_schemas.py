@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from alerts.incident import Reason
 from alerts.notice import NOTICE_TYPES
 from alerts.store.actions import TEXT_LIMIT, VERBS, WHO_LIMIT
 from alerts.store.incidents import STATES
 from alerts.store.outbox import STATUSES
-from watchdog.core.finding import ATTACKS, SEVERITIES
+from watchdog.core.finding import ATTACKS, SEVERITIES, Maturity
 from watchdog.service.capabilities import LACKS
 
 Json = dict[str, object]
@@ -62,6 +63,7 @@ _HEAD: Mapping[str, Json] = {
     "completeness": SHARE,
     "watched": MAYBE_SHARE,
     "title": TEXT,
+    "maturity": {"enum": [*get_args(Maturity), None]},
     "acknowledged_by": MAYBE_TEXT,
 }
 _MEMBERS = closed({"count": COUNT, "firing": COUNT, "beyond": COUNT, "listed": listed(TEXTS)})
