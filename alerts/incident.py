@@ -44,9 +44,9 @@ class IncidentChange:
     """One step in the life of one incident, as the book reports it; times are event time.
 
     sequence: 1, 2, 3 ... over the steps that findings and time make; acted: 1, 2, ... over those of operators.
-    A step carries both counts as they stand after it, so one of the two has just grown. They are apart because an
-    operator's action may meet another moment of the events when a killed run goes on: the numbers of all other steps
-    must not shift then.
+    A step carries both counts as they stand after it, so one of the two has just grown. They are separate
+    because an operator's action may arrive at another event time when a killed run resumes: the numbers of all other
+    steps must not shift then.
     """
 
     id: str

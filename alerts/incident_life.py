@@ -1,4 +1,4 @@
-"""One incident from the inside: what the book keeps of it and how a finding changes it."""
+"""The life of one incident: the state that a book keeps of it, and how a finding changes it."""
 
 from __future__ import annotations
 
@@ -178,19 +178,15 @@ class IncidentLife:
         self.firing = {member: min(time_ns, now_ns) for member, time_ns in self.firing.items()}
         self.quiet = {member: min(time_ns, now_ns - 1) for member, time_ns in self.quiet.items()}
 
-    def settle(self) -> None:
-        """Let go of what only a running incident needs."""
-        self.quiet.clear()
-
-    def full_summary(self) -> str:
-        """The worst finding's summary, with the number of members in front when there are several."""
+    def _full_summary(self) -> str:
+        """Return the worst finding's summary, with the number of members in front when there are several."""
         if self.members < 2:
             return self.summary
         group = ", ".join(value for name, value in sorted(self.key.items()) if name not in NAMELESS)
         return f"{self.members} {self.nouns}{f' of {group}' if group else ''}: {self.summary}"
 
     def picture(self, policy: Policy) -> Incident:
-        """The incident as it stands."""
+        """Return the incident at this moment."""
         entities = self.involved.ordered()
         members = sorted(self.firing) or list(self.quiet)
         return Incident(
@@ -198,7 +194,7 @@ class IncidentLife:
             key=dict(self.key),
             entities=tuple(entities[: policy.listed_entities]),
             entities_beyond=self.involved.beyond + max(len(entities) - policy.listed_entities, 0),
-            summary=self.full_summary(),
+            summary=self._full_summary(),
             measures=dict(self.measures),
             peak=dict(self.peak),
             firing=len(self.firing),
@@ -254,11 +250,11 @@ def opening_text(finding: Finding) -> str:
 
 
 def member_label(finding: Finding) -> str:
-    """What tells this key from the others of its incident."""
+    """Return the label that distinguishes this key from the others of its incident."""
     own = [value for name, value in finding.key.items() if name not in finding.incident and name not in NAMELESS]
     return ", ".join(own) or ", ".join(finding.incident.values()) or finding.rule
 
 
 def member_nouns(finding: Finding) -> str:
-    """What several keys of this kind are called."""
+    """Return the plural noun for keys of this kind."""
     return next((noun for name, noun in NOUNS if name in finding.key and name not in finding.incident), "members")

@@ -84,7 +84,7 @@ class IncidentTable:
 
     def settle(self, life: IncidentLife) -> None:
         """Move a live incident to the settled ones: nothing reopens it. The oldest settled ones beyond the cap go."""
-        life.settle()
+        life.quiet.clear()  # only a live incident needs it
         del self.live[life.fingerprint]
         self.settled[life.id] = life
         while len(self.settled) > self._policy.resolved:

@@ -1,4 +1,4 @@
-"""What is told of an incident: stored changes, and notices, one for each receiver that is to hear of a change."""
+"""Stored changes of incidents, and notices: one for each receiver to which a change is sent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ChangeRecord:
     taken: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a change that could not be told from another."""
+        """Refuse a change whose key would collide with another's."""
         if (self.change.reason in BY_OPERATOR) != (self.action > 0):
             raise ValueError(f"change {self.change.reason.value!r} with action {self.action}: they do not fit")
 
@@ -62,7 +62,7 @@ class ChangeRecord:
     def document(self) -> Mapping[str, object]:
         """The incident as `alerts.render.as_object` renders it, made once for history, outbox and live pages.
 
-        It is shared, so nobody writes to it. One thread uses a record at a time.
+        It is shared and must not be changed. One thread uses a record at a time.
         """
         return as_object(self.incident, self.title)
 
@@ -74,7 +74,7 @@ class ChangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A row of the outbox: one change worth telling one receiver.
+    """A row of the outbox: one change that is sent to one receiver.
 
     id: the webhook-id, see `notice_id`. created_ns: wall clock. body: the `data` object of the webhook, the incident
     as `alerts.render.as_object` gives it plus `url`; shared by all notices of one change, so never written to.
@@ -95,11 +95,11 @@ def event_type(reason: Reason) -> str:
 
 
 def reasons_of(types: Collection[str]) -> list[Reason]:
-    """The reasons whose changes are told as one of these event types."""
+    """Return the reasons whose changes have one of these event types."""
     return [reason for reason, type_ in _TYPES.items() if type_ in types]
 
 
 def notice_id(record: ChangeRecord, receiver: str) -> str:
-    """`msg_` and 32 hex digits: the same whenever the same change is told to the same receiver, in every run."""
+    """Return `msg_` and 32 hex digits: equal for the same change and receiver, in every run."""
     parts = json.dumps((record.incident.id, record.key, receiver), ensure_ascii=True)
     return "msg_" + hashlib.blake2b(parts.encode("ascii"), digest_size=16, person=b"watchdog").hexdigest()

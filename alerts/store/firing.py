@@ -17,7 +17,7 @@ FIRING = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
 
 
 def firing_ids(connection: Connection, types: Collection[str], floor: Severity) -> list[str]:
-    """Ids of incidents that are not resolved, oldest first.
+    """Return the ids of unresolved incidents, oldest first.
 
     Only those with a change of one of these event types at `floor` or above, which the receiver has asked for.
     Incidents of rules whose maturity is `sandbox` are never sent.
@@ -36,7 +36,7 @@ def firing_ids(connection: Connection, types: Collection[str], floor: Severity) 
 
 
 def firing_pictures(connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:  # Any: JSON of the database
-    """The objects of those that are not resolved by now, in the order of their ids."""
+    """Return the objects of those that are not resolved by now, in the order of their ids."""
     columns = (incident_pictures.c.picture,)
     wanted = (
         select(*columns)

@@ -229,7 +229,7 @@ class VirtualClock:
     def _busy(self) -> bool:
         if self.sender is None or self.sender._ledger is None:
             return False
-        lanes: list[ReceiverQueue] = list(self.sender._lanes.values())
+        lanes: list[ReceiverQueue] = list(self.sender._queues.values())
         return any(lane.under_way for lane in lanes) or (self.sender.unstored > 0 and not self.sender._ledger._failing)
 
 

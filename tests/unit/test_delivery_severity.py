@@ -130,7 +130,7 @@ def test_what_must_go_before_a_critical_notice_goes_with_it_and_memory_stays_bou
             before = len(there.seen)
             (escalated,) = store(database, [worse])
             await sender.poke()
-            await until(lambda: escalated.id in sender._lanes["ops"]._chains.held)
+            await until(lambda: escalated.id in sender._queues["ops"]._chains.held)
             await clock.advance(6, step=1)
             after = [(one["type"], one["data"]["id"]) for one in bodies(there)[before:]]
             assert after[:2] == [("incident.opened", late.id), ("incident.escalated", late.id)]

@@ -98,7 +98,7 @@ class Daemon:
             SystemDeliveryClock(wall_ns),
             heartbeat=heartbeat(config),
             vitals=self.sign_of_life,
-            told=self._on_attempt,
+            on_attempt=self._on_attempt,
             page_of=self._page_of,
         )
 

@@ -72,7 +72,7 @@ class LiveView:
         return rule_facts(self._daemon.core.rules, self._daemon.abilities.now())
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
-        """Receivers without secrets, with the state of their lanes."""
+        """Receivers without secrets, with the state of their queues."""
         states = {one.receiver: one.state for one in self._daemon.sender.status()}
         return [
             {

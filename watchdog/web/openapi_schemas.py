@@ -1,4 +1,4 @@
-"""JSON Schemas of what the API answers and takes. Objects of ours list all their fields; a test checks real answers."""
+"""JSON Schemas of what the API answers and takes. Objects list all their fields; a test checks real answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT: Json = {"type": "string"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 TRUTH: Json = {"type": "boolean"}
 TIME: Json = {"type": "number", "description": "Unix seconds"}
-MAYBE_TIME: Json = {"type": ["number", "null"], "description": "Unix seconds, null while it has not come"}
+MAYBE_TIME: Json = {"type": ["number", "null"], "description": "Unix seconds, null until it occurs"}
 MAYBE_TEXT: Json = {"type": ["string", "null"]}
 ANYTHING: Json = {"type": "object"}
 TEXTS: Json = {"type": "object", "additionalProperties": TEXT}
@@ -30,18 +30,18 @@ MAYBE_SHARE: Json = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 
 
 def listed(items: Json) -> Json:
-    """An array."""
+    """Return an array."""
     return {"type": "array", "items": items}
 
 
 def closed(fields: Mapping[str, Json], optional: Sequence[str] = ()) -> Json:
-    """An object with exactly these fields."""
+    """Return an object with exactly these fields."""
     required = [name for name in fields if name not in optional]
     return {"type": "object", "properties": dict(fields), "required": required, "additionalProperties": False}
 
 
 def named(schema: str) -> Json:
-    """A schema of this document."""
+    """Return a schema of this document."""
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
