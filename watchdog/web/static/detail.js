@@ -67,15 +67,13 @@ function facts(incident, eventTime) {
 function warmUp(incident) {
   const share = incident.watched;
   if (share === null || share >= 1) return null;
-  const text = `Monitoring had just started and covered ${percentOf(share)} % of the rule's window.`;
-  return el("p", { class: "complete quiet" }, text);
+  return el("p", { class: "complete quiet" }, `Monitoring had just started: it covers ${percentOf(share)} % of the window.`);
 }
 
 function completeness(incident) {
   const share = incident.completeness;
   if (share >= 1) return el("p", { class: "complete quiet" }, "No input was lost in the rule's window.");
-  const text = `${percentOf(share)} % of the input was complete. The lost part may have changed the verdict.`;
-  return el("p", { class: "complete gap" }, text);
+  return el("p", { class: "complete gap" }, `Input ${percentOf(share)} % complete: lost events may have changed the verdict.`);
 }
 
 function percentOf(share) {
