@@ -64,7 +64,7 @@ class Pipeline:
         """The input has ended: close what is open in the engine. What is quiet but not yet due stays open."""
         self._follow(self.engine.finish())
         for part in range(len(self.engine.parts)):
-            self._tell(self.books.drain(part))
+            self._tell(self.books[part].drain())
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
         """Everything that is needed to go on exactly here. rules: their digest; sources and asmap: as given."""
@@ -110,7 +110,7 @@ class Pipeline:
         begun, self.engine.begun_anew = self.engine.begun_anew, []
         for part, from_ns in begun:
             self.last_event_ns = min(from_ns, self.last_event_ns or from_ns)
-            self._tell(self.books.rewind(part, from_ns))
+            self._tell(self.books[part].rewind(from_ns))
         self.begun_anew += len(begun)
 
     @property
@@ -126,21 +126,21 @@ class Pipeline:
     def note_own(self, findings: Sequence[Finding]) -> None:
         """Take findings by the wall clock; `advance_own` applies them, and until then a checkpoint holds them."""
         for finding in findings:
-            self._tell(self.books.apply(finding))
+            self._tell(self.books[self.books.number_of(finding.rule)].apply(finding))
 
     def advance_own(self, now_ns: int) -> None:
         """The wall clock is here; after a step back its book goes back too, and keeps what fires."""
-        if now_ns < self.books.now_ns(self.own_part) - BACKWARD_NS:
-            self._tell(self.books.rewind(self.own_part, now_ns, clears=False))
-        self._tell(self.books.advance(self.own_part, now_ns))
+        if now_ns < self.books[self.own_part].now_ns - BACKWARD_NS:
+            self._tell(self.books[self.own_part].rewind(now_ns, clears=False))
+        self._tell(self.books[self.own_part].advance(now_ns))
 
     def _follow(self, findings: Sequence[Finding]) -> None:
         """Findings into the books; then each book goes on to what its part knows."""
         for finding in findings:
             part, until_ns = self.books.number_of(finding.rule), finding.time_ns - 1
-            if self.books.now_ns(part) < until_ns:  # one of many at this time takes the book there
+            if self.books[part].now_ns < until_ns:  # one of many at this time takes the book there
                 self._advance(part, until_ns, ended=False)
-            self._tell(self.books.apply(finding))
+            self._tell(self.books[part].apply(finding))
         for part in range(
             len(self.engine.parts)
         ):  # a silent promise is time that passed; beyond the last event nothing is
@@ -149,7 +149,7 @@ class Pipeline:
     def _advance(self, part: int, time_ns: int, *, ended: bool) -> None:
         if self._before is not None:
             self._before(part, time_ns, ended)
-        self._tell(self.books.advance(part, time_ns))
+        self._tell(self.books[part].advance(time_ns))
 
     def _tell(self, changes: Sequence[IncidentChange]) -> None:
         self.opened += sum(change.reason is Reason.OPENED for change in changes)

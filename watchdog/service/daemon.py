@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
 from alerts.delivery.sender import Sender
 from alerts.notice import ChangeRecord
-from alerts.render import as_object
 from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Delivery
 from alerts.store.retention import remove_resolved, remove_settled
@@ -99,7 +98,7 @@ class Daemon:
             SystemDeliveryClock(wall_ns),
             heartbeat=heartbeat(config),
             vitals=self.sign_of_life,
-            told=self._on_attempt,
+            on_attempt=self._on_attempt,
             page_of=self._page_of,
         )
 
@@ -363,16 +362,15 @@ class Daemon:
 
 def _announced(record: ChangeRecord) -> dict[str, object]:
     """The incident without its evidence and steps, and the change."""
-    picture = as_object(record.incident, record.title)
-    del picture["evidence"], picture["changes"]
+    shown = {name: value for name, value in record.document.items() if name not in ("evidence", "changes")}
     change = record.change
-    told = {
+    step = {
         "sequence": change.sequence,
         "reason": change.reason.value,
         "text": change.text,
         "time": change.time_ns / 1e9,
     }
-    return {**picture, "change": told}
+    return {**shown, "change": step}
 
 
 def _attempted(due: Due, outcome: Outcome) -> Delivery:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from alerts.book import IncidentError
 from alerts.books import IncidentBooks
 from alerts.incident import Incident, IncidentChange
+from alerts.incident_table import IncidentError
 from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
 from rules.load import RuleSet
@@ -119,14 +119,14 @@ class LivePipeline:
 
     def own_findings(self, ask: Callable[[AbstractSet[tuple[str, str]]], Sequence[Finding]]) -> bool:
         """Take findings by the wall clock, given what fires already; whether there are any. See `advance_own`."""
-        found = ask(self.books.firing(self._course.own_part))
+        found = ask(self.books[self._course.own_part].table.firing)
         self._course.note_own(found)
         return bool(found)
 
     def advance_own(self, now_ns: int) -> list[ChangeRecord]:
         """What follows from them, and from the time of the wall clock."""
         self._course.advance_own(now_ns)
-        self.own_open = bool(self.books.firing(self._course.own_part))
+        self.own_open = bool(self.books[self._course.own_part].table.firing)
         return self._told()
 
     def finish(self) -> list[ChangeRecord]:
@@ -141,7 +141,7 @@ class LivePipeline:
             return []
         holder = self.books.holder(action.incident_id)
         parts = set(range(len(self.engine.parts))) if holder is None else {holder} - {self._course.own_part}
-        times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
+        times = {part: self.books[part].now_ns for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
             insort(self._due, _Due(action.at_ns, action.id, action, waiting))
@@ -214,10 +214,10 @@ class LivePipeline:
         """A part knows everything up to this time: actions up to then come before the book's own timers."""
         start_ns = self.quiet.due(part, time_ns)
         if start_ns is not None:
-            self._note(self.books.advance(part, start_ns - 1))
+            self._note(self.books[part].advance(start_ns - 1))
             self._record(self.quiet.passed(part))
         for waiting in [one for one in self._due if part in one.parts and (ended or one.at_ns <= time_ns)]:
-            self._note(self.books.advance(part, min(waiting.at_ns, time_ns)))
+            self._note(self.books[part].advance(min(waiting.at_ns, time_ns)))
             waiting.parts.discard(part)
             if self.books.holder(waiting.action.incident_id) == part or not waiting.parts:
                 self._due.remove(waiting)
@@ -227,17 +227,19 @@ class LivePipeline:
         """Apply an action to the incident as it stands."""
         self._acted_early = {id_ for id_ in self._acted_early | {action.id} if id_ > self.taken}
         try:
-            if action.verb == "ack":
-                changes = self.books.acknowledge(action.incident_id, action.who, action.at_ns)
-            elif action.verb == "resolve":
-                changes = self.books.resolve(action.incident_id, action.who, action.at_ns)
-            else:
-                changes = []
+            changes = self._changes_by(action)
         except IncidentError as error:
             self.refused += 1
             _LOG.warning("action %d by %s: %s", action.id, printable(action.who), printable(str(error)))
         else:
             self._note(changes, action.id)
+
+    def _changes_by(self, action: Action) -> list[IncidentChange]:
+        if action.verb == "note":
+            return []
+        book = self.books.book_with(action.incident_id)
+        act = book.acknowledge if action.verb == "ack" else book.resolve
+        return act(action.incident_id, action.who, action.at_ns)
 
     def _note(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
         """Changes just made, without those that are old news."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from alerts.book import IncidentError
+from alerts.incident_table import IncidentError
 from alerts.store.actions import VERBS, Done
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import NoReceiverError, Outbox
@@ -72,7 +72,7 @@ class LiveView:
         return rule_facts(self._daemon.core.rules, self._daemon.abilities.now())
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
-        """Receivers without secrets, with the state of their lanes."""
+        """Receivers without secrets, with the state of their queues."""
         states = {one.receiver: one.state for one in self._daemon.sender.status()}
         return [
             {
