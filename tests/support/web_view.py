@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
+from msgspec.structs import replace
 
 from alerts.book import IncidentBook
 from alerts.decide import decide, notices
@@ -75,7 +75,7 @@ def flood(peer: str = "217.94.191.240", second: int = 0, **changes: object) -> F
         ),
         resolve_after_ns=1800 * SECOND,
     )
-    return replace(found, **changes)  # type: ignore[arg-type] # fields by name, checked by the dataclass
+    return replace(found, **changes)
 
 
 class StoredView:
