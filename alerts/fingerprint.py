@@ -1,4 +1,4 @@
-"""Names for incidents: what belongs together, and what one incident is called."""
+"""Fingerprints and ids of incidents: hashes of rule, node, key and opening time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAST = msgspec.json.Encoder()
 
 
 def key_text(key: Mapping[str, str]) -> str:
-    """A key as text, a JSON object with sorted names: equal for equal keys, and `json.loads` gives the key back."""
+    """Return a key as a JSON object with sorted names: equal for equal keys; `json.loads` reverses it."""
     items = tuple(key.items())
     return _key_text(items if len(items) == 1 else tuple(sorted(items)))
 
@@ -29,7 +29,7 @@ def _key_text(items: tuple[tuple[str, str], ...]) -> str:
 
 
 def fingerprint(rule: str, node: str, incident: Mapping[str, str]) -> str:
-    """32 hex digits for rule, node and incident key: findings with equal fingerprints tell of one attack."""
+    """32 hex digits for rule, node and incident key: findings with equal fingerprints belong to one attack."""
     return _digest((rule, node, key_text(incident)), 16)
 
 

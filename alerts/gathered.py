@@ -1,4 +1,4 @@
-"""What an incident gathers from its findings, within bounds: who is involved, and the events behind it."""
+"""Entities and evidence that an incident collects from its findings, within bounds."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Involvement:
             self.weights = {entity: self.weights[entity] for entity in kept}
 
     def ordered(self) -> list[str]:
-        """All known entities, most involved first; ties in the order of their text."""
+        """Return all known entities, most involved first; ties in the order of their text."""
         return sorted(self.weights, key=lambda entity: (-self.weights[entity], entity))
 
 
 def key_entities(key: Mapping[str, str]) -> tuple[str, ...]:
-    """The addresses, netgroups and ASNs that a key itself names (`AS` is put before a bare number)."""
+    """Return the addresses, netgroups and ASNs that a key itself names (`AS` is put before a bare number)."""
     found = []
     for name, value in sorted(key.items()):
         if not name.endswith(ENTITY_FIELDS) or value in NOBODY:
@@ -61,7 +61,7 @@ EvidenceOrder = tuple[int, str, str]
 
 
 def evidence_order(event: Evidence) -> EvidenceOrder:
-    """By time; events of one instant by kind and content."""
+    """Return the sort key of an event: time, then kind and content."""
     return event.time_ns, event.kind, repr(sorted(event.fields.items()))
 
 
@@ -88,13 +88,13 @@ class Exhibits:
             self.after = _merged(self.after, late)[: limit // 2]
 
     def shown(self, limit: int) -> tuple[Evidence, ...]:
-        """At most `limit` events in the order of time."""
+        """Return at most `limit` events in the order of time."""
         room = limit - len(self.after)
         return (*(self.before[-room:] if room > 0 else ()), *self.after[:limit])
 
 
 def _merged(known: list[Evidence], fresh: list[Evidence]) -> list[Evidence]:
-    """Both lists in order. Two findings may show the same event: the larger count of equal ones is right."""
+    """Merge both lists in order. Two findings may show the same event: the larger count of equal ones is right."""
     have = Counter(evidence_order(event) for event in known)
     merged = list(known)
     for event in fresh:

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from watchdog.core.durations import MINUTE_NS
-from watchdog.core.finding import SEVERITIES, Attack, Evidence, Severity
+from watchdog.core.finding import SEVERITIES, Attack, Evidence, Maturity, Severity
 
 RANK: Mapping[str, int] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
@@ -45,9 +45,9 @@ class IncidentChange(msgspec.Struct, frozen=True, gc=False):
     """One step in the life of one incident, as the book reports it; times are event time.
 
     sequence: 1, 2, 3 ... over the steps that findings and time make; acted: 1, 2, ... over those of operators.
-    A step carries both counts as they stand after it, so one of the two has just grown. They are apart because an
-    operator's action may meet another moment of the events when a killed run goes on: the numbers of all other steps
-    must not shift then.
+    A step carries both counts as they stand after it, so one of the two has just grown. They are separate
+    because an operator's action may arrive at another event time when a killed run resumes: the numbers of all other
+    steps must not shift then.
     """
 
     id: str
@@ -101,7 +101,7 @@ class Incident:
     cleared, None while one fires. measures and summary are those of the worst finding (highest
     severity, then latest), peak holds the largest value of each measure. members counts all keys
     that ever fired, firing those that do now. completeness and watched are the least of the findings', 0 to 1; watched
-    is None for an incident of a version that did not have it.
+    is None for an incident of a version that did not have it; so is maturity, the rule's at the latest finding.
     """
 
     id: str
@@ -132,3 +132,4 @@ class Incident:
     watched: float | None
     history: tuple[HistoryEntry, ...]
     history_beyond: int
+    maturity: Maturity | None = None

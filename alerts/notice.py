@@ -1,4 +1,4 @@
-"""What is told of an incident: stored changes, and notices, one for each receiver that is to hear of a change."""
+"""Stored changes of incidents, and notices: one for each receiver to which a change is sent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from alerts.incident import BY_OPERATOR, Incident, IncidentChange, Reason
+from alerts.render import as_object
 from watchdog.core.finding import Severity
 
 EVENT_TYPES = (
@@ -35,9 +37,9 @@ _TYPES: Mapping[Reason, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChangeRecord:
-    """What is stored of one change: the picture after it, the change, and the rule's title.
+    """One change as it is stored: the incident after it, the change, and the rule's title.
 
     action: the id of the operator's action that made the change, 0 when findings or time made it. ValueError when the
     two do not fit: an operator's change without its action would be taken for another one.
@@ -52,9 +54,17 @@ class ChangeRecord:
     taken: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a change that could not be told from another."""
+        """Refuse a change whose key would collide with another's."""
         if (self.change.reason in BY_OPERATOR) != (self.action > 0):
             raise ValueError(f"change {self.change.reason.value!r} with action {self.action}: they do not fit")
+
+    @cached_property
+    def document(self) -> Mapping[str, object]:
+        """The incident as `alerts.render.as_object` renders it, made once for history, outbox and live pages.
+
+        It is shared and must not be changed. One thread uses a record at a time.
+        """
+        return as_object(self.incident, self.title)
 
     @property
     def key(self) -> int:
@@ -64,7 +74,7 @@ class ChangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A row of the outbox: one change worth telling one receiver.
+    """A row of the outbox: one change that is sent to one receiver.
 
     id: the webhook-id, see `notice_id`. created_ns: wall clock. body: the `data` object of the webhook, the incident
     as `alerts.render.as_object` gives it plus `url`; shared by all notices of one change, so never written to.
@@ -79,17 +89,17 @@ class Notice:
     body: Mapping[str, object]
 
 
-def event_type(reason: Reason) -> str | None:
-    """The event type of a change with this reason; None when nobody is told."""
-    return _TYPES.get(reason)
+def event_type(reason: Reason) -> str:
+    """Return the event type of a change with this reason."""
+    return _TYPES[reason]
 
 
 def reasons_of(types: Collection[str]) -> list[Reason]:
-    """The reasons whose changes are told as one of these event types."""
+    """Return the reasons whose changes have one of these event types."""
     return [reason for reason, type_ in _TYPES.items() if type_ in types]
 
 
 def notice_id(record: ChangeRecord, receiver: str) -> str:
-    """`msg_` and 32 hex digits: the same whenever the same change is told to the same receiver, in every run."""
+    """Return `msg_` and 32 hex digits: equal for the same change and receiver, in every run."""
     parts = json.dumps((record.incident.id, record.key, receiver), ensure_ascii=True)
     return "msg_" + hashlib.blake2b(parts.encode("ascii"), digest_size=16, person=b"watchdog").hexdigest()

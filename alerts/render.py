@@ -22,7 +22,7 @@ INDENT = COLUMNS[0][1] + 2
 
 
 def as_object(incident: Incident, title: str = "") -> dict[str, object]:
-    """The incident as JSON-able data: times in unix seconds (float, null while it has not come), no NaN.
+    """Return the incident as JSON-able data: times in unix seconds (float, null while it has not come), no NaN.
 
     The fields of the contract come first: id, rule, attack, severity, state, node, key, opened, updated,
     resolved, entities, summary, measures, findings, evidence, completeness, watched.
@@ -46,6 +46,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
         "completeness": incident.completeness,
         "watched": incident.watched,
         "title": title,
+        "maturity": incident.maturity,
         "fingerprint": incident.fingerprint,
         "cleared": _seconds(incident.cleared_ns),
         "acknowledged_by": incident.acknowledged_by,
@@ -63,7 +64,7 @@ def as_object(incident: Incident, title: str = "") -> dict[str, object]:
 
 
 def as_line(incident: Incident, title: str = "") -> str:
-    """One line of JSON without the line break, in ASCII: what peers sent cannot break the line or steer a terminal."""
+    """Return one line of ASCII JSON without the line break: peers' text cannot break the line or steer a terminal."""
     return json.dumps(as_object(incident, title), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -91,7 +92,7 @@ def tally(incidents: Sequence[Incident]) -> str:
 
 
 def time_text(time_ns: int) -> str:
-    """A time for people, UTC, whole seconds."""
+    """Return a time for people, UTC, whole seconds."""
     return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

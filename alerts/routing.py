@@ -1,14 +1,11 @@
-"""Who hears of a change: pure, from a stored change and the receivers to notices."""
+"""Receivers: where notices are sent, and which changes each one asks for. `alerts.decide` applies it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from alerts.incident import RANK
-from alerts.notice import ChangeRecord, Notice, event_type, notice_id
-from alerts.render import as_object
 from watchdog.core.finding import Severity
 
 NoticeFormat = Literal["webhook", "alertmanager", "alertmanager-webhook"]
@@ -19,12 +16,12 @@ DEFAULT_EVENTS = ("incident.opened", "incident.escalated", "incident.acknowledge
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where notices go. Secrets stay in memory: nothing of a receiver but its name is ever stored.
+    """One target of notices. Its secrets stay in memory: the database stores nothing of a receiver but its name.
 
-    secrets: `whsec_` and base64 as Standard Webhooks writes them, newest first; all of them sign, so that a key can be
-    changed without a moment in which the other side refuses. severity: the least that is told. events: of
-    `EVENT_TYPES`. rate_per_minute: requests. headers: sent with each request. allow_private: private, loopback and
-    link-local targets are fine. keepalive_s: how often a firing alert is posted again, in formats that need it.
+    secrets: `whsec_` and base64 as Standard Webhooks writes them, newest first. All of them sign, so that a key can be
+    rotated without a rejected request. severity: the lowest that is sent. events: of `EVENT_TYPES`. rate_per_minute:
+    requests. headers: sent with each request. allow_private: allow private, loopback and link-local targets.
+    keepalive_s: seconds between two posts of a firing alert, in formats that need it.
     """
 
     name: str
@@ -39,31 +36,3 @@ class Receiver:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     enabled: bool = True
     keepalive_s: float = 60.0
-
-    def wants(self, type_: str, severity: Severity) -> bool:
-        """Whether a change of this type, of an incident of this severity, is told here."""
-        return self.enabled and type_ in self.events and RANK[severity] >= RANK[self.severity]
-
-
-def notices(
-    record: ChangeRecord, receivers: Sequence[Receiver], url_of: Callable[[str], str | None], now_ns: int
-) -> list[Notice]:
-    """One notice for each receiver that wants the change, in their order; `url_of` gives an incident's page.
-
-    State and severity are the change's own: when several changes are told with one later picture, each still says what
-    it was.
-    """
-    incident, change = record.incident, record.change
-    type_ = event_type(change.reason)
-    wanting = [receiver for receiver in receivers if type_ is not None and receiver.wants(type_, change.severity)]
-    if type_ is None or not wanting:
-        return []
-    body = as_object(incident, record.title) | {
-        "state": change.state.value,
-        "severity": change.severity,
-        "url": url_of(incident.id),
-    }
-    return [
-        Notice(notice_id(record, one.name), one.name, incident.id, type_, change.severity, now_ns, body)
-        for one in wanting
-    ]

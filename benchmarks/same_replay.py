@@ -18,13 +18,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RECORDINGS = (ROOT / "demo" / "recording", *sorted((ROOT.parent / "shared" / "recordings").glob("open-*")))
 TEXTS = {"title", "summary", "reason", "text"}
+ADDED = {"maturity"}  # fields that earlier revisions do not report
 SHOWN = 5  # differences of a recording that are printed
 
 
 def without_texts(value: Any) -> Any:
     """Return the value with the texts that people read left out, at any depth."""
     if isinstance(value, dict):
-        return {key: without_texts(part) for key, part in value.items() if key not in TEXTS}
+        return {key: without_texts(part) for key, part in value.items() if key not in TEXTS | ADDED}
     if isinstance(value, list):
         return [without_texts(part) for part in value]
     return value

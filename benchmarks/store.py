@@ -56,7 +56,7 @@ SELECT printf('%016x', i * 7919), 1700000000000000000 + i * 1000000000,
     CASE i % 5 WHEN 0 THEN 'eclipse' WHEN 1 THEN 'chain' ELSE 'addr-flooding' END,
     'n' || (i % 7), 'addr-beyond-limit', 'Peer sends too many addresses', printf('%032x', i), i, NULL, i, NULL,
     '136.43.1.1 sent 150 addresses beyond the limit', 1, 1, 0, 1.0,
-    '{"key":{"netgroup":"136.43.0.0/16"},"entities":["136.43.1.1"],"entities_beyond":0}', 3, 0, 1.0
+    '{"key":{"netgroup":"136.43.0.0/16"},"entities":["136.43.1.1"],"entities_beyond":0}', 3, 0, 1.0, 'stable'
 FROM n
 """
 FILL_PICTURES = """

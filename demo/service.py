@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from alerts.delivery.inbox import Arrival, Inbox
+from alerts.delivery.inbox import Arrival, WebhookInbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import new_secret, secret_key
 from alerts.incident import Reason
@@ -103,7 +103,7 @@ def logged(path: Path) -> Iterator[None]:
 @asynccontextmanager
 async def receiver(secret: str, arrivals: list[Arrival]) -> AsyncIterator[int]:
     """Start a receiver that verifies signatures and adds each request to `arrivals`; return its port."""
-    inbox = Inbox((secret_key(secret),), SystemDeliveryClock(), arrivals.append)
+    inbox = WebhookInbox((secret_key(secret),), SystemDeliveryClock(), arrivals.append)
     listening = await listen(inbox.app(), HOST, 0, end_s=0.5)
     try:
         yield listening.addresses[0][1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import cast
 
 from rules.digest import rule_hash
 from rules.keys import RULE_ID
 from rules.rule import RuleKeys, RuleSource
+from watchdog.core.finding import Maturity
 from watchdog.core.plan import RulePlan
 from watchdog.located_yaml.problem import Report
 from watchdog.located_yaml.reader import Scalar
@@ -17,13 +19,13 @@ DEFAULT = "incubating"
 DEPRECATED = "deprecated"
 
 
-def read_maturity(keys: RuleKeys) -> tuple[str, str]:
+def read_maturity(keys: RuleKeys) -> tuple[Maturity, str]:
     """Return the maturity of a rule and its successor, empty unless the rule is deprecated.
 
     `compile_rule` calls this for each rule. A deprecated rule without a successor, and a successor of a rule that is
     not deprecated, are mistakes in the report.
     """
-    maturity, successor = keys.choice("maturity", DEFAULT), keys.text("successor")
+    maturity, successor = cast(Maturity, keys.choice("maturity", DEFAULT)), keys.text("successor")
     node, rule_id = keys.node("successor"), keys.rule.id
     if maturity == DEPRECATED and node is None:
         place = keys.rule.entries["maturity"].value.place

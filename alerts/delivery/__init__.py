@@ -1,1 +1,1 @@
-"""Delivery: what the outbox holds goes to the receivers, signed, in order, again until it is accepted or given up."""
+"""Delivery: sends the outbox's notices to the receivers, signed and in order, with retries until accepted or dead."""

@@ -25,13 +25,13 @@ Alert = dict[str, object]
 
 
 def target(base: str) -> str:
-    """The place of Alertmanager's alerts below its base, which may have a path and a query."""
+    """Return the URL of Alertmanager's alerts below its base, which may have a path and a query."""
     parts = urlsplit(base)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + API_PATH))
 
 
 def notice_body(notice: Notice, receiver: Receiver, now_ns: int) -> bytes:
-    """The alerts of a notice: one, all that a merged notice names, or two for an escalation."""
+    """Return the alerts of a notice: one, all that a merged notice names, or two for an escalation."""
     body, until_ns = notice.body, now_ns + _standing_ns(receiver.keepalive_s)
     if notice.type == MERGED:
         named = body.get("incidents")
@@ -50,7 +50,7 @@ def alive_body(incidents: Sequence[Mapping[str, object]], receiver: Receiver, no
 
 
 def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, object]) -> bytes:
-    """A heartbeat or test: an alert that expires when no other follows."""
+    """Return a heartbeat or test as an alert that expires when no other follows."""
     every_s = data.get("every_s")
     standing_ns = _standing_ns(every_s if isinstance(every_s, int | float) else receiver.keepalive_s)
     labels = {"alertname": SIGNAL_NAMES[kind], "severity": "info", "node": data.get("node")}
@@ -72,7 +72,7 @@ def _standing_ns(keepalive_s: float) -> int:
 
 
 def _alert(incident: Mapping[str, object], now_ns: int, ends_ns: int) -> Alert:
-    """One incident; acknowledged it fires as before, with a word of who has it in hand.
+    """Return one incident as an alert; an acknowledged one keeps firing and names the operator.
 
     A start ahead of our clock would keep the alert from ever ending, so it is now at the latest.
     """
@@ -97,9 +97,9 @@ def _alert(incident: Mapping[str, object], now_ns: int, ends_ns: int) -> Alert:
 
 
 def _severities_before(body: Mapping[str, object], receiver: Receiver) -> list[str]:
-    """The severity that an escalation left, from its own step; all lower ones where steps were joined.
+    """Return the severity that an escalation left, from its own step; all lower ones where steps were joined.
 
-    None below what the receiver is told: no alert with these labels was ever sent.
+    None below the receiver's `severity`: no alert with these labels was ever sent.
     """
     now = str(body.get("severity"))
     steps = body.get("changes")

@@ -14,7 +14,7 @@ _NOT_A_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def notice_body(notice: Notice, _receiver: Receiver, _now_ns: int) -> bytes:
-    """The request body of a notice: an alert of each incident that it names."""
+    """Return the request body of a notice: an alert of each incident that it names."""
     named = notice.body.get("incidents") if notice.type == MERGED else None
     alerts = [incident_alert(one) for one in (named if isinstance(named, list) else [notice.body])]
     url = str(notice.body.get("url") or alerts[0]["generatorURL"])
@@ -22,7 +22,7 @@ def notice_body(notice: Notice, _receiver: Receiver, _now_ns: int) -> bytes:
 
 
 def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, object]) -> bytes:
-    """The request body of a heartbeat or a test: an alert of that name without an end."""
+    """Return the request body of a heartbeat or a test: an alert of that name without an end."""
     name = SIGNAL_NAMES[kind]
     alert: dict[str, object] = {
         "status": "firing",
@@ -37,7 +37,7 @@ def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, o
 
 
 def incident_alert(incident: Mapping[str, object]) -> dict[str, object]:
-    """The incident object of a webhook as one alert of Alertmanager.
+    """Return the incident object of a webhook as one alert of Alertmanager.
 
     Labels say what it is and stay the same through its life, but for the severity; fields of the key become labels
     with `_` for what a label name may not hold. Annotations are texts for people.
@@ -95,7 +95,7 @@ def _group(alert: Mapping[str, object]) -> dict[str, str]:
 
 
 def _common(alerts: Sequence[Mapping[str, object]], part: str) -> dict[str, object]:
-    """The labels or annotations that all alerts share."""
+    """Return the labels or annotations that all alerts share."""
     first, *others = [alert[part] for alert in alerts]
     if not isinstance(first, Mapping):
         return {}

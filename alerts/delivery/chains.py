@@ -1,4 +1,4 @@
-"""What one lane holds: the notices of each incident in order, and which incident is next.
+"""What one queue holds: the notices of each incident in order, and which incident is next.
 
 Severity decides first, then who came first. An incident is as severe as the worst notice that is held of it, so what
 must go before a critical notice goes as if it were critical. Pure: no clock, no sending.
@@ -34,7 +34,7 @@ class Chains:
         return len(self.held)
 
     def fetching(self) -> None:
-        """A fetch begins: what ends from now on may still be in its answer."""
+        """Note that a fetch begins: notices that end from now on may still be in its answer."""
         self._ended.clear()
 
     def add(self, due: Due) -> bool:
@@ -50,24 +50,24 @@ class Chains:
         return True
 
     def first(self) -> tuple[str, int] | None:
-        """The incident that is next and its rank; None when all are busy."""
+        """Return the incident that is next and its rank; None when all are busy."""
         for rank in range(len(self._idle) - 1, -1, -1):
             for incident in self._idle[rank]:
                 return incident, rank
         return None
 
     def begin(self, incident: str) -> Due:
-        """The first notice of an idle chain, which is busy from here on."""
+        """Return the first notice of an idle chain, and mark the chain busy."""
         self._leave_idle(incident)
         self._busy.add(incident)
         return self._chains[incident][0]
 
     def landed(self, incident: str) -> None:
-        """The first notice of a busy chain has its fate and leaves the chain; it stays held until `release`."""
+        """Take the first notice, whose fate is known, out of its busy chain; it stays held until `release`."""
         self._chains[incident].popleft()
 
     def proceed(self, incident: str) -> None:
-        """A busy chain goes on with what is left of it."""
+        """Make a busy chain idle, with the notices that are left in it."""
         self._busy.discard(incident)
         if self._chains[incident]:
             self._make_idle(incident)
@@ -82,7 +82,7 @@ class Chains:
         self._ended.add(incident)
 
     def release(self, notice_id: str) -> None:
-        """The fate of a notice is stored."""
+        """Drop a notice whose fate is stored."""
         self.held.discard(notice_id)
         self._ended.add(notice_id)
 
@@ -103,7 +103,7 @@ class Chains:
         return dropped
 
     def most_alike(self) -> int:
-        """The largest number of idle untried openings of one rule and severity."""
+        """Return the largest number of idle untried openings of one rule and severity."""
         counts = Counter(
             (str(due.notice.body.get("rule")), due.notice.severity)
             for due in self._heads()

@@ -61,7 +61,7 @@ class WebhookClient:
             await session.close()
 
     async def post(self, receiver: Receiver, message_id: str, timestamp: int, body: bytes) -> Response:
-        """One attempt, signed with each of the receiver's secrets. timestamp: unix seconds."""
+        """Make one attempt, signed with each of the receiver's secrets. timestamp: unix seconds."""
         began = time.monotonic()
         fault = url_fault(receiver.url, allow_private=receiver.allow_private)
         if fault is not None:
@@ -77,8 +77,8 @@ class WebhookClient:
                 target(receiver), data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
                 status, after = response.status, response.headers.get("Retry-After")
-                told = await _beginning(response)
-                error = "" if 200 <= status < 300 else _refused(response, told)
+                beginning = await _beginning(response)
+                error = "" if 200 <= status < 300 else _refused(response, beginning)
                 return Response(status, after, error, time.monotonic() - began)
         except TimeoutError:
             error = f"no whole answer in {limit.total:g} s"
@@ -91,15 +91,15 @@ class WebhookClient:
 
 
 def time_limit(receiver: Receiver) -> aiohttp.ClientTimeout:
-    """How long one request may take, from the look-up of the name to the last byte read."""
+    """Return how long one request may take, from the look-up of the name to the last byte read."""
     return aiohttp.ClientTimeout(total=receiver.timeout_s)
 
 
 def error_text(error: BaseException) -> str:
-    """An error of the HTTP client as one harmless line, in our words: its own may hold the URL."""
+    """Return an error of the HTTP client as one harmless line, in our words: its own may hold the URL."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):  # before the next: old versions have no os_error
-        told = getattr(error.certificate_error, "verify_message", "") or "certificate refused"
-        return f"tls: {printable(str(told))}"
+        reason = getattr(error.certificate_error, "verify_message", "") or "certificate refused"
+        return f"tls: {printable(str(reason))}"
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, TargetRefusedError):
         return f"target refused: {printable(cause.strerror or '')}"
@@ -117,7 +117,7 @@ def error_text(error: BaseException) -> str:
 def _session(tls: ssl.SSLContext, *, private: bool) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         ssl=tls,
-        limit=0,  # each receiver's lane bounds its own; a shared bound would let a slow one eat others' time
+        limit=0,  # each receiver's queue has its own limit; with a shared one a slow receiver would delay the others
         keepalive_timeout=KEEP_ALIVE_S,
         socket_factory=socket_guard(allow_private=private),
     )
@@ -126,7 +126,7 @@ def _session(tls: ssl.SSLContext, *, private: bool) -> aiohttp.ClientSession:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """At most `ANSWER_BYTES` of the body; a connection with more left in it is closed."""
+    """Read at most `ANSWER_BYTES` of the body; a connection with more left in it is closed."""
     pieces = bytearray()
     while len(pieces) < ANSWER_BYTES:
         piece = await response.content.read(ANSWER_BYTES - len(pieces))
@@ -138,8 +138,8 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     return bytes(pieces)
 
 
-def _refused(response: aiohttp.ClientResponse, told: bytes) -> str:
+def _refused(response: aiohttp.ClientResponse, beginning: bytes) -> str:
     if 300 <= response.status < 400:
         return f"answered {response.status}: redirects are not followed, name the final URL"
-    text = printable(" ".join(told.decode("utf-8", "backslashreplace").split()), SHOWN_CHARACTERS)
+    text = printable(" ".join(beginning.decode("utf-8", "backslashreplace").split()), SHOWN_CHARACTERS)
     return f"answered {response.status}" + (f": {text}" if text else "")

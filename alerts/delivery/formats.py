@@ -57,12 +57,12 @@ ENCODERS: Mapping[NoticeFormat, Encoder] = {
 
 
 def notice_body(notice: Notice, receiver: Receiver, now_ns: int) -> bytes:
-    """The request body of a notice for a receiver."""
+    """Return the request body of a notice for a receiver."""
     return ENCODERS[receiver.format].notice(notice, receiver, now_ns)
 
 
 def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, object]) -> bytes:
-    """The request body of a heartbeat or a test."""
+    """Return the request body of a heartbeat or a test."""
     return ENCODERS[receiver.format].signal(kind, receiver, now_ns, data)
 
 
@@ -72,5 +72,5 @@ def target(receiver: Receiver) -> str:
 
 
 def misplaced(receiver: Receiver, status: int | None) -> str:
-    """What a status suggests about the receiver's format; empty for nothing."""
+    """Return a hint when a status suggests a wrong format of the receiver; empty otherwise."""
     return ENCODERS[receiver.format].misplaced if status in (404, 405) else ""

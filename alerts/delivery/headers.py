@@ -12,13 +12,13 @@ _OURS = frozenset({"host", "content-length", "content-type", "transfer-encoding"
 
 
 def is_ours(name: str) -> bool:
-    """Whether only we say what this header holds: it names us, frames the body, or belongs to the signature."""
+    """Return whether only we say what this header holds: it names us, frames the body, or belongs to the signature."""
     lower = name.lower()
     return lower in _OURS or lower.startswith(SIGNED_PREFIX)
 
 
 def request_headers(extra: Mapping[str, str], signed: Mapping[str, str]) -> dict[str, str]:
-    """A receiver's own headers below ours: they cannot replace a signature or how the body is framed."""
+    """Return a receiver's own headers below ours: they cannot replace a signature or how the body is framed."""
     kept = {name: value for name, value in extra.items() if not is_ours(name)}
     ours = {"Content-Type": "application/json", "User-Agent": f"bitcoin-watchdog/{VERSION}"}
     return {**kept, **ours, **signed}

@@ -68,7 +68,7 @@ class Arrival:
         }
 
 
-class Inbox:
+class WebhookInbox:
     """Takes webhooks at any path. `tell` hears of each arrival before it is answered."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Inbox:
         self._count = 0
 
     def app(self) -> web.Application:
-        """The application that answers."""
+        """Return the application that answers."""
         made = web.Application(client_max_size=LARGEST_BODY)
         made.router.add_post("/{path:.*}", self._receive)
         made.on_response_prepare.append(_without_version)
@@ -133,7 +133,7 @@ async def _without_version(_request: web.Request, response: web.StreamResponse) 
 
 
 def parsed(raw: bytes) -> Mapping[str, Any] | None:
-    """A JSON object, or the list that Alertmanager's API takes, as its `alerts`; None for anything else. Total."""
+    """Return a JSON object, or Alertmanager's list of alerts as `alerts`; None for anything else. Never raises."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ LONGEST_VALUE = 200
 
 
 def line(event: str, **values: object) -> str:
-    """One log line; None and empty texts are left out, texts with spaces or quotes are quoted."""
+    """Return one log line; None and empty texts are left out, texts with spaces or quotes are quoted."""
     shown = [f"{name}={_shown(value)}" for name, value in values.items() if value is not None and value != ""]
     return " ".join((event, *shown))
 

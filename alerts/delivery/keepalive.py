@@ -94,7 +94,7 @@ class Keepalive:
                 self._free.set()
 
     async def _post(self, receiver: Receiver, ids: Sequence[str]) -> bool:
-        """One request; False when it failed."""
+        """Send one request. Return False when it failed."""
         alive = ENCODERS[receiver.format].alive
         found = await self._ledger.pictures(ids)
         if not found or alive is None:
@@ -108,8 +108,8 @@ class Keepalive:
         if answer.error:
             self.failed += 1
             if not self._failing:
-                told = line("keepalive", receiver=receiver.name, fate="failed", alerts=len(found), error=answer.error)
-                _LOG.warning(told)
+                text = line("keepalive", receiver=receiver.name, fate="failed", alerts=len(found), error=answer.error)
+                _LOG.warning(text)
         else:
             self.sent += 1
             if self._failing:

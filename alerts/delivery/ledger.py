@@ -1,8 +1,8 @@
 """The outbox behind one thread: reads of what is due, and outcomes stored many in a transaction.
 
-While one transaction is under way the next outcomes gather, so the batches grow by themselves with the load and a
-single outcome waits for nobody. When the database fails, outcomes stay here and are tried again; a process that
-dies meanwhile sends them again under the same id. A database that no waiting can heal ends `run`.
+Outcomes collect while a transaction is under way, so batches grow with the load and a single outcome is stored at
+once. When the database fails, outcomes stay queued and are retried; after a kill their notices are sent again under
+the same id. A permanent database error ends `run`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOG = logging.getLogger("watchdog.delivery")
 
 
 class Ledger:
-    """Reads and writes of one outbox, for all lanes, in the order in which they were asked for."""
+    """Reads and writes of one outbox, for all queues, in the order of the requests."""
 
     def __init__(self, outbox: OutboxLike, clock: DeliveryClock) -> None:
         self._outbox, self._clock = outbox, clock
@@ -42,9 +42,8 @@ class Ledger:
         self._since_s: float | None = None  # when the oldest outcome that waits came, or the last one was stored
         self.failures = 0
 
-    @property
-    def waiting(self) -> int:
-        """Outcomes that are not stored yet."""
+    def __len__(self) -> int:
+        """Return the number of outcomes that are not stored yet."""
         return len(self._waiting)
 
     @property
@@ -53,7 +52,7 @@ class Ledger:
         return 0.0 if self._since_s is None else self._clock.monotonic() - self._since_s
 
     async def due(self, receiver: str, limit: int) -> Sequence[Due] | None:
-        """What is due for a receiver, the most severe first; None while the database fails."""
+        """Return the notices due for a receiver, the most severe first; None while the database fails."""
         return await self._ask("read", lambda: self._outbox.due(self._clock.wall_ns(), receiver, limit))
 
     async def merge(self, receiver: str, least: int, in_hand: Collection[str]) -> int | None:
@@ -61,7 +60,7 @@ class Ledger:
         return await self._ask("write", lambda: self._outbox.merge(self._clock.wall_ns(), receiver, least, in_hand))
 
     async def firing(self, types: Collection[str], floor: Severity) -> Sequence[str] | None:
-        """Ids as the port has them; None while the database fails."""
+        """Return the ids that the port gives; None while the database fails."""
         return await self._ask("read", lambda: self._outbox.firing(types, floor))
 
     async def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]] | None:
@@ -105,7 +104,7 @@ class Ledger:
         self._thread.shutdown(wait=False)
 
     async def _store(self) -> bool:
-        """One transaction; False when it failed and everything stays."""
+        """Store one transaction. Return False when it failed; everything then stays queued."""
         batch = self._waiting[:LARGEST_BATCH]
         done = await self._ask("write", lambda: self._settle([outcome for outcome, _ in batch]))
         if done is None:

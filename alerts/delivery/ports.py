@@ -59,7 +59,7 @@ class OutboxLike(Protocol):
     """
 
     def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[Due]:
-        """Undelivered notices of a receiver, at most `limit`: the most severe incidents first, each in its order.
+        """Return due notices of a receiver, at most `limit`: the most severe incidents first, each in its order.
 
         A notice is left out while it, or an earlier undelivered one of its incident, waits for a retry after
         `now_ns`; the later ones of an incident may be left out or given too. A retry more than `schedule.HORIZON_NS`
@@ -75,15 +75,15 @@ class OutboxLike(Protocol):
         ...
 
     def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
-        """Ids of incidents that are not resolved and had a change of one of these event types at `floor` or above."""
+        """Return the ids of unresolved incidents with a change of one of these event types at `floor` or above."""
         ...
 
     def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
-        """The incident objects of those that are still not resolved, without their evidence."""
+        """Return the incident objects of those that are still not resolved, without their evidence."""
         ...
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Store what became of attempts, in one transaction; each adds one to the attempts of its notice."""
+        """Store the outcomes of attempts in one transaction; each adds one to the attempts of its notice."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""When a notice is tried again, and when a receiver is left in peace: pure arithmetic, no clock of its own.
+"""Decides when a notice is retried and when a receiver gets a pause: pure arithmetic without a clock of its own.
 
 Standard Webhooks suggests retries after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, 75 hours in all. Those
 gaps suit a sender with very many receivers. An alert is worth little hours after its receiver came back, so the
@@ -8,12 +8,12 @@ steps, or a service that was off for a week, ends no notice early.
 
 What an answer means (`verdict`):
     2xx                      delivered
-    410                      the receiver is gone: nothing is sent to it until a reload or a restart; nothing is lost
-    405, 413, 415, 422       this notice is refused: given up after 3 attempts
-    429, 503 and others with Retry-After: the receiver is left alone that long, at most `RETRY_AFTER_CAP_S`
-    any other status, a redirect, no answer: again, as the schedule says; also 400 and 401, which receivers answer
+    410                      the receiver is gone: sending stops until a reload or a restart; nothing is lost
+    405, 413, 415, 422       this notice is rejected: a dead letter after 3 attempts
+    429, 503 and others with Retry-After: sending pauses for that time, at most `RETRY_AFTER_CAP_S`
+    any other status, a redirect, no answer: retried by the schedule; also 400 and 401, which receivers answer
         to a timestamp outside their tolerance while this machine's clock is wrong
-A notice that was given up is a dead letter: kept, shown, and sent again on request.
+A dead letter is stored, shown, and resent on request.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ HORIZON_NS = int(HORIZON_S * 1e9)
 REFUSALS = frozenset({405, 413, 415, 422})
 GONE = 410
 TRIP_AFTER = 5  # failures in a row that open the breaker
-OPEN_S = (15.0, 30.0, 60.0, 120.0, 300.0)  # how long it stays open, the last one from then on
-RESERVED = 5  # one in so many sends of a minute is kept for what is urgent: incidents that are high or critical
+OPEN_S = (15.0, 30.0, 60.0, 120.0, 300.0)  # seconds it stays open, by outage; the last value repeats
+RESERVED = 5  # one in this many requests a minute is reserved for high and critical incidents
 _MAX_HEADER = 64  # characters of Retry-After looked at
 
 
@@ -54,7 +54,7 @@ class RetryDecision(StrEnum):
 
 
 def verdict(status: int | None) -> RetryDecision:
-    """The meaning of a status; None is no answer at all."""
+    """Return the meaning of a status; None means no answer at all."""
     if status is None:
         return RetryDecision.FAILED
     if 200 <= status < 300:
@@ -74,7 +74,7 @@ def retry_delay(attempts: int, retry_after_s: float | None, chance: random.Rando
 
 
 def given_up(attempts: int, last: RetryDecision, *, others_accepted: bool) -> bool:
-    """Whether a notice becomes a dead letter after `attempts` failures.
+    """Return whether a notice becomes a dead letter after `attempts` failures.
 
     others_accepted: whether the receiver accepted other notices since this one failed before; then the fault
     lies with this notice, and it must not hold up its incident for days.
@@ -122,18 +122,18 @@ class Breaker:
         return max(self.closed_until - now, 0.0)
 
     def hold(self, now: float, seconds: float) -> None:
-        """Make no attempt for so long, as Retry-After asked."""
+        """Make no attempt for this long, as Retry-After asked."""
         self.closed_until = max(self.closed_until, now + seconds)
 
     def accepted(self) -> bool:
-        """An attempt was accepted; True when this ended an outage."""
+        """Note an accepted attempt. Return True when it ended an outage."""
         ended = self.is_open
         self.failures = self.opened = 0
         self.closed_until = 0.0
         return ended
 
     def failed(self, now: float, chance: random.Random) -> bool:
-        """An attempt failed; True when this was the failure that opened the breaker."""
+        """Note a failed attempt. Return True when it opened the breaker."""
         self.failures += 1
         if self.failures < TRIP_AFTER:
             return False
@@ -168,7 +168,7 @@ class Bucket:
         return (needed - self.tokens) * 60 / self.per_minute
 
     def available(self, now: float) -> float:
-        """Sends that may be made at once; infinite without a limit."""
+        """Return how many requests may be sent at once; infinite without a limit."""
         if self.per_minute <= 0:
             return math.inf
         self._fill(now)

@@ -1,4 +1,4 @@
-"""All lanes together: one for each receiver, over one client and one ledger, and the heartbeat."""
+"""The sender: one queue for each receiver over one client and one ledger, and the heartbeat."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from alerts.delivery.client import Response, WebhookClient
 from alerts.delivery.formats import signal_body
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import PageOf
-from alerts.delivery.lane import HELD_MOST, LaneCounts, OnAttempt, ReceiverQueue
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
+from alerts.delivery.receiver_queue import OnAttempt, ReceiverCounts, ReceiverQueue
 from alerts.delivery.texts import HEARTBEAT, TEST
 from alerts.routing import Receiver
 
@@ -24,30 +24,30 @@ GRACE_S = 2.0  # for attempts under way when the service ends; what is cut off i
 _LOG = logging.getLogger("watchdog.delivery")
 
 HeartbeatFields = Callable[[], Mapping[str, object] | None]
-"""What a heartbeat reports; None when the service is not well, and then no heartbeat is sent: that is the alarm."""
+"""The fields of a heartbeat; None while the service is unhealthy: no heartbeat is sent then, which is the alarm."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatPlan:
-    """Which receiver hears that the watchdog lives, and how often, in seconds."""
+    """The receiver of the heartbeat, and the interval in seconds."""
 
     receiver: str
     every_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class LaneStatus:
+class ReceiverStatus:
     """One receiver as `/metrics` and the API show it; `state` and `keepalives` as in `ReceiverQueue`."""
 
     receiver: str
     state: str
     held: int
-    counts: LaneCounts
+    counts: ReceiverCounts
     keepalives: tuple[int, int] = (0, 0)
 
 
 class Sender:
-    """Delivers what is in an outbox. `run` is the whole service; the other methods are called in its event loop."""
+    """Delivers the notices of an outbox. `run` is the whole service; the other methods are called in its event loop."""
 
     def __init__(
         self,
@@ -57,27 +57,28 @@ class Sender:
         *,
         heartbeat: HeartbeatPlan | None = None,
         vitals: HeartbeatFields = dict,
-        told: OnAttempt = lambda _due, _outcome: None,
+        on_attempt: OnAttempt = lambda _due, _outcome: None,
         page_of: PageOf = lambda _id: None,
         tls: ssl.SSLContext | None = None,
         seed: int | None = None,
     ) -> None:
         self._outbox, self._clock = outbox, clock or SystemDeliveryClock()
         self._receivers = {receiver.name: receiver for receiver in receivers}
-        self._heartbeat, self._vitals, self._tls, self._told = heartbeat, vitals, tls, told
+        self._heartbeat, self._vitals, self._tls = heartbeat, vitals, tls
+        self._on_attempt = on_attempt
         self._page_of = page_of
         self._chance = random.Random(seed)  # noqa: S311 (spreads retries; guessing it gains nothing)
-        self._lanes: dict[str, ReceiverQueue] = {}
+        self._queues: dict[str, ReceiverQueue] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._changed, self._beat_changed = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ledger: Ledger | None = None
-        self._full_before = 0  # of lanes that have ended
+        self._full_before = 0  # of queues that have ended
         self.heartbeats = 0
         self.heartbeat_failures = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop` is set; then let attempts end for `GRACE_S` and store what became of them."""
+        """Deliver until `stop` is set; then give attempts `GRACE_S` to end and store their outcomes."""
         self._loop = asyncio.get_running_loop()
         self._ledger = ledger = Ledger(self._outbox, self._clock)
         keeping = asyncio.create_task(ledger.run())
@@ -88,57 +89,52 @@ class Sender:
                 await self._tend(client, ledger, stopped, (keeping, beating))
             finally:
                 await _cancel(beating, stopped)
-                await self._end_lanes()
+                await self._end_queues()
                 await ledger.close(keeping)
 
     def configure(self, receivers: Sequence[Receiver], heartbeat: HeartbeatPlan | None = None) -> None:
-        """Go on with these receivers. Notices of a receiver that is no longer named are not touched."""
+        """Replace the receivers. Notices of a removed receiver are not touched."""
         self._receivers = {receiver.name: receiver for receiver in receivers}
         if heartbeat != self._heartbeat:
             self._heartbeat = heartbeat
             self._beat_changed.set()
-        for name, lane in self._lanes.items():
+        for name, queue in self._queues.items():
             if name in self._receivers:
-                lane.change(self._receivers[name])
+                queue.change(self._receivers[name])
         self._changed.set()
 
     async def poke(self) -> None:
-        """New notices were stored."""
+        """Look for new notices; call it after some were stored."""
         self._poke()
 
     def poke_from_thread(self) -> None:
-        """As `poke`, from any thread; nothing happens before `run` or after it."""
+        """Do as `poke` from any thread; without effect before `run` or after it."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._poke)
 
-    def status(self) -> list[LaneStatus]:
-        """Every receiver, by name."""
-        lanes = sorted(self._lanes.items())
-        return [LaneStatus(name, lane.state, lane.held, lane.counts, lane.keepalives) for name, lane in lanes]
+    def status(self) -> list[ReceiverStatus]:
+        """Return the status of every receiver, by name."""
+        queues = sorted(self._queues.items())
+        return [ReceiverStatus(name, queue.state, queue.held, queue.counts, queue.keepalives) for name, queue in queues]
 
     @property
     def unstored(self) -> int:
         """Outcomes that wait for the database."""
-        return self._ledger.waiting if self._ledger else 0
-
-    @property
-    def unstored_most(self) -> int:
-        """How many may: a lane fetches no more while so many of its notices are not settled."""
-        return HELD_MOST * len(self._lanes)
+        return 0 if self._ledger is None else len(self._ledger)
 
     @property
     def unstored_full(self) -> int:
-        """How often a receiver got nothing more, as there was no room for what became of it (`LaneCounts.full`)."""
-        return self._full_before + sum(lane.counts.full for lane in self._lanes.values())
+        """How often a queue stopped sending, as it had no room for outcomes (`ReceiverCounts.full`)."""
+        return self._full_before + sum(queue.counts.full for queue in self._queues.values())
 
     @property
     def unstored_s(self) -> float:
-        """For how long outcomes have waited for the database while it took none; 0 when none waits."""
-        return self._ledger.waits_s if self._ledger else 0.0
+        """How long outcomes have waited for the database while it stored none; 0 without waiting ones."""
+        return 0.0 if self._ledger is None else self._ledger.waits_s
 
     def _poke(self) -> None:
-        for lane in self._lanes.values():
-            lane.poke()
+        for queue in self._queues.values():
+            queue.poke()
 
     async def _tend(
         self,
@@ -147,10 +143,10 @@ class Sender:
         stopped: asyncio.Task[bool],
         others: tuple[asyncio.Task[None], ...],
     ) -> None:
-        """Keep one lane for each receiver; a task that ends by itself has failed, and so do we."""
+        """Keep one queue for each receiver. A task that ends by itself has failed, and its error is raised."""
         while not stopped.done():
             self._changed.clear()
-            await self._fit_lanes(client, ledger)
+            await self._fit_queues(client, ledger)
             changed = asyncio.create_task(self._changed.wait())
             watched = (*self._running.values(), *others)
             await asyncio.wait((stopped, changed, *watched), return_when=asyncio.FIRST_COMPLETED)
@@ -159,29 +155,36 @@ class Sender:
                 if task.done():
                     task.result()
 
-    async def _fit_lanes(self, client: WebhookClient, ledger: Ledger) -> None:
-        for name in [name for name in self._lanes if name not in self._receivers]:
-            lane = self._lanes.pop(name)
-            self._full_before += lane.counts.full
-            lane.stop()
+    async def _fit_queues(self, client: WebhookClient, ledger: Ledger) -> None:
+        for name in [name for name in self._queues if name not in self._receivers]:
+            queue = self._queues.pop(name)
+            self._full_before += queue.counts.full
+            queue.stop()
             await asyncio.wait((self._running[name],), timeout=GRACE_S)
             await _cancel(self._running.pop(name))
         for name, receiver in self._receivers.items():
-            if name not in self._lanes:
-                told, page_of = self._told, self._page_of
-                lane = ReceiverQueue(receiver, client, ledger, self._clock, self._chance, told=told, page_of=page_of)
-                self._lanes[name] = lane
-                self._running[name] = asyncio.create_task(lane.run())
+            if name not in self._queues:
+                queue = ReceiverQueue(
+                    receiver,
+                    client,
+                    ledger,
+                    self._clock,
+                    self._chance,
+                    on_attempt=self._on_attempt,
+                    page_of=self._page_of,
+                )
+                self._queues[name] = queue
+                self._running[name] = asyncio.create_task(queue.run())
 
-    async def _end_lanes(self) -> None:
-        for lane in self._lanes.values():
-            lane.stop()
+    async def _end_queues(self) -> None:
+        for queue in self._queues.values():
+            queue.stop()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=GRACE_S)
         await _cancel(*self._running.values())
 
     async def _beat(self, client: WebhookClient) -> None:
-        """Say that we live, by monotonic time; the settings may change in between."""
+        """Send heartbeats by monotonic time; the settings may change in between."""
         while True:
             plan = self._heartbeat
             receiver = self._receivers.get(plan.receiver) if plan else None
@@ -215,7 +218,7 @@ async def send_signal(
 
 
 async def send_test(receiver: Receiver, clock: DeliveryClock, tls: ssl.SSLContext | None = None) -> Response:
-    """One signed test message to a receiver."""
+    """Send one signed test message to a receiver."""
     now_ns = clock.wall_ns()
     async with WebhookClient(tls) as client:
         data = {"receiver": receiver.name, "text": "a test of bitcoin-watchdog: nothing happened"}

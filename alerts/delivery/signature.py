@@ -31,7 +31,7 @@ class SignatureError(WatchdogError):
 
 
 def secret_key(secret: str) -> bytes:
-    """The key bytes of a `whsec_` text; SecretError when it is none."""
+    """Return the key bytes of a `whsec_` text; SecretError when it is none."""
     text = secret.strip()
     if not text.startswith(PREFIX):
         raise SecretError(f"a signing secret begins with {PREFIX!r}; make one with 'watchdog receivers secret'")
@@ -46,17 +46,17 @@ def secret_key(secret: str) -> bytes:
 
 
 def new_secret() -> str:
-    """A fresh secret of 32 random bytes."""
+    """Return a fresh secret of 32 random bytes."""
     return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
 def sign(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`: one signature for each key, newest first, with spaces between."""
+    """Return the value of `webhook-signature`: one signature for each key, newest first, with spaces between."""
     return " ".join(f"v1,{_digest(key, message_id, str(timestamp), body)}" for key in keys)
 
 
 def signed_headers(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of one attempt; without keys there is no signature header."""
+    """Return the headers of one attempt; without keys there is no signature header."""
     headers = {ID_HEADER: message_id, TIMESTAMP_HEADER: str(timestamp)}
     if keys:
         headers[SIGNATURE_HEADER] = sign(keys, message_id, timestamp, body)

@@ -63,7 +63,7 @@ class TargetRefusedError(OSError):
 
 
 def kind_of(address: IpAddress) -> str | None:
-    """What makes an address unfit for a webhook (`loopback`, `private`, ...), None for a public one.
+    """Return why an address is refused for webhooks (`loopback`, `private`, ...); None for a public one.
 
     Addresses that stand for an IPv4 address (IPv4-mapped, NAT64, 6to4, ...) are judged as that address.
     """
@@ -90,7 +90,7 @@ def refusal(host: str) -> str | None:
 
 
 def socket_guard(*, allow_private: bool) -> Callable[[AddressInfo], socket.socket]:
-    """A socket factory for connections to checked addresses; TargetRefusedError for others."""
+    """Return a socket factory for connections to checked addresses; TargetRefusedError for others."""
 
     def make(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, place = info
@@ -102,7 +102,7 @@ def socket_guard(*, allow_private: bool) -> Callable[[AddressInfo], socket.socke
 
 
 def url_fault(url: str, *, allow_private: bool) -> str | None:
-    """What is wrong with a receiver's URL as far as one can tell without a network, None when nothing is.
+    """Return the fault of a receiver's URL, as far as it shows without a network; None for a good one.
 
     The text names parts of the URL, never all of it: paths of chat services are secrets.
     """
@@ -130,7 +130,7 @@ def url_fault(url: str, *, allow_private: bool) -> str | None:
 
 
 def _is_host(host: str) -> bool:
-    """Whether a text can be a host's name (RFC 1123, with `_`), also one of other letters, or an address."""
+    """Return whether a text can be a host's name (RFC 1123, with `_`), also one of other letters, or an address."""
     if ":" in host:  # urlsplit takes it out of its brackets
         address, _, zone = host.partition("%")
         try:

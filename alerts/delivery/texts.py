@@ -17,7 +17,7 @@ SIGNAL_NAMES = {HEARTBEAT: "WatchdogHeartbeat", TEST: "WatchdogTest"}
 
 
 def rfc3339(time_ns: int) -> str:
-    """A time in UTC with microseconds: `2026-05-04T03:02:01.000000Z`."""
+    """Return a time in UTC with microseconds: `2026-05-04T03:02:01.000000Z`."""
     moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).replace(microsecond=time_ns // 1_000 % 1_000_000)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment.year >= 1000 else NOT_YET
 
@@ -33,5 +33,5 @@ def texts(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def nanoseconds(seconds: object) -> int | None:
-    """A time of an incident object in ns, to the microsecond; None for what is no time."""
+    """Return a time of an incident object in ns, to the microsecond; None for what is no time."""
     return round(seconds * 1e6) * 1_000 if isinstance(seconds, int | float) else None

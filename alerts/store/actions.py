@@ -15,8 +15,8 @@ from typing import Any, Literal
 from msgspec import structs
 from sqlalchemy import Connection, Row, func, select, update
 
-from alerts.book import IncidentError, UnknownIncidentError
 from alerts.incident import HistoryEntry, IncidentState, Reason
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.notice import ChangeRecord
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import actions, incident_changes, incident_pictures, incidents
@@ -65,8 +65,8 @@ class Actions:
     def act(self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int) -> Done:
         """Store an action and what it changes. One that changes nothing is stored for its text only.
 
-        UnknownIncidentError: there is none. IncidentError: a resolved one cannot be acknowledged, a note has no text,
-        nobody's name was given, name or text is too long.
+        UnknownIncidentError: no such incident. IncidentError: a resolved one cannot be acknowledged, a note has no
+        text, the operator's name is missing, name or text is too long.
         """
         who, text = who.strip(), text.strip()
         if not who:
@@ -85,11 +85,11 @@ class Actions:
         return self._listed(wanted)
 
     def last_id(self) -> int:
-        """The highest id, 0 when there is none."""
+        """Return the highest id; 0 without any action."""
         return self._database.read(lambda one: one.execute(select(func.max(actions.c.id))).scalar()) or 0
 
     def of(self, incident_id: str, limit: int = 1_000) -> list[Action]:
-        """The first actions on one incident, in their order."""
+        """Return the first actions on one incident, in their order."""
         wanted = select(actions).where(actions.c.incident_id == incident_id).order_by(actions.c.id).limit(limit)
         return self._listed(wanted)
 
@@ -98,16 +98,16 @@ class Actions:
 
 
 def effect(verb: Verb, who: str, state: IncidentState, acknowledged_by: str | None) -> Reason | None:
-    """The change that an action makes of an incident in a state, as the book decides it; None when it makes none."""
+    """Return the reason of the change that an action makes, as the book decides it; None when it changes nothing."""
     if state is IncidentState.RESOLVED or verb == "note" or (verb == "ack" and acknowledged_by == who):
         return None
     return Reason.ACKNOWLEDGED if verb == "ack" else Reason.RESOLVED_BY_OPERATOR
 
 
 def with_waiting(record: ChangeRecord, waiting: Sequence[Action]) -> ChangeRecord:
-    """A record as the history is to show it, with actions (in their order) that its book had not taken yet.
+    """Return a record as the history shows it: with actions, in their order, that its book had not applied yet.
 
-    An operator has been told that it is done: a change that was under way must not show the state before it.
+    The operator has had a confirmation, so a change under way must not show the state before it.
     """
     one, change = record.incident, record.change
     for action in waiting:
@@ -125,7 +125,7 @@ def with_waiting(record: ChangeRecord, waiting: Sequence[Action]) -> ChangeRecor
 
 
 def waiting_for(connection: Connection, taken: Mapping[str, int]) -> dict[str, list[Action]]:
-    """By incident the actions with higher ids than given, notes left out: what its book has yet to take."""
+    """Return the actions that each incident's book has yet to apply: higher ids than given, without notes."""
     found: dict[str, list[Action]] = {}
     ids = list(taken)
     for start in range(0, len(ids), 500):  # few enough for the bound values of one statement
@@ -178,12 +178,12 @@ def _act(connection: Connection, action: Action) -> Done:
 
 
 def _as_it_is(head: Row[Any]) -> str:
-    """The state of an incident in words, as `Done.already` has it."""
+    """Return the state of an incident in words, as `Done.already` has it."""
     return "resolved" if head.state == IncidentState.RESOLVED else f"acknowledged by {head.acknowledged_by}"
 
 
 def _change(connection: Connection, head: Row[Any], action: Action, reason: Reason, fresh: Mapping[str, str]) -> None:
-    """The change as the book makes it: a row, the incident's own columns, and a step in its picture."""
+    """Store the change as the book makes it: a row, the incident's own columns, and a step in its document."""
     at_ns, counts = action.at_ns, {"sequence": head.sequence, "acted": head.acted + 1}
     step = {"time_ns": at_ns, "reason": reason.value, "text": f"by {action.who}", "severity": head.severity}
     row = {"incident_id": head.id, "change": -action.id, "state": fresh["state"], **counts, **step}

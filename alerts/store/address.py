@@ -14,7 +14,7 @@ LAST_PORT = 65_535
 
 
 def checked_address(url: str) -> URL:
-    """The URL with the driver that we use; StoreError when no database of ours can be behind it."""
+    """Return the URL with our driver. StoreError: the watchdog cannot use such a database."""
     try:
         address = make_url(url)
     except ArgumentError:
@@ -30,7 +30,7 @@ def checked_address(url: str) -> URL:
 
 
 def database_file(address: URL) -> Path:
-    """The file of an SQLite URL, whether it is there or not; StoreError when it cannot be a database of ours.
+    """Return the file of an SQLite URL, which may not exist yet. StoreError: it cannot be a database of the watchdog.
 
     A file with two names is refused: SQLite names its journal, and we our lock, after the name that was given, so two
     services, or a service and a command, would damage it (https://www.sqlite.org/howtocorrupt.html, 2.5). A symbolic
@@ -65,7 +65,7 @@ def address_fault(url: str) -> str:
 
 
 def shown_address(url: str) -> str:
-    """A URL that `checked_address` takes, as it was typed, without its password."""
+    """Return a URL that `checked_address` takes, as it was typed, without its password."""
     address = make_url(url)
     if "password" in address.query:  # libpq takes it there, too
         address = address.update_query_dict({"password": "***"})

@@ -14,12 +14,12 @@ class CursorError(WatchdogError):
 
 
 def encoded_position(position: int) -> str:
-    """The cursor behind a row of the outbox."""
+    """Return the cursor behind a row of the outbox."""
     return f"d{position:x}"
 
 
 def decoded_position(cursor: str) -> int:
-    """The position that a cursor names; CursorError when it is none."""
+    """Return the position that a cursor names. CursorError: the text is not a cursor."""
     found = re.fullmatch(r"d([0-9a-f]{1,16})", cursor[:LONGEST])
     if found is None:
         raise CursorError(f"cursor {cursor[:LONGEST]!r}: not one that a page of deliveries has given")
@@ -27,12 +27,12 @@ def decoded_position(cursor: str) -> int:
 
 
 def encoded_place(opened_ns: int, id_: str) -> str:
-    """The cursor behind an incident in the order of (opening time, id)."""
+    """Return the cursor behind an incident in the order of (opening time, id)."""
     return f"i{opened_ns:x}.{id_}"
 
 
 def decoded_place(cursor: str) -> tuple[int, str]:
-    """Opening time and id that a cursor names; CursorError when it is none."""
+    """Return the opening time and id that a cursor names. CursorError: the text is not a cursor."""
     found = re.fullmatch(r"i(-?[0-9a-f]{1,16})\.([0-9a-f]{16})", cursor[:LONGEST])
     opened_ns = int(found[1], 16) if found else 0
     if found is None or not -(1 << 63) <= opened_ns < 1 << 63:

@@ -77,15 +77,15 @@ class Database:
 
     @property
     def on_sqlite(self) -> bool:
-        """Whether this is a file of ours, not a server."""
+        """Whether this is an SQLite file, not a server."""
         return self.engine.dialect.name == "sqlite"
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        """The function's answer from one consistent view."""
+        """Return the function's result from one consistent view."""
         return self._attempts(lambda: self._transaction(work, {"begin": "BEGIN"}))
 
     def write(self, work: Callable[[Connection], Result], *, durable: bool = False) -> Result:
-        """The function's answer once all that it did is stored, or none of it.
+        """Run the function in one transaction and return its result.
 
         durable: it must survive a loss of power, so SQLite waits for the disk at the commit; without, only the end of
         this process. AnotherServiceError when the lock of an exclusive database is gone and another service has it.
@@ -96,7 +96,7 @@ class Database:
         return self._attempts(lambda: self._transaction(work, options))
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        """An INSERT that knows ON CONFLICT."""
+        """Return an INSERT that supports ON CONFLICT."""
         return sqlite.insert(table) if self.on_sqlite else postgresql.insert(table)
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Database:
         if self.on_sqlite:  # only now: a file that is not ours, or only read, keeps its kind of journal
             event.listen(self.engine, "connect", _use_wal)
             self.engine.dispose()
-        if found == "":  # whoever comes first makes it: nobody works with it yet
+        if found == "":  # a new database is in use by no other process, so the lock is not needed
             self._attempts(lambda: bring_up_to_date(self.engine, self.place))
         elif found != HEAD:
             self._migrate(address)
@@ -149,7 +149,7 @@ class Database:
                 lock.release()
 
     def _awaited_lock(self, address: URL) -> ServiceLock | None:
-        """The service's lock, or None when the database has become current while another process held that."""
+        """Return the service's lock; None when another process held it and brought the database up to date."""
         for _ in range(LOCK_TRIES):
             try:
                 return self._taken_lock(address)
@@ -174,12 +174,12 @@ def stored_text(text: str) -> str:
 
 
 def stored_json(value: object) -> str:
-    """A document as one line of ASCII."""
+    """Return a document as one line of ASCII."""
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def make_private(path: Path) -> None:
-    """An empty file that only its owner can read: peers' addresses and operators' notes come into it.
+    """Create an empty file that only its owner can read: it will hold peers' addresses and operators' notes.
 
     SQLite gives its journal the same rights. A file that is there keeps its own: they are its owner's choice.
     """
@@ -190,7 +190,7 @@ def make_private(path: Path) -> None:
 
 
 def _checked_file(address: URL, *, create: bool) -> str:
-    """The file of an SQLite URL, made where it may be; StoreError when it is not there and must not be made."""
+    """Return the file of an SQLite URL, created if allowed. StoreError: it is missing and must not be created."""
     path = database_file(address)
     if not path.exists():
         if not create:

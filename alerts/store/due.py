@@ -33,7 +33,7 @@ class StoredOutbox:
         self._taken: dict[str, frozenset[str]] = {}  # openings of the last answer, by receiver
 
     def due(self, now_ns: int, receiver: str, limit: int) -> Sequence[Due]:
-        """What may be sent now. When the clock went back, what waits is brought back too."""
+        """Return the notices that may be sent now. After a clock step back, waiting notices are moved back too."""
         before = self._seen_ns.get(receiver)
         if before is None:
             self._pull_in(receiver, now_ns + HORIZON_NS, None, now_ns)
@@ -52,7 +52,7 @@ class StoredOutbox:
     def _take(self, ids: frozenset[str]) -> None:
         try:
             self._database.write(lambda connection: take(connection, self._name, ids))
-        except StoreUnavailableError:  # a full disk keeps no alert back; the worst is an opening that is told twice
+        except StoreUnavailableError:  # a full disk must not hold alerts back; at worst an opening is sent twice
             _LOG.warning("openings under way cannot be marked: the database takes nothing now")
 
     def merge(self, now_ns: int, receiver: str, least: int, in_hand: Collection[str]) -> int:
@@ -61,7 +61,7 @@ class StoredOutbox:
         return self._database.write(lambda connection: merge_openings(connection, now_ns, taker, least))
 
     def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
-        """Ids of incidents that are not resolved and of which a receiver of these event types was to be told."""
+        """Return the ids of unresolved incidents with a change of these event types."""
         return self._database.read(lambda connection: firing_ids(connection, types, floor))
 
     def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
@@ -69,7 +69,7 @@ class StoredOutbox:
         return self._database.read(lambda connection: firing_pictures(connection, ids))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Store what became of attempts: what was sent in one statement, the (few) failures one by one after it."""
+        """Store the outcomes of attempts: the sent ones in one statement, then the (few) failures one by one."""
         sent = [one for one in outcomes if one.fate is Fate.SENT]
         if sent:
             self._database.write(lambda connection: _mark_sent(connection, sent))
@@ -92,7 +92,7 @@ class StoredOutbox:
 
 
 def _mark_sent(connection: Connection, sent: Sequence[Outcome]) -> None:
-    """Also one that was given up while its attempt was under way: it did arrive."""
+    """Mark notices as sent, also one made a dead letter while its attempt was under way: it arrived."""
     rows = [{"notice": one.id, "answered": one.status, "at_ns": one.at_ns} for one in sent]
     statement = (
         update(outbox)

@@ -13,18 +13,18 @@ PASSING_STATES = ("08", "53", "57", "40", "55P03", "58000", "58030", "25006")
 resources, operator intervention, transaction rollback, lock not available, errors of system and disk, and a transaction
 that may only read: a standby has no others until it is promoted)."""
 PASSING_CODES = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
-"""SQLite's own of that kind beside those with words of ours: no file could be opened (too many are), and a race of
-openings (https://www.sqlite.org/rescode.html)."""
+"""SQLite's temporary errors without a text of their own here: no file could be opened (too many are open), and a race
+of openings (https://www.sqlite.org/rescode.html)."""
 
 
 def is_locked(error: DBAPIError) -> bool:
-    """Whether another process holds SQLite's write lock."""
+    """Return whether another process holds SQLite's write lock."""
     cause = error.orig
     return isinstance(cause, sqlite3.OperationalError) and _code(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def as_store_error(error: DBAPIError, place: str) -> StoreError:
-    """One line for people. The statement and its values stay out: they hold what peers sent."""
+    """Return one line for people, without the statement and its values: they hold peers' text."""
     cause = error.orig
     said = (str(cause).strip().splitlines() or ["no reason given"])[0]
     if isinstance(cause, sqlite3.Error):
@@ -51,6 +51,7 @@ def _sqlite_error(code: int, said: str, place: str) -> StoreError:
     if code == sqlite3.SQLITE_NOTADB:
         return StoreError(f"database '{place}': not an SQLite database")
     if code == sqlite3.SQLITE_CORRUPT:
-        return StoreError(f"database '{place}': damaged ({said}); restore a backup or remove it to start anew")
+        remedy = "restore a backup, or remove it to start with an empty history"
+        return StoreError(f"database '{place}': damaged ({said}); {remedy}")
     kind = StoreUnavailableError if code in PASSING_CODES else StoreError
     return kind(f"database '{place}': {said}")

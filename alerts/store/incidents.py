@@ -64,7 +64,7 @@ class IncidentQueries:
         self._actions, self._outbox = Actions(database), Outbox(database)
 
     def page(self, wanted: IncidentFilter, limit: int = 50, cursor: str | None = None) -> Page:
-        """Incidents by opening time, latest first; at most `MOST_ROWS`. CursorError when the cursor is none of ours."""
+        """Incidents by opening time, latest first; at most `MOST_ROWS`. CursorError: the cursor is invalid."""
         limit = min(max(limit, 1), MOST_ROWS)
         place = None if cursor is None else decoded_place(cursor)
         statement = _places(wanted.states, wanted.severities, wanted.attacks, _shape(wanted, place))
@@ -88,7 +88,7 @@ class IncidentQueries:
         return self._database.read(look)
 
     def one(self, id_: str) -> dict[str, object] | None:
-        """The incident object of `alerts.render.as_object`, and with it `notes`, `actions` and `deliveries`.
+        """Return the incident object of `alerts.render.as_object`, and with it `notes`, `actions` and `deliveries`.
 
         actions: what operators did, notes among them. deliveries: the latest `MOST_DELIVERIES`. None when there is no
         such incident.
@@ -101,7 +101,8 @@ class IncidentQueries:
         done = [action.as_object() for action in self._actions.of(id_)]
         sent = self._outbox.page(incident=id_, limit=MOST_DELIVERIES).rows
         return {
-            "watched": None,  # of pictures that an older version stored
+            "watched": None,  # older versions stored incidents without these two
+            "maturity": None,
             **json.loads(row.picture),
             "evidence": json.loads(row.evidence),
             "notes": [action for action in done if action["action"] == "note"],
@@ -110,7 +111,7 @@ class IncidentQueries:
         }
 
     def completed(self, beginning: str) -> list[str]:
-        """Ids with these first digits, at most two: so that people need not type all sixteen."""
+        """Return at most two ids that begin with these digits, so that people need not type all sixteen."""
         known, beginning = incidents.c.id, stored_text(beginning)
         wanted = select(known).where(known >= beginning, known < f"{beginning}g").order_by(known).limit(2)
         return self._database.read(lambda connection: list(connection.execute(wanted).scalars()))
@@ -120,7 +121,7 @@ class IncidentQueries:
         return self._actions.act(id_, action, who, text, at_ns)
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many incidents are not resolved, by (state, severity)."""
+        """Return how many incidents are not resolved, by (state, severity)."""
         statement = text(
             "SELECT state, severity, count(*) AS many FROM incidents WHERE state IN ('open', 'acknowledged') "
             "GROUP BY state, severity"
@@ -137,7 +138,7 @@ def _shape(wanted: IncidentFilter, place: tuple[int, str] | None) -> tuple[bool,
 def _places(
     states: Sequence[str], severities: Sequence[str], attacks: Sequence[str], shape: tuple[bool, bool, bool]
 ) -> TextClause:
-    """SQL for the ids of a page, in order. Names in it come from our own lists, never from a caller's text."""
+    """Return the SQL for the ids of a page, in order. Its names come from constant lists, never from a caller."""
     by_node, since, behind = shape
     conditions = ["opened_ns >= :since"] * since + ["(opened_ns, id) < (:opened, :id)"] * behind
     if not (states or severities or attacks or by_node):
@@ -163,12 +164,12 @@ def _walk(conditions: Sequence[str]) -> str:
 
 
 def _allowed(chosen: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The chosen ones that exist, all when none is chosen."""
+    """Return the chosen ones that exist, all when none is chosen."""
     return [one for one in known if not chosen or one in chosen]
 
 
 def _row_object(row: Row[Any]) -> dict[str, object]:
-    """A row of the list as an incident object."""
+    """Return a row of the list as an incident object."""
     return {
         "id": row.id,
         "rule": row.rule,
@@ -184,6 +185,7 @@ def _row_object(row: Row[Any]) -> dict[str, object]:
         "completeness": row.completeness,
         "watched": row.watched,
         "title": row.title,
+        "maturity": row.maturity,
         "acknowledged_by": row.acknowledged_by,
         "members": {"count": row.members, "firing": row.firing},
         **json.loads(row.shown),

@@ -45,7 +45,7 @@ class FileLock:
         """Nothing can take it away."""
 
     def release(self) -> None:
-        """The file stays: removing it would let two services lock two files of one name."""
+        """Release the lock. The file stays: removing it would let two services lock two files of one name."""
         os.close(self._descriptor)
 
 

@@ -49,7 +49,7 @@ def take(connection: Connection, taker: str, ids: Collection[str]) -> None:
 def merge_openings(connection: Connection, now_ns: int, taker: Taker, least: int) -> int:
     """Merge the openings that wait, of each rule and severity with `least` or more; how many notices merged.
 
-    Only notices that were never sent merge: what was sent may have arrived, and is told under one id for ever.
+    Only notices without an attempt are merged: one that was sent may have arrived, and keeps its id for ever.
     """
     opening = (*_unsent(now_ns, taker), ~_has_earlier())
     crowd = (
@@ -71,7 +71,7 @@ def merge_openings(connection: Connection, now_ns: int, taker: Taker, least: int
 
 
 def settle_merged(connection: Connection, sent: Sequence[Outcome]) -> None:
-    """Say of what merged into notices that were accepted that it was told."""
+    """Mark notices as merged once the notice that carries them was accepted."""
     found = [{"carrier": one.id, "answered": one.status, "at_ns": one.at_ns} for one in sent if is_merged(one.id)]
     if not found:
         return
@@ -84,7 +84,7 @@ def settle_merged(connection: Connection, sent: Sequence[Outcome]) -> None:
 
 
 def free_stranded(connection: Connection, receiver: str) -> None:
-    """Let what merged into a notice that no longer waits go by itself: a kill may have come between the two."""
+    """Free notices merged into one that no longer waits, as after a kill between the two statements."""
     carrier = outbox.alias("carrier")
     waits = exists().where(
         carrier.c.id == columns.merged_into, carrier.c.status == literal("waiting", literal_execute=True)
@@ -94,7 +94,7 @@ def free_stranded(connection: Connection, receiver: str) -> None:
 
 
 def is_merged(id_: str) -> bool:
-    """Whether an id is that of a merged notice."""
+    """Return whether an id is that of a merged notice."""
     return id_.startswith(ID_PREFIX)
 
 
@@ -111,7 +111,7 @@ def _unsent(now_ns: int, taker: Taker) -> tuple[Any, ...]:  # Any: conditions of
 
 
 def _has_earlier() -> Any:  # Any: a condition of SQLAlchemy
-    """An opening after something that still waits (an incident that was reopened) stays in its place."""
+    """Match openings behind a waiting notice of the same incident, which was reopened: they keep their place."""
     earlier = outbox.alias("earlier")
     return exists().where(
         earlier.c.receiver == columns.receiver,
@@ -122,7 +122,7 @@ def _has_earlier() -> Any:  # Any: a condition of SQLAlchemy
 
 
 def _merge(connection: Connection, now_ns: int, rows: Sequence[Row[Any]]) -> int:
-    """One notice of these rows; fewer than two are no crowd."""
+    """Merge these rows into one notice; fewer than two stay as they are. Return how many merged."""
     if len(rows) < 2:
         return 0
     first = rows[0]
@@ -148,9 +148,9 @@ def _merge(connection: Connection, now_ns: int, rows: Sequence[Row[Any]]) -> int
 
 
 def merged_body(bodies: Sequence[Mapping[str, Any]]) -> dict[str, object]:  # Any: JSON of the outbox
-    """The `data` of a merged notice: rule and number, and of each incident what people and Alertmanager need."""
+    """Return the `data` of a merged notice: rule and number, and of each incident what people and Alertmanager need."""
     first = bodies[0]
-    shared = {name: first.get(name) for name in ("rule", "attack", "severity", "node", "title")}
+    shared = {name: first.get(name) for name in ("rule", "attack", "severity", "node", "title", "maturity")}
     return {
         **shared,
         "count": len(bodies),

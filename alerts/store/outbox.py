@@ -1,4 +1,4 @@
-"""The outbox: notices that wait for their receivers, and what became of those that do not wait any more."""
+"""The outbox: notices that wait for their receivers, and the outcomes of the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Status = Literal["waiting", "sent", "merged", "dead"]
 STATUSES: tuple[Status, ...] = ("waiting", "sent", "merged", "dead")
 ERROR_LIMIT = 500  # characters of what a receiver or the network said
 MOST_ROWS = 1_000
-PORTION = 1_000  # rows given up in one transaction: the write lock is held for hundredths of a second
+PORTION = 1_000  # rows changed in one transaction, which holds the write lock for hundredths of a second
 
 columns = outbox.c
 
@@ -36,7 +36,7 @@ class NoReceiverError(WatchdogError):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A notice with its fate. Times are wall clock in ns; settled_ns: when it was sent or given up.
+    """A notice with its fate. Times are wall clock in ns; settled_ns: when it was sent or became a dead letter.
 
     position: order of the outbox, rising. attempts: tries so far. next_ns: when it is due (again), where it waits.
     last_status: HTTP status of the latest try, None without an answer. incident_opened_ns: event time, None when the
@@ -95,16 +95,16 @@ class Outbox:
         self._database = database
 
     def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
-        """What may be sent to a receiver now, the most severe incidents first, each in the order of its making."""
+        """Return the notices due for a receiver, the most severe incidents first, each incident's in their order."""
         rows = self._database.read(lambda connection: ready_rows(connection, now_ns, receiver, limit))
         return [_delivery(row, with_body=True) for row in rows]
 
     def sent(self, id_: str, status: int, at_ns: int) -> None:
-        """The receiver took it, with this HTTP status."""
+        """Note that the receiver accepted it, with this HTTP status."""
         self._mark(id_, status="sent", last_status=status, last_error=None, settled_ns=at_ns)
 
     def failed(self, id_: str, error: str, retry_at_ns: int, status: int | None = None) -> None:
-        """A try failed; the next is at `retry_at_ns`, and later notices of the incident wait as long.
+        """Note a failed attempt; the next is due at `retry_at_ns`, and later notices of the incident wait for it.
 
         `error` must hold no secret: it is stored and shown.
         """
@@ -126,7 +126,7 @@ class Outbox:
         self._database.write(mark)
 
     def dead(self, id_: str, error: str, at_ns: int, status: int | None = None) -> None:
-        """Given up; it stays for `resend`, and the incident's later notices go on. So do those that merged into it."""
+        """Make a notice a dead letter, and those merged into it; the incident's later notices continue."""
         fate = {"status": "dead", "last_error": _error_text(error), "settled_ns": at_ns}
 
         def mark(connection: Connection) -> None:
@@ -150,7 +150,7 @@ class Outbox:
         return total
 
     def resend(self, id_: str, now_ns: int) -> Delivery:
-        """Send it (again) under its id, from the first try on; UnknownDeliveryError when there is none with this id.
+        """Send it (again) under its id, from the first attempt on. UnknownDeliveryError: no such id.
 
         One that merged into another goes by itself.
         """
@@ -164,11 +164,11 @@ class Outbox:
         return self._database.write(again)
 
     def one(self, id_: str) -> Delivery:
-        """UnknownDeliveryError when there is none with this id."""
+        """Return the delivery with this id. UnknownDeliveryError: no such id."""
         return self._database.read(lambda connection: _one(connection, id_))
 
     def counts(self) -> dict[tuple[str, Status], int]:
-        """How many wait and how many were given up, by (receiver, status); those that were sent are not counted."""
+        """Return the numbers of waiting notices and dead letters, by (receiver, status)."""
         counted = [columns.receiver, columns.status, func.count()]
         statement = (
             select(*counted).where(columns.status.in_(("waiting", "dead"))).group_by(columns.receiver, columns.status)
@@ -185,7 +185,7 @@ class Outbox:
         limit: int = 50,
         cursor: str | None = None,
     ) -> DeliveryPage:
-        """Deliveries from the newest on, without their bodies. CursorError when the cursor is none of ours."""
+        """Deliveries from the newest on, without their bodies. CursorError: the cursor is invalid."""
         limit = min(max(limit, 1), MOST_ROWS)
         before = None if cursor is None else decoded_position(cursor)
         wanted: list[ColumnElement[bool]] = []
@@ -227,7 +227,7 @@ def _one(connection: Connection, id_: str) -> Delivery:
 
 
 def _with_openings(connection: Connection, found: Sequence[Delivery]) -> list[Delivery]:
-    """The same deliveries, each with the event time at which its incident was opened."""
+    """Return the same deliveries, each with the event time at which its incident was opened."""
     wanted = {one.notice.incident_id for one in found}
     statement = select(incidents.c.id, incidents.c.opened_ns).where(incidents.c.id.in_(wanted))
     opened: dict[str, int] = {row.id: row.opened_ns for row in connection.execute(statement)}

@@ -15,7 +15,7 @@ PAUSE_S = 0.1
 BUSY_S = 2.0
 """How long one try waits for SQLite's write lock."""
 LOCKED_MOST_S = TRIES * BUSY_S + (TRIES - 1) * PAUSE_S
-"""What all tries wait for a file that another process keeps locked: far beyond any transaction of ours."""
+"""The wait of all tries for a file that another process keeps locked: far longer than any transaction takes."""
 LOCK_TRIES = round(TRIES * BUSY_S / PAUSE_S)
 """How often the service's lock is asked for before a migration, `PAUSE_S` apart: as long as for SQLite's write lock."""
 CONNECT_S = 5
@@ -23,7 +23,7 @@ CONNECT_S = 5
 STATEMENT_S = 10
 """One statement, its wait for locks included. Ours take thousandths of a second (`make bench`)."""
 MARGIN_S = 5
-"""How much later than the server we give up: its own answer says more, and must first come to us."""
+"""How much longer than the server's own limit the client waits: the server's error message says more."""
 SILENCE_S = STATEMENT_S + MARGIN_S
 """One wait for a server that says nothing; then its connection is closed, and the transaction tried again."""
 SERVER_MOST_S = SILENCE_S + TRIES * (CONNECT_S + SILENCE_S) + (TRIES - 1) * PAUSE_S
@@ -40,7 +40,7 @@ RETENTION_S = 120
 
 @contextmanager
 def patience(connection: Connection, seconds: float) -> Iterator[None]:
-    """Let statements of the transaction take so long, within the block."""
+    """Set the time limit of the transaction's statements within the block."""
     if connection.dialect.name != "postgresql":
         yield
         return

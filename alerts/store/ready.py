@@ -24,7 +24,7 @@ WAITING = columns.status == literal("waiting", literal_execute=True)
 
 
 def ready_rows(connection: Connection, now_ns: int, receiver: str, limit: int) -> list[Row[Any]]:
-    """Rows of the outbox, at most `limit`.
+    """Return rows of the outbox, at most `limit`.
 
     Something is given out whenever something may be sent: an incident is looked at only when the notice that makes it
     severe is held back by nothing.

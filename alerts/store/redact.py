@@ -1,6 +1,6 @@
 """Incidents that can be handed on: addresses and netgroups become keyed hashes, alike for alike.
 
-Whoever has the key can tell whether a given address is meant; nobody else can, not even by trying all addresses. The
+Only with the key can a pseudonym be matched to an address; without it, trying all addresses does not help. The
 same address has the same name in every export with one key, with or without its port, so patterns stay visible. AS
 numbers are replaced as netgroups are, and so are ids and fingerprints: those are plain hashes over keys, and sixteen
 bits of a netgroup are tried in no time. Operators' names, notes and deliveries are left out. Ports, times, counts,
@@ -29,7 +29,7 @@ NUMBER_FIELD = re.compile(r"^(?:address_id|asn|(?:address|entry|source|old|lost|
 NOTHING = frozenset({"", "0", "unknown", "unroutable", "local", "internal", "*"})
 
 _COLONS = re.compile(r"\[?[0-9a-f]{0,8}(?::[0-9a-f.]*){2,}(?:/\d{1,3}|\](?::\d{1,5})?)?", re.IGNORECASE)
-"""What may be IPv6: 2001:db8::1, [2001:db8::1]:8333, 2001:db8::/32, and times of day, which are told apart later."""
+"""What may be IPv6: 2001:db8::1, [2001:db8::1]:8333, 2001:db8::/32, and times of day, which are distinguished later."""
 
 _PLACE = re.compile(
     r"""
@@ -44,7 +44,7 @@ _OPERATOR_TEXT = re.compile(r"^by .*$", re.DOTALL)
 
 
 class Redactor:
-    """Names for what must not be told, from one key."""
+    """Pseudonyms for addresses, netgroups and ids, derived from one key."""
 
     def __init__(self, key: bytes) -> None:
         if not LEAST_KEY_BYTES <= len(key) <= MOST_KEY_BYTES:
@@ -53,7 +53,7 @@ class Redactor:
 
     @classmethod
     def from_file(cls, path: Path) -> Redactor:
-        """The key is all of the file but white space at its ends; SecretError when that is too short or too long."""
+        """Return a redactor with a file's key, stripped of white space. SecretError: it is too short or too long."""
         try:
             key = path.read_bytes().strip()
         except OSError as error:
@@ -66,14 +66,14 @@ class Redactor:
         return cls(key)
 
     def incident(self, incident: Mapping[str, object]) -> dict[str, object]:
-        """An incident object (`IncidentQueries.one`) without what tells who is meant."""
+        """Return an incident object (`IncidentQueries.one`) without anything that identifies a peer or an operator."""
         kept = {name: value for name, value in incident.items() if name not in LEFT_OUT}
         hashed = {name: self._name("incident", str(kept[name])) for name in HASHED & set(kept)}
         rest = {name: self._value(name, value) for name, value in kept.items() if name not in HASHED}
         return {name: (hashed | rest)[name] for name in kept}
 
     def text(self, text: str) -> str:
-        """A sentence with each address, netgroup and AS number in it replaced."""
+        """Return a text with each address, netgroup and AS number in it replaced."""
         return _PLACE.sub(lambda found: self._place(found[0]), _COLONS.sub(lambda found: self._colons(found[0]), text))
 
     def _value(self, name: str, value: object) -> object:
@@ -91,7 +91,7 @@ class Redactor:
         return value
 
     def _field_text(self, name: str, text: str) -> str:
-        """A field's text: replaced as a whole where the field names an address, else what looks like one in it."""
+        """Return a field's text, replaced as a whole if the field names an address, else wherever it contains one."""
         if text in NOTHING:
             return text
         if NUMBER_FIELD.match(name):
@@ -104,7 +104,7 @@ class Redactor:
         return self._name("addr", text) if ADDRESS_FIELD.search(name) else text
 
     def _colons(self, text: str) -> str:
-        """The name of an IPv6 address or subnet; other things with colons, such as a time of day, stay."""
+        """Return the pseudonym of an IPv6 address or subnet; other text with colons, such as a time of day, stays."""
         told = text.rstrip(".")
         if not told.endswith("::"):
             told = told.rstrip(":")
@@ -113,7 +113,7 @@ class Redactor:
         return self._place(told) + text[len(told) :]
 
     def _place(self, text: str) -> str:
-        """The name of one address, netgroup or AS; a port stays behind it."""
+        """Return the pseudonym of one address, netgroup or AS, with its port."""
         if text[:2].upper() == "AS" and text[2:].isdigit():
             if not int(text[2:]):
                 return text  # none known
@@ -133,7 +133,7 @@ class Redactor:
 
 
 def _is_prefix(text: str) -> bool:
-    """Whether a text is a netgroup, a netblock or a subnet."""
+    """Return whether a text is a netgroup, a netblock or a subnet."""
     if "/" in text:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Letting go of old incidents and deliveries, a few at a time, so that nobody waits long for the write lock."""
+"""Removes old incidents and deliveries in small batches, so that other writers wait only briefly for the lock."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def remove_settled(
     stopped: Callable[[], bool] = lambda: False,
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Remove deliveries that were made or given up before a wall clock time, in batches, until `stopped()`; how many.
+    """Remove deliveries settled before a wall clock time, in batches, until `stopped()`. Return their number.
 
     Those that wait stay, however old, and so does one that is sent again. StoreUnavailableError when the database does
     not take it; what was removed until then is removed.

@@ -19,7 +19,7 @@ SCRIPTS = Path(__file__).resolve().parent / "migrations"
 
 
 def revision_of(engine: Engine, place: str) -> str:
-    """The database's revision, "" when it is empty; StoreError when it is not for us. Writes nothing."""
+    """Return the database's revision, "" for an empty one, without writing. StoreError: it is not a usable history."""
     with engine.connect() as connection, connection.begin():
         return _checked(connection, place)
 
@@ -38,7 +38,7 @@ def refuse_older(found: str, place: str) -> None:
 def bring_up_to_date(engine: Engine, place: str) -> None:
     """Make the tables in an empty database, or take an older one to `HEAD`; nothing when it is there.
 
-    StoreError: it was written by a newer version, or it holds somebody else's tables. All steps are one transaction, on
+    StoreError: it was written by a newer version, or it holds foreign tables. All steps are one transaction, on
     SQLite too: a kill leaves the old version.
     """
     with engine.connect() as connection:
@@ -71,7 +71,7 @@ def upgrade(connection: Connection, revision: str) -> None:
 
 
 def _checked(connection: Connection, place: str) -> str:
-    """The database's revision, "" when it is empty; StoreError when it is not for us."""
+    """Return the database's revision, "" for an empty one. StoreError: it is not a usable history."""
     names = set(inspect(connection).get_table_names())
     if "alembic_version" not in names:
         foreign = sorted(names & set(metadata.tables)) or sorted(names)

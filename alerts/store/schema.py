@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision; a database with a higher one was written by a newer version."""
 
 metadata = MetaData()
@@ -49,6 +49,7 @@ incidents = Table(
     Column("firing", BigInteger, nullable=False),
     Column("completeness", Float, nullable=False),
     Column("watched", Float),  # null: stored by a version that did not know it
+    Column("maturity", String(12)),  # the rule's at its latest finding; null as with watched
     Column("shown", Text, nullable=False),  # JSON: key, first entities, how many more
     Column("sequence", BigInteger, nullable=False),  # counts of the change whose picture this is: IncidentChange
     Column("acted", BigInteger, nullable=False),

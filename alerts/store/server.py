@@ -34,7 +34,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     """A connection on which no wait for the server takes longer than `patience_s`; it is closed then.
 
     `statement_timeout` is not enough: a server that is stopped, or a host that hangs, cancels nothing. Nor are
-    TCP's own limits: the kernel of a stopped server goes on acknowledging what we send.
+    TCP's own limits: the kernel of a stopped server keeps acknowledging our data.
     """
 
     patience_s: float = SILENCE_S
@@ -63,7 +63,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 def server_engine(address: URL, **pool: Any) -> Engine:  # Any: settings of SQLAlchemy's pool
-    """An engine whose connections are bounded. What the URL itself says of these limits stays as it says."""
+    """Return an engine with time limits on its connections. Limits given in the URL take precedence."""
     engine = create_engine(address, connect_args=limits(address), **pool)
 
     def connect(
@@ -92,7 +92,7 @@ def limits(address: URL) -> ConnectParameters:
 
 
 def check_parameters(address: URL) -> None:
-    """StoreError when libpq knows a parameter of the URL not; asks nobody."""
+    """Check the URL's parameters without a connection. StoreError: libpq does not know one."""
     try:
         arguments, parameters = _dialect(address).create_connect_args(address)
         make_conninfo(*arguments, **parameters)

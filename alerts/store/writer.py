@@ -1,4 +1,4 @@
-"""Changes of incidents and the notices that tell of them, stored together or not at all."""
+"""Stores changes of incidents together with their notices, in one transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy import Connection, and_, or_
 
 from alerts.incident import REPEATABLE, Incident
 from alerts.notice import ChangeRecord, Notice
-from alerts.render import as_object
 from alerts.store.actions import Action, waiting_for, with_waiting
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
@@ -68,8 +67,8 @@ class IncidentWriter:
     ) -> Mapping[str, Sequence[Action]]:
         """Incidents and their documents; the actions that their book had not taken yet.
 
-        The actions are read behind the first statement, which has locked the rows: on a server too nobody can act on
-        these incidents from then to the end of the transaction.
+        The actions are read after the first statement, which has locked the rows: on a server too, no action on
+        these incidents can be stored from then to the end of the transaction.
         """
         if not rows.heads:
             return {}
@@ -85,7 +84,7 @@ class IncidentWriter:
         return waiting
 
     def _upsert(self, connection: Connection, heads: list[dict[str, object]]) -> None:
-        """Rows of incidents, each unless a later one is there."""
+        """Store the rows of incidents, except where a later one is stored."""
         statement = self._database.insert(incidents)
         fresh, known = statement.excluded, incidents.c
         newer = or_(fresh.sequence > known.sequence, and_(fresh.sequence == known.sequence, fresh.acted >= known.acted))
@@ -105,7 +104,7 @@ class IncidentWriter:
     def _store_pictures(
         self, connection: Connection, heads: list[dict[str, object]], bodies: list[dict[str, object]]
     ) -> None:
-        """The documents of those incidents whose row is now the one that was given."""
+        """Store the documents of those incidents whose row is now the given one."""
         wanted = {cast("str", head["id"]): (head["sequence"], head["acted"]) for head in heads}
         current: dict[str, tuple[int, int]] = {}
         for names in _portions(list(wanted)):
@@ -132,14 +131,14 @@ class _Rows:
 
 
 def shown(incident: Mapping[str, object]) -> str:
-    """What a list shows beside the columns: the key, the first entities, and how many more there are."""
+    """Return the JSON that a list shows beside the columns: key, first entities, and the number of others."""
     entities = cast("list[str]", incident["entities"])
     beyond = cast("int", incident["entities_beyond"]) + max(len(entities) - SHOWN_ENTITIES, 0)
     return stored_json({"key": incident["key"], "entities": entities[:SHOWN_ENTITIES], "entities_beyond": beyond})
 
 
 def _latest(records: Sequence[ChangeRecord]) -> list[ChangeRecord]:
-    """The newest record of each incident: one picture is written, however many changes it took."""
+    """Return the newest record of each incident: one picture is written, however many changes it took."""
     newest: dict[str, ChangeRecord] = {}
     for record in records:
         known = newest.get(record.incident.id)
@@ -149,7 +148,7 @@ def _latest(records: Sequence[ChangeRecord]) -> list[ChangeRecord]:
 
 
 def _shown(record: ChangeRecord, waiting: Mapping[str, Sequence[Action]]) -> ChangeRecord:
-    """A record with those actions on its incident that its own book had not taken."""
+    """Return a record with those actions on its incident that its own book had not taken."""
     behind = [one for one in waiting.get(record.incident.id, ()) if record.taken is not None and one.id > record.taken]
     return with_waiting(record, behind) if behind else record
 
@@ -184,6 +183,7 @@ def _incident_row(record: ChangeRecord) -> dict[str, object]:
         "firing": one.firing,
         "completeness": one.completeness,
         "watched": one.watched,
+        "maturity": one.maturity,
         "shown": shown({"key": dict(one.key), "entities": list(one.entities), "entities_beyond": one.entities_beyond}),
         "sequence": record.change.sequence,
         "acted": record.change.acted,
@@ -191,9 +191,9 @@ def _incident_row(record: ChangeRecord) -> dict[str, object]:
 
 
 def _picture_row(record: ChangeRecord) -> dict[str, object]:
-    picture = as_object(record.incident, record.title)
-    evidence = picture.pop("evidence")
-    return {"incident_id": record.incident.id, "picture": stored_json(picture), "evidence": stored_json(evidence)}
+    picture = {name: value for name, value in record.document.items() if name != "evidence"}
+    evidence = stored_json(record.document["evidence"])
+    return {"incident_id": record.incident.id, "picture": stored_json(picture), "evidence": evidence}
 
 
 def _change_row(record: ChangeRecord) -> dict[str, object]:
@@ -212,7 +212,7 @@ def _change_row(record: ChangeRecord) -> dict[str, object]:
 
 
 def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
-    """Rows of the outbox; a body that several notices share is encoded once."""
+    """Return rows of the outbox; a body that several notices share is encoded once."""
     encoded: dict[int, str] = {}
     rows: list[dict[str, object]] = []
     for notice in notices:
@@ -237,5 +237,5 @@ def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
 
 
 def _portions(names: list[str], size: int = 500) -> list[list[str]]:
-    """Lists short enough for the bound values of one statement."""
+    """Split a list into portions short enough for the bound values of one statement."""
     return [names[start : start + size] for start in range(0, len(names), size)]

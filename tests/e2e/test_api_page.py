@@ -71,7 +71,7 @@ def test_every_status_and_every_event_stands_there() -> None:
     statuses = {code for found in OPERATIONS.values() for code in found["responses"]} - {"200", "202"}
     assert {status for status, _ in rows("Errors")} == statuses | {"405"}  # which no operation has of its own
     told = set(re.findall(r"`(\w+)`", OPERATIONS["GET", "/api/v1/events/stream"]["description"]))
-    assert {event.strip("`") for event, _, _ in rows("Watch live")} == told
+    assert {event.strip("`") for event, _, _ in rows("Follow events live")} == told
 
 
 @pytest.mark.slow

@@ -171,7 +171,7 @@ def test_what_operators_said_is_shown_and_their_click_does_not_make_it_last(view
     async def look(tab: Tab, url: str) -> None:
         await view.act(id_, "ack", "ana", "asked the peer's owner")
         await tab.open(f"{url}/incidents/{id_}")
-        await tab.until(f"{LIVE} && document.getElementById('lasted')?.innerText === 'not ended'")
+        await tab.until(f"{LIVE} && document.getElementById('lasted')?.innerText === 'still active'")
         assert "ack by ana\nasked the peer's owner" in await text(tab, "#detail .notes")
         view.facts = {"event_time": START_NS / 1e9 + recent(7200) + 300}
         view.hub.announce("reload", {"ok": True, "text": ""})
@@ -255,7 +255,7 @@ def test_an_empty_history_and_an_unknown_incident_say_so(view: StoredView) -> No
     async def look(tab: Tab, url: str) -> None:
         await tab.open(url)
         await tab.until("!document.getElementById('empty').hidden")
-        assert "No incident needs anybody now" in await text(tab, "#empty")
+        assert "No open incidents" in await text(tab, "#empty")
         await tab.until("document.getElementById('posture').innerText === 'nothing open'")
         assert tab.complaints == []
         await tab.open(f"{url}/incidents/{'0' * 16}")
@@ -290,9 +290,9 @@ def test_a_page_of_a_service_that_sees_nothing_is_not_green(view: StoredView) ->
     async def look(tab: Tab, url: str) -> None:
         view.facts = {"sources": [failing, ended]}
         await tab.open(url)
-        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'not watching'")
-        assert await text(tab, "#connection") == "not watching"
-        await tab.until("document.getElementById('empty').innerText.startsWith('Not watching: no source can be read')")
+        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'not monitoring'")
+        assert await text(tab, "#connection") == "not monitoring"
+        await tab.until("document.getElementById('empty').innerText.startsWith('Not monitoring: no source can be')")
         good = "getComputedStyle(document.documentElement).getPropertyValue('--good')"
         green = (
             f"(() => {{ const one = document.createElement('i'); one.style.color = {good}; document.body.append(one); "
@@ -304,7 +304,7 @@ def test_a_page_of_a_service_that_sees_nothing_is_not_green(view: StoredView) ->
         )
         view.tell(flood("10.0.0.1", recent(5)))
         await tab.until("document.getElementById('posture').innerText.includes('1 warning')")
-        assert "not watching" in await text(tab, "#posture")
+        assert "not monitoring" in await text(tab, "#posture")
         view.facts = {"sources": [ended, ended]}
         view.hub.announce("reload", {"ok": True, "text": ""})
         await tab.until("document.getElementById('connection').innerText === 'sources have ended'")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.book import IncidentBook
+from alerts.book_record import BookRecord, decoded, encoded
 from alerts.incident import RANK, Incident, IncidentChange, IncidentState, Policy
 from watchdog.core.finding import SEVERITIES, Change, Evidence, Finding, Severity
 
@@ -92,10 +93,10 @@ def test_invariants_hold_for_any_stream_also_out_of_order(
             assert RANK[change.severity] >= worst.get(change.id, 0)
             worst[change.id] = RANK[change.severity]
         unresolved = [
-            incident.fingerprint for incident in book.incidents() if incident.state is not IncidentState.RESOLVED
+            incident.fingerprint for incident in book.table.incidents() if incident.state is not IncidentState.RESOLVED
         ]
         assert len(unresolved) == len(set(unresolved))
-        for incident in book.incidents():
+        for incident in book.table.incidents():
             check(incident, policy)
     book.drain()
     assert book.counters["findings"] == len(stream)
@@ -107,7 +108,7 @@ def test_everything_that_clears_resolves_in_the_end(stream: list[Finding], polic
     book = IncidentBook(policy)
     run(book, findings)
     book.advance(10_000 * MINUTE)
-    for incident in book.incidents():
+    for incident in book.table.incidents():
         assert (incident.state is IncidentState.RESOLVED) == (incident.firing == 0)
 
 
@@ -124,7 +125,7 @@ def test_the_order_of_findings_of_one_instant_does_not_matter(
     book, other = IncidentBook(policy), IncidentBook(policy)
     changes, mixed = run(book, findings) + book.drain(), run(other, shuffled) + other.drain()
     assert changes == mixed
-    assert book.incidents() == other.incidents()
+    assert book.table.incidents() == other.table.incidents()
 
 
 @given(STREAMS, POLICIES, st.lists(st.integers(0, 200), max_size=10))
@@ -139,7 +140,7 @@ def test_when_the_book_is_advanced_does_not_matter(stream: list[Finding], policy
             changes += often.advance(waiting.pop(0) * MINUTE)
         changes += often.apply(one)
     assert changes + often.advance(500 * MINUTE) == expected
-    assert often.incidents() == plain.incidents()
+    assert often.table.incidents() == plain.table.incidents()
 
 
 @settings(max_examples=60)
@@ -149,11 +150,11 @@ def test_a_restored_book_has_the_same_future(stream: list[Finding], policy: Poli
     cut = data.draw(st.integers(0, len(findings)))
     whole = IncidentBook(policy)
     run(whole, findings[:cut])
-    resumed = IncidentBook.restore(whole.snapshot(), policy)
-    assert resumed.incidents() == whole.incidents()
+    resumed = IncidentBook(policy, decoded(encoded(whole.record()), BookRecord))
+    assert resumed.table.incidents() == whole.table.incidents()
     assert run(resumed, findings[cut:]) == run(whole, findings[cut:])
     assert resumed.advance(300 * MINUTE) == whole.advance(300 * MINUTE)
-    assert resumed.snapshot() == whole.snapshot()
+    assert encoded(resumed.record()) == encoded(whole.record())
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,6 @@ def test_an_incident_is_quiet_exactly_when_no_member_fires(steps: list[_Step]) -
         book.apply(_finding(minute, step.change, "r", "g", step.peer, "warning", 1, 600))
         book.advance(minute * MINUTE)
         (firing.add if step.change == "fire" else firing.discard)(step.peer)
-        for incident in book.incidents():
+        for incident in book.table.incidents():
             assert incident.firing == len(firing)
             assert (incident.cleared_ns is None) == bool(firing)

@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from alerts.delivery.lane import ReceiverQueue
 from alerts.delivery.ports import Fate, Outcome
+from alerts.delivery.receiver_queue import ReceiverQueue
 from alerts.delivery.schedule import HORIZON_NS
 from alerts.delivery.sender import Sender
 from alerts.incident import RANK
@@ -232,7 +232,7 @@ class VirtualClock:
     def _busy(self) -> bool:
         if self.sender is None or self.sender._ledger is None:
             return False
-        lanes: list[ReceiverQueue] = list(self.sender._lanes.values())
+        lanes: list[ReceiverQueue] = list(self.sender._queues.values())
         waiting = [event for sleeper, (_, event) in self._sleepers.items() if not sleeper.done()]
         idle = sum(not event.is_set() and event is not self.sender._ledger._closing for event in waiting)
         return (

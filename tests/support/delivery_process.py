@@ -15,10 +15,11 @@ from dataclasses import replace
 from msgspec import structs
 
 from alerts.book import IncidentBook
+from alerts.decide import decide, notices
 from alerts.delivery.sender import Sender
 from alerts.incident import IncidentChange
 from alerts.notice import EVENT_TYPES, ChangeRecord, Notice
-from alerts.routing import Receiver, notices
+from alerts.routing import Receiver
 from alerts.store.database import Database
 from alerts.store.due import StoredOutbox
 from alerts.store.outbox import Outbox
@@ -60,7 +61,7 @@ def story() -> list[ChangeRecord]:
 
     def note(changes: list[IncidentChange]) -> None:
         for change in changes:
-            incident = book.incident(change.id)
+            incident = book.table.incident(change.id)
             assert incident is not None
             records.append(ChangeRecord(incident, change, "Flood"))
 
@@ -78,7 +79,7 @@ def openings() -> list[ChangeRecord]:
     book, records = IncidentBook(), []
     for number in range(OPENINGS):
         for change in book.apply(structs.replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
-            incident = book.incident(change.id)
+            incident = book.table.incident(change.id)
             assert incident is not None
             records.append(ChangeRecord(incident, change, "Flood"))
     return records
@@ -86,7 +87,11 @@ def openings() -> list[ChangeRecord]:
 
 def told(records: list[ChangeRecord], receiver: Receiver, now_ns: int) -> list[Notice]:
     """What the receiver is to hear."""
-    return [one for record in records for one in notices(record, [receiver], lambda id_: f"http://x/{id_}", now_ns)]
+    return [
+        one
+        for record in records
+        for one in notices(record, decide(record, [receiver]), lambda id_: f"http://x/{id_}", now_ns)
+    ]
 
 
 async def serve(database: Database, receiver: Receiver, records: list[ChangeRecord]) -> None:

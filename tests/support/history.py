@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from alerts.decide import decide, notices
 from alerts.incident import BY_OPERATOR, HistoryEntry, Incident, IncidentChange, IncidentState, Reason
 from alerts.notice import ChangeRecord, Notice
-from alerts.routing import DEFAULT_EVENTS, Receiver, notices
+from alerts.routing import DEFAULT_EVENTS, Receiver
 from watchdog.core.finding import Evidence
 
 SECOND = 1_000_000_000
@@ -76,5 +77,5 @@ def told(records: Sequence[ChangeRecord], *receivers: Receiver, now_ns: int = ST
     return [
         notice
         for one in records
-        for notice in notices(one, receivers or (RECEIVER,), lambda id_: f"http://127.0.0.1/{id_}", now_ns)
+        for notice in notices(one, decide(one, receivers or (RECEIVER,)), lambda id_: f"http://127.0.0.1/{id_}", now_ns)
     ]

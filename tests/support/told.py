@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from alerts.decide import decide, notices
 from alerts.incident import Incident, IncidentState
 from alerts.notice import EVENT_TYPES, ChangeRecord, Notice
-from alerts.routing import Receiver, notices
+from alerts.routing import Receiver
 from alerts.store.database import Database
 from alerts.store.writer import IncidentWriter
 from tests.support import history
@@ -36,7 +37,9 @@ def hears(url: str, **other: Any) -> Receiver:
 def store(database: Database, records: Sequence[ChangeRecord], now_ns: int = NOW_NS) -> list[Notice]:
     """Records and their notices, as the service stores them."""
     told = [
-        one for each in records for one in notices(each, [hears("http://127.0.0.1:1/")], lambda id_: f"/{id_}", now_ns)
+        one
+        for each in records
+        for one in notices(each, decide(each, [hears("http://127.0.0.1:1/")]), lambda id_: f"/{id_}", now_ns)
     ]
     IncidentWriter(database).record(records, told)
     return told

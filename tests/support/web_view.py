@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
+from msgspec.structs import replace
 
 from alerts.book import IncidentBook
+from alerts.decide import decide, notices
 from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
-from alerts.routing import Receiver, notices
+from alerts.routing import Receiver
 from alerts.store.actions import Done, Verb
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
@@ -74,7 +75,7 @@ def flood(peer: str = "217.94.191.240", second: int = 0, **changes: object) -> F
         ),
         resolve_after_ns=1800 * SECOND,
     )
-    return replace(found, **changes)  # type: ignore[arg-type] # fields by name, checked by the dataclass
+    return replace(found, **changes)
 
 
 class StoredView:
@@ -105,14 +106,16 @@ class StoredView:
         changes = [change for finding in findings for change in self._book.apply(finding)]
         changes += self._book.drain()
         records = [self._record(change) for change in changes]
-        told = [notice for one in records for notice in notices(one, self._receivers, self._url, self.now_ns)]
+        told = [
+            notice for one in records for notice in notices(one, decide(one, self._receivers), self._url, self.now_ns)
+        ]
         self._writer.record(records, told)
         for one in records:
             self._announce(one)
         return list(dict.fromkeys(change.id for change in changes))
 
     def _record(self, change: IncidentChange) -> ChangeRecord:
-        incident = self._book.incident(change.id)
+        incident = self._book.table.incident(change.id)
         assert incident is not None
         return ChangeRecord(incident, change, self._titles.get(incident.rule, "A peer sends far too many addresses"))
 

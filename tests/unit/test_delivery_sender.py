@@ -11,7 +11,7 @@ import time
 import pytest
 from aiohttp import web
 
-from alerts.delivery.lane import WINDOW
+from alerts.delivery.receiver_queue import WINDOW
 from alerts.delivery.sender import HeartbeatPlan, Sender
 from alerts.delivery.signature import secret_key, verify
 from tests.support.delivery import (
@@ -244,7 +244,7 @@ def test_an_error_of_ours_ends_the_sender_and_is_not_swallowed(monkeypatch: pyte
     def broken(*_: object) -> bytes:
         raise KeyError("a mistake of ours")
 
-    monkeypatch.setattr("alerts.delivery.lane.notice_body", broken)
+    monkeypatch.setattr("alerts.delivery.receiver_queue.notice_body", broken)
     with pytest.raises(ExceptionGroup) as caught:
         asyncio.run(story())
     assert caught.group_contains(KeyError, match="a mistake of ours")

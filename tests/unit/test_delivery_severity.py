@@ -14,8 +14,8 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from alerts.delivery.lane import HELD_MOST, MERGE_LEAST
 from alerts.delivery.ports import Fate, Outcome
+from alerts.delivery.receiver_queue import HELD_MOST, MERGE_LEAST
 from alerts.delivery.sender import Sender
 from alerts.incident import IncidentState, Reason
 from alerts.notice import MERGED
@@ -140,7 +140,7 @@ def test_what_must_go_before_a_critical_notice_goes_with_it_and_memory_stays_bou
             before = len(there.seen)
             (escalated,) = store(database, [worse])
             await sender.poke()
-            await until(lambda: escalated.id in sender._lanes["ops"]._chains.held)
+            await until(lambda: escalated.id in sender._queues["ops"]._chains.held)
             await clock.advance(6, step=1)
             after = [(one["type"], one["data"]["id"]) for one in bodies(there)[before:]]
             assert after[:2] == [("incident.opened", late.id), ("incident.escalated", late.id)]

@@ -138,13 +138,13 @@ def test_incidents_move_with_their_rules() -> None:
     assert len(before) == 2
     one = IncidentBooks.restore(course.books.snapshot(), {"other": ("many",)})
     assert [(found.id, found.rule) for found in one.incidents()] == before
-    assert one.now_ns(0) == 4 * SECOND
+    assert one[0].now_ns == 4 * SECOND
     cleared = one.clear_others({"many"})
     (change,) = cleared
     incident = one.incident(change.id)
     assert incident is not None
     assert incident.rule == "bad"
-    assert [change.reason.value for change in one.advance(0, 60 * SECOND)] == ["resolved"]
+    assert [change.reason.value for change in one[0].advance(60 * SECOND)] == ["resolved"]
     with pytest.raises(StateError, match="incident books"):
         IncidentBooks.restore(b"\x93", {})
 

@@ -51,7 +51,7 @@ def incident(
         )
     )
     book.drain()
-    (made,) = book.incidents()
+    (made,) = book.table.incidents()
     return replace(made, resolved_ns=None if resolved is None else int((START + resolved * HOUR) * SECOND))
 
 

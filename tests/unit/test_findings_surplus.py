@@ -47,7 +47,7 @@ def _incidents(found: list[Finding]) -> list[Incident]:
     for one in found:
         book.apply(one)
     book.drain()
-    return book.incidents()
+    return book.table.incidents()
 
 
 def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> None:
@@ -92,7 +92,7 @@ def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None
     for one in found:
         book.apply(one)
     book.advance(200 * SECOND)
-    assert {one.state for one in book.incidents()} == {"resolved"}
+    assert {one.state for one in book.table.incidents()} == {"resolved"}
     assert book.counters["unmatched"] == 0
 
 

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from alerts.book import IncidentBook, IncidentError
+from alerts.book import IncidentBook
+from alerts.book_record import BookRecord, decoded, encoded
 from alerts.incident import Incident, IncidentChange, IncidentState, Policy, Reason
+from alerts.incident_table import IncidentError
 from watchdog.core.errors import StateError
 from watchdog.core.finding import OVERFLOW, Change, Evidence, Finding, Severity
 
@@ -51,7 +53,7 @@ def reasons(changes: list[IncidentChange]) -> list[str]:
 
 
 def only(book: IncidentBook) -> Incident:
-    (incident,) = book.incidents()
+    (incident,) = book.table.incidents()
     return incident
 
 
@@ -104,7 +106,7 @@ def test_firing_soon_after_the_resolution_reopens_under_the_same_id() -> None:
 def test_firing_long_after_the_resolution_is_a_new_incident() -> None:
     book = IncidentBook()
     told(book, finding("fire", 10), finding("clear", 20), finding("fire", 81))
-    first, second = book.incidents()
+    first, second = book.table.incidents()
     assert (first.state, second.state) == ("resolved", "open")
     assert first.id != second.id
     assert first.fingerprint == second.fingerprint
@@ -207,10 +209,10 @@ def test_groups_beyond_the_cap_share_one_incident_that_closes_when_they_clear() 
     book = IncidentBook(Policy(open_per_rule=2))
     groups = [{"netgroup": f"{n}.0.0.0/16"} for n in range(1, 6)]
     told(book, *(finding("fire", 10 + n, f"{n}:1", incident=group) for n, group in enumerate(groups)))
-    assert [incident.key for incident in book.incidents()] == [groups[0], groups[1], OVERFLOW]
+    assert [incident.key for incident in book.table.incidents()] == [groups[0], groups[1], OVERFLOW]
     assert book.counters["overflow"] == 3
     told(book, *(finding("clear", 20 + n, f"{n}:1", incident=group) for n, group in enumerate(groups)), until=100)
-    assert {incident.state for incident in book.incidents()} == {IncidentState.RESOLVED}
+    assert {incident.state for incident in book.table.incidents()} == {IncidentState.RESOLVED}
 
 
 def test_a_key_of_the_common_incident_stays_there_until_it_clears() -> None:
@@ -218,7 +220,7 @@ def test_a_key_of_the_common_incident_stays_there_until_it_clears() -> None:
     other = {"netgroup": "9.9.0.0/16"}
     told(book, finding("fire", 1), finding("fire", 2, "b:1", incident=other), finding("clear", 3), until=40)
     told(book, finding("update", 41, "b:1", incident=other), finding("clear", 42, "b:1", incident=other), until=90)
-    assert [(incident.key, incident.state) for incident in book.incidents()] == [
+    assert [(incident.key, incident.state) for incident in book.table.incidents()] == [
         (GROUP, "resolved"),
         (OVERFLOW, "resolved"),
     ]
@@ -228,7 +230,7 @@ def test_settled_incidents_beyond_the_cap_are_forgotten_eldest_first() -> None:
     book = IncidentBook(Policy(resolved=2))
     for hour in range(5):
         told(book, finding("fire", 300 * hour), finding("clear", 300 * hour + 1), until=300 * hour + 299)
-    assert [incident.opened_ns // MINUTE for incident in book.incidents()] == [900, 1200]
+    assert [incident.opened_ns // MINUTE for incident in book.table.incidents()] == [900, 1200]
     assert book.counters["forgotten"] == 3
 
 
@@ -262,7 +264,7 @@ def test_an_operator_cannot_act_on_what_is_not_there() -> None:
 def test_a_clear_for_nothing_changes_nothing_and_is_counted() -> None:
     book = IncidentBook()
     assert told(book, finding("clear", 10)) == []
-    assert book.incidents() == []
+    assert book.table.incidents() == []
     assert book.counters["unmatched"] == 1
 
 
@@ -299,19 +301,19 @@ def test_history_keeps_the_first_and_the_last_steps() -> None:
 def test_a_damaged_or_foreign_snapshot_is_refused_with_its_reason() -> None:
     book = IncidentBook()
     told(book, finding("fire", 1))
-    blob = book.snapshot()
+    blob = encoded(book.record())
     with pytest.raises(StateError, match="not a snapshot of this version"):
-        IncidentBook.restore(blob[: len(blob) // 2])
+        decoded(blob[: len(blob) // 2], BookRecord)
     newer = msgspec.msgpack.decode(blob) | {"version": 99}
     with pytest.raises(StateError, match="version 99, this program reads 4"):
-        IncidentBook.restore(msgspec.msgpack.encode(newer))
+        decoded(msgspec.msgpack.encode(newer), BookRecord)
 
 
 def test_steps_are_numbered_apart_for_findings_and_operators() -> None:
     book = IncidentBook()
     (opened,) = told(book, finding("fire", 10))
     (acknowledged,) = book.acknowledge(opened.id, "ana", 11 * MINUTE)
-    restored = IncidentBook.restore(book.snapshot())
+    restored = IncidentBook(record=decoded(encoded(book.record()), BookRecord))
     (escalated,) = told(restored, finding("escalate", 12, severity="high"))
     (resolved,) = restored.resolve(opened.id, "ana", 13 * MINUTE)
     counts = [(change.sequence, change.acted) for change in (opened, acknowledged, escalated, resolved)]

@@ -52,7 +52,7 @@ def incidents(summary: str = "217.94.191.240 sent 40000 addresses", *, resolved:
         tell(660, "clear", "217.94.1.1", "warning", 0)
     book.drain()
     book.advance(START_NS + 7200 * SECOND)
-    return book.incidents()
+    return book.table.incidents()
 
 
 def test_the_object_has_the_fields_of_the_contract_in_their_order() -> None:

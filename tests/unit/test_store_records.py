@@ -16,10 +16,11 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy import text as sql
 
-from alerts.book import IncidentError, UnknownIncidentError
+from alerts.decide import decide, notices
 from alerts.incident import IncidentState, Reason
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.notice import ChangeRecord, event_type, notice_id
-from alerts.routing import Receiver, notices
+from alerts.routing import Receiver
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT, Action, Actions, Done, Verb, _act
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentFilter, IncidentQueries
@@ -413,9 +414,11 @@ def test_receivers_hear_what_they_asked_for() -> None:
     floor = Receiver("floor", "", severity="high")
     off = Receiver("off", "", enabled=False)
     one = record(incident())
-    assert [notice.receiver for notice in notices(one, (floor, off, RECEIVER), lambda _: None, 0)] == ["team"]
+    assert [notice.receiver for notice in notices(one, decide(one, (floor, off, RECEIVER)), lambda _: None, 0)] == [
+        "team"
+    ]
     higher = record(incident(severity="high"), 2, Reason.ESCALATED)
-    (told_floor, told_team) = notices(higher, (floor, off, RECEIVER), lambda _: "http://page", 7)
+    (told_floor, told_team) = notices(higher, decide(higher, (floor, off, RECEIVER)), lambda _: "http://page", 7)
     assert (told_floor.type, told_floor.severity, told_floor.created_ns) == ("incident.escalated", "high", 7)
     assert told_floor.body is told_team.body
     assert told_floor.body["url"] == "http://page"

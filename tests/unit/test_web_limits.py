@@ -23,10 +23,10 @@ from watchdog.service.callers import (
     raise_descriptor_limit,
 )
 from watchdog.service.exposition import Exposition
-from watchdog.web.serving import Limits, Listening, listen, mark_endless
+from watchdog.web.serving import ConnectionLimits, Listening, listen, mark_endless
 
-QUICK = Limits(head_s=0.4, body_s=0.4, idle_s=2.0, take_s=0.4, tick_s=0.02)
-PATIENT = Limits(head_s=60, body_s=60, idle_s=60, take_s=60, tick_s=0.02)
+QUICK = ConnectionLimits(head_s=0.4, body_s=0.4, idle_s=2.0, take_s=0.4, tick_s=0.02)
+PATIENT = ConnectionLimits(head_s=60, body_s=60, idle_s=60, take_s=60, tick_s=0.02)
 HEAD = b"GET /small HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 BIG = 8_000_000  # more than the kernel's buffers of both sides hold
 
@@ -53,7 +53,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 def serve(
-    story: Callable[[Listening, Callers], Awaitable[None]], limits: Limits = QUICK, callers: Callers | None = None
+    story: Callable[[Listening, Callers], Awaitable[None]],
+    limits: ConnectionLimits = QUICK,
+    callers: Callers | None = None,
 ) -> Callers:
     found = callers or Callers()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
-from alerts.delivery.inbox import Inbox
+from alerts.delivery.inbox import WebhookInbox
 from alerts.delivery.ports import SystemDeliveryClock
 from tests.support.web_view import StoredView
 from watchdog.service.callers import Callers
@@ -99,7 +99,7 @@ def test_good_requests_are_answered_beside_bad_ones_and_say_no_version(tmp_path:
 
 
 def test_a_receiver_of_webhooks_says_no_version_either() -> None:
-    inbox = Inbox((), SystemDeliveryClock(), lambda _: None)
+    inbox = WebhookInbox((), SystemDeliveryClock(), lambda _: None)
 
     async def story(listening: Listening, _callers: Callers) -> None:
         host, port = listening.addresses[0]

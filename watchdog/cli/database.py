@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from alerts.book import IncidentError, UnknownIncidentError
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from watchdog.core.errors import StoreError

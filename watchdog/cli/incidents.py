@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
-from alerts.book import UnknownIncidentError
 from alerts.incident import RANK, IncidentState
+from alerts.incident_table import UnknownIncidentError
 from alerts.store.actions import Verb
 from alerts.store.database import Database
 from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from alerts.delivery.inbox import Arrival, Inbox, Misbehaviour
+from alerts.delivery.inbox import Arrival, Misbehaviour, WebhookInbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import secret_key
 from alerts.delivery.texts import rfc3339
@@ -84,7 +84,7 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Misbehav
     stop, unseen = asyncio.Event(), list[OSError]()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    listening = await listen(Inbox(keys, SystemDeliveryClock(), tell, faults).app(), host, port, end_s=1.0)
+    listening = await listen(WebhookInbox(keys, SystemDeliveryClock(), tell, faults).app(), host, port, end_s=1.0)
     try:
         shown = f"[{host}]" if ":" in host else host
         checked = "signatures are verified" if keys else "no --secret-file: signatures are not verified"

@@ -23,6 +23,9 @@ ATTACKS: tuple[Attack, ...] = (
 
 Change = Literal["fire", "update", "escalate", "clear"]
 
+Maturity = Literal["sandbox", "incubating", "stable", "deprecated"]
+"""How far a rule has been proved; findings of a `sandbox` rule are judged and stored, never sent."""
+
 
 OVERFLOW: Mapping[str, str] = {"group": "*"}
 """Key of the incident that a rule's keys share when there is no room for one each."""
@@ -49,6 +52,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     stands_for: keys that this finding counts, because more than a pane's limit fired at once: all that
     fired then, also those with a finding of their own; 0 when it reports its own key. Its key and
     incident are `OVERFLOW` then. counted: such a finding has counted this key already.
+    maturity: the rule's; None in a snapshot of a version that did not report it.
     """
 
     rule: str
@@ -70,3 +74,4 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     watched: float = 1.0
     stands_for: int = 0
     counted: bool = False
+    maturity: Maturity | None = None

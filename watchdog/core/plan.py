@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Batch
-from watchdog.core.finding import Attack, Severity
+from watchdog.core.finding import Attack, Maturity, Severity
 
 Cells = Mapping[str, NDArray[Any]]
 Direction = Literal["up", "down", "both"]
@@ -162,7 +162,7 @@ class RulePlan:
     evidence: int
     max_keys: int = 100_000
     absence: bool = False
-    maturity: str = "incubating"
+    maturity: Maturity = "incubating"
     place: str = ""  # file:line of the rule
     metadata: Mapping[str, object] = field(default_factory=dict)
 

@@ -145,6 +145,7 @@ class Findings:
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
             stands_for=joined,
+            maturity=plan.maturity,
         )
         if change == "clear":
             surplus.end()
@@ -210,6 +211,7 @@ class Findings:
             resolve_after_ns=plan.resolve_after_ns,
             evidence_limit=plan.evidence,
             counted=said.counted,
+            maturity=plan.maturity,
         )
 
     def _word(self, name: str, known: dict[str, str], measures: dict[str, int | float]) -> str:

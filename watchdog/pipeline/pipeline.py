@@ -65,7 +65,7 @@ class Pipeline:
         """Close the engine's open panes: the input has ended. Incidents that are not due to resolve stay open."""
         self._follow(self.engine.finish())
         for part in range(len(self.engine.groups)):
-            self._tell(self.books.drain(part))
+            self._tell(self.books[part].drain())
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
         """Return all that a later run needs to resume here. rules: their digest; sources, asmap: as given."""
@@ -111,7 +111,7 @@ class Pipeline:
         begun, self.engine.begun_anew = self.engine.begun_anew, []
         for part, from_ns in begun:
             self.last_event_ns = min(from_ns, self.last_event_ns or from_ns)
-            self._tell(self.books.rewind(part, from_ns))
+            self._tell(self.books[part].rewind(from_ns))
         self.begun_anew += len(begun)
 
     @property
@@ -127,28 +127,29 @@ class Pipeline:
     def note_own(self, findings: Sequence[Finding]) -> None:
         """Take in findings by the wall clock; a checkpoint holds them until `advance_own` reports them."""
         for finding in findings:
-            self._tell(self.books.apply(finding))
+            self._tell(self.books[self.books.number_of(finding.rule)].apply(finding))
 
     def advance_own(self, now_ns: int) -> None:
         """Advance the book of own findings to the wall clock; after a step back, rewind it and keep what fires."""
-        if now_ns < self.books.now_ns(self.own_part) - BACKWARD_NS:
-            self._tell(self.books.rewind(self.own_part, now_ns, clears=False))
-        self._tell(self.books.advance(self.own_part, now_ns))
+        own = self.books[self.own_part]
+        if now_ns < own.now_ns - BACKWARD_NS:
+            self._tell(own.rewind(now_ns, clears=False))
+        self._tell(own.advance(now_ns))
 
     def _follow(self, findings: Sequence[Finding]) -> None:
         """Apply findings to the books, then advance each book to its part's watermark."""
         for finding in findings:
             part, until_ns = self.books.number_of(finding.rule), finding.time_ns - 1
-            if self.books.now_ns(part) < until_ns:  # the first finding of this time advances the book
+            if self.books[part].now_ns < until_ns:  # the first finding of this time advances the book
                 self._advance(part, until_ns, ended=False)
-            self._tell(self.books.apply(finding))
+            self._tell(self.books[part].apply(finding))
         for part in range(len(self.engine.groups)):
             self._advance(part, self.engine.moment_ns(part), ended=self.engine.ended(part))
 
     def _advance(self, part: int, time_ns: int, *, ended: bool) -> None:
         if self._before is not None:
             self._before(part, time_ns, ended)
-        self._tell(self.books.advance(part, time_ns))
+        self._tell(self.books[part].advance(time_ns))
 
     def _tell(self, changes: Sequence[IncidentChange]) -> None:
         self.opened += sum(change.reason is Reason.OPENED for change in changes)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from alerts.delivery.ports import Due, Fate, Outcome
 from alerts.notice import ChangeRecord
-from alerts.render import as_object
 from alerts.store.outbox import Delivery
 from watchdog.service.hub import Hub
 
@@ -41,8 +40,8 @@ class Announcer:
 
 def _changed(record: ChangeRecord) -> dict[str, object]:
     """Return the incident without its evidence and steps, with the change."""
-    incident, change = as_object(record.incident, record.title), record.change
-    del incident["evidence"], incident["changes"]
+    change = record.change
+    incident = {name: value for name, value in record.document.items() if name not in ("evidence", "changes")}
     step = {
         "sequence": change.sequence,
         "reason": change.reason.value,

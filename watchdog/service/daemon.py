@@ -142,7 +142,7 @@ class Daemon:
             SystemDeliveryClock(self.wall_ns),
             heartbeat=heartbeat(config),
             vitals=self.sign_of_life,
-            told=self._announcer.attempted,
+            on_attempt=self._announcer.attempted,
             page_of=self._page_of,
         )
 

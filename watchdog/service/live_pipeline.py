@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from alerts.book import IncidentError
 from alerts.books import IncidentBooks
 from alerts.incident import Incident, IncidentChange
+from alerts.incident_table import IncidentError
 from alerts.notice import ChangeRecord
 from alerts.store.actions import Action
 from rules.load import RuleSet
@@ -108,14 +108,14 @@ class LivePipeline:
 
     def own_findings(self, ask: Callable[[AbstractSet[tuple[str, str]]], Sequence[Finding]]) -> bool:
         """Take in findings by the wall clock; return whether there are any. `ask` gets what fires already."""
-        findings = ask(self.books.firing(self._pipeline.own_part))
+        findings = ask(self.books[self._pipeline.own_part].table.firing)
         self._pipeline.note_own(findings)
         return bool(findings)
 
     def advance_own(self, now_ns: int) -> list[ChangeRecord]:
         """Apply them and the time of the wall clock."""
         self._pipeline.advance_own(now_ns)
-        self.own_open = bool(self.books.firing(self._pipeline.own_part))
+        self.own_open = bool(self.books[self._pipeline.own_part].table.firing)
         return self._take_records()
 
     def finish(self) -> list[ChangeRecord]:
@@ -129,7 +129,7 @@ class LivePipeline:
             return []
         holder = self.books.holder(action.incident_id)
         parts = set(range(len(self.engine.groups))) if holder is None else {holder} - {self._pipeline.own_part}
-        times = {part: self.books.now_ns(part) for part in parts if not self.engine.ended(part)}
+        times = {part: self.books[part].now_ns for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
             self.actions.wait(action, waiting)
@@ -187,10 +187,10 @@ class LivePipeline:
         """Apply what is due before a part's book advances to this time: its start, then actions."""
         start_ns = self.quiet.due(part, time_ns)
         if start_ns is not None:
-            self._note(self.books.advance(part, start_ns - 1))
+            self._note(self.books[part].advance(start_ns - 1))
             self._record(self.quiet.passed(part))
         for waiting in self.actions.reached(part, time_ns, ended=ended):
-            self._note(self.books.advance(part, min(waiting.at_ns, time_ns)))
+            self._note(self.books[part].advance(min(waiting.at_ns, time_ns)))
             if self.books.holder(waiting.action.incident_id) == part or not waiting.parts:
                 self.actions.remove(waiting)
                 self._act(waiting.action)
@@ -199,17 +199,19 @@ class LivePipeline:
         """Apply an action to the incident's present state."""
         self.actions.applied(action.id)
         try:
-            if action.verb == "ack":
-                changes = self.books.acknowledge(action.incident_id, action.who, action.at_ns)
-            elif action.verb == "resolve":
-                changes = self.books.resolve(action.incident_id, action.who, action.at_ns)
-            else:
-                changes = []
+            changes = self._changes_by(action)
         except IncidentError as error:
             self.refused += 1
             _LOG.warning("action %d by %s: %s", action.id, printable(action.who), printable(str(error)))
         else:
             self._note(changes, action.id)
+
+    def _changes_by(self, action: Action) -> list[IncidentChange]:
+        if action.verb == "note":
+            return []
+        book = self.books.book_with(action.incident_id)
+        act = book.acknowledge if action.verb == "ack" else book.resolve
+        return act(action.incident_id, action.who, action.at_ns)
 
     def _note(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
         """Record changes, except those from before a first start."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from alerts.book import IncidentError
+from alerts.incident_table import IncidentError
 from alerts.store.actions import VERBS, Done
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import NoReceiverError, Outbox

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from alerts.delivery.receiver_queue import HELD_MOST
 from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
 from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
@@ -223,13 +224,13 @@ def _deliveries(out: Exposition, measured: Measured) -> None:
         for outcome, count in (("sent", one.counts.sent), ("failed", one.counts.failed), ("dead", one.counts.dead))
     ]
     out.add("watchdog_deliveries_total", "counter", "Delivery attempts by result.", samples)
-    lanes = [({"receiver": one.receiver}, one.counts) for one in measured.sender.status()]
+    receivers = [({"receiver": one.receiver}, one.counts) for one in measured.sender.status()]
     about = "Waits for the rate that a receiver may get."
-    out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in lanes])
+    out.add("watchdog_delivery_rate_waits_total", "counter", about, [(name, one.rate_waits) for name, one in receivers])
     about = "Times a receiver was found to be failing, and then left alone for a while."
-    out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in lanes])
+    out.add("watchdog_delivery_outages_total", "counter", about, [(name, one.outages) for name, one in receivers])
     about = "Openings merged into one notice, as the receiver takes them too slowly."
-    out.add("watchdog_deliveries_merged_total", "counter", about, [(name, one.merged) for name, one in lanes])
+    out.add("watchdog_deliveries_merged_total", "counter", about, [(name, one.merged) for name, one in receivers])
     alive = [
         ({"receiver": one.receiver, "outcome": outcome}, count)
         for one in measured.sender.status()
@@ -261,7 +262,7 @@ def _queues(out: Exposition, measured: Measured) -> None:
         "changes": measured.engine.out.maxsize,
         "commands": COMMANDS_MOST,
         "requests": measured.api_queries.waiting_most or 0,
-        "outcomes": measured.sender.unstored_most,
+        "outcomes": HELD_MOST * len(measured.sender.status()),
         "stream": measured.hub.limit,
     }
     full = {
@@ -289,6 +290,12 @@ def _store(out: Exposition, measured: Measured) -> None:
     out.one("watchdog_engine_busy_seconds_total", "counter", "Time the engine worked.", engine.busy_s)
     out.one("watchdog_checkpoints_total", "counter", "Checkpoints made.", engine.checkpoints)
     out.one("watchdog_checkpoint_failures_total", "counter", "Checkpoints not written.", writer.checkpoint_failures)
+    decisions = [
+        ({"receiver": printable(receiver), "decision": decision, "reason": reason}, count)
+        for (receiver, decision, reason), count in sorted(dict(writer.decisions).items())
+    ]
+    about = "Stored changes by receiver: sent, or held back with the reason."
+    out.add("watchdog_decisions_total", "counter", about, decisions)
     out.one("watchdog_changes_stored_total", "counter", "Changes stored.", writer.records)
     about = "Transactions that failed and were tried again."
     out.one("watchdog_store_failures_total", "counter", about, writer.failures)

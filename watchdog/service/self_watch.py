@@ -86,6 +86,7 @@ class SelfWatch:
             measures=verdict.measures,
             summary=verdict.summary,
             resolve_after_ns=rule.resolve_after_ns,
+            maturity="stable",
         )
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from alerts.decide import Decision, decide, notices
 from alerts.notice import ChangeRecord, Notice
-from alerts.routing import Receiver, notices
+from alerts.routing import Receiver
 from alerts.store.writer import Written
 from watchdog.core.episode import Episode
 from watchdog.core.errors import StoreError, StoreUnavailableError
@@ -51,7 +53,8 @@ class WriterCounts:
     """Counts of the writer's thread; written there, read anywhere. error: why it waits, empty when not.
 
     since_s: monotonic time at which it took the changes that it has not stored yet; None without any. storing: whether
-    it waits for the database with them, for an answer or for the next try.
+    it waits for the database with them, for an answer or for the next try. decisions: by `Decision.labels`, of changes
+    that were stored.
     """
 
     since_s: float | None = None
@@ -59,6 +62,7 @@ class WriterCounts:
     records: int = 0
     fresh: int = 0
     notices: int = 0
+    decisions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     failures: int = 0
     busy_s: float = 0.0
     checkpoint_failures: int = 0
@@ -130,30 +134,36 @@ class WriterLoop(Worker):
         """Store changes, retrying until it works; False when giving up. StoreError when it never will."""
         if not records:
             return not self._giving_up.is_set()
-        routes = self.routes
-        told = [
-            notice for record in records for notice in notices(record, routes.receivers, routes.url_of, self._wall_ns())
-        ]
+        routes, now_ns = self.routes, self._wall_ns()
+        decisions: list[Decision] = []
+        due: list[Notice] = []
+        for record in records:
+            own = decide(record, routes.receivers)
+            decisions += own
+            due += notices(record, own, routes.url_of, now_ns)
         self.counts.storing = True
         try:
-            return self._tried(records, told)
+            stored = self._tried(records, due)
         finally:
             self.counts.storing = False
+        if stored:
+            self.counts.decisions.update(decision.labels for decision in decisions)
+        return stored
 
-    def _tried(self, records: Sequence[ChangeRecord], told: Sequence[Notice]) -> bool:
+    def _tried(self, records: Sequence[ChangeRecord], due: Sequence[Notice]) -> bool:
         """Retry with growing waits."""
         wait_s = FIRST_RETRY_S
         while not self._giving_up.is_set():
             begun = self._beat()
             try:
-                written = self._recorder.record(records, told)
+                written = self._recorder.record(records, due)
             except StoreUnavailableError as error:
                 self._failed(str(error))
                 self._giving_up.wait(wait_s)
                 wait_s = min(wait_s * 2, LAST_RETRY_S)
                 continue
             self.counts.busy_s += self._clock.monotonic() - begun
-            self._succeeded(written, len(records), len(told))
+            self._succeeded(written, len(records), len(due))
             return True
         return False
 
@@ -163,13 +173,13 @@ class WriterLoop(Worker):
             _LOG.error("%s; changes wait, retrying", text)
         self.counts.error = text
 
-    def _succeeded(self, written: Written, records: int, told: int) -> None:
+    def _succeeded(self, written: Written, records: int, notices_: int) -> None:
         self.counts.error = ""
         if self._database.worked(self._clock.monotonic()):
             _LOG.info("changes are stored again")
         self.counts.records += records
         self.counts.fresh += written.new
-        self.counts.notices += told
+        self.counts.notices += notices_
         self._stored(written.shown)
 
     def _keep(self, checkpoint: Checkpoint) -> None:

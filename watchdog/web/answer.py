@@ -14,7 +14,7 @@ TEXT_LIMIT = 4_096
 
 
 def harmless(value: object) -> object:
-    """The same data with every string, names of fields too, made harmless; what is no JSON becomes its text."""
+    """Return the data with every string, names of fields too, made harmless; other types become their text."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -27,12 +27,12 @@ def harmless(value: object) -> object:
 
 
 def encoded(value: object) -> str:
-    """One line of ASCII; NaN is a mistake of ours and raises ValueError."""
+    """Return one line of ASCII. ValueError: the data holds NaN, which is a bug."""
     return json.dumps(harmless(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def answer(value: object, status: int = 200) -> web.Response:
-    """A JSON answer that no cache keeps."""
+    """Return a JSON answer that no cache keeps."""
     return web.Response(
         text=encoded(value),
         status=status,

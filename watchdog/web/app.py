@@ -18,7 +18,7 @@ BODY_MOST = 64 * 1024
 
 
 def make_app(view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S) -> web.Application:
-    """The API and the page over a view; whoever runs it owns loop, socket and access log.
+    """Return the application of API and page over a view; its runner owns loop, socket and access log.
 
     heartbeat_s: silence after which the stream sends a comment.
     """

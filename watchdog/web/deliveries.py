@@ -24,14 +24,14 @@ class DeliveryRoutes:
         self._view = view
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """For `Application.add_routes`."""
+        """Return the routes for `Application.add_routes`."""
         return [
             web.get("/api/v1/deliveries", self.list),
             web.post("/api/v1/deliveries/{id:msg_[0-9a-f]{32}}/resend", self.resend),
         ]
 
     async def list(self, request: web.Request) -> web.Response:
-        """A page of deliveries, newest first."""
+        """Answer with a page of deliveries, newest first."""
         parameters = Parameters(request.query.items(), KNOWN)
         status = cast("Status | None", parameters.choice("status", STATUSES))
         receiver, incident = parameters.text("receiver"), parameters.text("incident")

@@ -1,7 +1,7 @@
-"""The listening sockets: who comes in, who is sent away at once, and what happens when the system accepts no more.
+"""The listening sockets: accepts connections within the limits and closes the others at once.
 
-asyncio's own server logs an error for each connection that it cannot accept, a hundred in a row, and knows no limit of
-connections; so this accepts by itself and hands sockets that are within the limit to asyncio.
+asyncio's own server has no limit of connections and logs an error for each that it cannot accept, a hundred in a row.
+This module accepts connections itself and passes those within the limit to asyncio.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 
 
 async def bind(host: str, port: int) -> list[socket.socket]:
-    """Listen on every address that `host` has. OSError, naming the address, when one is taken or there is none."""
+    """Listen on every address that `host` has. OSError, naming the address: it is in use or does not exist."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

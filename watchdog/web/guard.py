@@ -53,12 +53,12 @@ def guard(view: ServiceView) -> Middleware:
 
 
 def may_see_details(request: web.Request, api: ApiSettings) -> bool:
-    """Whether an answer that anybody gets may hold more than yes or no."""
+    """Return whether an answer that anybody gets may hold more than yes or no."""
     return is_loopback(api.host) or _has_token(request, api)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address that we listen on."""
+    """Return whether only this machine can reach an address that we listen on."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

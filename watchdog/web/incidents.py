@@ -28,7 +28,7 @@ class IncidentRoutes:
         self._view = view
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """For `Application.add_routes`."""
+        """Return the routes for `Application.add_routes`."""
         base = "/api/v1/incidents"
         one = base + "/{id:[0-9a-f]{16}}"
         return [
@@ -40,14 +40,14 @@ class IncidentRoutes:
         ]
 
     async def list(self, request: web.Request) -> web.Response:
-        """A page of incidents, latest opened first."""
+        """Answer with a page of incidents, latest opened first."""
         wanted, limit, cursor = read_filter(request.query.items())
         page = await self._view.ask(lambda: self._view.queries.page(wanted, limit, cursor))
         rows = [{name: value for name, value in row.items() if name != "opened_ns"} for row in page.rows]
         return answer({"incidents": rows, "cursor": page.cursor})
 
     async def show(self, request: web.Request) -> web.Response:
-        """Everything about one incident."""
+        """Answer with everything about one incident."""
         id_ = request.match_info["id"]
         found = await self._view.ask(lambda: self._view.queries.one(id_))
         if found is None:
@@ -55,15 +55,15 @@ class IncidentRoutes:
         return answer(found)
 
     async def acknowledge(self, request: web.Request) -> web.Response:
-        """Somebody looks after it."""
+        """Acknowledge an incident."""
         return await self._act(request, "ack")
 
     async def resolve(self, request: web.Request) -> web.Response:
-        """Somebody says that it is over."""
+        """Resolve an incident."""
         return await self._act(request, "resolve")
 
     async def note(self, request: web.Request) -> web.Response:
-        """Somebody writes down what is known."""
+        """Add a note to an incident."""
         return await self._act(request, "note")
 
     async def _act(self, request: web.Request, action: str) -> web.Response:

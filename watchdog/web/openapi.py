@@ -11,43 +11,43 @@ from watchdog.core.release import VERSION
 from watchdog.web.openapi_schemas import SCHEMAS
 from watchdog.web.parameters import LIMIT_DEFAULT, LIMIT_MOST
 
-Json = Mapping[str, object]
+JsonObject = Mapping[str, object]
 
-_TEXT: Json = {"type": "string"}
-_LIMIT: Json = {"type": "integer", "minimum": 1, "maximum": LIMIT_MOST, "default": LIMIT_DEFAULT}
-_PROBLEM: Json = {
+_TEXT: JsonObject = {"type": "string"}
+_LIMIT: JsonObject = {"type": "integer", "minimum": 1, "maximum": LIMIT_MOST, "default": LIMIT_DEFAULT}
+_PROBLEM: JsonObject = {
     "description": "A problem document (RFC 9457)",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
-_LIST: Mapping[str, tuple[Json, str]] = {
+_LIST: Mapping[str, tuple[JsonObject, str]] = {
     "state": (
         {"type": "array", "items": {"enum": list(STATES)}},
-        "States to list, with commas between. All when left out.",
+        "States to list, separated by commas; all by default.",
     ),
-    "severity": ({"enum": list(SEVERITIES)}, "The least severity to list: `high` lists high and critical."),
+    "severity": ({"enum": list(SEVERITIES)}, "The lowest severity to list: `high` lists high and critical."),
     "attack": ({"enum": list(ATTACKS)}, "The class of attack."),
-    "node": (_TEXT, "The node that watched."),
+    "node": (_TEXT, "The monitored node."),
     "since": (_TEXT, "Opened at or after this time: unix seconds or RFC 3339."),
 }
-_PAGING: Mapping[str, tuple[Json, str]] = {
-    "limit": (_LIMIT, "Rows of a page."),
-    "cursor": (_TEXT, "Where the page starts: `cursor` of the page before."),
+_PAGING: Mapping[str, tuple[JsonObject, str]] = {
+    "limit": (_LIMIT, "Rows per page."),
+    "cursor": (_TEXT, "Start of the page: the `cursor` of the previous page."),
 }
-_DELIVERIES: Mapping[str, tuple[Json, str]] = {
+_DELIVERIES: Mapping[str, tuple[JsonObject, str]] = {
     "receiver": (_TEXT, "A receiver's name."),
-    "status": ({"enum": list(STATUSES)}, "What became of it."),
+    "status": ({"enum": list(STATUSES)}, "The status of the delivery."),
     "incident": (_TEXT, "An incident's id."),
 }
 
 
 def openapi_document() -> dict[str, object]:
-    """The document; a test holds it against routes and real answers."""
+    """Return the document; a test holds it against routes and real answers."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "bitcoin-watchdog",
             "version": VERSION,
-            "description": "Incidents of watched Bitcoin nodes. Times are unix seconds. Strings of peers are escaped.",
+            "description": "Incidents of monitored Bitcoin nodes. Times are unix seconds. Peers' strings are escaped.",
         },
         "paths": _paths(),
         "components": {
@@ -57,7 +57,7 @@ def openapi_document() -> dict[str, object]:
     }
 
 
-def _paths() -> dict[str, Json]:
+def _paths() -> dict[str, JsonObject]:
     incident = "/api/v1/incidents/{id}"
     return {
         "/api/v1/incidents": _get("List incidents, latest opened first", "IncidentPage", {**_LIST, **_PAGING}),
@@ -66,25 +66,25 @@ def _paths() -> dict[str, Json]:
         f"{incident}/resolve": _post("Resolve an incident", "Action", "Accepted", conflict=True),
         f"{incident}/notes": _post("Add a note to an incident", "Note", "Accepted", conflict=True),
         "/api/v1/deliveries": _get("List deliveries, newest first", "DeliveryPage", {**_DELIVERIES, **_PAGING}),
-        "/api/v1/deliveries/{id}/resend": _post("Send a notice again under its id", "Nothing", "Resent", conflict=True),
+        "/api/v1/deliveries/{id}/resend": _post("Resend a notice under its id", "Nothing", "Resent", conflict=True),
         "/api/v1/events/stream": {"get": _stream()},
         "/api/v1/rules": _get("List the rules in force, and the built-in findings (`own`)", "Rules"),
-        "/api/v1/status": _get("Facts about the service", "ServiceStatus"),
-        "/api/v1/openapi.json": _get("This document", "OpenApi"),
-        "/healthz": _get("Whether the service is alive", "Health", probe=True),
-        "/readyz": _get("Whether the service does its work", "Health", probe=True),
-        "/metrics": {"get": _operation("Numbers for Prometheus", {"text/plain": {"schema": _TEXT}})},
+        "/api/v1/status": _get("Show facts about the service", "ServiceStatus"),
+        "/api/v1/openapi.json": _get("Show this document", "OpenApi"),
+        "/healthz": _get("Check whether the service is alive", "Health", probe=True),
+        "/readyz": _get("Check whether the service does its work", "Health", probe=True),
+        "/metrics": {"get": _operation("Show metrics for Prometheus", {"text/plain": {"schema": _TEXT}})},
     }
 
 
 def _get(
     summary: str,
     schema: str,
-    query: Mapping[str, tuple[Json, str]] | None = None,
+    query: Mapping[str, tuple[JsonObject, str]] | None = None,
     *,
     missing: bool = False,
     probe: bool = False,
-) -> Json:
+) -> JsonObject:
     found = dict(_operation(summary, _json(schema), query, path=missing, codes=("404",) if missing else ()))
     if probe:
         responses = {"200": _answer(_json(schema)), "503": _answer(_json(schema))}
@@ -92,21 +92,20 @@ def _get(
     return {"get": found}
 
 
-def _post(summary: str, body: str, schema: str, *, conflict: bool = False) -> Json:
+def _post(summary: str, body: str, schema: str, *, conflict: bool = False) -> JsonObject:
     codes = ("400", "404", "413", "415", *(("409",) if conflict else ()))
     found = dict(_operation(summary, _json(schema), path=True, codes=codes, success="202"))
     found |= {"security": [{"token": []}], "requestBody": {"required": body == "Note", "content": _json(body)}}
     return {"post": found}
 
 
-def _stream() -> Json:
+def _stream() -> JsonObject:
     description = (
         "Server-sent events `hello` (resumed: whether nothing was missed), `incident`, `delivery`, `deliveries` (many "
-        "changed at once), `reload`, and `reset` (read the lists again). Send `Last-Event-ID` to go on where a stream "
-        "broke."
+        "changed at once), `reload`, and `reset` (read the lists again). Send `Last-Event-ID` to resume a stream."
     )
     return {
-        **_operation("Watch live", {"text/event-stream": {"schema": _TEXT}}),
+        **_operation("Follow events live", {"text/event-stream": {"schema": _TEXT}}),
         "description": description,
         "parameters": [{"name": "Last-Event-ID", "in": "header", "required": False, "schema": _TEXT}],
     }
@@ -114,14 +113,14 @@ def _stream() -> Json:
 
 def _operation(
     summary: str,
-    content: Json,
-    query: Mapping[str, tuple[Json, str]] | None = None,
+    content: JsonObject,
+    query: Mapping[str, tuple[JsonObject, str]] | None = None,
     *,
     path: bool = False,
     codes: Sequence[str] = (),
     success: str = "200",
-) -> Json:
-    """What all operations share: where the token is needed for reading too, 401; for a foreign Host header, 421."""
+) -> JsonObject:
+    """Return the parts that all operations share: 401 where reading needs the token, 421 for a foreign Host header."""
     parameters = [_parameter(name, schema, text) for name, (schema, text) in (query or {}).items()]
     if path:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": _TEXT})
@@ -134,7 +133,7 @@ def _operation(
     }
 
 
-def _parameter(name: str, schema: Json, text: str) -> dict[str, object]:
+def _parameter(name: str, schema: JsonObject, text: str) -> dict[str, object]:
     found = {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
     return found | ({"style": "form", "explode": False} if schema.get("type") == "array" else {})
 
@@ -143,5 +142,5 @@ def _json(schema: str) -> dict[str, object]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _answer(content: Json) -> dict[str, object]:
+def _answer(content: JsonObject) -> dict[str, object]:
     return {"description": "Done", "content": content}

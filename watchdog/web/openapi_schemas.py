@@ -1,15 +1,16 @@
-"""JSON Schemas of what the API answers and takes. Objects of ours list all their fields; a test checks real answers."""
+"""JSON Schemas of what the API answers and takes. Objects list all their fields; a test checks real answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from alerts.incident import Reason
 from alerts.notice import NOTICE_TYPES
 from alerts.store.actions import TEXT_LIMIT, VERBS, WHO_LIMIT
 from alerts.store.incidents import STATES
 from alerts.store.outbox import STATUSES
-from watchdog.core.finding import ATTACKS, SEVERITIES
+from watchdog.core.finding import ATTACKS, SEVERITIES, Maturity
 from watchdog.service.capabilities import LACKS
 
 Json = dict[str, object]
@@ -18,7 +19,7 @@ TEXT: Json = {"type": "string"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 TRUTH: Json = {"type": "boolean"}
 TIME: Json = {"type": "number", "description": "Unix seconds"}
-MAYBE_TIME: Json = {"type": ["number", "null"], "description": "Unix seconds, null while it has not come"}
+MAYBE_TIME: Json = {"type": ["number", "null"], "description": "Unix seconds, null until it occurs"}
 MAYBE_TEXT: Json = {"type": ["string", "null"]}
 ANYTHING: Json = {"type": "object"}
 TEXTS: Json = {"type": "object", "additionalProperties": TEXT}
@@ -29,18 +30,18 @@ MAYBE_SHARE: Json = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 
 
 def listed(items: Json) -> Json:
-    """An array."""
+    """Return an array."""
     return {"type": "array", "items": items}
 
 
 def closed(fields: Mapping[str, Json], optional: Sequence[str] = ()) -> Json:
-    """An object with exactly these fields."""
+    """Return an object with exactly these fields."""
     required = [name for name in fields if name not in optional]
     return {"type": "object", "properties": dict(fields), "required": required, "additionalProperties": False}
 
 
 def named(schema: str) -> Json:
-    """A schema of this document."""
+    """Return a schema of this document."""
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
@@ -62,6 +63,7 @@ _HEAD: Mapping[str, Json] = {
     "completeness": SHARE,
     "watched": MAYBE_SHARE,
     "title": TEXT,
+    "maturity": {"enum": [*get_args(Maturity), None]},
     "acknowledged_by": MAYBE_TEXT,
 }
 _MEMBERS = closed({"count": COUNT, "firing": COUNT, "beyond": COUNT, "listed": listed(TEXTS)})

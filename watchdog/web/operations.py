@@ -28,7 +28,7 @@ class OperationRoutes:
         self._openapi = openapi_document()
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """For `Application.add_routes`."""
+        """Return the routes for `Application.add_routes`."""
         return [
             web.get("/api/v1/rules", self.rules),
             web.get("/api/v1/status", self.status),
@@ -39,7 +39,7 @@ class OperationRoutes:
         ]
 
     async def rules(self, _request: web.Request) -> web.Response:
-        """The rules in force, and what the service reports by the wall clock."""
+        """Answer with the rules in force and the built-in findings."""
         own = [
             {"id": one.id, "title": one.title, "attack": "data", "severity": one.severity, "about": one.about}
             for one in OWN_RULES.values()
@@ -47,7 +47,7 @@ class OperationRoutes:
         return answer({"rules": self._view.rules(), "own": own})
 
     async def status(self, _request: web.Request) -> web.Response:
-        """Facts about the service, its receivers, and how many incidents wait for somebody."""
+        """Answer with facts about the service, its receivers, and the numbers of unresolved incidents."""
         counts = await self._view.ask(self._view.queries.counts)
         unresolved = {
             state.value: {severity: counts.get((state.value, severity), 0) for severity in SEVERITIES}
@@ -57,19 +57,19 @@ class OperationRoutes:
         return answer({"service": facts, "incidents": unresolved, "receivers": self._view.receivers()})
 
     async def openapi(self, _request: web.Request) -> web.Response:
-        """This API, described."""
+        """Answer with the description of this API."""
         return answer(self._openapi)
 
     async def healthz(self, request: web.Request) -> web.Response:
-        """Whether the process is alive."""
+        """Answer whether a restart would help."""
         return self._health(request, self._view.health())
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """Whether it does its work."""
+        """Answer whether the service does its work."""
         return self._health(request, self._view.readiness())
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        """Numbers for Prometheus."""
+        """Answer with the metrics for Prometheus."""
         headers = {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}
         return web.Response(body=self._view.metrics().encode("utf-8"), headers=headers)
 

@@ -1,4 +1,4 @@
-"""The page: files of ours, read once, served from memory with what lets a browser ask again cheaply."""
+"""The page: static files, read once and served from memory, with ETags so that browsers revalidate cheaply."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StaticPage:
         self._files = {path.name: _read(path) for path in sorted(folder.iterdir()) if path.suffix in TYPES}
 
     def routes(self) -> list[web.RouteDef]:
-        """For `Application.add_routes`."""
+        """Return the routes for `Application.add_routes`."""
         return [
             web.get("/", self.index),
             web.get("/incidents/{id}", self.index),
@@ -37,11 +37,11 @@ class StaticPage:
         ]
 
     async def index(self, request: web.Request) -> web.Response:
-        """The one document; its script reads the rest of the address."""
+        """Answer with the one document; its script reads the rest of the address."""
         return self._answer(request, INDEX)
 
     async def static(self, request: web.Request) -> web.Response:
-        """A style, a script, the icon."""
+        """Answer with a style sheet, a script or the icon."""
         name = request.match_info["name"]
         if name not in self._files or name == INDEX:
             raise web.HTTPNotFound

@@ -45,11 +45,11 @@ class Parameters:
         self._mistakes.append((name, detail))
 
     def text(self, name: str) -> str | None:
-        """The value as it is; None when it is absent or empty, as forms send it."""
+        """Return the value unchanged; None when it is absent or empty, as forms send it."""
         return self._query.get(name) or None
 
     def choice(self, name: str, choices: Collection[str]) -> str | None:
-        """One of some words."""
+        """Return the value if it is one of these words."""
         value = self.text(name)
         if value is not None and value not in choices:
             self.wrong(name, f"'{value[:SHOWN]}' is none of {', '.join(choices)}")
@@ -57,7 +57,7 @@ class Parameters:
         return value
 
     def choices(self, name: str, choices: Collection[str]) -> frozenset[str]:
-        """Some of some words, with commas between; empty when absent."""
+        """Return the chosen words of a comma-separated list; empty when absent."""
         given = (self.text(name) or "").split(",") if self.text(name) else []
         for value in [value for value in given if value not in choices][:3]:
             self.wrong(name, f"'{value[:SHOWN]}' is none of {', '.join(choices)}")
@@ -86,7 +86,7 @@ class Parameters:
         return value
 
     def time_ns(self, name: str) -> int | None:
-        """A time as unix seconds or RFC 3339, in ns."""
+        """Return a time as unix seconds or RFC 3339, in ns."""
         value = self.text(name)
         if value is None:
             return None
@@ -141,7 +141,7 @@ async def action_body(request: web.Request, *, text_needed: bool) -> tuple[str, 
 
 
 async def json_object(request: web.Request) -> dict[str, object]:
-    """The body as a JSON object; no body at all is an empty one. 415, 413 or 400 when it is none."""
+    """Return the body as a JSON object; a missing body is an empty one. ProblemError 415, 413 or 400 for others."""
     if request.content_type != "application/json":
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send 'Content-Type: application/json'")
     raw = await request.read()

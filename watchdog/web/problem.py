@@ -11,7 +11,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from alerts.book import IncidentError, UnknownIncidentError
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.store.outbox import NoReceiverError, UnknownDeliveryError
 from watchdog.core.errors import StoreUnavailableError, WatchdogError
 from watchdog.core.text import printable
@@ -38,7 +38,7 @@ PAGE = """<!doctype html>
 </html>
 """
 RETRY_S = 5
-"""What a client is told to wait when database or stream has no room: longer than one try at a locked file."""
+"""Retry-After when database or stream is full: longer than one attempt at a locked file."""
 
 
 class ProblemError(Exception):
@@ -58,12 +58,12 @@ class ProblemError(Exception):
 
 
 def not_found(what: str) -> ProblemError:
-    """404 with the thing that does not exist."""
+    """Return a 404 that names the missing thing."""
     return ProblemError(HTTPStatus.NOT_FOUND, f"no {what}")
 
 
 def document(problem: ProblemError, instance: str) -> dict[str, object]:
-    """The problem as JSON-able data. `about:blank` (RFC 9457, 4.2.1) says that the title is the status's own phrase."""
+    """Return the problem as JSON-able data. `about:blank` (RFC 9457, 4.2.1): the title is the status's phrase."""
     found: dict[str, object] = {
         "type": "about:blank",
         "title": problem.status.phrase,
@@ -80,7 +80,7 @@ def document(problem: ProblemError, instance: str) -> dict[str, object]:
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error below as a problem document; what nobody foresaw goes to the log, not to the client."""
+    """Answer every error below as a problem document; the details of unexpected ones go to the log only."""
     try:
         return await handler(request)
     except ProblemError as error:
@@ -98,26 +98,27 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _response(unavailable(str(error)), request)
     except StoreUnavailableError as error:
         LOG.warning("%s %s: %s", request.method, printable(request.path), error)
-        return _response(unavailable("the database does not answer now"), request)
+        return _response(unavailable("the database does not respond"), request)
     except WatchdogError as error:
         LOG.error("%s %s: %s", request.method, printable(request.path), error)  # noqa: TRY400 (one line, made for people)
     except ConnectionError:
-        raise  # the client has gone in the middle of its request: nobody is left to answer, and no fault of ours
+        raise  # the client disconnected in the middle of its request, so there is no answer and no fault to log
     except Exception:
-        # The edge of the process to strangers: a client gets a document here too, and never a trace.
+        # The edge to clients: they get a document for any error, and never a trace.
         LOG.exception("%s %s", request.method, printable(request.path))
-    return _response(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the log of the service says more"), request)
+    detail = "internal error; the service's log has the details"
+    return _response(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail), request)
 
 
 def unavailable(detail: str) -> ProblemError:
-    """503 with the time after which another try is worth it."""
+    """Return a 503 with the time after which to retry."""
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_S)})
 
 
 def _said(error: web.HTTPException) -> str:
     details = {
-        HTTPStatus.NOT_FOUND: "there is nothing at this path",
-        HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take this method",
+        HTTPStatus.NOT_FOUND: "nothing exists at this path",
+        HTTPStatus.METHOD_NOT_ALLOWED: "this path does not support this method",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is too large",
     }
     return details.get(HTTPStatus(error.status), error.reason)
@@ -135,11 +136,11 @@ def _response(problem: ProblemError, request: web.Request) -> web.Response:
 
 
 def _for_a_browser(request: web.Request) -> bool:
-    """Whether somebody looks at it who has followed a link or typed an address; the API answers in JSON always."""
+    """Return whether a person opened this address in a browser; the API always answers in JSON."""
     asks = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "").lower()
     return asks and not request.path.startswith("/api/")
 
 
 def _page(found: Mapping[str, object]) -> str:
-    """The problem for people, with the way back."""
+    """Return the problem as a page with a link to the incidents."""
     return PAGE.format(**{name: html.escape(str(found[name])) for name in ("status", "title", "detail")})

@@ -34,7 +34,7 @@ _BYTES_ACKED, _TCP_INFO_SIZE = 120, 128  # linux/tcp.h: `tcpi_bytes_acked` is th
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """Seconds that a client may take; `tick_s` is how often this is looked at.
 
     head_s: for a whole request head, from its first byte (or from the accept), however the bytes drip.
@@ -62,7 +62,7 @@ class Room:
     """What the connections of one server share."""
 
     callers: Callers
-    limits: Limits
+    limits: ConnectionLimits
     inside: set[QuietProtocol] = field(default_factory=set)
 
     async def watch(self) -> None:
@@ -110,7 +110,7 @@ class QuietProtocol(web.RequestHandler):
         self._mark = self._taken = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A connection that the door has let in."""
+        """Note an accepted connection."""
         assert isinstance(transport, asyncio.Transport)
         self._link = transport
         self._quiet_s = self._head_s = self._loop.time()
@@ -118,7 +118,7 @@ class QuietProtocol(web.RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """It has ended, and its descriptor is free."""
+        """Note that the connection has ended and its descriptor is free."""
         super().connection_lost(exc)
         if self._link is not None:
             self._link = None
@@ -146,7 +146,7 @@ class QuietProtocol(web.RequestHandler):
             self._link.abort()
 
     def overdue(self, now_s: float) -> Overdue:
-        """What the client takes too long for, if anything. now_s: the loop's time; called every `tick_s`."""
+        """Return the stage in which the client is overdue, if any. now_s: the loop's time; called every `tick_s`."""
         if self._request_count != self._seen:
             self._seen, self._quiet_s = self._request_count, now_s
         if self._late_to_take(now_s):
@@ -168,7 +168,7 @@ class QuietProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what cannot be read, and to an error below the application; the connection ends with it."""
+        """Return the answer to a malformed request or an error below the application; the connection then closes."""
         if isinstance(exc, ConnectionError):
             LOG.debug("request from %s: the connection has ended", request.remote)
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -193,7 +193,7 @@ class QuietProtocol(web.RequestHandler):
         return self._body_of is not None and now_s - self._body_s >= self._room.limits.body_s
 
     def _late_to_take(self, now_s: float) -> bool:
-        """Whether the client has not taken what was written `take_s` ago; of a stream: nothing in that time."""
+        """Return whether the client has not taken what was written `take_s` ago; of a stream: nothing in that time."""
         assert self._link is not None
         taken, waiting = _flow(self._link)
         if not waiting:
@@ -204,7 +204,7 @@ class QuietProtocol(web.RequestHandler):
         return now_s - self._since_s >= self._room.limits.take_s
 
     def mark_endless(self, request: web.BaseRequest) -> None:
-        """The answer to this request is a stream."""
+        """Note that the answer to this request is a stream."""
         self._endless = request
 
     def _streams(self) -> bool:
@@ -212,7 +212,7 @@ class QuietProtocol(web.RequestHandler):
 
 
 def mark_endless(request: web.Request) -> None:
-    """The answer to this request is a stream: it may take as long as it likes while the client takes something."""
+    """Exempt a streamed answer from the time limit while the client keeps reading."""
     if isinstance(request.protocol, QuietProtocol):
         request.protocol.mark_endless(request)
 
@@ -224,7 +224,7 @@ async def listen(
     *,
     end_s: float,
     callers: Callers | None = None,
-    limits: Limits | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> Listening:
     """Serve until `close`, which gives requests under way `end_s` seconds.
 
@@ -234,7 +234,7 @@ async def listen(
     await runner.setup()
     manager, loop = runner.server, asyncio.get_running_loop()
     assert manager is not None
-    room = Room(callers or Callers(), limits or Limits())
+    room = Room(callers or Callers(), limits or ConnectionLimits())
     try:
         sockets = await bind(host, port)
     except OSError:

@@ -1,8 +1,8 @@
-"""Server-sent events: what happens, as it happens, to those who watch.
+"""Server-sent events: changes as they happen, for every client of the stream.
 
-Every event has the id `RUN-NUMBER`. A client that comes back with `Last-Event-ID` gets what it missed, as long as the
-last `KEPT` events hold it; else, and at any gap, it is told to read the lists again. A comment goes out when nothing
-else does, so that both sides notice a dead connection. A client that does not read is let go.
+Every event has the id `RUN-NUMBER`. A client that reconnects with `Last-Event-ID` gets the events it missed if they are
+in the last `KEPT`; otherwise, and at any gap, it gets `reset` and reads the lists again. A comment is sent when the
+stream is idle, so that both sides notice a dead connection. A client that does not read is disconnected.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from watchdog.web.problem import unavailable
 from watchdog.web.serving import mark_endless
 
 KEPT = 256
-ENCODED = 16  # events whose text is kept: watchers get the same one at about the same time
-LINGER_S = 60.0  # twice the page's longest wait between two tries
+ENCODED = 16  # encoded events that are cached: all clients get the same event at about the same time
+LINGER_S = 60.0  # twice the page's longest wait between two attempts
 HEARTBEAT_S = 15.0
 WRITE_S = 60.0
-"""A client that takes nothing for so long is gone or too slow; the view drops it earlier when its queue is full."""
+"""A client that reads nothing for this long is gone or too slow; the view drops it earlier if its queue is full."""
 RETRY_MS = 2_000
 _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
 
 
 class EventStream:
-    """The stream's route, and the memory of the latest events from which a client goes on."""
+    """The stream's route, and the buffer of the latest events from which a client resumes."""
 
     def __init__(self, view: ServiceView, *, heartbeat_s: float = HEARTBEAT_S, write_s: float = WRITE_S) -> None:
         self._view = view
@@ -43,7 +43,7 @@ class EventStream:
         self._watchers: set[asyncio.Task[None]] = set()
 
     async def end(self, _app: web.Application) -> None:
-        """Let all watchers go (`on_shutdown`), so that the end of the service does not wait for them."""
+        """Disconnect all clients (`on_shutdown`), so that the service can end."""
         for task in (*self._watchers, *([self._memory] if self._memory else [])):
             task.cancel()
 
@@ -52,7 +52,7 @@ class EventStream:
         self._remember()
         subscription = self._view.subscribe()
         if subscription is None:
-            raise unavailable("as many watch the stream as may")
+            raise unavailable("the stream has as many clients as it may")
         response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         response.content_type = "text/event-stream"
         task: asyncio.Task[None] | None = None
@@ -73,14 +73,14 @@ class EventStream:
         return response
 
     def _remember(self) -> None:
-        """Keep the latest events from here on; before anybody watches, the service need not announce anything."""
+        """Start to buffer events; the service announces none before the first client."""
         self._left_s = asyncio.get_running_loop().time()
         if self._memory is None or self._memory.done():
             subscription = self._view.subscribe()
             self._memory = asyncio.create_task(self._keep(subscription)) if subscription is not None else None
 
     async def _keep(self, subscription: Subscription) -> None:
-        """Until nobody has watched for `LINGER_S`. What was kept is dropped then: nobody numbers what comes next."""
+        """Buffer events until there was no client for `LINGER_S`, then drop them: later events are not numbered."""
         now = asyncio.get_running_loop().time
         try:
             while not subscription.dropped and (self._watchers or now() - self._left_s < LINGER_S):
@@ -106,7 +106,7 @@ class EventStream:
                 request.transport.abort()  # what is buffered for a client that does not read must not stay
 
     async def _greet(self, request: web.Request, response: web.StreamResponse) -> int | None:
-        """Say whether the client goes on where it was, and send what it missed; the number that it has now."""
+        """Send the greeting and the missed events. Return the number of the last event that the client has."""
         found = _ID.fullmatch(request.headers.get("Last-Event-ID", ""))
         last = int(found[2]) if found and found[1] == self._run else None
         missed = None if last is None else self._after(last)
@@ -118,7 +118,7 @@ class EventStream:
         return missed[-1].number if missed else last
 
     def _following(self, last: int | None, found: Announcement) -> str:
-        """The event, and before it those between: two queues tell the same, one may have been faster."""
+        """Return the event, preceded by those between: the two queues get the same events at different times."""
         if last is None or found.number == last + 1:
             return self._text(found)
         between = self._after(last)
@@ -127,7 +127,7 @@ class EventStream:
         return "".join(self._text(one) for one in between if one.number < found.number) + self._text(found)
 
     def _after(self, number: int) -> list[Announcement] | None:
-        """All events after a number; None when the memory does not hold that one too, which proves that none lacks."""
+        """Return all events after a number; None when the buffer lacks that event, so that some may be missing."""
         if not self._recent or not self._recent[0].number <= number <= self._recent[-1].number:
             return None
         missed = [one for one in self._recent if one.number > number]

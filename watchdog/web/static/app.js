@@ -1,4 +1,4 @@
-// The page: routes between incidents, one of them, deliveries and rules, and keeps them as they are in the service.
+// The page: routes between the views (incidents, one incident, deliveries, rules) and keeps them up to date.
 
 import { Problem, keepToken, read } from "/static/api.js";
 import { incidentView, span } from "/static/detail.js";
@@ -25,16 +25,16 @@ const readDetail = atMostEvery(1000, showDetail);
 const TITLES = { list: "watchdog", deliveries: "Deliveries - watchdog", rules: "Rules - watchdog" };
 let shown = null; // id of the incident that is open
 let detail = null; // that incident as it was last read
-let eventTime = null; // how far the service has come, in unix seconds
+let eventTime = null; // the latest event time of the service, in unix seconds
 let view = "list"; // or incident, deliveries, rules
 let stream = "connecting"; // of the page itself: live, waiting, paused
-let sight = "whole"; // what the service sees of its sources: whole, part, none, ended
+let sight = "whole"; // how much of its sources the service can read: whole, part, none, ended
 
 function partsOf(name, form) {
   return { form: part(form), place: part(name), empty: part(`${name}-empty`), more: part(`${name}-more`) };
 }
 
-/** Tell people what went wrong, or take the message away. */
+/** Show an error, or hide it when the problem is null. */
 function report(problem) {
   const unknown = problem?.status === 401;
   part("token-form").hidden = !unknown;
@@ -43,7 +43,7 @@ function report(problem) {
   if (problem === null || unknown) return;
   const retry = el("button", { type: "button" }, "Try again");
   retry.addEventListener("click", reload);
-  part("notice").replaceChildren(el("span", {}, "Cannot read what is asked for: ", foreign(problem.message)), retry);
+  part("notice").replaceChildren(el("span", {}, "Request failed: ", foreign(problem.message)), retry);
 }
 
 async function showStatus() {
@@ -84,7 +84,7 @@ async function showDetail() {
   }
 }
 
-/** Show what the address says. */
+/** Show the view that the address names. */
 function route({ focus = false } = {}) {
   shown = location.pathname.match(/^\/incidents\/([0-9a-f]+)$/)?.[1] ?? null;
   view = shown !== null ? "incident" : { "/deliveries": "deliveries", "/rules": "rules" }[location.pathname] ?? "list";
@@ -99,14 +99,14 @@ function route({ focus = false } = {}) {
   if (view === "deliveries") deliveries.restore();
   readTable();
   if (view === "deliveries" || view === "rules") return void (focus && part(`${view}-title`).focus());
-  const waiting = shown === null ? "Choose an incident to see what is behind it." : "Reading the incident.";
+  const waiting = shown === null ? "Select an incident." : "Loading the incident.";
   part("detail").replaceChildren(el("p", { class: "empty" }, waiting));
   if (shown !== null) readDetail();
   if (focus) (shown === null ? part("incidents") : part("detail")).focus({ preventScroll: true });
   if (focus && shown !== null) part("detail").scrollIntoView({ block: "nearest" });
 }
 
-/** Read the table that is looked at; the other one is read when it is. */
+/** Read the table that is shown; the other one is read when it is opened. */
 function readTable() {
   if (view === "deliveries") deliveries.load();
   if (view === "rules") rules.load();
@@ -144,7 +144,7 @@ function connected(state, problem) {
   if (problem?.status === 401) report(problem);
 }
 
-/** Whether the page hears of what happens; "live" and green only while the service sees something too. */
+/** Show the state of the connection; "live" and green only while the service can read its sources. */
 function showConnection() {
   part("connection").dataset.state = stream;
   part("connection").textContent = connectionText(stream, sight);

@@ -1,4 +1,4 @@
-// The deliveries: pages from the API, newest first, and what becomes of them live.
+// The deliveries: pages from the API, newest first, updated live.
 
 import { Problem, read } from "/static/api.js";
 import { badge, el, foreign, table } from "/static/dom.js";
@@ -6,15 +6,15 @@ import { atMostEvery } from "/static/pace.js";
 import { exact } from "/static/times.js";
 
 const MOST_ROWS = 500; // beyond it a busy page starts again from its first page
-const APART_S = 3600; // an incident of an hour ago may still be told of
-const COLUMNS = ["Created", "Status", "Receiver", "Told", "Severity", "Incident", "Tries", "Next or last", "Error"];
+const APART_S = 3600; // an incident may be sent up to an hour after it opened
+const COLUMNS = ["Created", "Status", "Receiver", "Event", "Severity", "Incident", "Attempts", "Next or last", "Error"];
 
 export class DeliveryList {
   /** parts: {form, place, empty, more}; failed: called with a Problem, or with null when reading works. */
   constructor(parts, failed) {
     Object.assign(this, { ...parts, failed });
     this.rows = new Map(); // id -> delivery, in the order of the list
-    this.news = new Map(); // what happened while a page was on its way, which it may not know
+    this.news = new Map(); // updates that arrived while a page was loading, which the page may lack
     this.cursor = null;
     this.asked = null;
     this.drawSoon = atMostEvery(500, () => this.draw());
@@ -26,19 +26,19 @@ export class DeliveryList {
     });
   }
 
-  /** What the form says: {status, receiver}. */
+  /** The form's values: {status, receiver}. */
   get values() {
     return Object.fromEntries(["status", "receiver"].map((name) => [name, this.form.elements[name].value.trim()]));
   }
 
-  /** The address bar's query into the form. */
+  /** Fill the form from the address bar's query. */
   restore() {
     const query = new URLSearchParams(location.search);
     for (const name of ["status", "receiver"]) this.form.elements[name].value = query.get(name) ?? "";
     if (this.form.elements.status.selectedIndex === -1) this.form.elements.status.value = "";
   }
 
-  /** The query as it stands in the address bar. */
+  /** The query string for the address bar. */
   search() {
     const given = Object.entries(this.values).filter(([, value]) => value);
     return given.length ? `?${new URLSearchParams(given)}` : "";
@@ -68,7 +68,7 @@ export class DeliveryList {
     this.more.disabled = false;
   }
 
-  /** A delivery was tried, or is sent again. */
+  /** Show a delivery that was attempted or is resent. */
   update(delivery) {
     if (this.asked) this.news.set(delivery.id, delivery);
     this.put(delivery);
@@ -85,7 +85,7 @@ export class DeliveryList {
     else this.insert(delivery);
   }
 
-  /** Before all that are older; what is older than the last row comes with the next page. */
+  /** Insert before all older ones; a delivery older than the last row comes with the next page. */
   insert(delivery) {
     const ordered = [...this.rows.values()];
     const place = ordered.findIndex((one) => one.created <= delivery.created);
@@ -104,14 +104,19 @@ export class DeliveryList {
     this.more.hidden = this.cursor === null;
     this.empty.hidden = rows.length > 0;
     const narrow = Object.values(this.values).some(Boolean);
-    this.empty.textContent = narrow ? "No delivery matches these filters." : "Nothing was to be told to anybody yet.";
+    this.empty.textContent = narrow ? "No delivery matches these filters." : "No notification has been created yet.";
   }
 }
 
-/** When its incident was opened, where event time is not our time: a recording, or a service that is far behind. */
+/** When its incident opened, if event time is far from the wall clock: a recording, or a service that is behind. */
 function openedElsewhen({ created, incident_opened: opened }) {
   const apart = opened !== null && Math.abs(created - opened) > APART_S;
   return apart ? el("span", { class: "quiet line below" }, " of ", exact(opened)) : null;
+}
+
+function errorCell({ last_error: error, merged_into: carrier }) {
+  if (error) return foreign(error, { class: "error", title: error });
+  return carrier ? el("span", { class: "quiet" }, "in ", el("code", {}, carrier)) : "";
 }
 
 function cells(one) {
@@ -125,12 +130,6 @@ function cells(one) {
     el("span", {}, el("a", link, el("code", {}, one.incident)), openedElsewhen(one)),
     el("span", { class: "line" }, `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`),
     one.next !== null ? el("span", { class: "line" }, "next ", exact(one.next)) : one.settled !== null ? exact(one.settled) : "",
-    outcome(one),
+    errorCell(one),
   ];
-}
-
-/** The last error of a delivery, or the merged notice that carries it. */
-function outcome({ last_error: error, merged_into: carrier }) {
-  if (error) return foreign(error, { class: "error", title: error });
-  return carrier ? el("span", { class: "quiet" }, "in ", el("code", {}, carrier)) : "";
 }

@@ -1,13 +1,13 @@
-// One incident: what it says, how it went, who is in it, what was seen, who was told.
+// One incident: summary, timeline, entities, members, evidence, operators' notes and deliveries.
 
-import { badge, el, foreign, section, table } from "/static/dom.js";
+import { badge, el, foreign, maturityBadge, section, table } from "/static/dom.js";
 import { both, exact, lasted, utc } from "/static/times.js";
 
 const SMALL = new Set(["updated", "member joined", "member cleared"]);
 const LATEST = 3; // small steps that are always shown
 const unfolded = new Set(); // ids of incidents whose small steps are shown
 
-/** The whole picture as elements; eventTime: how far the service has come in event time, null when it has not said. */
+/** The incident as elements. eventTime: the latest event time that the service has reached, null while unknown. */
 export function incidentView(incident, eventTime) {
   return [
     el("a", { class: "back", href: "/", "data-route": true }, "All incidents"),
@@ -21,24 +21,25 @@ export function incidentView(incident, eventTime) {
     section("Entities", entities(incident)),
     section("Members", members(incident)),
     section("Evidence", evidence(incident)),
-    section("Said by operators", said(incident)),
+    section("Operator notes", operatorNotes(incident)),
     section("Deliveries", deliveries(incident)),
   ].filter(Boolean);
 }
 
 function head(incident) {
+  const maturity = maturityBadge(incident.maturity);
   return el(
     "header",
     { class: "incident-head" },
     el("h2", { id: "detail-title" }, foreign(incident.title || incident.rule)),
-    el("p", { class: "badges" }, badge("severity", incident.severity), badge("state", incident.state)),
+    el("p", { class: "badges" }, badge("severity", incident.severity), badge("state", incident.state), maturity),
   );
 }
 
-/** How long it went on, or goes on by the service's event time; an operator's click is no part of it. */
+/** How long the condition lasted, or has lasted by the service's event time. An operator's action does not end it. */
 export function span({ opened, cleared, resolved }, eventTime) {
   const end = cleared ?? resolved ?? eventTime;
-  if (end === null) return "not ended";
+  if (end === null) return "still active";
   const text = lasted(Math.max(end - opened, 0));
   return cleared === null && resolved === null ? `${text} so far` : text;
 }
@@ -49,7 +50,7 @@ function facts(incident, eventTime) {
     ["Opened", both(incident.opened)],
     ["Updated", both(incident.updated)],
     ["Resolved", incident.resolved === null ? null : both(incident.resolved)],
-    ["Lasted", el("span", { id: "lasted" }, span(incident, eventTime))],
+    ["Duration", el("span", { id: "lasted" }, span(incident, eventTime))],
     ["Node", foreign(incident.node)],
     ["Attack", incident.attack],
     ["Rule", foreign(incident.rule)],
@@ -62,32 +63,31 @@ function facts(incident, eventTime) {
   return el("dl", { class: "facts" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
-/** Nothing was lost in a warm-up: the window reaches back behind the beginning of the watching. */
+/** A warm-up loses no input: the rule's window began before monitoring did. */
 function warmUp(incident) {
   const share = incident.watched;
   if (share === null || share >= 1) return null;
-  return el("p", { class: "complete quiet" }, `Watching had just begun: it covered ${percentOf(share)} % of the rule's window.`);
+  return el("p", { class: "complete quiet" }, `Monitoring had just started: it covers ${percentOf(share)} % of the window.`);
 }
 
 function completeness(incident) {
   const share = incident.completeness;
-  if (share >= 1) return el("p", { class: "complete quiet" }, "No input was lost while this was judged.");
-  const text = `Events were lost: ${percentOf(share)} % of the watched input was seen. The rest may change the verdict.`;
-  return el("p", { class: "complete gap" }, text);
+  if (share >= 1) return el("p", { class: "complete quiet" }, "No input was lost in the rule's window.");
+  return el("p", { class: "complete gap" }, `Input ${percentOf(share)} % complete: lost events may have changed the verdict.`);
 }
 
 function percentOf(share) {
   return (Math.floor(share * 1000) / 10).toFixed(1);
 }
 
-/** Newest first. Small steps but the latest are folded; those that a long history dropped are counted in their place. */
+/** Newest first. Small steps except the latest are folded; steps that a long history dropped are counted in place. */
 function timeline(incident) {
   const steps = incident.changes.map(step);
   const small = steps.filter((_, place) => SMALL.has(incident.changes[place].reason)).slice(0, -LATEST);
   if (small.length > 1) small.forEach((node) => node.classList.add("small"));
   const beyond = incident.changes_beyond;
   if (beyond) {
-    const gap = el("li", { class: "quiet" }, `${beyond} more changes are not kept`);
+    const gap = el("li", { class: "quiet" }, `${beyond} more changes were not stored`);
     steps.splice(Math.ceil(steps.length / 2), 0, gap);
   }
   const list = el("ol", { class: "timeline" }, steps.reverse());
@@ -100,7 +100,7 @@ function unfold(list, id, count) {
   const draw = () => {
     list.classList.toggle("folded", !unfolded.has(id));
     button.setAttribute("aria-expanded", String(unfolded.has(id)));
-    button.textContent = unfolded.has(id) ? "Show fewer changes" : `Show ${count} small changes more`;
+    button.textContent = unfolded.has(id) ? "Hide minor changes" : `Show ${count} minor changes`;
   };
   button.addEventListener("click", () => {
     if (!unfolded.delete(id)) unfolded.add(id);
@@ -123,7 +123,7 @@ function step(change) {
 function measures(incident) {
   const names = [...new Set([...Object.keys(incident.measures), ...Object.keys(incident.peak)])];
   const rows = names.map((name) => [foreign(name), number(incident.measures[name]), number(incident.peak[name])]);
-  return rows.length ? table("Measures", ["Measure", "At the worst finding", "Peak"], rows) : null;
+  return rows.length ? table("Measures", ["Measure", "Value", "Peak"], rows) : null;
 }
 
 function entities(incident) {
@@ -149,7 +149,7 @@ function members({ state, members: { count, firing, beyond, listed } }) {
 }
 
 function evidence(incident) {
-  if (!incident.evidence.length) return el("p", { class: "quiet" }, "No events were kept.");
+  if (!incident.evidence.length) return el("p", { class: "quiet" }, "No evidence was stored.");
   const rows = incident.evidence.map((event) => [
     exact(event.time, { fine: true }),
     el("code", {}, event.kind),
@@ -159,17 +159,17 @@ function evidence(incident) {
 }
 
 /** The texts of notes, acknowledgements and resolutions. */
-function said(incident) {
-  const told = incident.actions.filter((done) => done.text);
-  if (!told.length) return null;
-  const shown = told.map((done) =>
+function operatorNotes(incident) {
+  const withText = incident.actions.filter((done) => done.text);
+  if (!withText.length) return null;
+  const shown = withText.map((done) =>
     el("li", {}, el("div", { class: "when" }, exact(done.time), ` ${done.action} by `, foreign(done.who)), foreign(done.text)),
   );
   return el("ol", { class: "notes" }, shown);
 }
 
 function deliveries(incident) {
-  if (!incident.deliveries.length) return el("p", { class: "quiet" }, "Nobody was told of this incident.");
+  if (!incident.deliveries.length) return el("p", { class: "quiet" }, "No notification was sent for this incident.");
   const rows = incident.deliveries.map((one) => [
     exact(one.created),
     foreign(one.receiver),
@@ -178,7 +178,7 @@ function deliveries(incident) {
     `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`,
     one.last_error ? foreign(one.last_error) : "",
   ]);
-  return table("Deliveries", ["Created", "Receiver", "Told", "Status", "Tries", "Error"], rows);
+  return table("Deliveries", ["Created", "Receiver", "Event", "Status", "Attempts", "Error"], rows);
 }
 
 function fields(pairs) {

@@ -39,6 +39,11 @@ export function table(caption, columns, rows) {
   );
 }
 
+/** A badge for a rule's maturity; null for a stable rule, and where an older version did not store it. */
+export function maturityBadge(value) {
+  return value && value !== "stable" ? badge("maturity", value) : null;
+}
+
 /** A badge for a severity or a state; its text says what its colour says. */
 export function badge(kind, value) {
   return el("span", { class: `badge ${kind}`, "data-value": value }, value);

@@ -1,4 +1,4 @@
-// The filters: form, address bar and API speak the same words.
+// The filters: form, address bar and API use the same names.
 
 const NAMES = ["state", "severity", "attack", "node", "text"];
 const DEFAULTS = { state: "open,acknowledged" };
@@ -19,12 +19,12 @@ export class Filters {
     });
   }
 
-  /** What the form says, by name. */
+  /** The form's values, by name. */
   get values() {
     return Object.fromEntries(NAMES.map((name) => [name, this.form.elements[name].value.trim()]));
   }
 
-  /** Whether anything but the first choice is set. */
+  /** Whether any filter differs from its default. */
   get narrow() {
     return Object.entries(this.values).some(([name, value]) => value !== (DEFAULTS[name] ?? ""));
   }
@@ -36,7 +36,7 @@ export class Filters {
     return new URLSearchParams(given).toString();
   }
 
-  /** The address bar's query into the form. */
+  /** Fill the form from the address bar's query. */
   load() {
     const query = new URLSearchParams(location.search);
     for (const name of NAMES) {
@@ -46,12 +46,12 @@ export class Filters {
     }
   }
 
-  /** The form into the address bar's query. */
+  /** Write the form's values into the address bar. */
   save() {
     history.replaceState(null, "", location.pathname + this.search());
   }
 
-  /** The query as it stands in links of this page, so that filters outlive a click. */
+  /** The query string for links of this page, so that filters survive a click. */
   search() {
     const given = Object.entries(this.values).filter(([name, value]) => value !== (DEFAULTS[name] ?? ""));
     return given.length ? `?${new URLSearchParams(given)}` : "";

@@ -1,16 +1,16 @@
-// The list of incidents: pages from the API, and what happens live, in the order of opening, latest first.
+// The list of incidents: pages from the API, updated live, latest opened first.
 
 import { Problem, read } from "/static/api.js";
-import { badge, el, foreign } from "/static/dom.js";
+import { badge, el, foreign, maturityBadge } from "/static/dom.js";
 import { atMostEvery } from "/static/pace.js";
 import { ago } from "/static/times.js";
 
 const MOST_ROWS = 1000; // beyond it a busy page starts again from its first page
 const EMPTY = {
-  whole: "No incident needs anybody now. Choose another state to see the resolved ones.",
-  part: "No incident is open, but not all sources can be read: see above. Choose another state to see the resolved ones.",
-  none: "Not watching: no source can be read, so no incident can be seen. See above what is wrong.",
-  ended: "All sources have ended: nothing is watched any more. Choose another state to see the resolved ones.",
+  whole: "No open incidents. Select another state to see resolved ones.",
+  part: "No open incidents, but some sources cannot be read: see above. Select another state to see resolved ones.",
+  none: "Not monitoring: no source can be read, so no incident can be detected. The errors are shown above.",
+  ended: "All sources have ended, so monitoring has stopped. Select another state to see resolved incidents.",
 };
 
 export class IncidentList {
@@ -18,7 +18,7 @@ export class IncidentList {
   constructor(parts, filters, failed) {
     Object.assign(this, { ...parts, filters, failed });
     this.rows = new Map(); // id -> {incident, node}
-    this.news = new Map(); // what happened while a page was on its way, which it may not know
+    this.news = new Map(); // updates that arrived while a page was loading, which the page may lack
     this.cursor = null;
     this.asked = new AbortController();
     this.chosen = null;
@@ -55,7 +55,7 @@ export class IncidentList {
     this.arrange();
   }
 
-  /** An incident changed: put its row where it belongs, or take it away. */
+  /** Show a changed incident: move its row, or remove it. */
   update(incident) {
     if (this.list.getAttribute("aria-busy") === "true") this.news.set(incident.id, incident);
     this.place(incident);
@@ -72,19 +72,19 @@ export class IncidentList {
     this.rows.set(incident.id, { incident, node: this.row(incident) });
   }
 
-  /** Whether it stands before the last row that is loaded: what is behind it comes with the next page. */
+  /** Whether it comes before the last loaded row; later ones come with the next page. */
   isWithin(incident) {
     const last = [...this.rows.values()].at(-1)?.incident;
     return !last || later(incident, last) <= 0;
   }
 
-  /** What the service sees of its sources: without sight, an empty list says nothing good. */
+  /** Note how many sources the service can read: without any, an empty list is no good news. */
   sees(sight) {
     this.sight = sight;
     if (!this.empty.hidden) this.arrange();
   }
 
-  /** Rows in order, hidden where the text filter says so; says why when there are none. */
+  /** Draw the rows in order, hide those that the text filter excludes, and explain an empty list. */
   arrange() {
     const focused = document.activeElement?.dataset?.id;
     const ordered = [...this.rows.values()].sort((one, other) => later(one.incident, other.incident));
@@ -99,7 +99,7 @@ export class IncidentList {
     this.empty.textContent = this.filters.narrow ? "No incident matches these filters." : EMPTY[this.sight];
   }
 
-  /** Show which incident is open beside the list. */
+  /** Mark the incident that is open beside the list. */
   mark(id) {
     this.chosen = id;
     for (const link of this.list.querySelectorAll("a[data-id]")) {
@@ -120,6 +120,7 @@ export class IncidentList {
       "span",
       { class: "foot quiet" },
       state,
+      maturityBadge(incident.maturity),
       ago(incident.opened),
       el("span", {}, incident.attack),
       foreign(incident.node, { class: "node" }),
@@ -131,7 +132,7 @@ export class IncidentList {
   }
 }
 
-/** Order of the list: by opening time, then id, latest first, as the API does. */
+/** Order of the list, as in the API: latest opening time first, then id. */
 function later(one, other) {
   return other.opened - one.opened || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0);
 }

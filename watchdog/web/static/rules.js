@@ -1,10 +1,10 @@
-// The rules in force: read at once, as they are few, and shown some at a time.
+// The rules in force: all are read at once, as they are few, and shown in steps.
 
 import { Problem, read } from "/static/api.js";
 import { badge, el, foreign, table } from "/static/dom.js";
 
 const STEP = 50; // rows more
-const COLUMNS = ["Rule", "Severity", "Attack", "Can fire", "Watches", "By", "Window", "Maturity", "From"];
+const COLUMNS = ["Rule", "Severity", "Attack", "Can fire", "Events", "By", "Window", "Maturity", "From"];
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
 export class RuleList {
@@ -19,7 +19,7 @@ export class RuleList {
     this.form.addEventListener("input", () => this.draw(STEP));
   }
 
-  /** Read them again. */
+  /** Read all rules. */
   async load() {
     this.asked?.abort();
     const asked = (this.asked = new AbortController());

@@ -1,6 +1,6 @@
-// Server-sent events over fetch: unlike EventSource it can carry the token, and it tells why it fails.
-// A browser has few connections to one host (six, with HTTP/1.1), and a stream holds one. So a page that is left lets go
-// at once, a hidden one after a while, and what it missed comes when it is looked at again.
+// Server-sent events over fetch: unlike EventSource it can send the token and reports why it fails.
+// A browser has few connections to one host (six, with HTTP/1.1), and a stream holds one. So the page disconnects
+// when it is closed, and 30 s after it was hidden; it catches up when it is visible again.
 
 import { ask, authorization } from "/static/api.js";
 
@@ -10,14 +10,15 @@ const SILENCE_MS = 45000; // three of the service's comments
 const HIDDEN_MS = 30000;
 const LONGEST_TEXT = 4_000_000; // characters of one event: far more than any incident
 
-/** Watch for ever: `tell(event, data)` for each event, `state(word, problem)` when the connection changes. */
-export async function watch(tell, state) {
+/** Follow the stream and reconnect for as long as the page is open. Calls `emit(event, data)` for each event, and
+ *  `state(word, problem)` when the connection changes. */
+export async function watch(emit, state) {
   let last = null;
   let wait = FIRST_WAIT_MS;
   for (;;) {
     await visible();
     const breaker = new AbortController();
-    const release = letGo(breaker);
+    const release = disconnectWhenUnseen(breaker);
     let problem = null;
     try {
       const headers = { Accept: "text/event-stream", ...authorization(), ...(last ? { "Last-Event-ID": last } : {}) };
@@ -26,7 +27,7 @@ export async function watch(tell, state) {
       wait = FIRST_WAIT_MS;
       for await (const found of events(answer.body, breaker)) {
         last = found.id ?? last;
-        tell(found.event, found.data);
+        emit(found.event, found.data);
       }
     } catch (error) {
       problem = error;
@@ -39,7 +40,7 @@ export async function watch(tell, state) {
   }
 }
 
-/** Events of a body; ends when the body ends, throws when it breaks or stays silent. */
+/** The events of a body. Ends when the body ends, throws when it breaks or is silent for 45 s. */
 async function* events(body, breaker) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -50,7 +51,7 @@ async function* events(body, breaker) {
     text += value;
     const blocks = text.split("\n\n");
     text = blocks.pop();
-    if (text.length > LONGEST_TEXT) throw new Error("an event without end");
+    if (text.length > LONGEST_TEXT) throw new Error("an event of the stream is too long");
     for (const block of blocks) {
       const found = parsed(block);
       if (found) yield found;
@@ -58,7 +59,7 @@ async function* events(body, breaker) {
   }
 }
 
-/** One event of its lines; null for a comment. */
+/** The event in a block of lines; null for a comment. */
 export function parsed(block) {
   const found = { id: null, event: "message", data: null };
   for (const line of block.split("\n")) {
@@ -72,8 +73,8 @@ export function parsed(block) {
   return found.data === null ? null : found;
 }
 
-/** Break when the page is left, or was hidden for long; the answer ends this care. */
-function letGo(breaker) {
+/** Disconnect when the page is closed, or hidden for 30 s. Returns a function that removes the listeners. */
+function disconnectWhenUnseen(breaker) {
   const care = new AbortController();
   let timer = 0;
   const hidden = () => {
@@ -85,7 +86,7 @@ function letGo(breaker) {
   return () => (clearTimeout(timer), care.abort());
 }
 
-/** Waits until somebody can see the page. */
+/** Wait until the page is visible. */
 function visible() {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => {
@@ -94,7 +95,7 @@ function visible() {
   });
 }
 
-/** Waits, or less when the browser says that the network is back. */
+/** Wait, or less when the browser reports that the network is back. */
 function pause(milliseconds) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);

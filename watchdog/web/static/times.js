@@ -1,4 +1,4 @@
-// Times: how long ago for people in a hurry, UTC for everybody else. Input is always unix seconds.
+// Times as text: relative or UTC. Input is always unix seconds.
 
 import { el } from "/static/dom.js";
 
@@ -29,7 +29,7 @@ export function lasted(seconds) {
   return `${Math.floor(seconds / size)} ${unit}`;
 }
 
-/** A `time` element with how long ago it was; `refresh` keeps it right. */
+/** A `time` element with the relative time; `refresh` updates it. */
 export function ago(seconds) {
   const node = el("time", { datetime: iso(seconds), title: utc(seconds), "data-seconds": seconds });
   node.textContent = relative(seconds);
@@ -46,7 +46,7 @@ export function both(seconds) {
   return el("span", { class: "both" }, exact(seconds), el("span", { class: "quiet" }, " (", ago(seconds), ")"));
 }
 
-/** Tell all `ago` elements the new now. */
+/** Update all `ago` elements to the current time. */
 export function refresh(root = document) {
   const now = Date.now() / 1000;
   for (const node of root.querySelectorAll("time[data-seconds]")) {

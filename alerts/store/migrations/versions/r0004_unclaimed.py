@@ -1,4 +1,4 @@
-"""No notice is marked as claimed any more: the one sender of a database remembers what it has taken."""
+"""Drops the mark of claimed notices: the only sender of a database keeps them in memory."""
 
 from __future__ import annotations
 

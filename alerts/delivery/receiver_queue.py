@@ -1,10 +1,10 @@
-"""The way to one receiver: its notices in order for each incident, at its pace, around its outages.
+"""The queue of one receiver: sends its notices in order for each incident, within its rate and across outages.
 
-Notices of one incident form a chain that is sent one after the other; chains go side by side, and whenever one may
-begin it is the most severe that waits. A notice that fails ends its chain until its retry is due. What is fetched and
-not yet stored as settled is *held*, so that nothing is sent twice by one process. While more waits than is held, the
-most severe of it is fetched past the window, and the least severe that is held makes room. Openings of one rule that
-come faster than the receiver takes them merge into one notice (`alerts.store.merged`).
+Notices of one incident form a chain and are sent one after the other. Chains are sent concurrently, the most severe
+first. A failed notice stops its chain until its retry is due. A notice is *held* from its fetch until its outcome is
+stored, so that one process sends nothing twice. If more notices wait than are held, the most severe are fetched past
+the window, and the least severe held ones are dropped from memory. Openings of one rule that arrive faster than the
+receiver accepts them are merged into one notice (`alerts.store.merged`).
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
 
 WINDOW = 256  # notices of one receiver in memory
-LOW = WINDOW // 4  # so many left: time to fetch more
-HELD_MOST = WINDOW + LOW  # a window is fetched when no more than that are left
-AT_ONCE = 16  # attempts under way to one receiver: small incidents together, high ones and critical ones each
+LOW = WINDOW // 4  # fetch more when this many are left
+HELD_MOST = WINDOW + LOW  # a window is fetched when at most LOW are left
+AT_ONCE = 16  # concurrent attempts to one receiver: for low severities together, for high and for critical each
 PAST_FULL = 32  # notices fetched past a full window: the most severe that wait
 MERGE_LEAST, MERGE_MOST = 20, 200  # bounds of how many openings of a rule make a crowd; between them: a minute's rate
 MERGE_PAUSE_S = 30.0  # after a crowd that could not merge
-POLL_S = 2.0  # a retry is noticed so soon after it is due, and a resend by the command line; new notices wake the lane
+POLL_S = 2.0  # delay to notice a due retry or a resend by the command line; new notices wake the queue
 _LOG = logging.getLogger("watchdog.delivery")
 
 OnAttempt = Callable[[Due, Outcome], None]
-"""Hears of what became of an attempt once it is stored; in the event loop."""
+"""Called in the event loop with each attempt's outcome once it is stored."""
 
 
 @dataclass(slots=True)
-class LaneCounts:
-    """What a lane did since the service began.
+class ReceiverCounts:
+    """Counters of one receiver's queue since the service began.
 
-    rate_waits: waits for the receiver's rate. outages: times the breaker opened. full: times it was found with nothing
-    left to send and no room to fetch more, as the database did not take what became of the last ones. merged: openings
-    that are named in a notice of many.
+    rate_waits: waits for the receiver's rate. outages: times the breaker opened. full: times the queue had nothing left
+    to send and no room to fetch more, as the database had not stored the outcomes. merged: openings named in merged
+    notices.
     """
 
     attempts: int = 0
@@ -63,7 +63,7 @@ class LaneCounts:
 
 
 class ReceiverQueue:
-    """Sends to one receiver until told to stop; everything runs in one event loop."""
+    """Sends to one receiver until `stop`; everything runs in one event loop."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class ReceiverQueue:
         clock: DeliveryClock,
         chance: random.Random,
         *,
-        told: OnAttempt,
+        on_attempt: OnAttempt,
         page_of: PageOf = lambda _id: None,
     ) -> None:
         self.receiver = receiver
-        self.counts = LaneCounts()
+        self.counts = ReceiverCounts()
         self.gone = False
         self._client, self._ledger, self._clock, self._chance = client, ledger, clock, chance
-        self._told = told
+        self._on_attempt = on_attempt
         self._breaker = Breaker()
         self._bucket = Bucket(receiver.rate_per_minute)
         self._keepalive = Keepalive(
@@ -92,12 +92,12 @@ class ReceiverQueue:
             wanted=lambda: self.receiver.enabled and not self.gone,
             answered=self._note_misplaced,
         )
-        self._misplaced = False  # said so once
+        self._misplaced = False  # logged once
         self._chains = Chains()
-        self._failed_at: dict[str, int] = {}  # accepted notices of the lane when a notice failed last
+        self._failed_at: dict[str, int] = {}  # accepted notices of the queue when a notice failed last
         self._wake, self._go, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._under_way: Counter[int] = Counter()  # attempts by `_class`
-        self._unstored = 0  # outcomes of ours that the database does not have yet
+        self._unstored = 0  # outcomes that are not stored yet
         self._full = False
         self._limited = False
         self._more = False  # the last fetch was full, or something made room
@@ -126,12 +126,12 @@ class ReceiverQueue:
         return self._under_way.total()
 
     def poke(self) -> None:
-        """Something new may be due."""
+        """Look for new work: something may be due."""
         self._wake.set()
         self._go.set()
 
     def change(self, receiver: Receiver) -> None:
-        """Go on with other settings of the same receiver; one that was gone or failing is tried again."""
+        """Apply new settings of the same receiver, and retry it if it was gone or failing."""
         if receiver.rate_per_minute != self.receiver.rate_per_minute:
             self._bucket = Bucket(receiver.rate_per_minute)
         self.receiver, self.gone, self._breaker = receiver, False, Breaker()
@@ -146,7 +146,7 @@ class ReceiverQueue:
         self.poke()
 
     async def run(self) -> None:
-        """Send what is due until stopped; an error of ours ends all of it and is raised."""
+        """Send due notices until stopped. An unexpected error ends the queue and is raised."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._fetch())
             tasks.create_task(self._keepalive.run())
@@ -162,7 +162,7 @@ class ReceiverQueue:
             await self._clock.wait(self._wake, pause)
 
     async def _fill(self) -> float:
-        """Fetch what is due; the seconds after which to look again."""
+        """Fetch due notices. Return the seconds until the next fetch."""
         pause = self._breaker.wait_s(self._clock.monotonic())
         if pause > 0:
             return pause
@@ -186,7 +186,7 @@ class ReceiverQueue:
         return POLL_S
 
     async def _merge_crowds(self) -> None:
-        """Where more openings of a rule wait than the receiver takes in a minute, make one notice of many."""
+        """Merge openings into one notice where more of a rule wait than the receiver takes in a minute."""
         rate, now = self.receiver.rate_per_minute, self._clock.monotonic()
         least = min(max(rate, MERGE_LEAST), MERGE_MOST)
         if now < self._merge_at or self._chains.most_alike() - self._bucket.available(now) < least:
@@ -195,7 +195,7 @@ class ReceiverQueue:
         merged = await self._ledger.merge(self.receiver.name, least, frozenset(self._chains.held))
         if merged:
             self.counts.merged += merged
-            self._tell("openings-merged", notices=merged, rate_per_minute=rate)
+            self._warn("openings-merged", notices=merged, rate_per_minute=rate)
         else:
             self._merge_at = now + MERGE_PAUSE_S
         self._more = True
@@ -208,7 +208,7 @@ class ReceiverQueue:
         self._full = full
 
     def _begin(self, tasks: asyncio.TaskGroup) -> float:
-        """Begin the attempts that may be made now, the most severe first; the seconds until another may be."""
+        """Begin the attempts due now, the most severe first. Return the seconds until the next may begin."""
         while not self._stopping.is_set() and (found := self._chains.first()) is not None:
             incident, rank = found
             now = self._clock.monotonic()
@@ -230,11 +230,11 @@ class ReceiverQueue:
     def _note_limited(self) -> None:
         self.counts.rate_waits += 1
         if not self._limited:
-            self._tell("rate-limit", rate_per_minute=self.receiver.rate_per_minute, waiting=len(self._chains))
+            self._warn("rate-limit", rate_per_minute=self.receiver.rate_per_minute, waiting=len(self._chains))
         self._limited = True
 
     async def _send(self, due: Due, class_: int) -> None:
-        """One attempt with the first notice of a chain; after a failure the rest of the chain must wait."""
+        """Make one attempt with the first notice of a chain; after a failure the rest of the chain waits."""
         incident = due.notice.incident_id
         try:
             await self._keepalive.clear_of(incidents_of(due.notice))
@@ -265,7 +265,7 @@ class ReceiverQueue:
             self._chains.release(due.notice.id)
             self._wake_when_low()
             if not future.cancelled():
-                self._told(due, outcome)
+                self._on_attempt(due, outcome)
 
         return stored
 
@@ -275,7 +275,7 @@ class ReceiverQueue:
             self._wake.set()
 
     def _judge(self, due: Due, answer: Response) -> Outcome:
-        """What an answer means for the notice, and for the receiver."""
+        """Apply an answer to the receiver's state, and return the outcome for the notice."""
         meaning, now_ns, now = verdict(answer.status), self._clock.wall_ns(), self._clock.monotonic()
         took_ms = round(answer.took_s * 1000)
         self.counts.attempts += 1
@@ -300,27 +300,27 @@ class ReceiverQueue:
         self.counts.sent += 1
         self._failed_at.pop(notice_id, None)
         if self._breaker.accepted():
-            self._tell("receiver-works-again")
+            self._warn("receiver-works-again")
             self.poke()
 
     def _fail(self, meaning: RetryDecision, now: float, asked: float | None) -> None:
-        """Let the receiver feel what its answer means; a refusal of one notice says nothing of the receiver."""
+        """Apply a failure to the receiver's state; the refusal of one notice does not change it."""
         if meaning is RetryDecision.GONE and not self.gone:
             self.gone = True
-            self._tell("receiver-gone", status=410, hint="reload after its URL was changed; its notices wait")
+            self._warn("receiver-gone", status=410, hint="reload after its URL was changed; its notices wait")
         if asked is not None:
             self._breaker.hold(now, asked)
         if meaning is RetryDecision.FAILED and self._breaker.failed(now, self._chance):
             self.counts.outages += 1
-            self._tell("receiver-failing", failures=self._breaker.failures, error=self.counts.last_error)
+            self._warn("receiver-failing", failures=self._breaker.failures, error=self.counts.last_error)
 
     def _note_misplaced(self, status: int | None) -> None:
         hint = misplaced(self.receiver, status)
         if hint and not self._misplaced:
-            self._tell("receiver-misplaced", status=status, hint=hint)
+            self._warn("receiver-misplaced", status=status, hint=hint)
         self._misplaced = self._misplaced or bool(hint)
 
-    def _tell(self, event: str, **values: object) -> None:
+    def _warn(self, event: str, **values: object) -> None:
         _LOG.warning(line(event, receiver=self.receiver.name, **values))
 
     def _log_attempt(self, due: Due, outcome: Outcome) -> None:
@@ -342,12 +342,12 @@ class ReceiverQueue:
 
 
 def incidents_of(notice: Notice) -> list[str]:
-    """Ids of the incidents that a notice is about."""
+    """Return the ids of the incidents that a notice is about."""
     named = notice.body.get("incidents") if notice.type == MERGED else None
     listed = [str(one["id"]) for one in named] if isinstance(named, list) else []
     return [notice.incident_id, *listed]
 
 
 def _class(rank: int) -> int:
-    """The ranks that share `AT_ONCE` attempts: all below high, high, critical."""
+    """Return the ranks that share `AT_ONCE` attempts: all below high, high, critical."""
     return max(rank, RANK["high"] - 1)

@@ -1,4 +1,4 @@
-"""One incident from the inside: what the book keeps of it and how a finding changes it."""
+"""The life of one incident: the state that a book keeps of it, and how a finding changes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from alerts.incident import (
     Reason,
 )
 from watchdog.core.durations import SECOND_NS, rough_duration
-from watchdog.core.finding import OVERFLOW, Attack, Finding, Severity
+from watchdog.core.finding import OVERFLOW, Attack, Finding, Maturity, Severity
 
 NAMELESS = frozenset({"boot", "boot_ns", "node", "source"})
 NOUNS = (  # what members are called, by the first of these fields that tells them apart
@@ -74,10 +74,12 @@ class IncidentLife:
     history_beyond: int = 0
     sequence: int = 0
     acted: int = 0
+    maturity: Maturity | None = None
 
     def absorb(self, finding: Finding, policy: Policy) -> None:
         """Take in numbers, names and evidence of a finding whatever it changes."""
         self.findings += 1
+        self.maturity = finding.maturity or self.maturity
         self.updated_ns = max(self.updated_ns, finding.time_ns)
         self.completeness = min(self.completeness, finding.completeness)
         if self.watched is not None:
@@ -176,55 +178,58 @@ class IncidentLife:
         self.firing = {member: min(time_ns, now_ns) for member, time_ns in self.firing.items()}
         self.quiet = {member: min(time_ns, now_ns - 1) for member, time_ns in self.quiet.items()}
 
-    def settle(self) -> None:
-        """Let go of what only a running incident needs."""
-        self.quiet.clear()
-
-    def full_summary(self) -> str:
-        """The worst finding's summary, with the number of members in front when there are several."""
+    def _full_summary(self) -> str:
+        """Return the worst finding's summary, with the number of members in front when there are several."""
         if self.members < 2:
             return self.summary
         group = ", ".join(value for name, value in sorted(self.key.items()) if name not in NAMELESS)
         return f"{self.members} {self.nouns}{f' of {group}' if group else ''}: {self.summary}"
 
     def picture(self, policy: Policy) -> Incident:
-        """The incident as it stands."""
+        """Return the incident at this moment."""
         entities = self.involved.ordered()
         members = sorted(self.firing) or list(self.quiet)
         return Incident(
-            id=self.id,
-            fingerprint=self.fingerprint,
-            rule=self.rule,
-            attack=self.attack,
-            severity=self.severity,
-            state=self.state,
-            node=self.node,
+            **{name: getattr(self, name) for name in SAME_IN_PICTURE},
             key=dict(self.key),
-            opened_ns=self.opened_ns,
-            updated_ns=self.updated_ns,
-            cleared_ns=self.cleared_ns,
-            resolved_ns=self.resolved_ns,
-            acknowledged_by=self.acknowledged_by,
             entities=tuple(entities[: policy.listed_entities]),
             entities_beyond=self.involved.beyond + max(len(entities) - policy.listed_entities, 0),
-            summary=self.full_summary(),
+            summary=self._full_summary(),
             measures=dict(self.measures),
             peak=dict(self.peak),
-            findings=self.findings,
-            members=self.members,
             firing=len(self.firing),
-            members_beyond=self.members_beyond,
             listed_members=tuple(json.loads(member) for member in members[: policy.listed_members]),
             evidence=self.exhibits.shown(self.evidence_limit),
-            completeness=self.completeness,
-            watched=self.watched,
             history=(*self.first_steps, *self.last_steps),
-            history_beyond=self.history_beyond,
         )
 
 
-def opened_case(finding: Finding, key: Mapping[str, str]) -> IncidentLife:
-    """A new incident under `key` (the finding's own incident key, or the overflow's)."""
+SAME_IN_PICTURE = (
+    "id",
+    "fingerprint",
+    "rule",
+    "attack",
+    "severity",
+    "state",
+    "node",
+    "opened_ns",
+    "updated_ns",
+    "cleared_ns",
+    "resolved_ns",
+    "acknowledged_by",
+    "findings",
+    "members",
+    "members_beyond",
+    "completeness",
+    "watched",
+    "history_beyond",
+    "maturity",
+)
+"""Fields of `IncidentLife` that its picture shows unchanged."""
+
+
+def new_life(finding: Finding, key: Mapping[str, str]) -> IncidentLife:
+    """Return a new incident under `key`: the finding's own incident key, or `OVERFLOW`."""
     return IncidentLife(
         id=incident_id(finding.rule, finding.node, key, finding.time_ns),
         fingerprint=fingerprint(finding.rule, finding.node, key),
@@ -245,11 +250,11 @@ def opening_text(finding: Finding) -> str:
 
 
 def member_label(finding: Finding) -> str:
-    """What tells this key from the others of its incident."""
+    """Return the label that distinguishes this key from the others of its incident."""
     own = [value for name, value in finding.key.items() if name not in finding.incident and name not in NAMELESS]
     return ", ".join(own) or ", ".join(finding.incident.values()) or finding.rule
 
 
 def member_nouns(finding: Finding) -> str:
-    """What several keys of this kind are called."""
+    """Return the plural noun for keys of this kind."""
     return next((noun for name, noun in NOUNS if name in finding.key and name not in finding.incident), "members")
