@@ -35,6 +35,37 @@ class Extremes:
             self._log.append(Changes(slots[order][heads], np.full(len(heads), pane), folded[:, None]))
         self._log.expire(pane + 1)
 
+    def take(self, slots: Ints, panes: Ints, values: Ints) -> None:
+        """Take the rows of several panes, none earlier than those of before; nothing leaves until `expire`."""
+        if len(slots):
+            order = np.lexsort((slots, panes))
+            slots, panes = slots[order], panes[order]
+            heads = np.flatnonzero((np.diff(slots, prepend=-1) != 0) | (np.diff(panes, prepend=-1) != 0))
+            folded = self._fold.reduceat(values[order], heads)
+            self._log.append_ordered(Changes(slots[heads], panes[heads], folded[:, None]))
+
+    def over(self, slots: Ints, panes: Ints) -> Ints:
+        """Return the extreme of each slot over the window that ends with each of these panes, 0 where it is empty.
+
+        The windows must not reach behind what `expire` has dropped. In time of rows times panes in a window.
+        """
+        rows = self._log.rows()
+        if not len(rows.slots) or not len(slots):
+            return np.zeros(len(slots), np.int64)
+        order = np.lexsort((rows.panes, rows.slots))
+        base = min(int(rows.panes.min()), int(panes.min()) - self._width)
+        span = max(int(rows.panes.max()), int(panes.max())) - base + 2
+        codes = rows.slots[order] * span + (rows.panes[order] - base)
+        begin = np.searchsorted(codes, slots * span + (panes - self._width + 1 - base))
+        end = np.searchsorted(codes, slots * span + (panes - base), side="right")
+        padded = np.append(rows.deltas[order, 0], self._start)
+        folded = self._fold.reduceat(padded, np.column_stack((begin, end)).ravel())[::2]
+        return np.where((end > begin) & (folded != self._start), folded, 0)
+
+    def expire(self, stop: int) -> None:
+        """Drop all rows that have left the windows that end at `stop` and later."""
+        self._log.expire(stop)
+
     def of(self, slots: Ints) -> Ints:
         """Return the extreme of each slot, 0 where the window is empty."""
         rows = self._log.rows()

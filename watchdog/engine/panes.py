@@ -69,6 +69,14 @@ class RuleWindow(Protocol):
 class Decider(Protocol):
     """Who judges the cells of a window: its rules."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether some rule has a baseline, which takes panes one by one."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether some condition must hold for a time before its rule fires."""
+
     def held(self) -> Ints:
         """Return the slots of keys whose condition holds, so that its end must not be missed."""
 

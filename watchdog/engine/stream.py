@@ -20,6 +20,8 @@ from watchdog.engine.measures.window_measures import WindowMeasures
 from watchdog.engine.panes import NEVER, Decider, PaneCells, Pending
 from watchdog.engine.selection import Selected
 
+RUN_LEAST = 4  # arrivals that are worth closing together
+RUN_ARRIVALS, RUN_PANES, RUN_GAP = 4_096, 65_536, 512  # of one run; far below what is learned of silence
 LEARNED_NS = 2 * DAY_NS  # of silence in a stream: what baselines learn of it, and what firing keys say again
 
 
@@ -36,7 +38,7 @@ class StreamWindow:
         width = plan.over_ns // plan.pane_ns
         self.measures = WindowMeasures(measures, width)
         self.window = Window(self.measures.width, width)
-        self.sampled = sampled
+        self.sampled, self._single = sampled, not plan.by
         self.closed: int | None = None  # panes before this one are closed
         self._stirred = 0  # the latest pane with arrivals
         self._learned = LEARNED_NS // self.pane_ns + 2 * width  # panes after it; a clock may jump by years
@@ -84,11 +86,12 @@ class StreamWindow:
 
     def _step(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
         parts = _by_pane(rows)
-        arrivals = iter(parts)
-        arrival = next(arrivals, NEVER)
+        order, taken = [*parts, int(NEVER)], 0
+        runs = self._closes_runs(decider)
         pane = start
         while pane < stop:
-            pane, until = self._next_pane(pane, int(arrival), decider)
+            arrival = order[taken]
+            pane, until = self._next_pane(pane, arrival, decider)
             if pane >= stop:
                 break
             quiet = decider.rest(self._resting(pane), min(until, stop)) if pane < until else 0
@@ -97,9 +100,40 @@ class StreamWindow:
                 continue
             part = None
             if pane == arrival:
-                part, arrival, self._stirred = parts[pane], next(arrivals, NEVER), pane
-            self._judge(part, pane, pane + 1, decider)
-            pane += 1
+                run = self._run(order, taken) if runs else order[taken : taken + 1]
+                part, self._stirred, taken = _joined([parts[one] for one in run]), run[-1], taken + len(run)
+            if pane < self._stirred:
+                self._judge_run(part, pane, self._stirred + 1, decider)
+            else:
+                self._judge(part, pane, pane + 1, decider)
+            pane = max(pane, self._stirred if part is not None else pane) + 1
+
+    def _closes_runs(self, decider: Decider) -> bool:
+        """Whether many panes may be closed at once: for one key at every pane, else where something changes."""
+        if decider.learns or not self.measures.runs:
+            return False
+        return self._single if self.sampled else not decider.waits
+
+    def _run(self, order: list[int], begin: int) -> list[int]:
+        """Return arrivals from `begin` on that are close to each other: what lies between is judged with them."""
+        run = order[begin : begin + 1]
+        for pane in order[begin + 1 : begin + RUN_ARRIVALS]:
+            if pane - run[-1] > RUN_GAP or pane - run[0] > RUN_PANES:
+                break
+            run.append(pane)
+        return run if len(run) >= RUN_LEAST else run[:1]
+
+    def _judge_run(self, rows: dict[str, NDArray[Any]] | None, start: int, stop: int, decider: Decider) -> None:
+        """Close panes start..stop-1 at once, with the cells that closing them one by one gives."""
+        before = self.window.values.copy(), self.window.live.copy()
+        arrivals, changes = self.measures.close(rows, start, stop)
+        decided = self.window.close(arrivals, changes, start, stop)
+        if self.sampled:
+            decided = _every_pane(decided, *before, start, stop)
+        self._mark_live(decided)
+        values = self.measures.cells(decided)
+        if len(decided.slots):
+            decider.decide(PaneCells(decided.slots, decided.panes, decided.live, decided.first, values))
 
     def _next_pane(self, pane: int, arrival: int, decider: Decider) -> tuple[int, int]:
         """Return the first pane from `pane` on at which a verdict may change, with panes as the one before until then.
@@ -233,3 +267,22 @@ def _by_pane(rows: dict[str, NDArray[Any]] | None) -> dict[int, dict[str, NDArra
     panes = rows["pane"][order]
     parts = np.split(order, np.flatnonzero(np.diff(panes)) + 1)
     return {int(rows["pane"][part[0]]): {name: column[part] for name, column in rows.items()} for part in parts}
+
+
+def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the rows of several panes as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _every_pane(decided: Decided, values: Ints, live: NDArray[np.int32], start: int, stop: int) -> Decided:
+    """Return the rows of one key at every pane of start..stop-1; `values` and `live` are those before."""
+    slot = int(decided.slots[0])
+    panes = np.arange(start, stop)
+    rows = np.searchsorted(decided.panes, panes, side="right")  # 0: nothing has changed yet
+    all_values = np.concatenate([values[slot][None], decided.values])[rows]
+    all_live = np.concatenate([[int(live[slot])], decided.live])[rows]
+    deltas = np.zeros((len(panes), decided.deltas.shape[1]), np.int64)
+    deltas[decided.panes - start] = decided.deltas
+    return Decided(np.full(len(panes), slot), panes, all_values, deltas, all_live, panes == start)

@@ -38,8 +38,9 @@ class WindowRules:
         self.window, self.group = window, place.group
         self._coverage, self._over_ns, self._kinds = coverage, plans[0].over_ns, plans[0].kinds  # of all its rules
         self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
-        self._learns = any(plan.baselines for plan in plans)
+        self.learns = any(plan.baselines for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
+        self.waits = any(plan.for_ns for plan in plans)
         self._verdicts = [Verdict(plan) for plan in plans]
         self.seconds = dict.fromkeys((plan.id for plan in plans), 0.0)  # spent on deciding, by rule
         self._names = [{m.name: measures[m.text].name for m in plan.measures} for plan in plans]
@@ -99,7 +100,7 @@ class WindowRules:
     def next_sample(self, pane: int) -> int:
         """Return the first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
         disturbed = self._coverage.disturbed(self._over_ns, self._kinds)
-        if not self._learns or disturbed.at((pane + 1) * self.window.pane_ns):
+        if not self.learns or disturbed.at((pane + 1) * self.window.pane_ns):
             return int(NEVER)
         return min(verdict.next_sample(pane) for verdict in self._verdicts)
 

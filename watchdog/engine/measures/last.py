@@ -15,7 +15,7 @@ from watchdog.engine.measures.measure import CellRows, Column, Measure, MeasureK
 class Last(Measure):
     """The latest value, in a column of the window that changes with each pane."""
 
-    columns, timed = 1, True
+    columns, timed, runs = 1, True, True
 
     def __init__(self) -> None:
         self._latest = Latest()

@@ -47,9 +47,10 @@ class PaneRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellRows:
-    """Decided rows: slot, panes with arrivals in its window (0: empty), and the measure's own columns of the window."""
+    """Decided rows: slot, pane, panes with arrivals in its window (0: empty), the measure's columns of the window."""
 
     slots: Ints
+    panes: Ints
     live: Ints
     values: Ints
 
@@ -67,6 +68,9 @@ class Measure(Protocol):
     summed: bool = False
     """Whether the window sums and expires the fed values itself, in the one column of the measure."""
 
+    runs: bool = False
+    """Whether `close` and `cells` also take several panes at once, with rows and cells of all of them."""
+
     timed: bool = False
     """Whether `close` reads the times of the rows; else `PaneRows.times` is empty."""
 
@@ -77,7 +81,8 @@ class Measure(Protocol):
     def close(self, rows: PaneRows) -> Changes | None:  # noqa: ARG002 - the default
         """Take the rows of the closing panes and expire what leaves there.
 
-        Called for every pane in which rows enter or leave. Returns signed changes of the measure's columns, or None.
+        Called for every pane in which rows enter or leave, or for several at once where it `runs`.
+        Returns signed changes of the measure's columns, or None.
         """
         return None
 

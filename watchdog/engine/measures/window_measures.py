@@ -59,6 +59,11 @@ class WindowMeasures:
                 rows[f"counts{member.index}"] = passed
         return rows
 
+    @property
+    def runs(self) -> bool:
+        """Whether all measures can close several panes at once."""
+        return all(member.measure.runs or member.measure.summed for member in self._members)
+
     def close(self, rows: Rows | None, start: int, stop: int) -> tuple[Changes, Changes]:
         """Close panes start..stop-1 for all measures. rows: what waited in them, None without any.
 
@@ -82,7 +87,7 @@ class WindowMeasures:
         """Return the measures as named cells, one for each decided row."""
         return {
             member.plan.name: member.measure.cells(
-                CellRows(decided.slots, decided.live, decided.values[:, member.columns])
+                CellRows(decided.slots, decided.panes, decided.live, decided.values[:, member.columns])
             )
             for member in self._members
         }
