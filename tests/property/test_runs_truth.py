@@ -74,11 +74,14 @@ def test_runs_of_panes_change_nothing(seed: int) -> None:
 
 
 def test_runs_are_taken_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
+    taken: set[int] = set()
     judge_run = stream.StreamWindow._judge_run
-    monkeypatch.setattr(
-        stream.StreamWindow, "_judge_run", lambda *args: (taken.append(args[0].over_ns), judge_run(*args))[1]
-    )
+
+    def noted(window: stream.StreamWindow, *arguments: Any) -> None:
+        taken.add(window.over_ns)
+        judge_run(window, *arguments)
+
+    monkeypatch.setattr(stream.StreamWindow, "_judge_run", noted)
     for seed in range(12):
         _told(_slices(seed), 2, monkeypatch)
-    assert set(taken) == {60 * SECOND, 30 * SECOND, 40 * SECOND, 50 * SECOND}
+    assert taken == {60 * SECOND, 30 * SECOND, 40 * SECOND, 50 * SECOND}
