@@ -132,7 +132,7 @@ class Transitions:
         life = self._table.open_incident(finding, key)
         life.join(finding, member, self._policy)
         life.absorb(finding, self._policy)
-        return [life.step(finding.time_ns, Reason.OPENED, opening_text(finding), self._policy)]
+        return [life.step(max(finding.time_ns, life.opened_ns), Reason.OPENED, opening_text(finding), self._policy)]
 
     def _reopened(self, life: IncidentLife, finding: Finding, time_ns: int) -> list[IncidentChange]:
         life.state, life.resolved_ns, life.acknowledged_by = IncidentState.OPEN, None, None

@@ -14,9 +14,11 @@ import pytest
 from alerts.notice import ChangeRecord
 from tests.support.capture_files import append, handshake, plain, record
 from watchdog.cli.main import main
+from watchdog.engine.source_groups import SourceGroup
 from watchdog.pipeline.checkpoint import read_checkpoint, write_checkpoint
 from watchdog.service.assembly import CHECKPOINT_FILE, ServiceParts, build
 from watchdog.service.config.read import ConfigError, load_config
+from watchdog.service.first_start import Quiet
 from watchdog.sources.capture.seek import CHAIN, place_since
 from watchdog.sources.capture.tree import DiskTree
 from watchdog.sources.line_seek import log_time, poll_time, seek
@@ -397,3 +399,14 @@ def test_a_checkpoint_of_before_is_taken_over(tmp_path: Path, services: Services
         log.write(attack(NOW - 2 * DAY, NOW - 2 * DAY + 60) + line(NOW - DAY))
     told = services().run()
     assert reasons(told).count("opened") == 1  # what came since the position is news, however old
+
+
+def test_a_start_that_a_wrong_clock_put_into_the_future_holds_nothing_back_once_the_clock_is_right() -> None:
+    group = SourceGroup(("log:a",), (), ())
+    quiet = Quiet()
+    quiet.begin({"log:a": 12 * HOUR}, (group,))
+    quiet.rewind(HOUR, (group,))
+    assert quiet.starts == {"log:a": HOUR}
+    assert quiet.due(0, HOUR) == HOUR
+    quiet.passed(0)
+    assert not quiet

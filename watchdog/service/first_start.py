@@ -81,6 +81,11 @@ class Quiet:
         self.starts = dict(starts)
         self._until = self._starts_of(parts)
 
+    def rewind(self, now_ns: int, parts: Sequence[SourceGroup]) -> None:
+        """Move starts that a wrong clock put later than now to now: held back until then, an attack would be silent."""
+        if any(start_ns > now_ns for start_ns in self.starts.values()):
+            self.begin({name: min(start_ns, now_ns) for name, start_ns in self.starts.items()}, parts)
+
     def divide(self, parts: Sequence[SourceGroup], part_of: PartOf) -> None:
         """The rules are divided into other parts."""
         self._until = self._starts_of(parts)

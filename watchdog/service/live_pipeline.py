@@ -103,6 +103,7 @@ class LivePipeline:
         begun = self._pipeline.begun_anew
         self._pipeline.process(slice_)
         if self._pipeline.begun_anew > begun:  # actions may wait for a time that is far off now
+            self.quiet.rewind(self.last_event_ns or slice_.until_ns, self.engine.groups)
             return self.hurry()
         return self._take_records()
 
