@@ -68,7 +68,7 @@ class NewBlocks:
 
     def find(self, rows: MessageRows) -> list[NewBlock]:
         """First namings in one cut, by row; equal times are taken in the order of folders, whatever the cut."""
-        codes = [(name, rows.of_type(name).tolist()) for name in _TYPES]
+        codes = [(name, (_announcing(rows) if name == "inv" else rows.of_type(name)).tolist()) for name in _TYPES]
         every = [(int(rows.time_us[row]), self._folder(rows, row), row, name) for name, some in codes for row in some]
         every.sort()
         self._saved = None if every else self._saved
@@ -170,6 +170,16 @@ class NewBlocks:
         if len(self._named) > NAMES_KEPT:
             self._named.popitem(last=False)
         return len(who) >= WITNESSES
+
+
+def _announcing(rows: MessageRows) -> NDArray[np.intp]:
+    """Return the inv rows that this node sent and that begin with a block; nearly all others name transactions."""
+    chosen = rows.of_type("inv")
+    chosen = chosen[~rows.received[chosen] & (rows.size[chosen] >= 37)]
+    data, starts = np.frombuffer(rows.data, np.uint8), rows.starts[chosen].astype(np.int64)
+    first = sum(data[starts + 1 + byte].astype(np.int64) << 8 * byte for byte in range(4))
+    announcing: NDArray[np.intp] = chosen[np.asarray(first) == _BLOCK_ITEM]
+    return announcing
 
 
 def _headers(type_: str, payload: memoryview) -> list[bytes]:
