@@ -128,7 +128,7 @@ def test_rows_of_the_wrong_clock_in_the_slice_of_the_step_come_before_the_reset(
 
 
 class Recorded:
-    """A recorded source that starts anew 12 hours back, then gives a slice each second."""
+    """A recorded source that restarts 12 hours back, then gives a slice each second."""
 
     kinds = ALL_KINDS
     progress = 0.0
