@@ -68,13 +68,13 @@ def decode_info(payload: bytes) -> tuple[Original, ...]:
 
 
 def encode_slice_end(source: str, until_ns: int, position: Mapping[str, object]) -> bytes:
-    """The message that ends a slice."""
+    """Encode the message that ends a slice."""
     text = json.dumps(position, separators=(",", ":"))
     return bytes(_SCHEMA.SliceEnd.new_message(source=source, untilNs=until_ns, position=text).to_bytes())
 
 
 def decode_slice_end(payload: bytes) -> tuple[str, int, Mapping[str, object]]:
-    """Source, watermark in ns, and position of a slice."""
+    """Decode source, watermark in ns, and position of a slice."""
     with _opened(_SCHEMA.SliceEnd, payload) as end:
         position = json.loads(end.position)
         if not isinstance(position, dict):
@@ -89,7 +89,7 @@ def encode_index(offsets: NDArray[np.int64], latest_ns: NDArray[np.int64]) -> by
 
 
 def decode_index(payload: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Byte offsets and latest times (ns) of the stretches, both int64."""
+    """Decode byte offsets and latest times (ns) of the stretches, both int64."""
     with _opened(_SCHEMA.Index, payload) as index:
         offsets, latest = np.frombuffer(index.offsets, np.int64), np.frombuffer(index.latestNs, np.int64)
     if len(offsets) != len(latest) or (np.diff(offsets) <= 0).any():
@@ -204,7 +204,7 @@ class _opened:  # noqa: N801 - reads as a word in `with`
             self._context = self._struct.from_bytes(self._payload, traversal_limit_in_words=limit)
             return self._context.__enter__()
         except _FAULTS as fault:
-            raise DamagedFrameError("a frame holds no message of ours") from fault
+            raise DamagedFrameError("a frame holds no message of this format") from fault
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
         self._context.__exit__(kind, fault, trace)
@@ -213,7 +213,7 @@ class _opened:  # noqa: N801 - reads as a word in `with`
 
 
 def _forms(block: Any, columns: int) -> list[tuple[int, int, int]]:
-    """Width, base and scale of each column."""
+    """Return width, base and scale of each column."""
     widths, bases, scales = block.widths, np.frombuffer(block.bases, np.int64), np.frombuffer(block.scales, np.int64)
     if not len(widths) == len(bases) == len(scales) == columns:
         raise DamagedFrameError("a block does not say how its columns are stored")
@@ -253,7 +253,7 @@ def _type_of(column: Column) -> str:
 
 
 def _compact(column: Strings) -> tuple[NDArray[np.int32], list[str]]:
-    """Codes over only those values that occur, in order of their old codes."""
+    """Reduce codes to the values that occur, in order of their old codes."""
     used = np.zeros(len(column.values), np.bool_)
     used[column.codes] = True
     values = [_encodable(column.values[code]) for code in np.flatnonzero(used).tolist()]
@@ -264,5 +264,5 @@ def _compact(column: Strings) -> tuple[NDArray[np.int32], list[str]]:
 
 
 def _encodable(text: str) -> str:
-    """Lone surrogates, which UTF-8 cannot say, as backslash escapes."""
+    """Escape lone surrogates, which UTF-8 cannot encode, with backslashes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

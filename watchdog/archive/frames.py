@@ -79,7 +79,7 @@ def tag_of(kind: str) -> int:
 
 
 def source_mark(name: str) -> int:
-    """A number from 1 to 65,535 that lets a reader pass over the frames of other sources; two names may share one."""
+    """Return 1 to 65,535, by which a reader skips the frames of other sources; two names may share a number."""
     return zlib.crc32(name.encode("utf-8", "backslashreplace")) % 65_535 + 1
 
 
@@ -90,7 +90,7 @@ def file_header() -> bytes:
 
 
 def check_file_header(raw: bytes, path: str) -> int:
-    """The version of the events file that `raw` begins; SourceError when it is none, or of another version."""
+    """Return the version of an events file from its first bytes; SourceError for another file or version."""
     if len(raw) < FILE_HEADER or raw[:8] != MAGIC:
         raise SourceError(f"'{path}' is not an events file")
     _, version, _, crc = _FILE.unpack(raw[:FILE_HEADER])

@@ -27,7 +27,7 @@ class IndexEntries:
         self._latest: list[int] = []
 
     def add(self, offset: int, latest_ns: int) -> None:
-        """A slice that starts at byte `offset`; its latest event is `latest_ns`, or `NEVER_NS`."""
+        """Note a slice that starts at byte `offset`; its latest event is `latest_ns`, or `NEVER_NS`."""
         if not self._offsets or offset - self._offsets[-1] >= STRETCH:
             self._offsets.append(offset)
             self._latest.append(latest_ns)
@@ -35,7 +35,7 @@ class IndexEntries:
             self._latest[-1] = max(self._latest[-1], latest_ns)
 
     def start_for(self, start_ns: int) -> int | None:
-        """The byte offset from which no event at or after `start_ns` is missed; None when there is no such event."""
+        """Return the offset from which no event at or after `start_ns` is missed; None when there is no such event."""
         latest = np.maximum.accumulate(np.array(self._latest, np.int64))
         entry = int(np.searchsorted(latest, start_ns))
         return self._offsets[entry] if entry < len(self._offsets) else None

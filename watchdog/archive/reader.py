@@ -119,7 +119,7 @@ class EventsFile:
         self.close()
 
     def slices(self) -> Iterator[Slice]:
-        """All slices from here to the end; blocks behind the last whole slice come as a slice of their own."""
+        """Yield all slices from here to the end; blocks behind the last whole slice come as a slice of their own."""
         while (found := self.next_slice()) is not None:
             yield found
         left = self.rest()
@@ -142,7 +142,7 @@ class EventsFile:
             return None
 
     def rest(self) -> Slice | None:
-        """Whole blocks of a slice whose end is missing; their watermark is the one before. None without any.
+        """Return whole blocks of a slice whose end is missing; their watermark is the one before. None without any.
 
         Such a file counts as torn, also when it ends at the end of a frame.
         """
@@ -180,7 +180,7 @@ class EventsFile:
         self._dropped()
 
     def originals(self) -> tuple[Original, ...]:
-        """The sources that all sessions of the file were recorded from; none when it does not keep them apart.
+        """Return the sources that all sessions were recorded from; empty when the file does not keep them apart.
 
         Reads the header of every frame up to the first damage. A source of several sessions has the kinds of all.
         """
@@ -224,11 +224,11 @@ class EventsFile:
         return Scan(end, entries)
 
     def whole(self) -> Scan:
-        """As `scan`, but from the index when the file was closed properly."""
+        """Return the result of `scan`, but from the index when the file was closed properly."""
         return self._stored() or self.scan()
 
     def _stored(self) -> Scan | None:
-        """The index that the file ends with; None when it has none, or a damaged one."""
+        """Return the index at the end of the file; None when it is missing or damaged."""
         size = self.size
         offset = index_offset(self._read(max(0, size - TRAILER), TRAILER))
         if offset is None or not FILE_HEADER <= offset < size:
@@ -286,7 +286,7 @@ class EventsFile:
         return True
 
     def _end_slice(self, frame: Frame) -> Slice | None:
-        """The slice that a frame ends; None when it is of another source whose mark is the same."""
+        """Return the slice that a frame ends; None for one of another source with the same mark."""
         source, until_ns, position = decode_slice_end(self._payload(frame))
         self._at += frame.length
         self.offset = self._at
@@ -295,7 +295,7 @@ class EventsFile:
         return Slice(source, tuple(held), until_ns, position) if self._source in {None, source} else None
 
     def _dropped(self) -> tuple[list[Batch], bool]:
-        """The blocks of a slice that has not ended, and whether there is one; both are forgotten."""
+        """Drop an unfinished slice; return its blocks, and whether there was one."""
         held, begun = self._held, self._begun
         self._held, self._held_bytes, self._begun = [], 0, False
         return held, begun
@@ -331,7 +331,7 @@ class EventsFile:
         return self._read(start, size)
 
     def _read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes at `offset`, fewer at the end of the file."""
+        """Read up to `size` bytes at `offset`, fewer at the end of the file."""
         within = offset - self._window_at
         if within < 0 or within + size > len(self._window):
             try:

@@ -28,6 +28,7 @@ from watchdog.archive.index import NEVER_NS, IndexEntries
 from watchdog.archive.reader import MAX_SLICE, EventsFile
 from watchdog.core.batch import Batch, Slice, Strings
 from watchdog.core.errors import SourceError, StateError
+from watchdog.core.payload_columns import PAYLOAD_SIZE, has_payloads, without_payload
 
 LEVEL = 1  # of zstd; level 3 gains little on columns and costs the writer twice the time
 MAX_ROWS = 65_536  # rows of one block; larger batches are split
@@ -82,7 +83,7 @@ class EventsWriter:
     def write(self, piece: Slice) -> None:
         """Append a slice: its batches, then its watermark and position. StateError when that fails."""
         mark = source_mark(piece.source)
-        frames = [frame for batch in piece.batches if batch.rows for frame in self._block_frames(batch, mark)]
+        frames = [frame for batch in piece.batches if batch.rows for frame in self._block_frames(_stored(batch), mark)]
         end = encode_slice_end(piece.source, piece.until_ns, piece.position)
         frames.append(pack_frame(SLICE_END, end, source=mark, span=(piece.until_ns, piece.until_ns)))
         if sum(batch_bytes(batch) for batch in piece.batches) > MAX_SLICE // 2:
@@ -109,7 +110,9 @@ class EventsWriter:
         if self._file < 0:
             return
         try:
-            if not self._failed:
+            if self._failed:
+                os.ftruncate(self._file, self._slice_at)  # without the part of a slice that fitted
+            else:
                 # An interrupt may have come within a slice: what it began is not behind its position.
                 os.ftruncate(self._file, self._slice_at)
                 self._end = self._slice_at
@@ -151,7 +154,7 @@ class EventsWriter:
         return self._end
 
     def _block_frames(self, batch: Batch, mark: int) -> list[bytes]:
-        """The frames of a batch of the source with this mark, split where it has too many rows or bytes."""
+        """Return the frames of a batch of the source with this mark, split where it has too many rows or bytes."""
         if batch.rows <= MAX_ROWS and batch_bytes(batch) <= MAX_PAYLOAD // 2:
             payload = encode_block(batch)
             if len(payload) <= MAX_PAYLOAD:
@@ -186,7 +189,7 @@ class EventsWriter:
 
 
 def batch_bytes(batch: Batch) -> int:
-    """About how many bytes a batch takes unpacked; dictionaries count with all their values."""
+    """Estimate the bytes of a batch unpacked; dictionaries count with all their values."""
     total = 0
     for column in batch.columns.values():
         if isinstance(column, np.ndarray):
@@ -196,3 +199,8 @@ def batch_bytes(batch: Batch) -> int:
         else:
             total += column.offsets.nbytes + int(column.offsets[-1] - column.offsets[0])
     return total
+
+
+def _stored(batch: Batch) -> Batch:
+    """Return a batch without the columns of payloads that no one asked for; a reader fills them in again."""
+    return batch if has_payloads(batch) else without_payload(batch, PAYLOAD_SIZE)

@@ -13,13 +13,13 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
+from watchdog.core.core_constants import CJDNS_PREFIX, IPV4_IN_IPV6_PREFIX
 from watchdog.core.text import printable
 
-# Bitcoin Core src/netaddress.h: enum Network, as tracepoints give it. OTHER: a network id that Core does not know.
+# Bitcoin Core's enum Network, which the tracepoints give. OTHER: a network id that Core does not know.
 UNROUTABLE, IPV4, IPV6, ONION, I2P, CJDNS, INTERNAL, OTHER = range(8)
 NETWORK_NAMES = ("unroutable", "ipv4", "ipv6", "onion", "i2p", "cjdns", "internal", "other")
-MAPPED = bytes(10) + b"\xff\xff"  # src/netaddress.h: IPV4_IN_IPV6_PREFIX
-CJDNS_FIRST_BYTE = 0xFC  # src/netaddress.h: CJDNS_PREFIX
+MAPPED = IPV4_IN_IPV6_PREFIX
 
 _LONGEST = 256  # characters; an I2P address with port has 66
 _ONION_BYTES = 35  # 32 of the key, 2 of the checksum, 1 of the version
@@ -53,7 +53,7 @@ def split_port(text: str) -> tuple[str, int]:
 
 
 def parse_address(text: str) -> Address | None:
-    """What Core prints ("1.2.3.4:8333", "[2a01::1]:8333", "...onion:8333"), with or without port.
+    """Parse what Core prints ("1.2.3.4:8333", "[2a01::1]:8333", "...onion:8333"), with or without port.
 
     None when it is no address. fc00::/8 reads as CJDNS: Core prints both alike, and as IPv6
     it would be unroutable. The checksum of an onion name is left to the node that printed it.
@@ -80,11 +80,11 @@ def _parse_ip(host: str, port: int) -> Address | None:
         return Address(IPV4, MAPPED + packed, port)
     if packed.startswith(MAPPED):
         return Address(IPV4, packed, port)
-    return Address(CJDNS if packed[0] == CJDNS_FIRST_BYTE else IPV6, packed, port)
+    return Address(CJDNS if packed[0] == CJDNS_PREFIX else IPV6, packed, port)
 
 
 def _base32(text: str, size: int) -> bytes | None:
-    """The bytes of unpadded base32, None unless there are exactly `size`."""
+    """Return the bytes of unpadded base32, None unless there are exactly `size`."""
     try:
         raw = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
     except (binascii.Error, ValueError):
@@ -93,7 +93,7 @@ def _base32(text: str, size: int) -> bytes | None:
 
 
 def address_text(network: int, packed: bytes) -> str:
-    """Core's text for a packed address, without port. Total: bytes of no known form give their hex."""
+    """Return Core's text for a packed address, without port. Total: bytes of no known form give their hex."""
     if network == IPV4 and len(packed) == 16:
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     if network in (IPV6, CJDNS, UNROUTABLE) and len(packed) == 16:
@@ -108,7 +108,7 @@ def address_text(network: int, packed: bytes) -> str:
 
 
 def _ipv6_text(packed: bytes) -> str:
-    """RFC 5952 without dotted quads, as Core prints it (the C library writes ::1.2.3.4)."""
+    """Write RFC 5952 without dotted quads, as Core prints it (the C library writes ::1.2.3.4)."""
     if packed.startswith(MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     if packed.startswith(bytes(10)):

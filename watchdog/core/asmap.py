@@ -1,6 +1,6 @@
 """Bitcoin Core's asmap format: which AS announces an address.
 
-The file is a program over the bits of an address (Bitcoin Core src/util/asmap.cpp): RETURN an
+The file is a program over the bits of an address: RETURN an
 AS, JUMP if the next bit is set, MATCH bits or return the default, set the DEFAULT. It is
 unfolded once, many branches at a time, into the sorted list of addresses where the AS changes; a
 look-up of many addresses is then one binary search.
@@ -17,15 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.arrays import Words
+from watchdog.core.core_constants import ASN_BIT_SIZES, JUMP_BIT_SIZES, MATCH_BIT_SIZES, TYPE_BIT_SIZES
 from watchdog.core.errors import SourceError
 
 Positions = NDArray[np.int64]
 
-# src/util/asmap.cpp: TYPE_BIT_SIZES, ASN_BIT_SIZES, MATCH_BIT_SIZES, JUMP_BIT_SIZES and the least values
-_TYPE_SIZES = (0, 0, 1)
-_AS_SIZES = tuple(range(15, 25))
-_MATCH_SIZES = tuple(range(1, 9))
-_JUMP_SIZES = tuple(range(5, 31))
 _RETURN, _JUMP, _MATCH, _DEFAULT = range(4)
 _IP_BITS = 128
 _MAX_BYTES = 1 << 23  # 8 MiB; the map of the whole internet has 1.5 MB
@@ -98,7 +94,7 @@ class _Program:
 
 
 def _placed(branches: _Branches, value: Words, length: Positions) -> tuple[Words, Words]:
-    """Prefixes with `length` bits of `value` appended: high and low halves of the address."""
+    """Append `length` bits of `value` to the prefixes; return the high and low halves of the addresses."""
     shift = _IP_BITS - branches.depth - length
     into_low = np.where(shift < 64, value << np.minimum(shift, 63).astype(np.uint64), np.uint64(0))
     up, down = np.clip(shift - 64, 0, 63).astype(np.uint64), np.clip(64 - shift, 0, 63).astype(np.uint64)
@@ -124,7 +120,7 @@ class _Bits:
         return bool(np.array_equal(self._bytes, other._bytes))
 
 
-class _Changes:
+class _Boundaries:
     """Where the AS changes: address halves and AS number, in parts as they were found.
 
     IPv4 addresses are below 2**64 and a good half of every map: they need no high half.
@@ -156,17 +152,17 @@ class _Unfolding:
 
     def __init__(self, program: _Program) -> None:
         self.program = program
-        self.changes = _Changes(program.size >> 3)
+        self.changes = _Boundaries(program.size >> 3)
         self._starts, self._ends = _Bits(program.size), _Bits(program.size)
         self._last = 0
 
     def run(self) -> None:
-        """Every jump leads forward and no bit is read twice, so this ends."""
+        """Run all branches to their ends: every jump leads forward and no bit is read twice."""
         zero, word = np.zeros(1, np.int64), np.zeros(1, np.uint64)
         waiting = [_Branches(zero, word, word, zero, word)]
         while waiting:
             chosen = [waiting.pop()]
-            while waiting and sum(len(one.position) for one in chosen) < _AT_ONCE:
+            while waiting and sum(len(each.position) for each in chosen) < _AT_ONCE:
                 chosen.append(waiting.pop())
             branches = _joined(chosen)
             if len(branches.position) > _AT_ONCE:
@@ -181,7 +177,7 @@ class _Unfolding:
         starts = branches.position
         if not self._starts.add(starts):
             raise _CorruptError("jumps cross")
-        opcode, branches.position = self.program.numbers(starts, 0, _TYPE_SIZES)
+        opcode, branches.position = self.program.numbers(starts, 0, TYPE_BIT_SIZES)
         actions = ((_RETURN, self._return), (_JUMP, self._jump), (_MATCH, self._match), (_DEFAULT, self._set))
         return _joined([act(branches.take(opcode == code)) for code, act in actions if np.any(opcode == code)])
 
@@ -192,21 +188,21 @@ class _Unfolding:
             raise _CorruptError("jumps cross")
 
     def _return(self, branches: _Branches) -> _Branches:
-        number, end = self.program.numbers(branches.position, 1, _AS_SIZES)
+        number, end = self.program.numbers(branches.position, 1, ASN_BIT_SIZES)
         self._used(end)
         self.changes.add(branches.high, branches.low, number)
         return branches.take(np.zeros(len(end), np.bool_))
 
     def _set(self, branches: _Branches) -> _Branches:
-        number, end = self.program.numbers(branches.position, 1, _AS_SIZES)
+        number, end = self.program.numbers(branches.position, 1, ASN_BIT_SIZES)
         self._used(end)
-        following, _ = self.program.numbers(end, 0, _TYPE_SIZES)
+        following, _ = self.program.numbers(end, 0, TYPE_BIT_SIZES)
         if np.any(following == _DEFAULT):  # each branch would be as long as the file
             raise _CorruptError("a default is set twice")
         return _Branches(end, branches.high, branches.low, branches.depth, number)
 
     def _jump(self, branches: _Branches) -> _Branches:
-        offset, end = self.program.numbers(branches.position, 17, _JUMP_SIZES)
+        offset, end = self.program.numbers(branches.position, 17, JUMP_BIT_SIZES)
         self._used(end)
         target = end + offset.astype(np.int64)
         if np.any(branches.depth >= _IP_BITS) or np.any(target >= self.program.size):
@@ -222,7 +218,7 @@ class _Unfolding:
         )
 
     def _match(self, branches: _Branches) -> _Branches:
-        number, end = self.program.numbers(branches.position, 2, _MATCH_SIZES)
+        number, end = self.program.numbers(branches.position, 2, MATCH_BIT_SIZES)
         self._used(end)
         length = np.frexp(number.astype(np.float64))[1].astype(np.int64) - 1
         if np.any(branches.depth + length > _IP_BITS):
@@ -237,7 +233,7 @@ class _Unfolding:
         return _Branches(end, high, low, branches.depth + length, branches.default)
 
     def check_tiling(self) -> None:
-        """Instructions must cover the file without overlap, up to a few zero bits (as SanityCheckASMap asks)."""
+        """Require that instructions cover the file without overlap, up to a few zero bits (SanityCheckASMap)."""
         self._ends.add(np.zeros(1, np.int64))  # the first instruction begins where nothing ends,
         self._starts.add(np.full(1, self._last, np.int64))  # and the last one ends where nothing begins
         if not self._starts.equals(self._ends):
@@ -274,7 +270,7 @@ class Asmap:
         changes.above.append((one, one - one, self._first_number[-1:]))
         self._sort_above(changes)
 
-    def _sort_above(self, changes: _Changes) -> None:
+    def _sort_above(self, changes: _Boundaries) -> None:
         high, low, number = _drained(changes.above)
         order = np.lexsort((low, high))
         if len(order) > 1 and high[order[1]] == 1 and low[order[1]] == 0:  # a change of the map's own is there
@@ -297,7 +293,7 @@ class Asmap:
             raise SourceError(f"asmap {path!r}: not a map in Bitcoin Core's format: {error}") from None
 
     def lookup(self, high: Words, low: Words) -> NDArray[np.uint32]:
-        """AS numbers of addresses given as halves (uint64[n], big-endian; IPv4 as ::ffff:a.b.c.d); 0 = none.
+        """Return the AS of addresses given as halves (uint64[n], big-endian; IPv4 as ::ffff:a.b.c.d); 0 = none.
 
         Any address is looked up as it is; Core asks for routable ones only, see `Enricher.asns`.
         """
@@ -308,18 +304,18 @@ class Asmap:
         return answer
 
     def _above(self, high: Words, low: Words) -> NDArray[np.uint32]:
-        found = np.searchsorted(self._high, high, side="right") - 1
-        inner = (self._high[found] == high) & self._within[found]
+        index = np.searchsorted(self._high, high, side="right") - 1
+        inner = (self._high[index] == high) & self._within[index]
         for half in np.unique(high[inner]).tolist():
             chosen = inner & (high == half)
             first = int(np.searchsorted(self._high, np.uint64(half), side="left"))
             stop = int(np.searchsorted(self._high, np.uint64(half), side="right"))
-            found[chosen] = first + np.searchsorted(self._low[first:stop], low[chosen], side="right") - 1
-        return self._number[found]
+            index[chosen] = first + np.searchsorted(self._low[first:stop], low[chosen], side="right") - 1
+        return self._number[index]
 
 
 def _read(path: str) -> bytes:
-    """The file, if it is an ordinary one of a map's size. A pipe or a device has no size and may never end."""
+    """Read an ordinary file of a map's size. A pipe or a device has no size and may never end."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

@@ -31,7 +31,7 @@ class Strings:
         return Strings(self.codes[rows], self.values)
 
     def tolist(self) -> list[str]:
-        """One Python string a row; for people and exports, never for the hot path."""
+        """Return a Python string for each row; for people and exports, never for the hot path."""
         values = self.values
         return [values[code] for code in self.codes.tolist()]
 
@@ -74,7 +74,7 @@ class Blobs:
         return Blobs(offsets, data[chosen].view(np.uint8))
 
     def tolist(self) -> list[bytes]:
-        """One `bytes` a row; for people and exports."""
+        """Return `bytes` for each row; for people and exports."""
         raw, marks = self.data.tobytes(), self.offsets.tolist()
         return [raw[a:b] for a, b in pairwise(marks)]
 
@@ -148,7 +148,8 @@ class Slice:
 
     until_ns: the source's watermark, no earlier event follows. position: JSON-able; resumes the source just after this
     slice. caught_up: a followed source has nothing more for now; a polling loop may rest, so that a node that never
-    pauses is read in few large slices instead of many tiny ones.
+    pauses is read in few large slices instead of many tiny ones. shared: events of the same poll that the engine takes
+    as those of other sources, together with this slice; see `watchdog.sources.shares`.
     """
 
     source: str
@@ -156,3 +157,9 @@ class Slice:
     until_ns: int
     position: Mapping[str, object] = field(default_factory=dict)
     caught_up: bool = False
+    shared: tuple[Slice, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Slice, ...]:
+        """All that the engine takes of it, its own part last: after it, everything before the position was taken."""
+        return (*self.shared, self)

@@ -10,7 +10,7 @@ from watchdog.core.batch import Blobs, Column, Strings
 
 
 def joined(parts: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
-    """One set of columns with the rows of all parts, in order; every part has the same columns."""
+    """Return one set of columns with the rows of all parts, in order; every part has the same columns."""
     return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -24,7 +24,11 @@ def _joined(columns: Sequence[Column]) -> Column:
     blobs = [column for column in columns if isinstance(column, Blobs)]
     if texts:
         return _joined_texts(texts)
-    return _joined_blobs(blobs) if blobs else np.concatenate([one for one in columns if isinstance(one, np.ndarray)])
+    return (
+        _joined_blobs(blobs)
+        if blobs
+        else np.concatenate([column for column in columns if isinstance(column, np.ndarray)])
+    )
 
 
 def _joined_texts(columns: Sequence[Strings]) -> Strings:

@@ -19,7 +19,7 @@ _DURATION = re.compile(rf"([0-9][0-9_]{{0,17}})({'|'.join(UNITS_NS)})")
 
 
 def parse_duration(text: str) -> int | None:
-    """Nanoseconds of `500ms`, `10s`, `5m`, `2h`, `7d`, `2w`; None when it is none or too long."""
+    """Return the nanoseconds of `500ms`, `10s`, `5m`, `2h`, `7d`, `2w`; None for other texts and longer times."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
         return None
@@ -37,8 +37,8 @@ def exact_duration(span_ns: int) -> str:
 
 
 def rough_duration(span_ns: int) -> str:
-    """What matters of it, in the two largest units: `45s`, `2m`, `1h 30m`, `3d 4h`; less than a second is `0s`."""
+    """Return a duration in its two largest units: `45s`, `2m`, `1h 30m`, `3d 4h`; less than a second is `0s`."""
     seconds = max(span_ns, 0) // SECOND_NS
     units = (("d", seconds // 86_400), ("h", seconds // 3_600 % 24), ("m", seconds // 60 % 60), ("s", seconds % 60))
-    told = [f"{count}{unit}" for unit, count in units if count]
-    return " ".join(told[:2]) or "0s"
+    parts = [f"{count}{unit}" for unit, count in units if count]
+    return " ".join(parts[:2]) or "0s"

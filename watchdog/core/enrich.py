@@ -1,6 +1,6 @@
 """What an address says of its place: network, netgroup, netblock, subnet, AS, and whether it can exist at all.
 
-Everything follows Bitcoin Core (src/netaddress.cpp, src/netgroup.cpp), for one peer or for
+The rules are Bitcoin Core's (`core_constants` cites its functions), for one peer or for
 many addresses at once. Arrays of addresses are the network codes of `watchdog.core.address` and
 the first 16 packed bytes of each address, which is all that a group depends on.
 """
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from watchdog.core import prefix
 from watchdog.core.address import (
     CJDNS,
-    CJDNS_FIRST_BYTE,
     I2P,
     IPV4,
     IPV6,
@@ -31,6 +30,7 @@ from watchdog.core.address import (
 )
 from watchdog.core.arrays import Flags, Words
 from watchdog.core.asmap import Asmap
+from watchdog.core.core_constants import CJDNS_PREFIX
 from watchdog.core.errors import SourceError
 from watchdog.core.text import printable
 
@@ -39,11 +39,11 @@ Packed = NDArray[np.uint8]  # [n, 16] or wider: packed addresses
 
 MAX_PEERS = 65_536  # cached peer texts; a node sees some 10,000 peers a day
 _MAPPED_WORD = 0xFFFF  # the third quarter of ::ffff:a.b.c.d
-_HE_NET = 0x20010470  # src/netaddress.h IsHeNet: 2001:470::/32
+_HE_NET = 0x20010470  # Core's IsHeNet: 2001:470::/32
 
 
 def _ranges(texts: Sequence[str], width: int) -> tuple[Words, Words]:
-    """First and last value of each network, as the top 64 bits of 128, or as 32 bits."""
+    """Return the first and last value of each network, as the top 64 bits of 128, or as 32 bits."""
     networks = sorted(ipaddress.ip_network(text) for text in texts)
     drop = width - min(width, 64)
     first = [int(network.network_address) >> drop for network in networks]
@@ -51,7 +51,7 @@ def _ranges(texts: Sequence[str], width: int) -> tuple[Words, Words]:
     return np.array(first, np.uint64), np.array(last, np.uint64)
 
 
-# src/netaddress.cpp IsRoutable: IsLocal, IsRFC1918, IsRFC6598, IsRFC3927, IsRFC5737, IsRFC2544; IsValid: INADDR_NONE
+# Core's IsRoutable: IsLocal, IsRFC1918, IsRFC6598, IsRFC3927, IsRFC5737, IsRFC2544; IsValid: INADDR_NONE
 _UNROUTABLE_IPV4 = _ranges(
     (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.2.0/24",
@@ -71,8 +71,8 @@ _ONE_UNROUTABLE_IPV4, _ONE_UNROUTABLE_IPV6 = (
 
 def _within(ranges: tuple[Words, Words], values: Words) -> Flags:
     first, last = ranges
-    found = np.searchsorted(first, values, side="right") - 1
-    return (found >= 0) & (values <= last[np.maximum(found, 0)])
+    index = np.searchsorted(first, values, side="right") - 1
+    return (index >= 0) & (values <= last[np.maximum(index, 0)])
 
 
 def halves(packed: Packed) -> tuple[Words, Words]:
@@ -82,13 +82,13 @@ def halves(packed: Packed) -> tuple[Words, Words]:
 
 
 def routable(networks: Codes, packed: Packed) -> Flags:
-    """Bitcoin Core's IsRoutable. Mapped IPv4 inside an IPv6 entry and unknown networks are not routable."""
+    """Return Bitcoin Core's IsRoutable. Mapped IPv4 inside an IPv6 entry and unknown networks are not routable."""
     return _routable(networks, *halves(packed))
 
 
 def _routable(networks: Codes, high: Words, low: Words) -> Flags:
     answer: Flags = (networks == ONION) | (networks == I2P)
-    answer |= (networks == CJDNS) & (high >> np.uint64(56) == 0xFC)
+    answer |= (networks == CJDNS) & (high >> np.uint64(56) == CJDNS_PREFIX)
     four = np.flatnonzero(networks == IPV4)
     if len(four):
         address = low[four] & np.uint64(0xFFFFFFFF)
@@ -104,13 +104,13 @@ def _routable(networks: Codes, high: Words, low: Words) -> Flags:
 
 
 def impossible(networks: Codes, packed: Packed) -> Flags:
-    """IPv4 in 224.0.0.0/3 (multicast and class E): no host has one, yet IsRoutable lets all but the last pass."""
+    """Find IPv4 in 224.0.0.0/3 (multicast, class E): no host has one, yet IsRoutable passes all but the last."""
     answer: Flags = (networks == IPV4) & (packed[:, 12] >= 224)
     return answer
 
 
 def _linked(networks: Codes, high: Words, low: Words) -> tuple[Flags, Words]:
-    """HasLinkedIPv4 (but for IsRoutable) and GetLinkedIPv4: tunnels and translations count as their IPv4 address."""
+    """Return HasLinkedIPv4 (but for IsRoutable) and GetLinkedIPv4: tunnels and translations count as their IPv4."""
     linked: Flags = networks == IPV4
     value = low & np.uint64(0xFFFFFFFF)
     six = np.flatnonzero(networks == IPV6)
@@ -210,15 +210,15 @@ class Enricher:
         return self._sets[name].contains(networks, packed)
 
     def asns(self, networks: Codes, packed: Packed) -> NDArray[np.uint32]:
-        """GetMappedAS: the AS of each routable IPv4 or IPv6 address, 0 for others or without a map."""
+        """Return GetMappedAS: the AS of each routable IPv4 or IPv6 address, 0 for others or without a map."""
         return self.place(networks, packed).asns
 
     def netgroups(self, networks: Codes, packed: Packed) -> Words:
-        """GetGroup as packed prefixes. Loopback reads "local"; Core counts it among the unroutable."""
+        """Return GetGroup as packed prefixes. Loopback reads "local"; Core counts it among the unroutable."""
         return self.place(networks, packed).netgroups
 
     def place(self, networks: Codes, packed: Packed) -> Places:
-        """Netgroup, netblock, AS and routable of each address: the work of all four in one pass."""
+        """Return netgroup, netblock, AS and routable of each address: the work of all four in one pass."""
         high, low = halves(packed)
         reachable = _routable(networks, high, low)
         has_four, four = _linked(networks, high, low)
@@ -241,7 +241,7 @@ class Enricher:
         return Places(groups, blocks, numbers, reachable)
 
     def subnets(self, networks: Codes, packed: Packed) -> Words:
-        """/24 of routable IPv4, /48 of routable IPv6, else the netgroup."""
+        """Return /24 of routable IPv4, /48 of routable IPv6, else the netgroup."""
         high, low = halves(packed)
         reachable = _routable(networks, high, low)
         answer = self.netgroups(networks, packed)
@@ -251,7 +251,7 @@ class Enricher:
         return answer
 
     def peer(self, address_text: str) -> PeerFacts:
-        """Facts of one address as Core prints it, with or without port. Total; the last 65,536 are kept."""
+        """Return the facts of one address as Core prints it, with or without port. Total; the last 65,536 are kept."""
         facts = self._peers.get(address_text)
         if facts is None:
             facts = self._look_up(address_text)
@@ -268,7 +268,7 @@ class Enricher:
         return replace(self._facts(name, address.network, *_one_halves(address.packed)), packed=address.packed)
 
     def _facts(self, name: str, network: int, high: int, low: int) -> PeerFacts:
-        """What `place` and `subnets` say of one address; new peers come one by one, and arrays of one are dear."""
+        """Return what `place` and `subnets` give for one address, without arrays: new peers come one by one."""
         tunnelled = None if network == IPV4 else _one_tunnelled(network, high, low)
         if not _one_routable(network, high, low):
             group = prefix.LOCAL_PREFIX if _one_local(network, high, low) else prefix.UNROUTABLE_PREFIX
@@ -303,22 +303,22 @@ def _one_halves(packed: bytes) -> tuple[int, int]:
 
 def _one_within(ranges: tuple[list[int], list[int]], value: int) -> bool:
     first, last = ranges
-    found = bisect_right(first, value) - 1
-    return found >= 0 and value <= last[found]
+    index = bisect_right(first, value) - 1
+    return index >= 0 and value <= last[index]
 
 
 def _one_routable(network: int, high: int, low: int) -> bool:
-    """`routable` of one address."""
+    """Return `routable` for one address."""
     if network == IPV4:
         return not _one_within(_ONE_UNROUTABLE_IPV4, low & 0xFFFFFFFF)
     if network == IPV6:
         embedded = high == 0 and (low <= 1 or low >> 32 == _MAPPED_WORD)
         return not embedded and not _one_within(_ONE_UNROUTABLE_IPV6, high)
-    return network in (ONION, I2P) or (network == CJDNS and high >> 56 == CJDNS_FIRST_BYTE)
+    return network in (ONION, I2P) or (network == CJDNS and high >> 56 == CJDNS_PREFIX)
 
 
 def _one_tunnelled(network: int, high: int, low: int) -> int | None:
-    """`_linked` of one address that is not IPv4: the IPv4 address inside, if any."""
+    """Return `_linked` for one address that is not IPv4: the IPv4 address inside, if any."""
     if network != IPV6:
         return None
     if high >> 32 == 0x20010000:
@@ -330,14 +330,14 @@ def _one_tunnelled(network: int, high: int, low: int) -> int | None:
 
 
 def _one_local(network: int, high: int, low: int) -> bool:
-    """`_local` of one address."""
+    """Return `_local` for one address."""
     if network == IPV4:
         return low >> 24 & 0xFF in (0, 127)
     return network == IPV6 and high == 0 and low == 1
 
 
 def _one_group(network: int, high: int) -> int:
-    """`_address_groups` of one routable address that is neither IPv4 nor a tunnel."""
+    """Return `_address_groups` for one routable address that is neither IPv4 nor a tunnel."""
     if network == IPV6:
         henet = high >> 32 == _HE_NET
         code, payload = (prefix.IPV6_36, high >> 28) if henet else (prefix.IPV6_32, high >> 32)
@@ -353,7 +353,7 @@ def _row(packed: bytes) -> Packed:
 
 
 def _local(networks: Codes, high: Words, low: Words) -> Flags:
-    """IsLocal: 127.0.0.0/8, 0.0.0.0/8 and ::1."""
+    """Return IsLocal: 127.0.0.0/8, 0.0.0.0/8 and ::1."""
     first = (low >> np.uint64(24)) & np.uint64(0xFF)
     answer: Flags = (networks == IPV4) & ((first == 127) | (first == 0))
     answer |= (networks == IPV6) & (high == 0) & (low == 1)
@@ -361,7 +361,7 @@ def _local(networks: Codes, high: Words, low: Words) -> Flags:
 
 
 def _address_groups(networks: Codes, high: Words) -> Words:
-    """Groups by network as if all were routable and none a tunnel."""
+    """Return the groups by network, as if all addresses were routable and none a tunnel."""
     answer = np.full(len(high), prefix.UNROUTABLE_PREFIX, np.uint64)
     six = networks == IPV6
     if six.any():

@@ -26,7 +26,7 @@ class Episode:
         return bool(self._texts)
 
     def failed(self, text: str) -> bool:
-        """A try has failed. Whether to log it: the first time in this episode, and for another text (a few of them)."""
+        """Note a failed try. Return whether to log it: the first of this episode, or another text (a few of them)."""
         self._fine_s = None
         if text in self._texts or len(self._texts) >= TEXTS_MOST:
             return False
@@ -34,13 +34,13 @@ class Episode:
         return True
 
     def worked(self, now_s: float) -> bool:
-        """A try has worked; otherwise as `over`."""
+        """Note a try that worked; otherwise as `over`."""
         if self._texts and self._fine_s is None:
             self._fine_s = now_s
         return self.over(now_s)
 
     def over(self, now_s: float) -> bool:
-        """Whether to log that it works again: once, when nothing has failed for a while. To be asked now and then."""
+        """Return whether to log a recovery: once, when nothing has failed for a while. Call it from time to time."""
         if self._fine_s is None or now_s - self._fine_s < self._steady_s:
             return False
         self._fine_s = None

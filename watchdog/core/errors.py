@@ -5,7 +5,7 @@ class WatchdogError(Exception):
     """Root of our errors; the command line prints it in one line and exits with 2."""
 
     def in_one_line(self) -> str:
-        """What the command line prints: the message, or its gist where the message has many lines."""
+        """Return what the command line prints: the message, or its gist where the message has many lines."""
         return str(self)
 
 

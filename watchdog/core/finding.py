@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
-
-import msgspec
 
 Severity = Literal["info", "warning", "high", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "high", "critical")
@@ -27,11 +26,18 @@ Maturity = Literal["sandbox", "incubating", "stable", "deprecated"]
 """How far a rule has been proved; findings of a `sandbox` rule are judged and stored, never sent."""
 
 
+FLEET = "*fleet*"
+"""The node of findings of fleet rules that accuse no single node; no node can have this name."""
 OVERFLOW: Mapping[str, str] = {"group": "*"}
 """Key of the incident that a rule's keys share when there is no room for one each."""
 
 
-class Evidence(msgspec.Struct, frozen=True, gc=False):
+PARTY = ("peer_addr", "peer", "netgroup", "netblock", "asn")
+"""Fields of a key, or that follow from it, that say who or what network it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
     """One event behind a finding, as people read it: kind, time and its plain fields."""
 
     time_ns: int
@@ -39,7 +45,8 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     fields: Mapping[str, str | int | float | bool]
 
 
-class Finding(msgspec.Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """What a rule says of one key at one moment of event time.
 
     change: `fire` opens, `update` refreshes, `escalate` raises the severity, `clear` says
@@ -53,6 +60,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     fired then, also those with a finding of their own; 0 when it reports its own key. Its key and
     incident are `OVERFLOW` then. counted: such a finding has counted this key already.
     maturity: the rule's; None in a snapshot of a version that did not report it.
+    party: who the key is, as text: those of `PARTY` that key, incident or summary name; the same from fire to clear.
     """
 
     rule: str
@@ -75,3 +83,4 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     stands_for: int = 0
     counted: bool = False
     maturity: Maturity | None = None
+    party: Mapping[str, str] = field(default_factory=dict)

@@ -49,7 +49,7 @@ class Field:
 class Kind:
     """A kind of event: its columns in order, `time_ns` first.
 
-    sources: which sources give it ("capture", "snapshots", "log", "tracepoint").
+    sources: which sources give it ("capture", "snapshots", "log", "tracepoint", ...); "rules" for findings.
     same_fact: kinds that report the same fact from another source; a rule counts one of them.
     """
 
@@ -88,7 +88,7 @@ def kind_named(name: str) -> Kind:
 
 
 def chosen_kinds(names: Iterable[str]) -> frozenset[str] | None:
-    """The kinds of these names or that begin so (`p2p`); None without any. WatchdogError for one that is unknown."""
+    """Return the kinds with these names or prefixes (`p2p`); None without names. WatchdogError: an unknown name."""
     chosen: set[str] = set()
     for name in names:
         begin = [kind for kind in KINDS if name and kind.startswith(name)] if name not in KINDS else []
@@ -101,6 +101,10 @@ def dtype_of(typ: str) -> np.dtype[np.generic] | None:
     return None if typ in {"str", "bytes"} else _DTYPES[typ]
 
 
+_SAME_ANSWERS: Mapping[str, tuple[str, ...]] = {"rpc": ("ipc",)}
+"""Sources that give every kind of another one: `ipc` makes the calls of `rpc` over another transport."""
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if text else ()
 
@@ -109,16 +113,41 @@ def _field(row: kinds_table.FieldRow) -> Field:
     return Field(*row[:5], _names(row[5]))
 
 
-def _read_table() -> Mapping[str, Kind]:
+def _read_table() -> dict[str, Kind]:
     known = {id(row): _field(row) for row in (*kinds_table.PEER, *kinds_table.WIRE)}
     kinds = {}
     for name, description, sources, same_fact, rows in kinds_table.TABLE:
         columns = {TIME_FIELD.name: TIME_FIELD}
         columns.update({row[0]: known.get(id(row)) or _field(row) for row in rows})
-        kinds[name] = Kind(name, description, _names(sources), MappingProxyType(columns), _names(same_fact))
-    return MappingProxyType(kinds)
+        given = tuple(one for source in _names(sources) for one in (source, *_SAME_ANSWERS.get(source, ())))
+        kinds[name] = Kind(name, description, given, MappingProxyType(columns), _names(same_fact))
+    return kinds
 
 
-KINDS: Mapping[str, Kind] = _read_table()
-ALL_KINDS: frozenset[str] = frozenset(KINDS)
-"""The kinds of a source whose input does not list them: any."""
+_TABLE: dict[str, Kind] = _read_table()
+KINDS: Mapping[str, Kind] = MappingProxyType(_TABLE)
+"""All kinds by name: those of the catalogue, then those that users declare (`watchdog/core/declared.py`)."""
+FINDING_KINDS: frozenset[str] = frozenset(name for name in KINDS if name.startswith("finding:"))
+"""The kinds that rules give; no source of this node has them, and no recording."""
+FLEET_KINDS: frozenset[str] = frozenset(name for name in KINDS if name.startswith("fleet:"))
+"""The kinds that the nodes of a service show together; no node has them."""
+PER_MESSAGE = ("p2p:", "net:inbound_message", "net:outbound_message", "rpc:addrman_entry")
+"""Kinds, or how they begin, with an event for each message or each entry of a table: no rule over nodes reads them."""
+ALL_KINDS: frozenset[str] = frozenset(KINDS) - FINDING_KINDS - FLEET_KINDS
+"""The kinds of a source whose input does not list them: any of the catalogue."""
+
+
+def add_kinds(kinds: Iterable[Kind]) -> None:
+    """Make further kinds known for the rest of this process; only `watchdog.core.declared` calls it.
+
+    ValueError: a kind of that name exists.
+    """
+    for kind in kinds:
+        if kind.name in _TABLE:
+            raise ValueError(f"kind {kind.name!r} exists")
+        _TABLE[kind.name] = kind
+
+
+def any_kinds() -> frozenset[str]:
+    """Return the kinds of a source whose input does not list them: `ALL_KINDS`, and the declared ones."""
+    return frozenset(KINDS) - FINDING_KINDS - FLEET_KINDS

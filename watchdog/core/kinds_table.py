@@ -63,6 +63,8 @@ SIZED: tuple[FieldRow, ...] = (
     ("type", "str", "", "Message type as sent, printable-escaped", False, ""),
     ("size", "u32", "bytes", "Payload size on the wire, without header", False, ""),
     ("known", "bool", "", "A type that Bitcoin Core knows (reject counts as known, alert does not)", False, ""),
+    ("payload", "bytes", "", "First bytes of the payload, of readers that asked for it; rules cannot read it, and no incident keeps it", False, ""),
+    ("payload_size", "i32", "bytes", "Bytes present in payload; below size: cut, -1: could not be read, 0: not asked for", False, ""),
 )
 
 COIN: tuple[FieldRow, ...] = (
@@ -87,6 +89,21 @@ LOCATOR: tuple[FieldRow, ...] = (
     *WIRE,
     ("locator", "u32", "hashes", "Hashes in the block locator", False, ""),
     ("protocol_version", "i32", "", "Protocol version in the message, ignored by Core", False, ""),
+)
+
+FINDING: tuple[FieldRow, ...] = (
+    ("rule", "str", "", "Id of the rule that reports it", False, ""),
+    ("attack", "str", "", "Family of attacks of this rule", False, "addr-flooding, eclipse, message-anomaly, chain, resource, node, data"),
+    ("severity", "str", "", "Severity at this moment", False, "info, warning, high, critical"),
+    ("maturity", "str", "", "How far the rule has been proved", False, "sandbox, incubating, stable, deprecated"),
+    ("key", "str", "", "Key that it is about, as name=value with commas between; empty for the node, group=* for many keys", False, ""),
+    ("keys", "u32", "keys", "Keys that it is about: 1, or all of a rule that share one finding", False, ""),
+    ("node", "str", "", "Node that it is about", False, ""),
+    ("peer_addr", "str", "", "Address of the peer without port; empty when the rule's key, incident and summary do not name it", False, ""),
+    ("netgroup", "prefix", "", "Netgroup of the key, unknown when key, incident and summary do not name it", False, ""),
+    ("netblock", "prefix", "", "Netblock of the key, that of peer_addr when only this is known, else unknown", False, ""),
+    ("asn", "u32", "", "Autonomous system of the key, 0 when key, incident, summary and netgroup do not name it", False, ""),
+    ("since_ns", "i64", "ns", "Since when the condition holds, since the epoch", False, ""),
 )
 
 TABLE: tuple[KindRow, ...] = (
@@ -189,7 +206,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "utxocache:add",
         "A coin was added to the coins cache",
-        "tracepoint",
+        "tracepoint, ipc",
         "",
         (
             *COIN,
@@ -198,7 +215,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "utxocache:spent",
         "A coin was spent from the coins cache",
-        "tracepoint",
+        "tracepoint, ipc",
         "",
         (
             *COIN,
@@ -207,7 +224,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "utxocache:uncache",
         "A coin was dropped from the coins cache unspent",
-        "tracepoint",
+        "tracepoint, ipc",
         "",
         (
             *COIN,
@@ -564,6 +581,19 @@ TABLE: tuple[KindRow, ...] = (
         ),
     ),
     (
+        "p2p:tx_input",
+        "One of the first 1,000 inputs of a transaction, which p2p:tx counts; made only when a rule or a recording reads it",
+        "capture, tracepoint",
+        "p2p:tx",
+        (
+            *PEER,
+            *WIRE,
+            ("outpoint_id", "u64", "", "64-bit identity of the output that it spends; for keys and distinct counts", False, ""),
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("txid_id", "u64", "", "64-bit identity of the transaction; for distinct counts", False, ""),
+        ),
+    ),
+    (
         "p2p:block",
         "A whole block",
         "capture, tracepoint",
@@ -578,7 +608,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "p2p:new_block",
         "A block is named for the first time, received or sent, by a header that proves work near that of the chain and whose time is within two hours of the event",
-        "capture",
+        "capture, tracepoint",
         "log:tip, chain:tip, validation:block_connected",
         (
             *PEER,
@@ -611,7 +641,7 @@ TABLE: tuple[KindRow, ...] = (
     ),
     (
         "p2p:reject",
-        "A reject message (BIP61), which Core neither sends nor reads any more",
+        "A reject message (BIP61), which Core no longer sends or reads",
         "capture, tracepoint",
         "",
         (
@@ -674,7 +704,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:peer",
         "One connected peer at one poll of getpeerinfo; conn is Core's peer id",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             *PEER,
@@ -685,8 +715,8 @@ TABLE: tuple[KindRow, ...] = (
             ("relay_txs", "bool", "", "We relay transactions to the peer", False, ""),
             ("protocol_version", "i32", "", "Protocol version", False, ""),
             ("inv_to_send", "u32", "transactions", "Transactions waiting to be announced to the peer", False, ""),
-            ("ping_us", "i64", "us", "Last ping time, -1 when there is none", False, ""),
-            ("min_ping_us", "i64", "us", "Least ping time, -1 when there is none", False, ""),
+            ("ping_us", "i64", "us", "Last ping time, -1 without one", False, ""),
+            ("min_ping_us", "i64", "us", "Least ping time, -1 without one", False, ""),
             ("ping_wait_us", "i64", "us", "Time that a ping has been unanswered, -1 when none is", False, ""),
             ("time_offset_s", "i64", "s", "The peer's clock minus ours, from its version message", False, ""),
             ("bytes_sent", "u64", "bytes", "Bytes sent to the peer since it connected", False, ""),
@@ -709,7 +739,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:peers",
         "All connected peers of one poll, summed up",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("inbound", "u32", "peers", "Inbound peers", False, ""),
@@ -728,12 +758,13 @@ TABLE: tuple[KindRow, ...] = (
             ("inbound_top_netgroup", "u32", "peers", "Most inbound peers in one netgroup", False, ""),
             ("inbound_old", "u32", "peers", "Inbound peers connected for more than an hour", False, ""),
             ("uptime_s", "i64", "s", "Uptime of the node, -1 when unknown", False, ""),
+            ("opened", "bool", "", "It has opened such a peer since it started, as far as was polled; a node with -connect never does", False, ""),
         ),
     ),
     (
         "rpc:addrman",
         "Address tables at one poll of getaddrmaninfo: one row a network, and one for all",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("network", "str", "", "ipv4, ipv6, onion, i2p, cjdns, or all for the sum", False, ""),
@@ -745,7 +776,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:addrman_entry",
         "One occupied slot at one poll of getrawaddrman; large, made only when a rule reads it",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             *SLOT,
@@ -760,7 +791,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:chain",
         "The chain at one poll of getblockchaininfo",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("chain", "str", "", "main, test, testnet4, signet or regtest", False, ""),
@@ -772,12 +803,52 @@ TABLE: tuple[KindRow, ...] = (
             ("size_on_disk", "u64", "bytes", "Size of block and undo files", False, ""),
             ("pruned", "bool", "", "The node prunes", False, ""),
             ("warnings", "str", "", "Core's warnings, printable-escaped", False, ""),
+            ("hash", "str", "", "Hash of the tip, empty when unknown", False, ""),
+            ("verification_progress", "f64", "", "Core's estimate of the verified share of the chain, 0 to 1; -1 when the node does not say", False, ""),
+        ),
+    ),
+    (
+        "rpc:chain_tip",
+        "A tip of getchaintips that is new, longer, or of another status than at the poll before",
+        "snapshots, rpc",
+        "",
+        (
+            ("height", "i32", "blocks", "Its height", False, ""),
+            ("hash", "str", "", "Its hash", False, ""),
+            ("branch_blocks", "i32", "blocks", "Blocks between it and the active chain, 0 for the active tip", False, ""),
+            ("status", "str", "", "active, valid-fork, valid-headers, headers-only, invalid, or unknown", False, "active, valid-fork, valid-headers, headers-only, invalid, unknown"),
+            ("ahead", "i32", "blocks", "Its height minus that of the active tip", False, ""),
+            ("more_work", "bool", "", "Its chain has more work than the active one, as its header says; false when not asked", False, ""),
+            ("polls", "u32", "polls", "Polls in a row that had it, this one included; 2 for a tip ahead that stays", False, ""),
+        ),
+    ),
+    (
+        "rpc:block_hash",
+        "The hash that the active chain of the node has at a height: an answer to getblockhash, asked to compare nodes",
+        "snapshots, rpc",
+        "",
+        (
+            ("height", "i32", "blocks", "Height that was asked for", False, ""),
+            ("hash", "str", "", "Block hash as RPC writes it, 64 hex digits", False, ""),
+        ),
+    ),
+    (
+        "rpc:orphan_peer",
+        "A peer that announced transactions whose parents are missing, at one poll of getorphantxs; the 64 with the most",
+        "snapshots, rpc",
+        "",
+        (
+            *PEER,
+            ("txs", "u32", "transactions", "Orphans that it announced", False, ""),
+            ("txs_alone", "u32", "transactions", "Orphans that no other peer announced", False, ""),
+            ("size_bytes", "u64", "bytes", "Size of those that it announced", False, ""),
+            ("orphans", "u32", "transactions", "All orphans at this poll", False, ""),
         ),
     ),
     (
         "rpc:mempool",
         "The mempool at one poll of getmempoolinfo",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("txs", "u64", "transactions", "Transactions", False, ""),
@@ -791,7 +862,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:network",
         "Networking at one poll of getnetworkinfo",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("connections", "u32", "connections", "Open connections", False, ""),
@@ -805,7 +876,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:nettotals",
         "Traffic at one poll of getnettotals",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("bytes_received", "u64", "bytes", "Bytes received since the start of the node", False, ""),
@@ -818,7 +889,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "rpc:uptime",
         "Uptime of the node at one poll",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("uptime_s", "i64", "s", "Seconds since the node started", False, ""),
@@ -827,7 +898,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "peer:connected",
         "A peer is there that was not at the poll before",
-        "snapshots",
+        "snapshots, rpc",
         "net:inbound_connection, net:outbound_connection, log:peer_connected",
         (
             *PEER,
@@ -837,7 +908,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "peer:disconnected",
         "A peer of the poll before is gone",
-        "snapshots",
+        "snapshots, rpc",
         "net:closed_connection, log:disconnected",
         (
             *PEER,
@@ -847,7 +918,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "peer:outbound_replaced",
         "An established outbound peer (over 60 s, full or block relay) vanished and another took its slot",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             *PEER,
@@ -859,7 +930,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "peer:outbound_lost",
         "An established outbound peer (over 60 s, full or block relay) vanished",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             *PEER,
@@ -869,7 +940,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "addrman:insert",
         "A slot of an address table is taken that was free at the poll before",
-        "snapshots",
+        "snapshots, rpc",
         "addrman:attempt_add, log:addrman_inserted",
         (
             *SLOTCHANGE,
@@ -878,7 +949,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "addrman:evict",
         "A slot of an address table is free that was taken at the poll before",
-        "snapshots",
+        "snapshots, rpc",
         "log:addrman_removed, log:addrman_evicted",
         (
             *SLOTCHANGE,
@@ -887,7 +958,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "addrman:replace",
         "A slot of an address table holds another address than at the poll before",
-        "snapshots",
+        "snapshots, rpc",
         "log:addrman_replaced",
         (
             *SLOTCHANGE,
@@ -898,7 +969,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "addrman:move",
         "An address changed tables; new to tried says table = tried",
-        "snapshots",
+        "snapshots, rpc",
         "addrman:move_to_good, log:addrman_tried",
         (
             *SLOTCHANGE,
@@ -908,7 +979,7 @@ TABLE: tuple[KindRow, ...] = (
     (
         "addrman:rebucketed",
         "Over 30 % of the slots moved at once (asmap changed, tables rebuilt): no inserts are reported for the poll",
-        "snapshots",
+        "snapshots, rpc",
         "",
         (
             ("moved_share", "f64", "", "Share of the slots that moved, 0 to 1", False, ""),
@@ -916,38 +987,78 @@ TABLE: tuple[KindRow, ...] = (
         ),
     ),
     (
+        "addrman:exposure",
+        "The group nearest to an eclipse, at one poll of getrawaddrman: a netblock, an AS and a source",
+        "snapshots, rpc",
+        "",
+        (
+            ("grouping", "str", "", "Kind of group: the netblock or AS of the addresses, or the netblock that announced them", False, "netblock, as, source"),
+            ("group", "str", "", "The netblock or AS; empty when no address has one", False, ""),
+            ("share_new", "u32", "ppm", "Chance that a draw from the new table gives one of its addresses", False, ""),
+            ("share_tried", "u32", "ppm", "The same for the tried table", False, ""),
+            ("chance_next_low", "u32", "ppm", "Chance that the next outbound connection falls to the group, if all addresses answer alike", False, ""),
+            ("chance_next_high", "u32", "ppm", "The same if the group always answers, and the others at the feeler success", False, ""),
+            ("chance_restart_low", "u32", "ppm", "Chance that all outbound connections after a restart fall to it, if all addresses answer alike", False, ""),
+            ("chance_restart_high", "u32", "ppm", "The same if the group always answers, and the others at the feeler success", False, ""),
+            ("new_total", "u32", "entries", "Entries in the new table", False, ""),
+            ("tried_total", "u32", "entries", "Entries in the tried table", False, ""),
+            ("outbound", "u32", "peers", "Outbound full-relay and block-relay-only peers", False, ""),
+            ("outbound_held", "u32", "peers", "Those of them that are of the group", False, ""),
+            ("anchors", "u32", "peers", "Block-relay-only peers, which a clean shutdown saves, at most 2", False, ""),
+            ("anchors_held", "u32", "peers", "Those of them that are of the group", False, ""),
+            ("inbound_share", "u32", "ppm", "Share of the inbound peers that are of the group; 0 for the grouping source", False, ""),
+            ("stage", "u32", "", "Progress of an eclipse by the group: 0 none, 1 tables, 2 inbound slots, 3 outbound slots, 4 view", False, ""),
+            ("readiness", "u32", "ppm", "How well the node is prepared: the mean of tables, outbound, anchors, feelers and age", False, ""),
+            ("weakest", "str", "", "The part of readiness that is lowest", False, "tables, outbound, anchors, feelers, age"),
+            ("feeler_tries", "u32", "addresses", "Addresses of the new table that Core tried within a day, by its timers", False, ""),
+            ("feeler_met", "u32", "addresses", "Addresses that went from new to tried in the same time", False, ""),
+            ("uptime_s", "i64", "s", "Uptime of the node, -1 when unknown", False, ""),
+        ),
+    ),
+    (
         "node:started",
-        "The node started; log and snapshots may both say so",
-        "snapshots, log",
+        "The node started; several sources may say so",
+        "snapshots, rpc, log, zmq, tracepoint",
         "node:started",
         (
-            ("reason", "str", "", "How it was seen: uptime-reset or log-start", False, ""),
+            ("reason", "str", "", "How it was seen: uptime-reset, log-start, zmq-counter or process", False, ""),
             ("version", "str", "", "Core's version, empty when unknown", False, ""),
         ),
     ),
     (
         "node:stopped",
         "The node stopped",
-        "log",
+        "log, tracepoint",
         "",
         (
-            ("reason", "str", "", "How it was seen: a shutdown, or a start without one before it", False, ""),
+            ("reason", "str", "", "How it was seen: a shutdown, a start without one before it, or how the process ended", False, ""),
         ),
     ),
     (
         "chain:tip",
         "The height of the active chain changed between polls",
-        "snapshots",
+        "snapshots, rpc",
         "log:tip, validation:block_connected",
         (
             ("height", "i32", "blocks", "New height", False, ""),
             ("interval_s", "i64", "s", "Seconds since the tip before was first seen", False, ""),
+            ("hash", "str", "", "Hash of the tip, empty when unknown", False, ""),
+        ),
+    ),
+    (
+        "node:warning",
+        "A warning of the node appeared or ended since the poll before; the first poll reports none",
+        "snapshots, rpc",
+        "",
+        (
+            ("text", "str", "", "The warning, printable-escaped", False, ""),
+            ("active", "bool", "", "It appeared; false when it ended", False, ""),
         ),
     ),
     (
         "chain:block_age",
         "The first message of any type in each three minutes: the node has peers, and its newest block is this old",
-        "capture",
+        "capture, tracepoint",
         "",
         (
             ("block_age_s", "i64", "s", "Seconds since a new block was named (p2p:new_block), -1 before the first", False, ""),
@@ -1224,9 +1335,232 @@ TABLE: tuple[KindRow, ...] = (
         ),
     ),
     (
+        "zmq:tip",
+        "The active chain has a new tip (topic hashblock; the node sends none during initial block download)",
+        "zmq",
+        "log:tip, chain:tip, validation:block_connected",
+        (
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+        ),
+    ),
+    (
+        "zmq:block",
+        "A block was connected to the active chain, or disconnected from it (topic sequence)",
+        "zmq",
+        "",
+        (
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("connected", "bool", "", "Connected; else disconnected, in a reorganisation", False, ""),
+        ),
+    ),
+    (
+        "zmq:mempool",
+        "A transaction entered the mempool, or left it other than in a block (topic sequence)",
+        "zmq",
+        "",
+        (
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("added", "bool", "", "Added; else removed", False, ""),
+            ("mempool_sequence", "u64", "", "The mempool's own number of this change; removals in blocks take numbers, too", False, ""),
+        ),
+    ),
+    (
+        "chain:tx_added",
+        "A transaction entered the mempool, as Core's IPC reports it: without its fee",
+        "ipc",
+        "mempool:added, zmq:mempool",
+        (
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("vsize_vb", "i32", "vB", "Virtual size", False, ""),
+        ),
+    ),
+    (
+        "chain:tx_removed",
+        "A transaction left the mempool, as Core's IPC reports it; those that a block confirms are not reported",
+        "ipc",
+        "mempool:removed, zmq:mempool",
+        (
+            ("txid", "bytes", "", "Transaction id, 32 bytes in internal order", False, ""),
+            ("vsize_vb", "i32", "vB", "Virtual size", False, ""),
+            ("reason", "str", "", "Core's reason: expiry, sizelimit, reorg, block, conflict or replaced; unknown for a later one", False, "expiry, sizelimit, reorg, block, conflict, replaced, unknown"),
+        ),
+    ),
+    (
+        "chain:block_connected",
+        "A block was connected to a chain, as Core's IPC reports it",
+        "ipc",
+        "validation:block_connected, zmq:block, log:tip, chain:tip",
+        (
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("prev_hash", "bytes", "", "Hash of the block before, 32 bytes in internal order", False, ""),
+            ("height", "i32", "blocks", "Height of the block", False, ""),
+            ("transactions", "u32", "transactions", "Transactions in the block, 0 when the node did not send it", False, ""),
+            ("size_bytes", "u32", "bytes", "Size of the block, 0 when the node did not send it", False, ""),
+            ("historical", "bool", "", "Connected below an assumed snapshot, not at the tip", False, ""),
+        ),
+    ),
+    (
+        "chain:block_disconnected",
+        "A block was disconnected from the active chain, as Core's IPC reports it",
+        "ipc",
+        "zmq:block",
+        (
+            ("hash", "bytes", "", "Block hash, 32 bytes in internal order", False, ""),
+            ("prev_hash", "bytes", "", "Hash of the block before, 32 bytes in internal order", False, ""),
+            ("height", "i32", "blocks", "Height of the block", False, ""),
+        ),
+    ),
+    (
+        "chain:flushed",
+        "The chain state was written to disk, as Core's IPC reports it",
+        "ipc",
+        "utxocache:flush",
+        (
+            ("validated", "bool", "", "The chain that was validated from its first block; false for one that begins at a snapshot", False, ""),
+            ("historical", "bool", "", "The chain below an assumed snapshot", False, ""),
+        ),
+    ),
+    (
+        "node:connections",
+        "The number of open connections changed, as Core's IPC reports it",
+        "ipc",
+        "",
+        (
+            ("connections", "i32", "connections", "Open connections", False, ""),
+        ),
+    ),
+    (
+        "finding:fire",
+        "A rule fires for a key",
+        "rules",
+        "",
+        (
+            *FINDING,
+        ),
+    ),
+    (
+        "finding:update",
+        "A rule still fires for a key; at most one a minute and window",
+        "rules",
+        "",
+        (
+            *FINDING,
+        ),
+    ),
+    (
+        "finding:escalate",
+        "The severity of a firing key has risen",
+        "rules",
+        "",
+        (
+            *FINDING,
+        ),
+    ),
+    (
+        "finding:clear",
+        "A rule no longer fires for a key",
+        "rules",
+        "",
+        (
+            *FINDING,
+        ),
+    ),
+    (
+        "fleet:node_left",
+        "A node is left out: its watermark is too far behind the furthest one's",
+        "fleet",
+        "",
+        (
+            ("behind_s", "i64", "s", "How far behind it is", False, ""),
+        ),
+    ),
+    (
+        "fleet:node_back",
+        "A node that was left out takes part again",
+        "fleet",
+        "",
+        (
+            ("away_s", "i64", "s", "How long it was left out", False, ""),
+        ),
+    ),
+    (
+        "fleet:node_silent",
+        "A node has not answered with its chain for 5 minutes while another one has; once a minute",
+        "fleet",
+        "",
+        (
+            ("silent_s", "i64", "s", "Seconds since its last answer", False, ""),
+        ),
+    ),
+    (
+        "fleet:chain",
+        "The chain of a node beside the best of the nodes, at each poll of getblockchaininfo",
+        "fleet",
+        "",
+        (
+            ("height", "i32", "blocks", "Height of its active chain", False, ""),
+            ("best", "i32", "blocks", "Greatest height of the nodes that are neither in initial download nor on another chain than most", False, ""),
+            ("behind", "i32", "blocks", "Blocks between the two", False, ""),
+            ("ibd", "bool", "", "Initial block download is running", False, ""),
+            ("uptime_s", "i64", "s", "Seconds since the node started, -1 when unknown", False, ""),
+            ("nodes", "u32", "nodes", "Nodes that are compared", False, ""),
+            ("lasts_s", "i64", "s", "Seconds for which it has been 2 or more blocks behind; 0 in initial download and 15 minutes after a start", False, ""),
+            ("far_s", "i64", "s", "The same for 3 or more blocks", False, ""),
+        ),
+    ),
+    (
+        "fleet:split",
+        "A node has another block at a height than most nodes, or than the only other one; at each comparison",
+        "fleet",
+        "",
+        (
+            ("height", "i32", "blocks", "Height that is compared", False, ""),
+            ("hash", "str", "", "Hash that the node has there, 64 hex digits", False, ""),
+            ("others", "str", "", "Hash that the others have there", False, ""),
+            ("below", "i32", "blocks", "Depth below the lowest tip of the nodes at which they differ already", False, ""),
+            ("lasts_s", "i64", "s", "Seconds since they were first seen to differ", False, ""),
+            ("settled_s", "i64", "s", "Seconds since the next block of either side, -1 before it", False, ""),
+            ("nodes", "u32", "nodes", "Nodes that are compared", False, ""),
+        ),
+    ),
+    (
+        "fleet:outbound_lost",
+        "A node has lost established outbound peers within 2 minutes; at each further loss",
+        "fleet",
+        "",
+        (
+            ("lost", "u32", "peers", "Outbound peers that it lost", False, ""),
+            ("hit", "u32", "nodes", "Nodes that lost at least 3 in these 2 minutes", False, ""),
+            ("nodes", "u32", "nodes", "Nodes that take part", False, ""),
+        ),
+    ),
+    (
+        "fleet:inserts",
+        "Inserts into the new table of a node beside those of the others; every 5 minutes",
+        "fleet",
+        "",
+        (
+            ("inserts", "u32", "addresses", "Its inserts within an hour", False, ""),
+            ("median", "u32", "addresses", "Median of those of the other nodes", False, ""),
+            ("others", "u32", "nodes", "Other nodes whose inserts are known for this hour", False, ""),
+        ),
+    ),
+    (
+        "fleet:party",
+        "A finding of eclipse or addr-flooding at a node names a network: a row for its netblock, one for its AS",
+        "fleet",
+        "",
+        (
+            ("party", "str", "", "The netblock, or AS and its number", False, ""),
+            ("rule", "str", "", "Id of the rule", False, ""),
+            ("attack", "str", "", "Family of attacks of the rule", False, "addr-flooding, eclipse"),
+            ("nodes", "u32", "nodes", "Nodes that take part", False, ""),
+        ),
+    ),
+    (
         "source:gap",
         "Events of a source are known to be missing between two times",
-        "capture, snapshots, log",
+        "capture, snapshots, rpc, log, zmq, tracepoint",
         "",
         (
             ("from_ns", "i64", "ns", "Start of the gap, since the epoch", False, ""),

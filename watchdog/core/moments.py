@@ -27,14 +27,14 @@ It is an event of the recording: a replay, without a wall clock, drops the same 
 
 
 def latest_plausible(now_ns: int) -> int:
-    """The last time that an event may have. now_ns: of the wall clock, which itself may be behind."""
+    """Return the latest time that an event may have. now_ns: of the wall clock, which itself may be behind."""
     return max(now_ns, WRITTEN_NS) + AHEAD_NS
 
 
 def plausible(times_ns: Ints, latest_ns: int) -> Flags:
     """Return which event times can be true: not before the genesis block, not after `latest_ns`. Shapes: (rows,)."""
-    found: Flags = (times_ns >= EARLIEST_NS) & (times_ns <= latest_ns)
-    return found
+    possible: Flags = (times_ns >= EARLIEST_NS) & (times_ns <= latest_ns)
+    return possible
 
 
 def is_plausible(time_ns: int, latest_ns: int) -> bool:
@@ -43,22 +43,22 @@ def is_plausible(time_ns: int, latest_ns: int) -> bool:
 
 
 def before(times_ns: Ints, sound: Flags, first_ns: int) -> Ints:
-    """For each row the time of the last sound row up to it; `first_ns` for rows before any sound one.
+    """Return for each row the time of the last sound row up to it; `first_ns` for rows before any sound one.
 
     Shapes: all (rows,). A row without a plausible time is reported as lost at this time.
     """
     last = np.maximum.accumulate(np.where(sound, np.arange(len(times_ns)), -1))
-    found: Ints = np.where(last >= 0, times_ns[np.maximum(last, 0)], first_ns) if len(times_ns) else times_ns
-    return found
+    filled: Ints = np.where(last >= 0, times_ns[np.maximum(last, 0)], first_ns) if len(times_ns) else times_ns
+    return filled
 
 
 def clock_reset_ns(batches: Iterable[Batch]) -> int | None:
     """Return the time at which a source restarts without a past (a gap with the reason `CLOCK`); None without one."""
-    found = [
+    times = [
         int(to_ns)
         for batch in batches
         if batch.kind == "source:gap" and CLOCK in batch.strings("reason").values
         for to_ns, reason in zip(batch.numbers("to_ns").tolist(), batch.strings("reason").tolist(), strict=True)
         if reason == CLOCK
     ]
-    return max(found, default=None)
+    return max(times, default=None)

@@ -32,10 +32,13 @@ DATA_CLOCK: Final = "data-clock"
 SOURCE_SILENT: Final = "source-silent"
 LOG_UNREAD: Final = "log-unread"
 SOURCE_FLAPPING: Final = "source-flapping"
+SOURCE_SLOW: Final = "source-slow"
+SOURCE_SWITCHED: Final = "source-switched"
+DATA_UNRECORDED: Final = "data-unrecorded"
 
 OWN_RULES: Final[Mapping[str, OwnRule]] = {
-    one.id: one
-    for one in (
+    rule.id: rule
+    for rule in (
         OwnRule(
             DATA_CLOCK,
             "A clock is wrong and a source is not judged",
@@ -47,7 +50,8 @@ OWN_RULES: Final[Mapping[str, OwnRule]] = {
             "least 20), or all of its latest ones, are late or too far ahead. No such event is judged: `/readyz` "
             "answers 503 and no heartbeat is sent. With the first event whose time fits, the rules that wait for the "
             "source start without a past, at the present, behind a `source:gap` with the reason `clock`; the incident "
-            "clears then.",
+            "clears then. A polled node whose clock is set by more than 10 seconds opens it for a minute; its events "
+            "are judged all the same.",
             (
                 "The clock of the node's machine, of this machine, or of the program that polls the node was stepped.",
                 "A checkpoint was written while a clock was ahead, and the service was started after it was set right.",
@@ -80,10 +84,13 @@ OWN_RULES: Final[Mapping[str, OwnRule]] = {
             "source, form",
             "At least 5 lines of a form, and at least 20 % of the lines of that form, could not be read within an "
             "hour: they start like lines of Bitcoin Core that this version knows, and continue differently. Lines "
-            "without a time have the form `untimed`. It clears when that is false for the hour that has passed.",
+            "without a time have the form `untimed`. The same holds for messages of `nats:` and `peer-observer:` that "
+            "fit no known envelope; their form is the subject. It clears when that is false for the hour that has "
+            "passed.",
             (
                 "A version of Bitcoin Core that is newer than this program.",
                 "`-logtimestamps=0`: no line has a time, so none can be judged.",
+                "A version of peer-observer that is newer than this program, or another publisher on its subjects.",
             ),
             "The events of these lines are missing. Update the watchdog, or set the option back.",
         ),
@@ -101,6 +108,56 @@ OWN_RULES: Final[Mapping[str, OwnRule]] = {
                 "The input holds something that the source cannot read, at the same position each time.",
             ),
             "The log has the error of each restart. Events between a failure and the restart may be missing.",
+        ),
+        OwnRule(
+            SOURCE_SLOW,
+            "A node answers so slowly that it is polled less often",
+            "warning",
+            HOUR_NS,
+            "source, call",
+            "Calls of a `rpc:` source may take the share `budget` of the time together (default 1 %). Where they take "
+            "more, their intervals are stretched, costly ones first. It fires when an interval is at least three times "
+            "its own by the answers of three calls in a row (a costly call: by one), and names the call that takes "
+            "most of the time. It clears when no interval is.",
+            (
+                "The node is busy: initial download, a reindex, a rescan, a disk that is slow or full.",
+                "Other programs load the node's RPC, or `rpcthreads` is low.",
+                "The node is far away.",
+            ),
+            "An attacker can slow a node down with costly messages: look at its load and its peers. Attacks are seen "
+            "later while it lasts. A larger `budget` or longer `intervals` fit a node that is slow by nature.",
+        ),
+        OwnRule(
+            SOURCE_SWITCHED,
+            "Another source has taken over",
+            "info",
+            HOUR_NS,
+            "source, family",
+            "Several sources of the node give the same kinds of events, and the one that is asked first has given "
+            "neither event nor heartbeat for 30 s, while another one gives. That one is in force now: its events are "
+            "judged. It clears when the first one is in force again, after 5 minutes without a silence.",
+            (
+                "What feeds the source has ended: the extractor, the option -capturemessages, the RPC server.",
+                "The node writes nothing for this source for a while, such as a capture with very few peers.",
+                "The source gives only every now and then: name another one first with `order`.",
+            ),
+            "The log has the error of the source, if it had one. Events between its last sign and the first of the "
+            "other source may be missing: the completeness of findings shows it.",
+        ),
+        OwnRule(
+            DATA_UNRECORDED,
+            "Nothing is recorded",
+            "warning",
+            HOUR_NS,
+            "folder",
+            "The recorder of the node cannot write its files, and no file that no incident keeps is left to make room. "
+            "Watching continues. The recorder tries again every minute; events that find no room until then are a gap "
+            "of the recording. It clears when a file is written again.",
+            (
+                "The disk is full, by files of others.",
+                "The folder was removed, or its rights were changed.",
+            ),
+            "An attack from now on leaves no recording. Make room, or name another `folder`.",
         ),
     )
 }

@@ -36,16 +36,16 @@ class PeerIdentity:
 def identity_values(peers: Sequence[PeerIdentity]) -> dict[str, list[int] | list[str]]:
     """Return the columns but `age_s` in catalogue order, one value for each connection."""
     return {
-        "conn": [one.conn for one in peers],
-        "peer": [one.peer for one in peers],
-        "peer_addr": [one.facts.addr for one in peers],
-        "network": [one.network or one.facts.network for one in peers],
-        "netgroup": [one.facts.netgroup for one in peers],
-        "netblock": [one.facts.netblock for one in peers],
-        "subnet": [one.facts.subnet for one in peers],
-        "asn": [one.asn or one.facts.asn for one in peers],
-        "direction": [one.direction for one in peers],
-        "connection_type": [one.connection_type for one in peers],
+        "conn": [peer.conn for peer in peers],
+        "peer": [peer.peer for peer in peers],
+        "peer_addr": [peer.facts.addr for peer in peers],
+        "network": [peer.network or peer.facts.network for peer in peers],
+        "netgroup": [peer.facts.netgroup for peer in peers],
+        "netblock": [peer.facts.netblock for peer in peers],
+        "subnet": [peer.facts.subnet for peer in peers],
+        "asn": [peer.asn or peer.facts.asn for peer in peers],
+        "direction": [peer.direction for peer in peers],
+        "connection_type": [peer.connection_type for peer in peers],
     }
 
 

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 PAYLOAD_BITS = 56
 _PAYLOAD_MASK = (1 << PAYLOAD_BITS) - 1
 
-UNROUTABLE, LOCAL, INTERNAL, AS, IPV4_16, IPV4_24, IPV6_32, IPV6_36, IPV6_48, ONION, I2P, CJDNS = range(12)
+UNROUTABLE, LOCAL, INTERNAL, AS, IPV4_16, IPV4_24, IPV6_32, IPV6_36, IPV6_48, ONION, I2P, CJDNS, UNKNOWN = range(13)
 UNROUTABLE_PREFIX = UNROUTABLE << PAYLOAD_BITS
 LOCAL_PREFIX = LOCAL << PAYLOAD_BITS
+UNKNOWN_PREFIX = UNKNOWN << PAYLOAD_BITS  # of an event that does not say it; no address has it
 
-_WORDS = {UNROUTABLE: "unroutable", LOCAL: "local", INTERNAL: "internal"}
-# Bitcoin Core src/netgroup.cpp GetGroup: 4 bits of the key for overlay networks
+_WORDS = {UNROUTABLE: "unroutable", LOCAL: "local", INTERNAL: "internal", UNKNOWN: "unknown"}
+# Bitcoin Core's GetGroup: 4 bits of the key for overlay networks
 _OVERLAYS = {ONION: "onion", I2P: "i2p", CJDNS: "cjdns"}
 _IP_BITS = {IPV4_16: 16, IPV4_24: 24, IPV6_32: 32, IPV6_36: 36, IPV6_48: 48}
 _IPV4_BY_BITS = {16: IPV4_16, 24: IPV4_24}
@@ -36,7 +37,7 @@ _OVERLAY_TEXT = re.compile(r"(onion|i2p|cjdns):(0|[1-9]|1[0-5])", re.ASCII)
 
 
 def pack_prefixes(code: int, payload: NDArray[np.generic] | int) -> NDArray[np.uint64]:
-    """Prefixes of one type; `payload` holds the right-aligned prefix bits (at most 56)."""
+    """Return prefixes of one type; `payload` holds the right-aligned prefix bits (at most 56)."""
     return np.asarray(payload, np.uint64) | np.uint64(code << PAYLOAD_BITS)
 
 
@@ -44,13 +45,13 @@ def prefix_texts(values: Iterable[int] | NDArray[np.uint64]) -> list[str]:
     """Return the text of each prefix; total: a value of no known form reads "prefix:0x...".
 
     IPv4 and IPv6 read as CIDR, AS numbers as "AS24940", overlay groups as "onion:5"
-    (0 to 15), and "local", "internal" and "unroutable" stand for themselves.
+    (0 to 15), and "local", "internal", "unroutable" and "unknown" stand for themselves.
     """
     plain = values.tolist() if isinstance(values, np.ndarray) else values
     return [_text(int(value)) for value in plain]
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _text(value: int) -> str:
     code, payload = value >> PAYLOAD_BITS, value & _PAYLOAD_MASK
     if code in _WORDS and payload == 0:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 
-MAX_TEXT = 256  # Bitcoin Core src/net_processing.cpp: MAX_SUBVERSION_LENGTH
+from watchdog.core.core_constants import MAX_SUBVERSION_LENGTH
+
+MAX_TEXT = MAX_SUBVERSION_LENGTH
 
 # Controls, formats (bidi, zero width), surrogates, private, unassigned, line and paragraph separators, odd spaces,
 # and marks, which pile up on the character before them.
@@ -27,12 +29,12 @@ def _escape(char: str) -> str:
 
 
 def counted(many: int, noun: str) -> str:
-    """`1 rule`, `2 rules`: for nouns that take an s."""
+    """Return `1 rule`, `2 rules`: for nouns that take an s."""
     return f"{many} {noun}" if many == 1 else f"{many} {noun}s"
 
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
-    """`text` with every unsafe character escaped, at most `limit` characters long.
+    """Return `text` with every unsafe character escaped, at most `limit` characters long.
 
     A longer text ends in "…"; an escape is never cut in two. Total, and the work is bounded by
     `limit`, however long the text.
@@ -51,7 +53,7 @@ def printable(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def _cut(pieces: list[str], limit: int) -> str:
-    """As many whole pieces as leave room for the mark of a cut."""
+    """Keep as many whole pieces as leave room for the mark of a cut."""
     size = sum(map(len, pieces))
     while pieces and size > limit - len(_CUT):
         size -= len(pieces.pop())
@@ -59,5 +61,5 @@ def _cut(pieces: list[str], limit: int) -> str:
 
 
 def decode_text(raw: bytes) -> str:
-    r"""UTF-8 text of `raw`; bytes that are none become `\xNN`. Total. Not yet safe to show: see `printable`."""
+    r"""Decode UTF-8; other bytes become `\xNN`. Total. Not yet safe to show: see `printable`."""
     return raw.decode("utf-8", "backslashreplace")

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import yaml
 
+from watchdog.located_yaml.nodes import Entry, Node, Scalar, Series, Table
 from watchdog.located_yaml.problem import Location, Report, SourceText
 
 LARGEST_FILE = 1 << 20  # bytes
@@ -23,50 +24,6 @@ DEEPEST = 16  # nested tables and lists; rules need 5
 MOST_NODES = 100_000  # a list of 50,000 addresses still fits
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as YAML 1.1 counts lines
-_EMPTY = ("", "~", "null", "Null", "NULL")
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """Text as YAML gives it. plain: written without quotes. start, end: offsets in the file."""
-
-    text: str
-    place: Location
-    plain: bool
-    start: int
-    end: int
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was written (also `null` and `~`)."""
-        return self.plain and self.text in _EMPTY
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """A YAML list."""
-
-    items: tuple[Node, ...]
-    place: Location
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One `key: value` of a table."""
-
-    key: Scalar
-    value: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A YAML mapping, in written order, without duplicate keys."""
-
-    entries: tuple[Entry, ...]
-    place: Location
-
-
-Node = Scalar | Series | Table
 
 
 class _Stop(Exception):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from watchdog.core.durations import UNITS_TEXT, exact_duration, parse_duration
+from watchdog.located_yaml.nodes import Node, Scalar, Series, Table
 from watchdog.located_yaml.problem import Report
-from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 from watchdog.located_yaml.suggest import did_you_mean
 
 LONGEST_TEXT = 4000  # characters of a title, summary, reference or note

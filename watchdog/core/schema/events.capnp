@@ -80,6 +80,9 @@ struct Sized {
   type @1 :Text $doc("Message type as sent, printable-escaped");
   size @2 :UInt32 $unit("bytes") $doc("Payload size on the wire, without header");
   known @3 :Bool $doc("A type that Bitcoin Core knows (reject counts as known, alert does not)");
+  payload @4 :Data $doc("First bytes of the payload, of readers that asked for it; rules cannot read it, and no incident keeps it");
+  payloadSize @5 :Int32 $unit("bytes")
+      $doc("Bytes present in payload; below size: cut, -1: could not be read, 0: not asked for");
 }
 
 # ---- net: what Core's connection manager does ----
@@ -150,13 +153,13 @@ struct Coin {
   coinbase @4 :Bool $doc("The coin comes from a coinbase");
 }
 
-struct UtxocacheAdd $kind("utxocache:add") $sources("tracepoint")
+struct UtxocacheAdd $kind("utxocache:add") $sources("tracepoint, ipc")
     $doc("A coin was added to the coins cache") { coin @0 :Coin; }
 
-struct UtxocacheSpent $kind("utxocache:spent") $sources("tracepoint")
+struct UtxocacheSpent $kind("utxocache:spent") $sources("tracepoint, ipc")
     $doc("A coin was spent from the coins cache") { coin @0 :Coin; }
 
-struct UtxocacheUncache $kind("utxocache:uncache") $sources("tracepoint")
+struct UtxocacheUncache $kind("utxocache:uncache") $sources("tracepoint, ipc")
     $doc("A coin was dropped from the coins cache unspent") { coin @0 :Coin; }
 
 struct CoinSelectionSelectedCoins $kind("coin_selection:selected_coins") $sources("tracepoint")
@@ -400,6 +403,15 @@ struct P2pTx $kind("p2p:tx") $sources("capture, tracepoint") $doc("A transaction
   witness @7 :Bool $doc("Carries witness data");
 }
 
+struct P2pTxInput $kind("p2p:tx_input") $sources("capture, tracepoint") $sameFact("p2p:tx")
+    $doc("One of the first 1,000 inputs of a transaction, which p2p:tx counts; made only when a rule or a recording reads it") {
+  peer @0 :Peer;
+  wire @1 :Wire;
+  outpointId @2 :UInt64 $doc("64-bit identity of the output that it spends; for keys and distinct counts");
+  txid @3 :Data $doc("Transaction id, 32 bytes in internal order");
+  txidId @4 :UInt64 $doc("64-bit identity of the transaction; for distinct counts");
+}
+
 struct P2pBlock $kind("p2p:block") $sources("capture, tracepoint") $doc("A whole block") {
   peer @0 :Peer;
   wire @1 :Wire;
@@ -407,7 +419,7 @@ struct P2pBlock $kind("p2p:block") $sources("capture, tracepoint") $doc("A whole
   txs @3 :UInt32 $unit("transactions") $doc("Transactions in the block");
 }
 
-struct P2pNewBlock $kind("p2p:new_block") $sources("capture") $sameFact("log:tip, chain:tip, validation:block_connected")
+struct P2pNewBlock $kind("p2p:new_block") $sources("capture, tracepoint") $sameFact("log:tip, chain:tip, validation:block_connected")
     $doc("A block is named for the first time, received or sent, by a header that proves work near that of the chain and whose time is within two hours of the event") {
   peer @0 :Peer;
   wire @1 :Wire;
@@ -429,7 +441,7 @@ struct P2pMempool $kind("p2p:mempool") $sources("capture, tracepoint")
 }
 
 struct P2pReject $kind("p2p:reject") $sources("capture, tracepoint")
-    $doc("A reject message (BIP61), which Core neither sends nor reads any more") {
+    $doc("A reject message (BIP61), which Core no longer sends or reads") {
   peer @0 :Peer;
   wire @1 :Wire;
   message @2 :Text $doc("Type of the message that was refused, printable-escaped");
@@ -472,7 +484,7 @@ struct P2pMalformed $kind("p2p:malformed") $sources("capture, tracepoint")
 
 # ---- rpc: state of the node, polled ----
 
-struct RpcPeer $kind("rpc:peer") $sources("snapshots")
+struct RpcPeer $kind("rpc:peer") $sources("snapshots, rpc")
     $doc("One connected peer at one poll of getpeerinfo; conn is Core's peer id") {
   peer @0 :Peer;
   intervalS @1 :UInt32 $unit("s") $doc("Seconds since the poll before, at most three times the usual");
@@ -482,8 +494,8 @@ struct RpcPeer $kind("rpc:peer") $sources("snapshots")
   relayTxs @5 :Bool $doc("We relay transactions to the peer");
   protocolVersion @6 :Int32 $doc("Protocol version");
   invToSend @7 :UInt32 $unit("transactions") $doc("Transactions waiting to be announced to the peer");
-  pingUs @8 :Int64 $unit("us") $doc("Last ping time, -1 when there is none");
-  minPingUs @9 :Int64 $unit("us") $doc("Least ping time, -1 when there is none");
+  pingUs @8 :Int64 $unit("us") $doc("Last ping time, -1 without one");
+  minPingUs @9 :Int64 $unit("us") $doc("Least ping time, -1 without one");
   pingWaitUs @10 :Int64 $unit("us") $doc("Time that a ping has been unanswered, -1 when none is");
   timeOffsetS @11 :Int64 $unit("s") $doc("The peer's clock minus ours, from its version message");
   bytesSent @12 :UInt64 $unit("bytes") $doc("Bytes sent to the peer since it connected");
@@ -503,7 +515,7 @@ struct RpcPeer $kind("rpc:peer") $sources("snapshots")
   hbFrom @26 :Bool $doc("The peer chose us for high bandwidth compact blocks");
 }
 
-struct RpcPeers $kind("rpc:peers") $sources("snapshots") $doc("All connected peers of one poll, summed up") {
+struct RpcPeers $kind("rpc:peers") $sources("snapshots, rpc") $doc("All connected peers of one poll, summed up") {
   inbound @0 :UInt32 $unit("peers") $doc("Inbound peers");
   outboundFull @1 :UInt32 $unit("peers") $doc("Outbound full-relay peers");
   outboundBlock @2 :UInt32 $unit("peers") $doc("Outbound block-relay-only peers");
@@ -520,9 +532,10 @@ struct RpcPeers $kind("rpc:peers") $sources("snapshots") $doc("All connected pee
   inboundTopNetgroup @13 :UInt32 $unit("peers") $doc("Most inbound peers in one netgroup");
   inboundOld @14 :UInt32 $unit("peers") $doc("Inbound peers connected for more than an hour");
   uptimeS @15 :Int64 $unit("s") $doc("Uptime of the node, -1 when unknown");
+  opened @16 :Bool $doc("It has opened such a peer since it started, as far as was polled; a node with -connect never does");
 }
 
-struct RpcAddrman $kind("rpc:addrman") $sources("snapshots")
+struct RpcAddrman $kind("rpc:addrman") $sources("snapshots, rpc")
     $doc("Address tables at one poll of getaddrmaninfo: one row a network, and one for all") {
   network @0 :Text $doc("ipv4, ipv6, onion, i2p, cjdns, or all for the sum");
   new @1 :UInt32 $unit("addresses") $doc("Addresses in the new table");
@@ -530,7 +543,7 @@ struct RpcAddrman $kind("rpc:addrman") $sources("snapshots")
   total @3 :UInt32 $unit("addresses") $doc("Addresses in both tables");
 }
 
-struct RpcAddrmanEntry $kind("rpc:addrman_entry") $sources("snapshots")
+struct RpcAddrmanEntry $kind("rpc:addrman_entry") $sources("snapshots, rpc")
     $doc("One occupied slot at one poll of getrawaddrman; large, made only when a rule reads it") {
   slot @0 :Slot;
   address @1 :Text $doc("Address in the slot, without port");
@@ -541,7 +554,7 @@ struct RpcAddrmanEntry $kind("rpc:addrman_entry") $sources("snapshots")
   from @6 :From;
 }
 
-struct RpcChain $kind("rpc:chain") $sources("snapshots") $doc("The chain at one poll of getblockchaininfo") {
+struct RpcChain $kind("rpc:chain") $sources("snapshots, rpc") $doc("The chain at one poll of getblockchaininfo") {
   chain @0 :Text $doc("main, test, testnet4, signet or regtest");
   blocks @1 :Int32 $unit("blocks") $doc("Height of the active chain");
   headers @2 :Int32 $unit("blocks") $doc("Height of the best header");
@@ -551,9 +564,38 @@ struct RpcChain $kind("rpc:chain") $sources("snapshots") $doc("The chain at one 
   sizeOnDisk @6 :UInt64 $unit("bytes") $doc("Size of block and undo files");
   pruned @7 :Bool $doc("The node prunes");
   warnings @8 :Text $doc("Core's warnings, printable-escaped");
+  hash @9 :Text $doc("Hash of the tip, empty when unknown");
+  verificationProgress @10 :Float64 $doc("Core's estimate of the verified share of the chain, 0 to 1; -1 when the node does not say");
 }
 
-struct RpcMempool $kind("rpc:mempool") $sources("snapshots") $doc("The mempool at one poll of getmempoolinfo") {
+struct RpcChainTip $kind("rpc:chain_tip") $sources("snapshots, rpc")
+    $doc("A tip of getchaintips that is new, longer, or of another status than at the poll before") {
+  height @0 :Int32 $unit("blocks") $doc("Its height");
+  hash @1 :Text $doc("Its hash");
+  branchBlocks @2 :Int32 $unit("blocks") $doc("Blocks between it and the active chain, 0 for the active tip");
+  status @3 :Text $oneOf("active, valid-fork, valid-headers, headers-only, invalid, unknown")
+      $doc("active, valid-fork, valid-headers, headers-only, invalid, or unknown");
+  ahead @4 :Int32 $unit("blocks") $doc("Its height minus that of the active tip");
+  moreWork @5 :Bool $doc("Its chain has more work than the active one, as its header says; false when not asked");
+  polls @6 :UInt32 $unit("polls") $doc("Polls in a row that had it, this one included; 2 for a tip ahead that stays");
+}
+
+struct RpcBlockHash $kind("rpc:block_hash") $sources("snapshots, rpc")
+    $doc("The hash that the active chain of the node has at a height: an answer to getblockhash, asked to compare nodes") {
+  height @0 :Int32 $unit("blocks") $doc("Height that was asked for");
+  hash @1 :Text $doc("Block hash as RPC writes it, 64 hex digits");
+}
+
+struct RpcOrphanPeer $kind("rpc:orphan_peer") $sources("snapshots, rpc")
+    $doc("A peer that announced transactions whose parents are missing, at one poll of getorphantxs; the 64 with the most") {
+  peer @0 :Peer;
+  txs @1 :UInt32 $unit("transactions") $doc("Orphans that it announced");
+  txsAlone @2 :UInt32 $unit("transactions") $doc("Orphans that no other peer announced");
+  sizeBytes @3 :UInt64 $unit("bytes") $doc("Size of those that it announced");
+  orphans @4 :UInt32 $unit("transactions") $doc("All orphans at this poll");
+}
+
+struct RpcMempool $kind("rpc:mempool") $sources("snapshots, rpc") $doc("The mempool at one poll of getmempoolinfo") {
   txs @0 :UInt64 $unit("transactions") $doc("Transactions");
   sizeBytes @1 :UInt64 $unit("vB") $doc("Sum of virtual sizes");
   usageBytes @2 :UInt64 $unit("bytes") $doc("Memory in use");
@@ -562,7 +604,7 @@ struct RpcMempool $kind("rpc:mempool") $sources("snapshots") $doc("The mempool a
   loaded @5 :Bool $doc("The mempool was loaded from disk");
 }
 
-struct RpcNetwork $kind("rpc:network") $sources("snapshots") $doc("Networking at one poll of getnetworkinfo") {
+struct RpcNetwork $kind("rpc:network") $sources("snapshots, rpc") $doc("Networking at one poll of getnetworkinfo") {
   connections @0 :UInt32 $unit("connections") $doc("Open connections");
   connectionsIn @1 :UInt32 $unit("connections") $doc("Inbound ones");
   connectionsOut @2 :UInt32 $unit("connections") $doc("Outbound ones");
@@ -571,7 +613,7 @@ struct RpcNetwork $kind("rpc:network") $sources("snapshots") $doc("Networking at
   version @5 :Int32 $doc("Core's version as a number, 290000 for 29.0");
 }
 
-struct RpcNettotals $kind("rpc:nettotals") $sources("snapshots") $doc("Traffic at one poll of getnettotals") {
+struct RpcNettotals $kind("rpc:nettotals") $sources("snapshots, rpc") $doc("Traffic at one poll of getnettotals") {
   bytesReceived @0 :UInt64 $unit("bytes") $doc("Bytes received since the start of the node");
   bytesSent @1 :UInt64 $unit("bytes") $doc("Bytes sent since the start of the node");
   receivedDelta @2 :UInt64 $unit("bytes") $doc("Bytes received since the poll before");
@@ -579,26 +621,26 @@ struct RpcNettotals $kind("rpc:nettotals") $sources("snapshots") $doc("Traffic a
   intervalS @4 :UInt32 $unit("s") $doc("Seconds since the poll before");
 }
 
-struct RpcUptime $kind("rpc:uptime") $sources("snapshots") $doc("Uptime of the node at one poll") {
+struct RpcUptime $kind("rpc:uptime") $sources("snapshots, rpc") $doc("Uptime of the node at one poll") {
   uptimeS @0 :Int64 $unit("s") $doc("Seconds since the node started");
 }
 
 # ---- changes between polls ----
 
-struct PeerConnected $kind("peer:connected") $sources("snapshots")
+struct PeerConnected $kind("peer:connected") $sources("snapshots, rpc")
     $sameFact("net:inbound_connection, net:outbound_connection, log:peer_connected")
     $doc("A peer is there that was not at the poll before") {
   peer @0 :Peer;
   userAgent @1 :Text $doc("User agent, printable-escaped");
 }
 
-struct PeerDisconnected $kind("peer:disconnected") $sources("snapshots")
+struct PeerDisconnected $kind("peer:disconnected") $sources("snapshots, rpc")
     $sameFact("net:closed_connection, log:disconnected") $doc("A peer of the poll before is gone") {
   peer @0 :Peer;
   livedS @1 :Int64 $unit("s") $doc("How long the connection lived");
 }
 
-struct PeerOutboundReplaced $kind("peer:outbound_replaced") $sources("snapshots")
+struct PeerOutboundReplaced $kind("peer:outbound_replaced") $sources("snapshots, rpc")
     $doc("An established outbound peer (over 60 s, full or block relay) vanished and another took its slot") {
   peer @0 :Peer;
   lostPeer @1 :Text $doc("The peer that vanished, address and port");
@@ -606,56 +648,90 @@ struct PeerOutboundReplaced $kind("peer:outbound_replaced") $sources("snapshots"
   lostLivedS @3 :Int64 $unit("s") $doc("How long its connection lived");
 }
 
-struct PeerOutboundLost $kind("peer:outbound_lost") $sources("snapshots")
+struct PeerOutboundLost $kind("peer:outbound_lost") $sources("snapshots, rpc")
     $doc("An established outbound peer (over 60 s, full or block relay) vanished") {
   peer @0 :Peer;
   livedS @1 :Int64 $unit("s") $doc("How long the connection lived");
 }
 
-struct AddrmanInsert $kind("addrman:insert") $sources("snapshots")
+struct AddrmanInsert $kind("addrman:insert") $sources("snapshots, rpc")
     $sameFact("addrman:attempt_add, log:addrman_inserted")
     $doc("A slot of an address table is taken that was free at the poll before") { change @0 :SlotChange; }
 
-struct AddrmanEvict $kind("addrman:evict") $sources("snapshots") $sameFact("log:addrman_removed, log:addrman_evicted")
+struct AddrmanEvict $kind("addrman:evict") $sources("snapshots, rpc") $sameFact("log:addrman_removed, log:addrman_evicted")
     $doc("A slot of an address table is free that was taken at the poll before") { change @0 :SlotChange; }
 
-struct AddrmanReplace $kind("addrman:replace") $sources("snapshots") $sameFact("log:addrman_replaced")
+struct AddrmanReplace $kind("addrman:replace") $sources("snapshots, rpc") $sameFact("log:addrman_replaced")
     $doc("A slot of an address table holds another address than at the poll before") {
   change @0 :SlotChange;
   oldAddress @1 :Text $doc("Address that was in the slot, without port");
   oldNetgroup @2 :UInt64 $prefix $doc("Its netgroup");
 }
 
-struct AddrmanMove $kind("addrman:move") $sources("snapshots") $sameFact("addrman:move_to_good, log:addrman_tried")
+struct AddrmanMove $kind("addrman:move") $sources("snapshots, rpc") $sameFact("addrman:move_to_good, log:addrman_tried")
     $doc("An address changed tables; new to tried says table = tried") {
   change @0 :SlotChange;
   fromTable @1 :Text $oneOf("new, tried")
       $doc("Table that it was in");
 }
 
-struct AddrmanRebucketed $kind("addrman:rebucketed") $sources("snapshots")
+struct AddrmanRebucketed $kind("addrman:rebucketed") $sources("snapshots, rpc")
     $doc("Over 30 % of the slots moved at once (asmap changed, tables rebuilt): no inserts are reported for the poll") {
   movedShare @0 :Float64 $doc("Share of the slots that moved, 0 to 1");
   entries @1 :UInt32 $unit("entries") $doc("Entries in the tables");
 }
 
-struct NodeStarted $kind("node:started") $sources("snapshots, log")
-    $sameFact("node:started") $doc("The node started; log and snapshots may both say so") {
-  reason @0 :Text $doc("How it was seen: uptime-reset or log-start");
+struct AddrmanExposure $kind("addrman:exposure") $sources("snapshots, rpc")
+    $doc("The group nearest to an eclipse, at one poll of getrawaddrman: a netblock, an AS and a source") {
+  grouping @0 :Text $oneOf("netblock, as, source")
+      $doc("Kind of group: the netblock or AS of the addresses, or the netblock that announced them");
+  group @1 :Text $doc("The netblock or AS; empty when no address has one");
+  shareNew @2 :UInt32 $unit("ppm") $doc("Chance that a draw from the new table gives one of its addresses");
+  shareTried @3 :UInt32 $unit("ppm") $doc("The same for the tried table");
+  chanceNextLow @4 :UInt32 $unit("ppm") $doc("Chance that the next outbound connection falls to the group, if all addresses answer alike");
+  chanceNextHigh @5 :UInt32 $unit("ppm") $doc("The same if the group always answers, and the others at the feeler success");
+  chanceRestartLow @6 :UInt32 $unit("ppm") $doc("Chance that all outbound connections after a restart fall to it, if all addresses answer alike");
+  chanceRestartHigh @7 :UInt32 $unit("ppm") $doc("The same if the group always answers, and the others at the feeler success");
+  newTotal @8 :UInt32 $unit("entries") $doc("Entries in the new table");
+  triedTotal @9 :UInt32 $unit("entries") $doc("Entries in the tried table");
+  outbound @10 :UInt32 $unit("peers") $doc("Outbound full-relay and block-relay-only peers");
+  outboundHeld @11 :UInt32 $unit("peers") $doc("Those of them that are of the group");
+  anchors @12 :UInt32 $unit("peers") $doc("Block-relay-only peers, which a clean shutdown saves, at most 2");
+  anchorsHeld @13 :UInt32 $unit("peers") $doc("Those of them that are of the group");
+  inboundShare @14 :UInt32 $unit("ppm") $doc("Share of the inbound peers that are of the group; 0 for the grouping source");
+  stage @15 :UInt32 $doc("Progress of an eclipse by the group: 0 none, 1 tables, 2 inbound slots, 3 outbound slots, 4 view");
+  readiness @16 :UInt32 $unit("ppm") $doc("How well the node is prepared: the mean of tables, outbound, anchors, feelers and age");
+  weakest @17 :Text $oneOf("tables, outbound, anchors, feelers, age")
+      $doc("The part of readiness that is lowest");
+  feelerTries @18 :UInt32 $unit("addresses") $doc("Addresses of the new table that Core tried within a day, by its timers");
+  feelerMet @19 :UInt32 $unit("addresses") $doc("Addresses that went from new to tried in the same time");
+  uptimeS @20 :Int64 $unit("s") $doc("Uptime of the node, -1 when unknown");
+}
+
+struct NodeStarted $kind("node:started") $sources("snapshots, rpc, log, zmq, tracepoint")
+    $sameFact("node:started") $doc("The node started; several sources may say so") {
+  reason @0 :Text $doc("How it was seen: uptime-reset, log-start, zmq-counter or process");
   version @1 :Text $doc("Core's version, empty when unknown");
 }
 
-struct NodeStopped $kind("node:stopped") $sources("log") $doc("The node stopped") {
-  reason @0 :Text $doc("How it was seen: a shutdown, or a start without one before it");
+struct NodeStopped $kind("node:stopped") $sources("log, tracepoint") $doc("The node stopped") {
+  reason @0 :Text $doc("How it was seen: a shutdown, a start without one before it, or how the process ended");
 }
 
-struct ChainTip $kind("chain:tip") $sources("snapshots") $sameFact("log:tip, validation:block_connected")
+struct ChainTip $kind("chain:tip") $sources("snapshots, rpc") $sameFact("log:tip, validation:block_connected")
     $doc("The height of the active chain changed between polls") {
   height @0 :Int32 $unit("blocks") $doc("New height");
   intervalS @1 :Int64 $unit("s") $doc("Seconds since the tip before was first seen");
+  hash @2 :Text $doc("Hash of the tip, empty when unknown");
 }
 
-struct ChainBlockAge $kind("chain:block_age") $sources("capture")
+struct NodeWarning $kind("node:warning") $sources("snapshots, rpc")
+    $doc("A warning of the node appeared or ended since the poll before; the first poll reports none") {
+  text @0 :Text $doc("The warning, printable-escaped");
+  active @1 :Bool $doc("It appeared; false when it ended");
+}
+
+struct ChainBlockAge $kind("chain:block_age") $sources("capture, tracepoint")
     $doc("The first message of any type in each three minutes: the node has peers, and its newest block is this old") {
   blockAgeS @0 :Int64 $unit("s") $doc("Seconds since a new block was named (p2p:new_block), -1 before the first");
 }
@@ -819,9 +895,164 @@ struct LogAsmapHealth $kind("log:asmap_health") $sources("log") $doc("Core's che
   unmapped @2 :UInt32 $unit("peers") $doc("Peers that the asmap does not know");
 }
 
+# ---- zmq: notifications of the node ----
+
+struct ZmqTip $kind("zmq:tip") $sources("zmq") $sameFact("log:tip, chain:tip, validation:block_connected")
+    $doc("The active chain has a new tip (topic hashblock; the node sends none during initial block download)") {
+  hash @0 :Data $doc("Block hash, 32 bytes in internal order");
+}
+
+struct ZmqBlock $kind("zmq:block") $sources("zmq")
+    $doc("A block was connected to the active chain, or disconnected from it (topic sequence)") {
+  hash @0 :Data $doc("Block hash, 32 bytes in internal order");
+  connected @1 :Bool $doc("Connected; else disconnected, in a reorganisation");
+}
+
+struct ZmqMempool $kind("zmq:mempool") $sources("zmq")
+    $doc("A transaction entered the mempool, or left it other than in a block (topic sequence)") {
+  txid @0 :Data $doc("Transaction id, 32 bytes in internal order");
+  added @1 :Bool $doc("Added; else removed");
+  mempoolSequence @2 :UInt64 $doc("The mempool's own number of this change; removals in blocks take numbers, too");
+}
+
+# ---- what a node reports over IPC to a subscriber (`ipc:` with `subscribe: true`) ----
+
+struct ChainTxAdded $kind("chain:tx_added") $sources("ipc") $sameFact("mempool:added, zmq:mempool")
+    $doc("A transaction entered the mempool, as Core's IPC reports it: without its fee") {
+  txid @0 :Data $doc("Transaction id, 32 bytes in internal order");
+  vsizeVb @1 :Int32 $unit("vB") $doc("Virtual size");
+}
+
+struct ChainTxRemoved $kind("chain:tx_removed") $sources("ipc") $sameFact("mempool:removed, zmq:mempool")
+    $doc("A transaction left the mempool, as Core's IPC reports it; those that a block confirms are not reported") {
+  txid @0 :Data $doc("Transaction id, 32 bytes in internal order");
+  vsizeVb @1 :Int32 $unit("vB") $doc("Virtual size");
+  reason @2 :Text $oneOf("expiry, sizelimit, reorg, block, conflict, replaced, unknown")
+      $doc("Core's reason: expiry, sizelimit, reorg, block, conflict or replaced; unknown for a later one");
+}
+
+struct ChainBlockConnected $kind("chain:block_connected") $sources("ipc")
+    $sameFact("validation:block_connected, zmq:block, log:tip, chain:tip")
+    $doc("A block was connected to a chain, as Core's IPC reports it") {
+  hash @0 :Data $doc("Block hash, 32 bytes in internal order");
+  prevHash @1 :Data $doc("Hash of the block before, 32 bytes in internal order");
+  height @2 :Int32 $unit("blocks") $doc("Height of the block");
+  transactions @3 :UInt32 $unit("transactions") $doc("Transactions in the block, 0 when the node did not send it");
+  sizeBytes @4 :UInt32 $unit("bytes") $doc("Size of the block, 0 when the node did not send it");
+  historical @5 :Bool $doc("Connected below an assumed snapshot, not at the tip");
+}
+
+struct ChainBlockDisconnected $kind("chain:block_disconnected") $sources("ipc") $sameFact("zmq:block")
+    $doc("A block was disconnected from the active chain, as Core's IPC reports it") {
+  hash @0 :Data $doc("Block hash, 32 bytes in internal order");
+  prevHash @1 :Data $doc("Hash of the block before, 32 bytes in internal order");
+  height @2 :Int32 $unit("blocks") $doc("Height of the block");
+}
+
+struct ChainFlushed $kind("chain:flushed") $sources("ipc") $sameFact("utxocache:flush")
+    $doc("The chain state was written to disk, as Core's IPC reports it") {
+  validated @0 :Bool $doc("The chain that was validated from its first block; false for one that begins at a snapshot");
+  historical @1 :Bool $doc("The chain below an assumed snapshot");
+}
+
+struct NodeConnections $kind("node:connections") $sources("ipc")
+    $doc("The number of open connections changed, as Core's IPC reports it") {
+  connections @0 :Int32 $unit("connections") $doc("Open connections");
+}
+
+# ---- finding: what rules report, for rules over findings ----
+
+struct Finding {
+  rule @0 :Text $doc("Id of the rule that reports it");
+  attack @1 :Text $oneOf("addr-flooding, eclipse, message-anomaly, chain, resource, node, data")
+      $doc("Family of attacks of this rule");
+  severity @2 :Text $oneOf("info, warning, high, critical") $doc("Severity at this moment");
+  maturity @3 :Text $oneOf("sandbox, incubating, stable, deprecated") $doc("How far the rule has been proved");
+  key @4 :Text $doc("Key that it is about, as name=value with commas between; empty for the node, group=* for many keys");
+  keys @5 :UInt32 $unit("keys") $doc("Keys that it is about: 1, or all of a rule that share one finding");
+  node @6 :Text $doc("Node that it is about");
+  peerAddr @7 :Text $doc("Address of the peer without port; empty when the rule's key, incident and summary do not name it");
+  netgroup @8 :UInt64 $prefix $doc("Netgroup of the key, unknown when key, incident and summary do not name it");
+  netblock @9 :UInt64 $prefix $doc("Netblock of the key, that of peer_addr when only this is known, else unknown");
+  asn @10 :UInt32 $doc("Autonomous system of the key, 0 when key, incident, summary and netgroup do not name it");
+  sinceNs @11 :Int64 $unit("ns") $doc("Since when the condition holds, since the epoch");
+}
+
+struct FindingFire $kind("finding:fire") $sources("rules") $doc("A rule fires for a key") { finding @0 :Finding; }
+
+struct FindingUpdate $kind("finding:update") $sources("rules")
+    $doc("A rule still fires for a key; at most one a minute and window") { finding @0 :Finding; }
+
+struct FindingEscalate $kind("finding:escalate") $sources("rules")
+    $doc("The severity of a firing key has risen") { finding @0 :Finding; }
+
+struct FindingClear $kind("finding:clear") $sources("rules")
+    $doc("A rule no longer fires for a key") { finding @0 :Finding; }
+
+# ---- fleet: what several nodes of one service show together, for rules with scope fleet ----
+
+struct FleetNodeLeft $kind("fleet:node_left") $sources("fleet")
+    $doc("A node is left out: its watermark is too far behind the furthest one's") {
+  behindS @0 :Int64 $unit("s") $doc("How far behind it is");
+}
+
+struct FleetNodeBack $kind("fleet:node_back") $sources("fleet") $doc("A node that was left out takes part again") {
+  awayS @0 :Int64 $unit("s") $doc("How long it was left out");
+}
+
+struct FleetNodeSilent $kind("fleet:node_silent") $sources("fleet")
+    $doc("A node has not answered with its chain for 5 minutes while another one has; once a minute") {
+  silentS @0 :Int64 $unit("s") $doc("Seconds since its last answer");
+}
+
+struct FleetChain $kind("fleet:chain") $sources("fleet")
+    $doc("The chain of a node beside the best of the nodes, at each poll of getblockchaininfo") {
+  height @0 :Int32 $unit("blocks") $doc("Height of its active chain");
+  best @1 :Int32 $unit("blocks") $doc("Greatest height of the nodes that are neither in initial download nor on another chain than most");
+  behind @2 :Int32 $unit("blocks") $doc("Blocks between the two");
+  ibd @3 :Bool $doc("Initial block download is running");
+  uptimeS @4 :Int64 $unit("s") $doc("Seconds since the node started, -1 when unknown");
+  nodes @5 :UInt32 $unit("nodes") $doc("Nodes that are compared");
+  lastsS @6 :Int64 $unit("s") $doc("Seconds for which it has been 2 or more blocks behind; 0 in initial download and 15 minutes after a start");
+  farS @7 :Int64 $unit("s") $doc("The same for 3 or more blocks");
+}
+
+struct FleetSplit $kind("fleet:split") $sources("fleet")
+    $doc("A node has another block at a height than most nodes, or than the only other one; at each comparison") {
+  height @0 :Int32 $unit("blocks") $doc("Height that is compared");
+  hash @1 :Text $doc("Hash that the node has there, 64 hex digits");
+  others @2 :Text $doc("Hash that the others have there");
+  below @3 :Int32 $unit("blocks") $doc("Depth below the lowest tip of the nodes at which they differ already");
+  lastsS @4 :Int64 $unit("s") $doc("Seconds since they were first seen to differ");
+  settledS @5 :Int64 $unit("s") $doc("Seconds since the next block of either side, -1 before it");
+  nodes @6 :UInt32 $unit("nodes") $doc("Nodes that are compared");
+}
+
+struct FleetOutboundLost $kind("fleet:outbound_lost") $sources("fleet")
+    $doc("A node has lost established outbound peers within 2 minutes; at each further loss") {
+  lost @0 :UInt32 $unit("peers") $doc("Outbound peers that it lost");
+  hit @1 :UInt32 $unit("nodes") $doc("Nodes that lost at least 3 in these 2 minutes");
+  nodes @2 :UInt32 $unit("nodes") $doc("Nodes that take part");
+}
+
+struct FleetInserts $kind("fleet:inserts") $sources("fleet")
+    $doc("Inserts into the new table of a node beside those of the others; every 5 minutes") {
+  inserts @0 :UInt32 $unit("addresses") $doc("Its inserts within an hour");
+  median @1 :UInt32 $unit("addresses") $doc("Median of those of the other nodes");
+  others @2 :UInt32 $unit("nodes") $doc("Other nodes whose inserts are known for this hour");
+}
+
+struct FleetParty $kind("fleet:party") $sources("fleet")
+    $doc("A finding of eclipse or addr-flooding at a node names a network: a row for its netblock, one for its AS") {
+  party @0 :Text $doc("The netblock, or AS and its number");
+  rule @1 :Text $doc("Id of the rule");
+  attack @2 :Text $oneOf("addr-flooding, eclipse") $doc("Family of attacks of the rule");
+  nodes @3 :UInt32 $unit("nodes") $doc("Nodes that take part");
+}
+
 # ---- source: what sources say of themselves ----
 
-struct SourceGap $kind("source:gap") $sources("capture, snapshots, log")
+struct SourceGap $kind("source:gap") $sources("capture, snapshots, rpc, log, zmq, tracepoint")
     $doc("Events of a source are known to be missing between two times") {
   fromNs @0 :Int64 $unit("ns") $doc("Start of the gap, since the epoch");
   toNs @1 :Int64 $unit("ns") $doc("End of the gap, since the epoch");

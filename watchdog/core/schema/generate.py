@@ -61,7 +61,7 @@ class Catalogue:
         return notes
 
     def _field(self, field: Any) -> tuple[str, str, str, str, bool, str] | int:
-        """A row of the table, or the id of the struct that is spliced in."""
+        """Return a row of the table, or the id of the struct that is spliced in."""
         kind = field.slot.type.which()
         if kind == "struct":
             return int(field.slot.type.struct.typeId)
@@ -79,7 +79,7 @@ class Catalogue:
                 yield from _tuple_lines(row)
 
     def text(self) -> str:
-        """The whole of `kinds_table.py`."""
+        """Return the text of `kinds_table.py`."""
         shared, kinds = [], []
         for number, node in self._nodes.items():
             notes = self._notes(node)
@@ -103,7 +103,7 @@ def _quoted(text: str) -> str:
 
 
 def _tuple_lines(row: tuple[str, str, str, str, bool, str]) -> Iterator[str]:
-    """One field as source text, on one line."""
+    """Return one field as source text, on one line."""
     name, typ, unit, description, identity, values = row
     texts = ", ".join(map(_quoted, (name, typ, unit, description)))
     yield f"    ({texts}, {identity}, {_quoted(values)}),"
