@@ -25,7 +25,7 @@ class SourceFaults:
         self._more: set[str] = set()
 
     def note(self, file: str, text: str) -> None:
-        """Damage in `file`; text: the place, a colon, what it is. The same damage may be noted again."""
+        """Note damage in `file`; text: the place, a colon, what it is. The same damage may be noted again."""
         if self._texts.setdefault(file, text) != text:
             self._more.add(file)
 
@@ -33,7 +33,7 @@ class SourceFaults:
         return len(self._texts)
 
     def lines(self) -> list[str]:
-        """A line for each file, in the order in which they were found."""
+        """Return a line for each file, in the order in which they were found."""
         return [f"{text}{MORE}" if file in self._more else text for file, text in self._texts.items()]
 
 

@@ -47,21 +47,21 @@ def log_time(line: bytes) -> int | None:
 
 
 def poll_time(line: bytes) -> int | None:
-    """The time of a line of a snapshots file, in whole seconds as ns; None where it does not stand at its beginning."""
+    """Return the time at the beginning of a line of a snapshots file, whole seconds as ns; None without one."""
     found = _POLL_TIME.match(line)
     return int(found[1]) * SECOND_NS if found else None
 
 
 def seek(handle: int, since_ns: int, time_of: TimeOf) -> Spot:
-    """The start of the first line with a time at or after `since_ns`, or of what is written after the last line.
+    """Find the start of the first line with a time at or after `since_ns`, or of what follows the last line.
 
     handle: of a plain file. time_of: of the first `HEAD` bytes of a line. A file without any time is not passed over:
     the spot is its start. OSError when it cannot be read.
     """
-    return _Search(handle, time_of).spot(since_ns)
+    return _LineSearch(handle, time_of).spot(since_ns)
 
 
-class _Search:
+class _LineSearch:
     def __init__(self, handle: int, time_of: TimeOf) -> None:
         self._handle, self._time_of = handle, time_of
         self._size = os.fstat(handle).st_size
@@ -128,6 +128,6 @@ class _Search:
             return None
 
     def _end(self) -> int:
-        """Behind the last line break: the line after that is still being written."""
+        """Return the place behind the last line break: the line after that is still being written."""
         start = max(0, self._size - STEP)
         return start + os.pread(self._handle, STEP, start).rfind(b"\n") + 1 or self._size

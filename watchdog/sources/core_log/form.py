@@ -53,13 +53,13 @@ class Form:
 def form(  # noqa: PLR0917  (a row of a table)
     name: str, begin: bytes, pattern: bytes, fact: str, kinds: tuple[str, ...], file: str, *wordings: Wording
 ) -> Form:
-    """A form whose lines begin with the literal bytes before the first special sign of the expression `begin`."""
+    """Make a form; its lines begin with the literal bytes before the first special sign of the expression `begin`."""
     literal = re.match(rb"(?:[^\\()\[\]{}.?*+|^$]|\\[^a-zA-Z0-9])*", begin)
     head = re.sub(rb"\\(.)", rb"\1", literal[0] if literal else b"")[:8]
     return Form(name, head, re.compile(begin), re.compile(pattern), fact, frozenset(kinds), file, wordings)
 
 
 def ending(name: str, begin: bytes, reason: str, file: str, *wordings: Wording) -> Form:
-    """A form that says why a connection is about to end. reason: our word for it, as `log:disconnected` has it."""
+    """Make a form that says why a connection is about to end. reason: our word, as in `log:disconnected`."""
     pattern = rb"(?=" + begin + rb").{0,700}?\bpeer[= ]" + ID + rb".*"
     return form(name, begin, pattern, f"ending {reason}", ("log:disconnected",), file, *wordings)

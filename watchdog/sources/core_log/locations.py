@@ -1,10 +1,10 @@
 """Which events the rate limit of Core's log can take: the lines of a source location, by file and function.
 
-Core (since v30, src/logging.cpp) limits unconditional lines only, each source location for itself: after a megabyte in
-an hour it drops the lines of that location until the hour ends. It never drops category lines (-debug=...), and since
-v30 no `UpdateTip` (NO_RATE_LIMIT). A location that this table lacks gives no line that we read, or we do not know it.
-Then no event counts as missing: a peer that sets the limit off must not silence rules about other events. The incident
-`log-rate-limited` names the location in any case.
+Core (since v30) limits unconditional lines only, each source location for itself: after a megabyte
+(RATELIMIT_MAX_BYTES) in an hour it drops the lines of that location until the hour ends. It never drops category lines
+(-debug=...), and since v30 no `UpdateTip` (NO_RATE_LIMIT). A location that this table lacks gives no line that we read,
+or we do not know it. Then no event counts as missing: a peer that sets the limit off must not silence rules about other
+events. The incident `log-rate-limited` names the location in any case.
 """
 
 from __future__ import annotations

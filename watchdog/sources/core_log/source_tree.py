@@ -41,7 +41,7 @@ class CoreSource:
         self.version = self._read_version()
 
     def _git(self, *arguments: str) -> str | None:
-        """What a git command says, None when it fails or git knows nothing of the folder."""
+        """Return the output of a git command, None when it fails or the folder is no repository."""
         options = ["--git-dir", str(self._folder)] if self._bare else ["-C", str(self._folder)]
         try:
             command = ["git", *options, *arguments]
@@ -50,7 +50,9 @@ class CoreSource:
             return None
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
 
-    def _text(self, path: str) -> str:
+    @cache  # noqa: B019  (one object for a run of the check)
+    def text(self, path: str) -> str:
+        """Return the text of a file of the tree, empty without such a file."""
         if self._bare:
             return self._git("show", f"HEAD:{path}") or ""
         file = self._folder / path
@@ -58,14 +60,14 @@ class CoreSource:
 
     def _read_version(self) -> tuple[int, int]:
         for path in ("CMakeLists.txt", "configure.ac"):
-            found = dict(_VERSION.findall(self._text(path).replace("[", "").replace("]", "")))
-            if {"MAJOR", "MINOR"} <= found.keys():
-                return int(found["MAJOR"]), int(found["MINOR"])
+            numbers = dict(_VERSION.findall(self.text(path).replace("[", "").replace("]", "")))
+            if {"MAJOR", "MINOR"} <= numbers.keys():
+                return int(numbers["MAJOR"]), int(numbers["MINOR"])
         raise WatchdogError(f"'{self._folder}' names no version of Bitcoin Core in CMakeLists.txt or configure.ac")
 
     def texts(self) -> frozenset[str]:
         """Return every string of the files that log what we read, conversions as `%`, without a newline at the end."""
-        return frozenset(text for path in FILES for text in strings_of(self._text(path)))
+        return frozenset(text for path in FILES for text in strings_of(self.text(path)))
 
     @cache  # noqa: B019  (one object for a run of the check)
     def holds(self, commit: str) -> bool | None:
@@ -77,13 +79,13 @@ class CoreSource:
 
 def strings_of(source: str) -> set[str]:
     """Return the string literals of C++ text, adjacent ones joined, each conversion written as `%`."""
-    found: set[str] = set()
+    strings: set[str] = set()
     parts: list[str] = []
     for token in _TOKENS.finditer(source):
         if token[1] is not None:
             parts.append(token[1])
         elif not (token[0].isspace() or token[0].startswith(("//", "/*"))):
             if parts:
-                found.add(_CONVERSION.sub("%", "".join(parts)).removesuffix("\\n"))
+                strings.add(_CONVERSION.sub("%", "".join(parts)).removesuffix("\\n"))
             parts = []
-    return found
+    return strings

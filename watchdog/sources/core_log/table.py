@@ -46,8 +46,8 @@ def select(wanted: frozenset[str] | None) -> Selection:
     """
     read = {form.name for form in FORMS if wanted is None or form in tables.NODE or form.kinds & wanted}
     heads: dict[bytes, list[Form]] = {form.head: [] for form in FORMS if form.name in read}
-    for head, found in heads.items():
+    for head, forms in heads.items():
         alike = (form for form in FORMS if head.startswith(form.head))
-        found.extend(form if form.name in read else replace(form, fact=IGNORED) for form in alike)
+        forms.extend(form if form.name in read else replace(form, fact=IGNORED) for form in alike)
     order = sorted(heads, key=len)  # of two beginnings that fit, the later and longer one decides
     return Selection(tuple(order), tuple(tuple(heads[head]) for head in order))

@@ -1,6 +1,6 @@
 """What of debug.log depends on Bitcoin Core's -debug categories, and which of them a log shows.
 
-Kinds by category follow src/net.cpp, src/net_processing.cpp and src/addrman.cpp. Lines of other kinds are written
+Kinds by category follow the log calls of Core's net, net_processing and addrman. Lines of other kinds are written
 always. A log says nothing of its categories as such; its lines show them: Core v24 and later writes `[net] ` before
 lines of a category, and before that the lines of messages (`sending ping (8 bytes) peer=0`) are known by their form.
 """

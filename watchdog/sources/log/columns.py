@@ -94,7 +94,7 @@ def batch_of(kind: str, rows: LogRows, addresses: Addresses, *, node: str, sourc
 def _address_columns(
     names: tuple[str, str, str, str, str], facts: Sequence[PeerFacts], mapped: Column | None
 ) -> dict[str, Column]:
-    """The columns that say what an address is; its AS is ours if known, else the one that the line names."""
+    """Return the columns about addresses; the AS is ours if known, else the one in the line."""
     address, network, netgroup, netblock, asn = names
     numbers = np.array([fact.asn for fact in facts], np.uint32)
     if isinstance(mapped, np.ndarray):

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from functools import partial
 
 from watchdog.core.batch import Batch
+from watchdog.core.core_constants import DISCOURAGEMENT_THRESHOLD, RATELIMIT_WINDOW_S
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import Enricher
 from watchdog.core.moments import IMPLAUSIBLE
 from watchdog.sources.core_log.form import IGNORED
 from watchdog.sources.core_log.table import PEER_KINDS, Selection
 from watchdog.sources.log.columns import LAYOUT, LogRows, LogValue, batch_of
-from watchdog.sources.log.limits import Begun, Limits, Location, describe
+from watchdog.sources.log.limits import Begun, SourceLocation, SuppressedLocations, describe
 from watchdog.sources.log.lines import Lines
 from watchdog.sources.log.peers import Addresses, LoggedPeer, OpenPeers
 
 _LONGEST_TEXT = 300  # characters of peer text kept; Core's user agents end at 256
-_DISCOURAGED_AT = 100  # Bitcoin Core before v28: DISCOURAGEMENT_THRESHOLD; later every misbehaviour discourages
 
 _ERRORS = (
     ("MessageStart", "magic"),
@@ -33,7 +33,7 @@ _ERRORS = (
 )
 RATE_LIMIT = "log rate limit"  # the reason of gaps; followed by the bytes that were dropped, where a line says them
 _LATE_S = 300  # how much later than a window's length its end may be: Core's scheduler runs other tasks before it
-_LONGEST_WINDOW_S = 86_400  # Core's is an hour (src/logging.h, RATELIMIT_WINDOW)
+_LONGEST_WINDOW_S = 24 * RATELIMIT_WINDOW_S
 UNTIMED = "untimed"  # beside the names of forms
 _NO_AGENT = b"<no user agent>"  # Bitcoin Core since v32
 _NO_SLOT = 0xFFFF_FFFF  # v22 names no bucket and no position
@@ -43,19 +43,19 @@ LineMatch = re.Match[bytes]
 
 
 def log_text(raw: bytes | None) -> str:
-    """Text of a log line made harmless: printable ASCII, the rest as escapes, at most 300 characters."""
+    """Make text of a log line harmless: printable ASCII, the rest as escapes, at most 300 characters."""
     text = (raw or b"")[:_LONGEST_TEXT].decode("ascii", "backslashreplace")
     if not text.isprintable():
         text = text.encode("unicode_escape").decode("ascii")
     return text[:_LONGEST_TEXT]
 
 
-def _location(match: LineMatch) -> Location:
-    return Location(log_text(match["file"]), int(match["line"]), log_text(match["function"]))
+def _location(match: LineMatch) -> SourceLocation:
+    return SourceLocation(log_text(match["file"]), int(match["line"]), log_text(match["function"]))
 
 
 def _window_s(match: LineMatch) -> int:
-    """Seconds of the limit's window; no more than a day, so that a strange number hides no lasting silence."""
+    """Return the seconds of the limit's window; at most a day, so that a strange number hides no lasting silence."""
     return min(int(match["window"]), _LONGEST_WINDOW_S)
 
 
@@ -74,7 +74,7 @@ class LogFacts:
         self.boot_ns = 0
         self.running = False
         self.peers = OpenPeers()
-        self.limits = Limits()
+        self.limits = SuppressedLocations()
         self._addresses = Addresses(enricher)
         self._node, self._source = node, source
         self._wanted = frozenset(LAYOUT) if wanted is None else wanted & frozenset(LAYOUT)
@@ -138,10 +138,10 @@ class LogFacts:
         return "" if form is None or form.fact == IGNORED else form.name
 
     def _ignored(self, _time_ns: int, _match: LineMatch) -> None:
-        """A line that is known and gives nothing."""
+        """Take a known line that gives no event."""
 
     def gap(self, from_ns: int, to_ns: int, reason: str, lost: int = 0) -> None:
-        """Lines between two times were lost; `lost` of them, 0 when unknown.
+        """Report that lines between two times were lost; `lost` of them, 0 when unknown.
 
         Told at the first of them: the source has promised no later time. Who promises more in its place, as the service
         does while it is silent, has to tell it later (`feed`).
@@ -149,7 +149,7 @@ class LogFacts:
         self._row("source:gap", from_ns, None, from_ns, to_ns, lost, reason, "")
 
     def batches(self) -> tuple[Batch, ...]:
-        """Everything read since the last call, as batches; one node process after the other."""
+        """Return everything read since the last call, as batches; one node process after the other."""
         self._cut()
         done, self._batches = tuple(self._batches), []
         return done
@@ -209,7 +209,7 @@ class LogFacts:
         self._unlimited(time_ns, begun, time_ns, f": {int(match['bytes'])} bytes dropped")
 
     def _unlimited(self, time_ns: int, begun: Begun, to_ns: int, dropped: str = "") -> None:
-        """The lines of a source location are written again; how many were not, Core says in bytes only."""
+        """Report that Core writes a source location's lines again; it gives the dropped ones in bytes only."""
         kinds = describe(begun.location)[1]
         self._row("source:gap", time_ns, None, begun.time_ns, max(to_ns, begun.time_ns), 0, RATE_LIMIT + dropped, kinds)
 
@@ -268,7 +268,7 @@ class LogFacts:
         self._row("log:feeler_completed", time_ns, peer)
 
     def _closed(self, time_ns: int, match: LineMatch) -> None:
-        """The socket is gone, which is said once for a connection; one not seen before is entered first."""
+        """Report that a socket is gone, once for a connection; one not seen before is entered first."""
         self._peer(match)
         self._cleared(time_ns, match)
 
@@ -295,7 +295,8 @@ class LogFacts:
 
     def _misbehaving(self, time_ns: int, match: LineMatch) -> None:
         peer = self._peer(match)
-        discouraged = _number(match["score"], _DISCOURAGED_AT) >= _DISCOURAGED_AT
+        # since v28 lines name no score: each misbehaviour discourages
+        discouraged = _number(match["score"], DISCOURAGEMENT_THRESHOLD) >= DISCOURAGEMENT_THRESHOLD
         if discouraged:
             self.peers.ending(peer, "misbehaving")
         self._row("log:misbehaving", time_ns, peer, log_text(match["why"]), discouraged)
@@ -329,7 +330,7 @@ class LogFacts:
     # ---- addrman ----
 
     def _about(self, kind: str, time_ns: int, text: bytes, *values: LogValue) -> None:
-        """A row about an address, which is looked up with all others when the batch is made."""
+        """Add a row about an address, which is looked up with all others when the batch is made."""
         self._row(kind, time_ns, None, *values)
         rows = self._rows.get(kind)
         if rows is not None:

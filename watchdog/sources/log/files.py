@@ -18,7 +18,7 @@ from watchdog.sources.line_seek import log_time, seek
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
 
 MARK = 200  # bytes before the offset; a log line's time and text make it unique
-_SHRUNK = 16 << 20  # Bitcoin Core src/logging.cpp ShrinkDebugFile keeps the last 10 MB
+_SHRUNK = 16 << 20  # bytes; Core's ShrinkDebugFile keeps RECENT_DEBUG_HISTORY_SIZE, 10 MB, at the end
 
 
 class LogFile:
@@ -70,7 +70,7 @@ class LogFile:
         return bool(more)
 
     def consume(self, size: int) -> None:
-        """The first `size` pending bytes are done with."""
+        """Drop the first `size` pending bytes."""
         self.mark = (self.mark + self.pending[max(size - MARK, 0) : size])[-MARK:]
         self.pending = self.pending[size:]
         self.offset += size
@@ -143,7 +143,7 @@ class LogFiles:
         return file
 
     def _open_since(self, since_ns: int) -> LogFile:
-        """The first of the files that were written to since then, at its first line of that time."""
+        """Open the first file that was written to since then, at its first line of that time."""
         if self.path.suffix in FORMATS:
             self.skipped = Skipped(note="a packed file cannot be passed over: it is read from its start")
             return self._open(self.path)
@@ -204,7 +204,7 @@ class LogFiles:
         return True
 
     def _truncated(self) -> None:
-        """The open file lost what was read: find the rest in a copy, or in its own shrunk text."""
+        """Find the rest of a file that lost what was read: in a copy, or in its own shrunk text."""
         if not self.path.is_file():
             return
         offset, mark = self.file.offset, self.file.mark
@@ -227,7 +227,7 @@ class LogFiles:
         return at + len(mark)
 
     def _rotated(self, after_ns: int = -1, but: int = 0) -> list[Path]:
-        """Rotated files of this log (debug.log.1, debug.log-20260121.gz), oldest first."""
+        """Return rotated files of this log (debug.log.1, debug.log-20260121.gz), oldest first."""
         name = re.compile(re.escape(self.path.name) + r"[.-]\d{1,14}(?:\.[gx]z)?")
         found = []
         for entry in os.scandir(self.path.parent):
@@ -238,7 +238,7 @@ class LogFiles:
         return [self.path.parent / entry_name for _, entry_name in sorted(found)]
 
     def _find(self, offset: int, mark: bytes, but: Path | None = None) -> Path | None:
-        """The file in which `mark` ends at `offset`."""
+        """Return the file in which `mark` ends at `offset`."""
         if not mark:
             return None
         for path in [self.path, *reversed(self._rotated())]:
@@ -275,7 +275,7 @@ class LogFiles:
         return PositionError(f"cannot resume log file '{self.path}': its saved position is damaged")
 
     def _open_after(self, written_ns: int) -> LogFile:
-        """The file that was being read is gone: the oldest of those that were written to after it."""
+        """Open the oldest file that was written to after the one that was being read and is gone."""
         self.lost = "log was rotated away before its end was read"
         self._later = [*self._rotated(after_ns=written_ns), self.path]
         return self._open(self._later.pop(0))

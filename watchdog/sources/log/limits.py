@@ -9,7 +9,7 @@ from watchdog.sources.core_log.locations import NO_KIND, kinds_of
 LIMITS = 256  # locations at a time; Core has a few hundred unconditional log calls
 
 
-class Location(NamedTuple):
+class SourceLocation(NamedTuple):
     """A place in Core's source as a line names it."""
 
     file: str
@@ -20,24 +20,24 @@ class Location(NamedTuple):
 class Begun(NamedTuple):
     """A location, since when its lines are dropped, and when Core writes them again at the latest."""
 
-    location: Location
+    location: SourceLocation
     time_ns: int
     until_ns: int
 
 
-def describe(location: Location) -> tuple[str, str]:
+def describe(location: SourceLocation) -> tuple[str, str]:
     """Return the location for people, and the kinds that its lines give, comma-joined."""
     kinds = kinds_of(location.file, location.function)
     return f"{location.file}:{location.line} ({location.function})", ",".join(kinds) or NO_KIND
 
 
-class Limits:
+class SuppressedLocations:
     """The locations that are suppressed now; bounded, and part of a source's position."""
 
     def __init__(self) -> None:
-        self._begun: dict[Location, Begun] = {}
+        self._begun: dict[SourceLocation, Begun] = {}
 
-    def begin(self, location: Location, time_ns: int, until_ns: int) -> list[Begun]:
+    def begin(self, location: SourceLocation, time_ns: int, until_ns: int) -> list[Begun]:
         """Note that lines of a location are dropped; return the limits that end with this: an earlier one of the same
         location, whose end was not seen, and the oldest of all if there are too many.
         """
@@ -47,8 +47,8 @@ class Limits:
             ended.append(self._begun.pop(next(iter(self._begun))))
         return ended
 
-    def end(self, location: Location, otherwise_ns: int) -> Begun:
-        """They are written again; `otherwise_ns` is the beginning of one whose beginning was not seen."""
+    def end(self, location: SourceLocation, otherwise_ns: int) -> Begun:
+        """End a limit; `otherwise_ns` is the beginning of one whose beginning was not seen."""
         return self._begun.pop(location, Begun(location, otherwise_ns, otherwise_ns))
 
     def all(self) -> list[Begun]:
@@ -58,7 +58,7 @@ class Limits:
         return ended
 
     def state(self) -> list[list[object]]:
-        """What a resume needs, JSON-able."""
+        """Return the state for a resume, JSON-able."""
         return [[*begun.location, begun.time_ns, begun.until_ns] for begun in self._begun.values()]
 
     def restore(self, state: object) -> None:
@@ -66,5 +66,5 @@ class Limits:
         if not isinstance(state, list):
             raise TypeError("limits are not a list")
         for file, line, function, time_ns, until_ns in state:
-            location = Location(str(file), int(line), str(function))
+            location = SourceLocation(str(file), int(line), str(function))
             self._begun[location] = Begun(location, int(time_ns), int(until_ns))

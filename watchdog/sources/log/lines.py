@@ -19,10 +19,10 @@ from watchdog.core.moments import before, is_plausible, plausible
 LONGEST_LINE = 65_536  # bytes; longer lines are skipped and counted
 BANNER_LINES = 16  # timed lines looked at after a start: the mock clock is set a few lines into the log
 _PADDING = 64
-_MOCK = b"(mocktime: "  # Bitcoin Core src/logging.cpp: stands behind the system time
+_MOCK = b"(mocktime: "  # Core writes it after the system time
 _MOCK_SIZE = len(_MOCK) + len("2026-01-21T12:53:55Z) ")
 _BOM = b"\xef\xbb\xbf"  # the byte order mark of UTF-8, as editors and Windows tools write it
-_LIMITED = b"[*] "  # Bitcoin Core src/logging.cpp since v30: before every line while any source location is suppressed
+_LIMITED = b"[*] "  # Core since v30, before every line while any source location is suppressed
 _FIRST_6, _FIRST_5 = np.uint64((1 << 48) - 1), np.uint64((1 << 40) - 1)
 _NET = np.uint64(int.from_bytes(b"[net] ", "little"))
 _NET_LEVEL = np.uint64(int.from_bytes(b"[net:", "little"))
@@ -45,7 +45,7 @@ class Prefixes:
 
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> Prefixes:
-        """From beginnings; the first 8 bytes of each decide, and of two that fit the later one, the longer here."""
+        """Build from beginnings; the first 8 bytes of each decide, and of two that fit the later, longer one."""
         heads = [(int.from_bytes(text[:8], "little"), len(text[:8]), code) for code, text in enumerate(texts)]
         short = tuple((np.uint64((1 << 8 * size) - 1), np.uint64(word), code) for word, size, code in heads if size < 8)
         whole = sorted((word, code) for word, size, code in heads if size == 8)
@@ -53,7 +53,7 @@ class Prefixes:
         return cls(short, words, np.array([code for _, code in whole] or [-1], np.int16))
 
     def codes(self, words: NDArray[np.uint64]) -> NDArray[np.int16]:
-        """For each message's first 8 bytes the number of the beginning that it has, -1 for none."""
+        """Return for each message's first 8 bytes the number of the beginning that it has, -1 for none."""
         found = np.full(len(words), -1, np.int16)
         for mask, word, code in self.short:
             found[(words & mask) == word] = code
@@ -139,7 +139,7 @@ def _skip_marks(padded: ByteArray, starts: Ints) -> None:
 
 
 def _untimed(padded: ByteArray, starts: Ints, ends: Ints, prefixes: Prefixes) -> tuple[tuple[int, int, int], ...]:
-    """Lines that begin with a wanted message where the time should be."""
+    """Find lines that begin with a wanted message where the time should be."""
     starts, ends = starts[ends - starts <= LONGEST_LINE], ends[ends - starts <= LONGEST_LINE]
     if not len(starts):
         return ()
@@ -155,7 +155,7 @@ def _rows_of(starts: Ints, ends: Ints, codes: NDArray[np.int16]) -> tuple[tuple[
 
 
 def steady_time(chunk: bytes, start: int, now_ns: int) -> tuple[int, int]:
-    """Least plausible time (ns) of the first timed lines from byte `start` on, and how many there were.
+    """Return the least plausible time (ns) of the first timed lines from byte `start` on, and their number.
 
     A node logs its first lines before its mock clock is set; what follows tells the real start.
     """
@@ -184,7 +184,7 @@ def _timed(padded: ByteArray, starts: Ints, lengths: Ints) -> NDArray[np.bool_]:
 
 
 def _messages(padded: ByteArray, starts: Ints, ends: Ints) -> tuple[Ints, Ints, int]:
-    """Where each line's clock text and its message start, prefixes skipped; how many lines are of category "net"."""
+    """Return where each line's clock text and message start, without prefixes, and the number of "net" lines."""
     clocks = starts.copy()
     messages = starts + np.where(padded[starts + 19] == ord("Z"), 21, 28)
     mocked = np.flatnonzero(padded[messages] == ord("("))
@@ -217,7 +217,7 @@ def _skip_known(padded: ByteArray, messages: Ints) -> int:
 def _skip_brackets(padded: ByteArray, messages: Ints, ends: Ints, rows: NDArray[np.intp]) -> int:
     """Skip "[anything] " in place for the chosen rows, as often as Core can write one; how many were "net".
 
-    Core src/logging.cpp Logger::Format: thread, "file:line", function, category with level. Only the function, which
+    Core's Logger::Format: thread, "file:line", function, category with level. Only the function, which
     stands behind a "file:line", can hold blanks: what else does is part of the message ("[background validation] ").
     """
     closing = np.flatnonzero((padded[:-1] == ord("]")) & (padded[1:] == ord(" ")))
@@ -290,7 +290,7 @@ _LARGEST_S = (1 << 63) // 10**9 - 1  # int64 nanoseconds end in 2262
 
 
 def _times(padded: ByteArray, clocks: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """Nanoseconds since the epoch of ISO 8601 times, and which of them are sound; years beyond int64 give 2262."""
+    """Parse ISO 8601 times to ns since the epoch, and which of them are sound; years beyond int64 give 2262."""
     digits = padded[clocks[:, None] + _DIGITS].astype(np.int64) - 48
     sound = ((digits >= 0) & (digits <= 9)).all(axis=1)
     for place, sign in _SEPARATORS:
@@ -309,7 +309,7 @@ def _times(padded: ByteArray, clocks: Ints) -> tuple[Ints, NDArray[np.bool_]]:
 
 
 def _days(year: Ints, month: Ints, day: Ints) -> Ints:
-    """Days since the epoch in the Gregorian calendar; years start in March so that leap days come last."""
+    """Return days since the epoch in the Gregorian calendar; years start in March so that leap days come last."""
     shifted = year - (month <= 2)
     months = (month + 9) % 12
     days: Ints = 365 * shifted + shifted // 4 - shifted // 100 + shifted // 400 + (153 * months + 2) // 5 + day - 1

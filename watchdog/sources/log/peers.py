@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from watchdog.core.address import NETWORK_NAMES, UNROUTABLE, Address, parse_address, split_port
+from watchdog.core.core_constants import I2P_RECV_TIMEOUT_S
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.text import printable
@@ -15,9 +16,9 @@ from watchdog.core.text import printable
 OPEN_PEERS = 4_096  # far above any maxconnections in use; the oldest goes first, and is counted
 CLOSED = 256  # closed connections whose last lines may still come; the message thread runs behind the socket thread
 ATTEMPTS = 256  # outbound attempts waiting for their connection
-ATTEMPT_NS = 180 * SECOND_NS
-"""How long an attempt may take. Bitcoin Core: 5 s by default to connect (net.h), 20 s for an answer of a SOCKS5 proxy
-(netbase.cpp), a minute for each of an I2P proxy's (i2p.cpp). Later the same address is one that connects to us.
+ATTEMPT_NS = I2P_RECV_TIMEOUT_S * SECOND_NS
+"""The longest attempt: an answer of an I2P proxy. A connection (DEFAULT_CONNECT_TIMEOUT_MS) and an answer of a SOCKS5
+proxy (SOCKS5_RECV_TIMEOUT_S) take less. Later the same address is one that connects to us.
 """
 _AUTOMATIC = frozenset({"outbound-full-relay", "block-relay-only", "feeler", "addr-fetch"})
 """Types of the thread that opens connections one after the other: a new attempt says that the one before has ended."""
@@ -51,7 +52,7 @@ class Addresses:
         self._known: dict[str, PeerFacts] = {"": UNKNOWN}
 
     def of(self, texts: Sequence[str]) -> list[PeerFacts]:
-        """Facts on each address, with or without port; an empty text gives `UNKNOWN`."""
+        """Return the facts on each address, with or without port; an empty text gives `UNKNOWN`."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._known]
         if len(self._known) + len(missing) > _KNOWN_FACTS:
             self._known = {"": UNKNOWN}
@@ -61,7 +62,7 @@ class Addresses:
         return [self._known[text] for text in texts]
 
     def _look_up(self, texts: Sequence[str]) -> None:
-        """Native addresses in one pass; tunnels, which count as what they carry, and odd texts one by one."""
+        """Look up native addresses in one pass; tunnels, which count as what they carry, and odd texts one by one."""
         parsed: list[tuple[str, Address]] = []
         for text in texts:
             address = None if text.lstrip("[").startswith(_TUNNELS) else parse_address(text)
@@ -100,7 +101,7 @@ class OpenPeers:
         self._attempts.clear()
 
     def attempt(self, text: str, connection_type: str, time_ns: int) -> None:
-        """An outbound connection is tried; a named type stays when a second line does not name one."""
+        """Note an outbound attempt; a named type stays when a second line names none."""
         known, _ = self._attempts.pop(text, ("unknown", 0))
         if connection_type in _AUTOMATIC:
             ended = [other for other, (kind, _) in self._attempts.items() if kind in _AUTOMATIC]
@@ -111,11 +112,11 @@ class OpenPeers:
             del self._attempts[next(iter(self._attempts))]
 
     def attempt_failed(self, text: str) -> None:
-        """The outbound connection did not come about."""
+        """Forget an outbound attempt that failed."""
         self._attempts.pop(text, None)
 
     def opened(self, conn: int, text: str, time_ns: int) -> LoggedPeer:
-        """A connection was set up: outbound if it was tried before, else inbound, unknown without address."""
+        """Enter a new connection: outbound if it was tried before, else inbound, unknown without address."""
         kind, tried_ns = self._attempts.pop(text, ("", 0)) if text else ("", 0)
         tried = kind if time_ns - tried_ns <= ATTEMPT_NS else ""
         direction = "unknown" if not text else "out" if tried else "in"
@@ -134,13 +135,13 @@ class OpenPeers:
         return known
 
     def named(self, text: str) -> LoggedPeer:
-        """The latest connection with this address, or one with id -1 that is not entered."""
+        """Return the latest connection with this address, or one with id -1 that is not entered."""
         conn = self._by_text.get(text)
         known = None if conn is None else self._peers.get(conn)
         return known or LoggedPeer(-1, text)
 
     def typed(self, peer: LoggedPeer, connection_type: str) -> LoggedPeer:
-        """The connection now that its type, and so its direction, is known."""
+        """Set the type of a connection, and so its direction; return it."""
         direction = "in" if connection_type == "inbound" else "out"
         if connection_type == "outbound":
             connection_type = peer.connection_type if peer.direction == "out" else "unknown"
@@ -150,7 +151,7 @@ class OpenPeers:
         return self._keep(changed) if peer.conn in self._peers else changed
 
     def claims(self, peer: LoggedPeer, height: int) -> LoggedPeer:
-        """The connection now that its peer has claimed a chain height."""
+        """Set the chain height that the peer claims; return the connection."""
         changed = replace(peer, height=height)
         return self._keep(changed) if peer.conn in self._peers else changed
 
@@ -181,14 +182,14 @@ class OpenPeers:
         return peer
 
     def forget_after(self, believed_ns: int) -> None:
-        """The start of a connection after this time is not known: a clock that was wrong gave it."""
+        """Forget starts of connections after this time, which a wrong clock gave."""
         for peers in (self._peers, self._closed):
             for conn, peer in peers.items():
                 if peer.opened_ns > believed_ns:
                     peers[conn] = replace(peer, opened_ns=0)
 
     def state(self) -> dict[str, object]:
-        """What a resume needs, JSON-able; at most `OPEN_PEERS`, `CLOSED` and `ATTEMPTS` entries."""
+        """Return the state for a resume, JSON-able; at most `OPEN_PEERS`, `CLOSED` and `ATTEMPTS` entries."""
         return {
             "peers": [_row(peer) for peer in self._peers.values()],
             "closed": [_row(peer) for peer in self._closed.values()],

@@ -116,7 +116,7 @@ class DebugLogSource:
         return self._files.skipped
 
     def poll(self) -> Slice | None:
-        """Events of the next megabyte of lines; None when there is no whole new line."""
+        """Return the events of the next megabyte of lines; None when there is no whole new line."""
         if self._ended:
             return None
         while True:
@@ -174,7 +174,7 @@ class DebugLogSource:
             self.faults.note(str(file.path), f"{file.path} at byte {at}: torn line")
 
     def _note_zeros(self, chunk: bytes) -> None:
-        """Report zeros, which a crash leaves: Bitcoin Core (src/logging.cpp, LogEscapeMessage) writes none."""
+        """Report zeros, which a crash leaves: Bitcoin Core (LogEscapeMessage) writes none."""
         at = -1 if self._options.follow else chunk.find(b"\0")
         if at >= 0:
             file = self._files.file
@@ -191,7 +191,7 @@ class DebugLogSource:
         return f"log file '{file.path}' is torn after {file.offset + len(file.pending)} bytes: {file.torn.lower()}"
 
     def _whole_lines(self, *, idle: bool) -> bytes:
-        """The pending bytes up to the last newline, a start at their end held back until more is there."""
+        """Return the pending bytes up to the last newline; hold a start at their end back until more is there."""
         file = self._files.file
         if self._skipping or (len(file.pending) > LONGEST_LINE and file.pending.rfind(b"\n") < 0):
             self._skip_long()
