@@ -10,7 +10,7 @@ from watchdog.core.address import IPV4, IPV6, NETWORK_NAMES, UNROUTABLE, Address
 from watchdog.core.enrich import Enricher, PeerFacts
 from watchdog.core.text import printable
 
-# IPv6 forms that stand for an IPv4 address (Bitcoin Core src/netaddress.cpp HasLinkedIPv4): 6to4, Teredo, NAT64, mapped
+# IPv6 forms that stand for an IPv4 address (Bitcoin Core's HasLinkedIPv4): 6to4, Teredo, NAT64, mapped
 _TUNNELS = (b"\x20\x02", b"\x20\x01\x00\x00", b"\x00\x64\xff\x9b", bytes(8))
 
 
@@ -24,6 +24,10 @@ class AddressFacts:
         self._enricher = enricher
         self._limit = limit
         self._known: dict[str, PeerFacts] = {}
+
+    def apart(self, limit: int) -> AddressFacts:
+        """Return an empty one of another limit, for addresses that are asked for once."""
+        return AddressFacts(self._enricher, limit)
 
     def of(self, texts: Sequence[str]) -> list[PeerFacts]:
         """Return the facts of each address, in order; a text that is not an address is unroutable."""

@@ -1,15 +1,15 @@
 """The answers of Bitcoin Core's RPCs that a watchdog reads, as typed records.
 
 Only the fields we use; unknown ones are skipped without being built. Every field
-has a default, because versions differ. Names are those of Core's `src/rpc/net.cpp`,
-`blockchain.cpp`, `mempool.cpp` and `server.cpp`.
+has a default, because versions differ. Names are those of Core's RPC answers.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -17,116 +17,146 @@ T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_PEERS = 5_000  # a poll: far above any -maxconnections in use
-NEW_BUCKETS, TRIED_BUCKETS, BUCKET_SIZE = 1024, 256, 64  # Core src/addrman_impl.h
 MAX_NETWORKS = 16  # Core has seven
 BAD_INPUT = (ValueError, RecursionError)  # all that msgspec raises on bytes it cannot take
+
+Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""A number that a checkpoint can hold: JSON knows no limit."""
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+"""As long as an event's text; Core's own limit for a user agent is 256."""
+BlockHash = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class PeerAnswer(msgspec.Struct, gc=False):
     """One entry of getpeerinfo. Times are unix seconds, pings are float seconds."""
 
-    id: int = -1
-    addr: str = ""
-    network: str = ""
-    mapped_as: int = 0
-    services: str = "0"
+    id: Whole = -1
+    addr: Text = ""
+    network: Text = ""
+    mapped_as: Whole = 0
+    services: Text = "0"
     relaytxes: bool = False
-    inv_to_send: int = 0
-    last_transaction: int = 0
-    last_block: int = 0
-    bytessent: int = 0
-    bytesrecv: int = 0
-    conntime: int = 0
-    timeoffset: int = 0
+    inv_to_send: Whole = 0
+    last_transaction: Whole = 0
+    last_block: Whole = 0
+    bytessent: Whole = 0
+    bytesrecv: Whole = 0
+    conntime: Whole = 0
+    timeoffset: Whole = 0
     pingtime: float = -1.0
     minping: float = -1.0
     pingwait: float = -1.0
-    version: int = 0
-    subver: str = ""
+    version: Whole = 0
+    subver: Text = ""
     inbound: bool = False
     bip152_hb_to: bool = False
     bip152_hb_from: bool = False
-    presynced_headers: int = -1
-    synced_headers: int = -1
-    synced_blocks: int = -1
-    inflight: list[int] = []
+    presynced_headers: Whole = -1
+    synced_headers: Whole = -1
+    synced_blocks: Whole = -1
+    inflight: list[Whole] = []
     addr_relay_enabled: bool = False
-    addr_processed: int = 0
-    addr_rate_limited: int = 0
-    permissions: list[str] = []
-    connection_type: str = ""
-    transport_protocol_type: str = ""
+    addr_processed: Whole = 0
+    addr_rate_limited: Whole = 0
+    permissions: list[Text] = []
+    connection_type: Text = ""
+    transport_protocol_type: Text = ""
 
 
 class AddrmanEntry(msgspec.Struct, gc=False):
     """One slot of getrawaddrman; `time` is the address's stamp in unix seconds."""
 
-    address: str = ""
-    port: int = 0
+    address: Text = ""
+    port: Whole = 0
     services: int = 0
-    time: int = 0
-    source: str = ""
-    mapped_as: int = 0
-    source_mapped_as: int = 0
+    time: Whole = 0
+    source: Text = ""
+    mapped_as: Whole = 0
+    source_mapped_as: Whole = 0
+
+
+class Holder(msgspec.Struct, gc=False, frozen=True, order=True):
+    """Who holds a slot of getrawaddrman: an address without port, and the port."""
+
+    address: Text = ""
+    port: Whole = 0
 
 
 class Tables(msgspec.Struct):
-    """getrawaddrman: "bucket/position" to entry, for both tables."""
+    """getrawaddrman: "bucket/position" to the text of an entry, for both tables."""
 
-    new: dict[str, AddrmanEntry] = {}
-    tried: dict[str, AddrmanEntry] = {}
+    new: dict[str, msgspec.Raw] = {}
+    tried: dict[str, msgspec.Raw] = {}
 
 
 class TableSizes(msgspec.Struct):
     """One network of getaddrmaninfo, in entries; total -1 where the node does not say."""
 
-    new: int = 0
-    tried: int = 0
-    total: int = -1
+    new: Whole = 0
+    tried: Whole = 0
+    total: Whole = -1
 
 
 class ChainInfo(msgspec.Struct):
     """getblockchaininfo; `time` is the tip's own, unix seconds (Core >= 23)."""
 
-    chain: str = ""
-    blocks: int = 0
-    headers: int = 0
-    time: int = 0
+    chain: Text = ""
+    blocks: Whole = 0
+    headers: Whole = 0
+    time: Whole = 0
     initialblockdownload: bool = False
-    size_on_disk: int = 0
+    size_on_disk: Whole = 0
     pruned: bool = False
+    bestblockhash: BlockHash = ""
     warnings: str | list[str] = ""
+    verificationprogress: float = -1.0
+
+
+class ChainTip(msgspec.Struct, gc=False):
+    """One tip of getchaintips; branchlen in blocks."""
+
+    height: Whole = -1
+    hash: BlockHash = ""
+    branchlen: Whole = 0
+    status: Text = ""
+
+
+class BlockHeader(msgspec.Struct, gc=False):
+    """Getblockheader; chainwork in hexadecimal digits."""
+
+    hash: BlockHash = ""
+    chainwork: BlockHash = ""
 
 
 class MempoolInfo(msgspec.Struct):
     """getmempoolinfo; sizes in bytes, mempoolminfee in BTC/kvB."""
 
     loaded: bool = False
-    size: int = 0
-    bytes: int = 0
-    usage: int = 0
-    maxmempool: int = 0
+    size: Whole = 0
+    bytes: Whole = 0
+    usage: Whole = 0
+    maxmempool: Whole = 0
     mempoolminfee: float = 0.0
 
 
 class NetworkInfo(msgspec.Struct):
     """getnetworkinfo; timeoffset in seconds."""
 
-    version: int = 0
-    subversion: str = ""
-    timeoffset: int = 0
+    version: Whole = 0
+    subversion: Text = ""
+    timeoffset: Whole = 0
     networkactive: bool = True
-    connections: int = 0
-    connections_in: int = 0
-    connections_out: int = 0
+    connections: Whole = 0
+    connections_in: Whole = 0
+    connections_out: Whole = 0
 
 
 class NetTotals(msgspec.Struct):
     """getnettotals; bytes since the start, `timemillis` is the machine's clock in ms."""
 
-    totalbytesrecv: int = 0
-    totalbytessent: int = 0
-    timemillis: int = 0
+    totalbytesrecv: Whole = 0
+    totalbytessent: Whole = 0
+    timemillis: Whole = 0
 
 
 class RpcAnswer(msgspec.Struct, Generic[T]):
@@ -149,8 +179,12 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _peers = msgspec.json.Decoder(RpcAnswer[list[PeerAnswer]])
 _tables = msgspec.json.Decoder(RpcAnswer[Tables])
+_entry = msgspec.json.Decoder(AddrmanEntry)
+_holder = msgspec.json.Decoder(Holder)
 _sizes = msgspec.json.Decoder(RpcAnswer[dict[str, TableSizes]])
 _chain = msgspec.json.Decoder(RpcAnswer[ChainInfo])
+_tips = msgspec.json.Decoder(RpcAnswer[list[ChainTip]])
+_headers = msgspec.json.Decoder(RpcAnswer[list[BlockHeader] | BlockHeader])
 _mempool = msgspec.json.Decoder(RpcAnswer[MempoolInfo])
 _network = msgspec.json.Decoder(RpcAnswer[NetworkInfo])
 _totals = msgspec.json.Decoder(RpcAnswer[NetTotals])
@@ -158,6 +192,8 @@ _number = msgspec.json.Decoder(RpcAnswer[float])
 
 Loss = Callable[[str, int], None]  # (reason, how many): what was left out of an answer
 UNREADABLE = "answer that cannot be read"
+OTHER_TYPE = "fields of another type"
+MAX_TIPS = 1_000  # of one getchaintips; a node of many years has a few dozen
 
 
 def is_json(line: bytes) -> bool:
@@ -195,7 +231,7 @@ def peers(line: bytes, loss: Loss) -> list[PeerAnswer] | None:
     try:
         found = _peers.decode(line).result
     except BAD_INPUT:
-        parts = _salvage_list(line, loss)
+        parts = _salvage_parts(_items, line, loss)
         if parts is None:
             return None
         found = [peer for part in parts if (peer := _salvage(PeerAnswer, part, loss)) is not None]
@@ -209,14 +245,30 @@ def peers(line: bytes, loss: Loss) -> list[PeerAnswer] | None:
 
 
 def tables(line: bytes, loss: Loss) -> Tables | None:
-    """getrawaddrman; keys are not checked here. None: not readable."""
+    """getrawaddrman; keys and entries are not checked here. None: not readable."""
     try:
         return _tables.decode(line).result
     except BAD_INPUT:
-        fields = _salvage_fields(line, loss)
+        fields = _salvage_parts(_fields, line, loss)
     if fields is None:
         return None
     return Tables(*(_salvage_table(fields.get(name), loss) for name in ("new", "tried")))
+
+
+def holders(texts: Sequence[msgspec.Raw], loss: Loss) -> list[Holder | None]:
+    """Return who holds each entry of getrawaddrman, None for what is no entry. One loop in C where all are well."""
+    try:
+        return list(map(_holder.decode, texts))
+    except BAD_INPUT:
+        return [_salvage(Holder, text, loss) for text in texts]
+
+
+def addrman_entry(text: msgspec.Raw, loss: Loss) -> AddrmanEntry | None:
+    """Return one entry of getrawaddrman. None: not readable."""
+    try:
+        return _entry.decode(text)
+    except BAD_INPUT:
+        return _salvage(AddrmanEntry, text, loss)
 
 
 def table_sizes(line: bytes, loss: Loss) -> dict[str, TableSizes] | None:
@@ -224,7 +276,7 @@ def table_sizes(line: bytes, loss: Loss) -> dict[str, TableSizes] | None:
     try:
         found = _sizes.decode(line).result
     except BAD_INPUT:
-        fields = _salvage_fields(line, loss)
+        fields = _salvage_parts(_fields, line, loss)
         if fields is None:
             return None
         salvaged = {name: _salvage(TableSizes, part, loss) for name, part in list(fields.items())[:MAX_NETWORKS]}
@@ -235,6 +287,32 @@ def table_sizes(line: bytes, loss: Loss) -> dict[str, TableSizes] | None:
 def chain(line: bytes, loss: Loss) -> ChainInfo | None:
     """Getblockchaininfo. None: not readable."""
     return _record(_chain, ChainInfo, line, loss)
+
+
+def chain_tips(line: bytes, loss: Loss) -> list[ChainTip] | None:
+    """Getchaintips: the highest MAX_TIPS. None: not readable."""
+    try:
+        found = _tips.decode(line).result
+    except BAD_INPUT:
+        parts = _salvage_parts(_items, line, loss)
+        if parts is None:
+            return None
+        found = [tip for part in parts if (tip := _salvage(ChainTip, part, loss)) is not None]
+    if len(found) > MAX_TIPS:
+        loss("chain tips beyond the limit of one poll", len(found) - MAX_TIPS)
+        found = sorted(found, key=lambda tip: (tip.status != "active", -tip.height))[:MAX_TIPS]
+    return found
+
+
+def chainwork(line: bytes, loss: Loss) -> dict[str, int] | None:
+    """Return the work of the chain up to a block, by hash, from one header or a list of them. None: not readable."""
+    try:
+        result = _headers.decode(line).result
+        headers = [result] if isinstance(result, BlockHeader) else result
+        return {header.hash: int(header.chainwork[:64], 16) for header in headers if header.chainwork}
+    except BAD_INPUT:
+        loss(UNREADABLE, 1)
+        return None
 
 
 def mempool(line: bytes, loss: Loss) -> MempoolInfo | None:
@@ -280,30 +358,19 @@ def _raw_result(line: bytes, loss: Loss) -> msgspec.Raw | None:
         return None
 
 
-def _salvage_fields(line: bytes, loss: Loss) -> dict[str, msgspec.Raw] | None:
+def _salvage_parts(decoder: msgspec.json.Decoder[T], line: bytes, loss: Loss) -> T | None:
     result = _raw_result(line, loss)
     if result is None:
         return None
     try:
-        return _fields.decode(result)
-    except BAD_INPUT:
-        loss(UNREADABLE, 1)
-        return None
-
-
-def _salvage_list(line: bytes, loss: Loss) -> list[msgspec.Raw] | None:
-    result = _raw_result(line, loss)
-    if result is None:
-        return None
-    try:
-        return _items.decode(result)
+        return decoder.decode(result)
     except BAD_INPUT:
         loss(UNREADABLE, 1)
         return None
 
 
 def _salvage(record: type[S], part: msgspec.Raw, loss: Loss) -> S | None:
-    """The record with those fields that have the right type; others keep their default."""
+    """Build the record from the fields that have the right type; others keep their default."""
     try:
         fields = _fields.decode(part)
     except BAD_INPUT:
@@ -315,18 +382,19 @@ def _salvage(record: type[S], part: msgspec.Raw, loss: Loss) -> S | None:
         if text is None or bytes(text) == b"null":
             continue
         try:
-            values[field.name] = msgspec.json.decode(text, type=field.type, strict=False)
+            value = msgspec.json.decode(text, type=field.type, strict=False)
         except BAD_INPUT:
-            loss("fields of another type", 1)
+            value = math.nan
+        if isinstance(value, float) and not math.isfinite(value):  # a text such as "nan" is read as a number, too
+            loss(OTHER_TYPE, 1)
+            continue
+        values[field.name] = value
     return record(**values)
 
 
-def _salvage_table(part: msgspec.Raw | None, loss: Loss) -> dict[str, AddrmanEntry]:
+def _salvage_table(part: msgspec.Raw | None, loss: Loss) -> dict[str, msgspec.Raw]:
     try:
-        slots = _fields.decode(part) if part is not None else {}
+        return _fields.decode(part) if part is not None else {}
     except BAD_INPUT:
         loss(UNREADABLE, 1)
         return {}
-    limit = NEW_BUCKETS * BUCKET_SIZE
-    salvaged = {key: _salvage(AddrmanEntry, text, loss) for key, text in list(slots.items())[:limit]}
-    return {key: entry for key, entry in salvaged.items() if entry is not None}

@@ -25,6 +25,9 @@ KINDS = frozenset(
         "rpc:addrman",
         "rpc:addrman_entry",
         "rpc:chain",
+        "rpc:chain_tip",
+        "rpc:block_hash",
+        "rpc:orphan_peer",
         "rpc:mempool",
         "rpc:network",
         "rpc:nettotals",
@@ -38,8 +41,10 @@ KINDS = frozenset(
         "addrman:replace",
         "addrman:move",
         "addrman:rebucketed",
+        "addrman:exposure",
         "chain:tip",
         "node:started",
+        "node:warning",
         "source:gap",
     }
 )

@@ -94,7 +94,7 @@ class LineReader:
             raise SourceError(f"{self.path}: has no byte {offset}: cut off or damaged") from error
 
     def read(self) -> Line | None:
-        """The next whole line, or None when the file has no more of them now."""
+        """Return the next whole line, or None when the file has no more of them now."""
         while True:
             part = self._readline(READ_AHEAD if self._dropping else MAX_LINE + 1 - len(self._torn))
             if part.endswith(b"\n"):

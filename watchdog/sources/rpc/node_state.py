@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from watchdog.sources.rpc.answers import ChainInfo, MempoolInfo, NetTotals, NetworkInfo, TableSizes
-from watchdog.sources.rpc.columns import RpcRows, RpcValue, Values, one_row
+from watchdog.sources.rpc.columns import MAX_TEXT, RpcRows, RpcValue, Values, one_row
 
 SLACK_S = 5  # uptime has whole seconds, and the RPCs of one poll are answered one after the other
 BACKWARD_S = 2  # uptime that falls by more than this is of another process (old versions follow the machine's clock)
 SATOSHI = 100_000_000  # in a bitcoin
+MAX_WARNINGS = 20  # Core has about ten
 
 
 class ProcessMemory(msgspec.Struct):
@@ -45,12 +48,20 @@ class TotalsMemory(msgspec.Struct):
     sent: int = 0
 
 
+class WarningsMemory(msgspec.Struct):
+    """The node's warnings at the last poll. learned: False before the first."""
+
+    learned: bool = False
+    texts: list[str] = []
+
+
 class NodeMemory(msgspec.Struct):
     """All of it, as a position of the source holds it."""
 
     process: ProcessMemory = msgspec.field(default_factory=ProcessMemory)
     chain: ChainMemory = msgspec.field(default_factory=ChainMemory)
     totals: TotalsMemory = msgspec.field(default_factory=TotalsMemory)
+    warnings: WarningsMemory = msgspec.field(default_factory=WarningsMemory)
 
 
 def is_restart(memory: ProcessMemory, uptime_s: int, polled_s: int, machine_s: int) -> bool:
@@ -68,7 +79,7 @@ def is_restart(memory: ProcessMemory, uptime_s: int, polled_s: int, machine_s: i
 
 
 def forget_after(memory: NodeMemory, believed_ns: int) -> None:
-    """Polls after this time were given it by a clock that was wrong; what they said of the node still holds."""
+    """Forget later times of polls, which a wrong clock gave; what they reported about the node still holds."""
     process = memory.process
     process.polled_s = min(process.polled_s, believed_ns // 10**9)
     if process.machine_s > process.polled_s:
@@ -101,11 +112,44 @@ def follow_process(
     return restarted
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a poll of our own knows beside its answers: seconds since the last one, and a refusal in between.
+
+    elapsed_s: by the monotonic clock of this machine, since the last uptime that was taken; 0 for the first.
+    """
+
+    elapsed_s: float = 0.0
+    refused: bool = False
+
+
+def follow_link(memory: ProcessMemory, time_ns: int, uptime_s: int | None, link: Link, ids: str | None) -> bool:
+    """Note a poll of our own; True when it is of another process: uptime fell, and ids or a refusal say so too.
+
+    Uptime alone proves nothing: before Core 31 it follows the node's wall clock. Until there is a second sign,
+    the memory keeps the older uptime, so that a later poll can still decide.
+    """
+    if uptime_s is None:  # turned off, or refused: ids alone must do
+        if ids == "restarted":
+            memory.boot_ns, memory.uptime_s = max(1, time_ns), -1
+        return ids == "restarted"
+    expected_s = memory.uptime_s + link.elapsed_s
+    fell = memory.uptime_s >= 0 and uptime_s < expected_s - SLACK_S
+    restarted = fell and ids != "same" and (link.refused or ids == "restarted")
+    if restarted:
+        memory.boot_ns = max(time_ns - uptime_s * 10**9, memory.polled_s * 10**9 + 1)
+    elif not memory.boot_ns:
+        memory.boot_ns = max(1, time_ns - uptime_s * 10**9)
+    if restarted or not fell or ids == "same":
+        memory.uptime_s, memory.polled_s = uptime_s, time_ns // 10**9
+    return restarted
+
+
 def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: RpcRows) -> None:
     """Add rpc:chain, and chain:tip when the height is another one than at the last poll.
 
     A tip that was there at the first poll counts as seen at the block's own time. Later its age counts from when we
-    first saw it, since who found a block may stamp it two hours ahead (MAX_FUTURE_BLOCK_TIME, src/chain.h).
+    first saw it, since who found a block may stamp it two hours ahead (MAX_FUTURE_BLOCK_TIME).
     """
     now_s = time_ns // 10**9
     if memory.height < 0:
@@ -113,7 +157,11 @@ def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: RpcRo
         memory.height, memory.tip_s = info.blocks, memory.seen_s
     elif info.blocks != memory.height:
         interval_s = max(0, now_s - memory.seen_s)
-        rows.add("chain:tip", time_ns, one_row({"height": info.blocks, "interval_s": interval_s}))
+        rows.add(
+            "chain:tip",
+            time_ns,
+            one_row({"height": info.blocks, "interval_s": interval_s, "hash": info.bestblockhash}),
+        )
         memory.height, memory.seen_s, memory.tip_s = info.blocks, now_s, now_s
     elif memory.block_s and info.time != memory.block_s:  # another block of the same height took its place
         memory.tip_s = now_s
@@ -127,9 +175,43 @@ def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: RpcRo
         "ibd": info.initialblockdownload,
         "size_on_disk": info.size_on_disk,
         "pruned": info.pruned,
-        "warnings": info.warnings if isinstance(info.warnings, str) else "; ".join(info.warnings),
+        "warnings": "; ".join(_warnings_of(info)),
+        "hash": info.bestblockhash,
+        "verification_progress": info.verificationprogress,
     }
     rows.add("rpc:chain", time_ns, one_row(values))
+
+
+def report_tip(memory: ChainMemory, height: int, block_hash: str, time_ns: int, rows: RpcRows) -> None:
+    """Add chain:tip for a height that a node reports by itself, when it is another one; the first one adds nothing."""
+    now_s = time_ns // 10**9
+    if height < 0 or height == memory.height:
+        return
+    if memory.height >= 0:
+        interval_s = max(0, now_s - memory.seen_s)
+        rows.add("chain:tip", time_ns, one_row({"height": height, "interval_s": interval_s, "hash": block_hash}))
+    memory.height, memory.seen_s, memory.tip_s = height, now_s, now_s
+
+
+def _warnings_of(info: ChainInfo) -> list[str]:
+    """Return the node's warnings: one text before Core 28, a list since."""
+    texts = [info.warnings] if isinstance(info.warnings, str) else info.warnings
+    return [text for text in texts if text]
+
+
+def report_warnings(memory: WarningsMemory, info: ChainInfo, time_ns: int, rows: RpcRows) -> None:
+    """Add node:warning for each warning that appeared or ended since the last poll, also across a restart."""
+    now = list(dict.fromkeys(text[:MAX_TEXT] for text in _warnings_of(info)))[:MAX_WARNINGS]
+    if memory.learned:
+        changes = [(text, True) for text in now if text not in memory.texts]
+        changes += [(text, False) for text in memory.texts if text not in now]
+        if changes:
+            columns: dict[str, Values] = {
+                "text": [text for text, _ in changes],
+                "active": [is_active for _, is_active in changes],
+            }
+            rows.add("node:warning", time_ns, columns)
+    memory.texts, memory.learned = now, True
 
 
 def report_totals(memory: TotalsMemory, totals: NetTotals, time_ns: int, restarted: bool, rows: RpcRows) -> None:

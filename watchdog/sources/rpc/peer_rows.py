@@ -12,7 +12,7 @@ from watchdog.sources.rpc.columns import Values
 
 ESTABLISHED_S = 60  # threats.md#peer-age: younger connections are probes
 OLD_S = 3600  # threats.md#peer-age: inbound peers of more than an hour are counted
-FULL, BLOCK = "outbound-full-relay", "block-relay-only"  # Core src/node/connection_types.cpp
+FULL, BLOCK = "outbound-full-relay", "block-relay-only"  # Core's ConnectionTypeAsString
 _OVERLAYS = ("onion", "i2p", "cjdns")
 _IP = ("ipv4", "ipv6")
 _COUNTED = {

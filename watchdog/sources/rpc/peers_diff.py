@@ -9,15 +9,16 @@ connections that Core tries for a moment (feelers, block-relay probes, stale tip
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Literal
 
 import msgspec
 
+from watchdog.core.core_constants import MAX_BLOCK_RELAY_ONLY_CONNECTIONS, MAX_OUTBOUND_FULL_RELAY_CONNECTIONS
 from watchdog.sources.rpc.address_facts import AddressFacts
 from watchdog.sources.rpc.answers import PeerAnswer
-from watchdog.sources.rpc.columns import RpcRows, Values, one_row
+from watchdog.sources.rpc.columns import MAX_TEXT, RpcRows, Values, one_row
 from watchdog.sources.rpc.peer_rows import (
     BLOCK,
     ESTABLISHED_S,
@@ -37,7 +38,7 @@ KINDS = (
     "peer:outbound_replaced",
     "peer:outbound_lost",
 )
-SLOTS = {FULL: 8, BLOCK: 2}  # Core src/net.h: MAX_OUTBOUND_FULL_RELAY_CONNECTIONS, MAX_BLOCK_RELAY_ONLY_CONNECTIONS
+SLOTS = {FULL: MAX_OUTBOUND_FULL_RELAY_CONNECTIONS, BLOCK: MAX_BLOCK_RELAY_ONLY_CONNECTIONS}
 USUAL_OVER = 9  # polls of which the median interval is the usual one
 INTERVAL_CAP = 3  # times the usual interval: a peer is not credited with a pause of the poller
 
@@ -51,17 +52,34 @@ class Vacancy(msgspec.Struct, array_like=True):
     lived_s: int
 
 
+class PeerMark(msgspec.Struct, array_like=True):
+    """A peer of the last poll, as far as the next comparison needs it; see PeerAnswer."""
+
+    id: int
+    addr: str
+    network: str
+    mapped_as: int
+    conntime: int
+    inbound: bool
+    connection_type: str
+    subver: str
+
+
 class PeersMemory(msgspec.Struct):
     """What the next comparison needs besides the last poll itself.
 
     time_ns: of the last poll (0: none yet).
     intervals: the last ones between polls, seconds. newcomers: ids of established outbound peers that took no slot yet.
+    largest: the largest id of this node process so far, -1 before any. opened: whether it has had a full-relay or
+    block-relay peer, which a node with -connect never opens.
     """
 
     time_ns: int = 0
     intervals: list[int] = []
     vacancies: list[Vacancy] = []
     newcomers: list[int] = []
+    largest: int = -1
+    opened: bool = False
 
 
 class PeersDiff:
@@ -76,10 +94,40 @@ class PeersDiff:
         """Take a poll as the last one without reporting anything."""
         self._peers = {peer.id: peer for peer in peers}
         self.memory.time_ns = time_ns
+        self.memory.largest = max(self.memory.largest, *self._peers, -1)
+
+    @property
+    def connected(self) -> list[PeerAnswer] | None:
+        """The peers of the last poll; None before one."""
+        return None if self._peers is None else list(self._peers.values())
+
+    def marks(self) -> list[PeerMark] | None:
+        """Return the last poll for a position; None before one."""
+        if self._peers is None:
+            return None
+        return [
+            PeerMark(
+                peer.id,
+                peer.addr,
+                peer.network,
+                peer.mapped_as,
+                peer.conntime,
+                peer.inbound,
+                peer.connection_type,
+                peer.subver[:MAX_TEXT],
+            )
+            for peer in self._peers.values()
+        ]
+
+    def known(self, ids: Sequence[int], time_ns: int) -> tuple[list[int], dict[str, Values]]:
+        """Return those of some ids that the last poll has, and their connection columns."""
+        found = [peer for number in ids if (peer := (self._peers or {}).get(number)) is not None]
+        return [peer.id for peer in found], self._columns(found, time_ns) if found else {}
 
     def forget(self) -> None:
         """Forget all peers: the node has restarted, so ids start at 0 again."""
         self._peers = None
+        self.memory.largest, self.memory.opened = -1, False
         self.memory.vacancies.clear()
         self.memory.newcomers.clear()
 
@@ -98,6 +146,17 @@ class PeersDiff:
             return "restarted"
         return None
 
+    def by_largest(self, peers: list[PeerAnswer]) -> Literal["same", "restarted"] | None:
+        """Return what the largest id shows where no connection does: ids only grow within a process.
+
+        A poll without peers after one with peers counts as a fall: no clock that is set takes all of them away.
+        """
+        if not peers:
+            return "restarted" if self._peers else None
+        if self.memory.largest < 0:
+            return None
+        return "restarted" if max(peer.id for peer in peers) < self.memory.largest else "same"
+
     def report(self, peers: list[PeerAnswer], time_ns: int, boot_ns: int, rows: RpcRows) -> None:
         """Add the state rows of a poll and the changes since the last one (none for the first of a process)."""
         now_s = time_ns // 10**9
@@ -107,7 +166,10 @@ class PeersDiff:
         if peers and rows.wants("rpc:peer"):
             rows.add("rpc:peer", time_ns, state_columns(peers, facts, now_s, interval_s))
         if rows.wants("rpc:peers"):
-            rows.add("rpc:peers", time_ns, one_row({**summary(peers, facts, now_s), "uptime_s": uptime_s}))
+            counts = summary(peers, facts, now_s)
+            self.memory.opened |= counts["outbound"] > 0
+            more = {"uptime_s": uptime_s, "opened": self.memory.opened}
+            rows.add("rpc:peers", time_ns, one_row({**counts, **more}))
         if self._peers is not None:
             self._report_changes(self._peers, {peer.id: peer for peer in peers}, time_ns, rows)
         self.set_baseline(peers, time_ns)

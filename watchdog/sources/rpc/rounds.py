@@ -15,6 +15,7 @@ from watchdog.core.source import Skipped
 from watchdog.sources.faults import SourceFaults
 from watchdog.sources.rpc.answers import is_json, peek
 from watchdog.sources.rpc.lines import Line, LineReader
+from watchdog.sources.rpc.node_state import Link
 
 TOGETHER_NS = 2 * 10**9  # answers of one round are this close; a node may take a second over a large one
 QUIET_S = 2.0  # a followed file that did not grow for this long has its last round complete; as long as TOGETHER_NS:
@@ -29,6 +30,10 @@ RPCS = frozenset(
         "getnetworkinfo",
         "getnettotals",
         "uptime",
+        "getchaintips",
+        "getblockheader",
+        "getblockhash",
+        "getorphantxs",
     }
 )
 
@@ -57,13 +62,15 @@ class Poll:
 class Round:
     """Answers of one time by RPC name.
 
-    until_ns: no later round has events before it. faults: what was left out, by reason.
+    until_ns: no later round has events before it. faults: what was left out, by reason. link: of polls of our own, None
+    for those of a file.
     """
 
     time_ns: int
     polls: dict[str, Poll] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     until_ns: int = 0
+    link: Link | None = None
 
 
 class RoundReader:
@@ -300,7 +307,7 @@ class RoundReader:
         return pending
 
     def _only_faults(self) -> Round:
-        """What was left out of a growing file since its last round, at that round's time: perhaps no other comes."""
+        """Return the faults of a growing file since its last round, at that round's time: perhaps no other comes."""
         faults, self._early = self._early, Counter()
         self._start = self._here(self._reader.offset)
         return Round(self._last_ns, faults=faults, until_ns=self._last_ns)
