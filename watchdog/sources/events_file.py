@@ -19,10 +19,11 @@ import numpy as np
 from watchdog.archive.codec import Original
 from watchdog.archive.index import NEVER_NS
 from watchdog.archive.reader import EventsFile, Torn
-from watchdog.core.batch import Batch, Blobs, Column, Slice, Strings
+from watchdog.core.batch import Batch, Column, Slice, Strings
+from watchdog.core.batch_form import adapted
 from watchdog.core.column_join import joined
 from watchdog.core.errors import PositionError, SourceError
-from watchdog.core.kinds import ALL_KINDS, KINDS, Field, dtype_of
+from watchdog.core.kinds import FINDING_KINDS, FLEET_KINDS, KINDS, any_kinds
 from watchdog.core.moments import EARLIEST_NS, IMPLAUSIBLE, clock_reset_ns, plausible
 from watchdog.core.source import END_OF_TIME_NS, Source, SourceOptions
 from watchdog.sources.faults import SourceFaults
@@ -81,9 +82,9 @@ class EventsFileSource:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds recorded of its source; `ALL_KINDS` where the file does not list them."""
+        """The kinds recorded of its source; all kinds where the file does not list them."""
         listed = None if self._original is None else self._original.kinds
-        return ALL_KINDS if listed is None else listed
+        return any_kinds() if listed is None else listed & any_kinds()
 
     @property
     def ended(self) -> bool:
@@ -116,7 +117,7 @@ class EventsFileSource:
         return self._last()
 
     def _joined(self) -> Slice | None:
-        """Several recorded slices as one: a followed recording has one for each poll, and panes close at a price."""
+        """Join recorded slices: a followed recording has one for each poll, and closing panes has a price."""
         pieces: list[Slice] = []
         rows, offset = 0, self._offset
         while len(pieces) < JOINED_SLICES and rows < JOINED_ROWS and (found := self._next()) is not None:
@@ -167,7 +168,7 @@ class EventsFileSource:
         return Slice(self.name, made, END_OF_TIME_NS, self._position())
 
     def _slice(self, batches: tuple[Batch, ...], found: Slice | None = None) -> Slice:
-        """What is kept of recorded batches; `found` is the slice that they are all of, if it is whole."""
+        """Return a slice with the batches that are kept. found: the slice that they make up, if it is whole."""
         latest_ns = self._options.latest_ns()
         known = [batch for batch in map(self._known, batches) if batch is not None and batch.rows]
         sound = [plausible(batch.time_ns, latest_ns) for batch in known]
@@ -198,7 +199,7 @@ class EventsFileSource:
         return self._gap(at_ns, lost, IMPLAUSIBLE) if self._options.wants("source:gap") else ()
 
     def _advance(self, source: str, until_ns: int, first_ns: int, latest_ns: int) -> None:
-        """The recorded watermark; of several sources the least of those not yet ended, once all have reported one."""
+        """Advance to the recorded watermark; of several sources, to the least of those not ended, once all have one."""
         if latest_ns < until_ns < END_OF_TIME_NS:
             until_ns = max(first_ns, min(self._marks.get(source, NEVER_NS), latest_ns))
         self._marks[source] = until_ns
@@ -209,20 +210,17 @@ class EventsFileSource:
             self._until_ns = max(self._until_ns, least)
 
     def _known(self, batch: Batch) -> Batch | None:
-        """The batch with the columns of this version, from `start_ns` on; None for a kind that it does not know."""
+        """Return the batch with this version's columns, from `start_ns` on; None for a kind that no source gives."""
         kind = KINDS.get(batch.kind)
-        if kind is None:
+        if kind is None or batch.kind in FINDING_KINDS or batch.kind in FLEET_KINDS:
             return None
-        if list(batch.columns) != list(kind.fields) or not all(
-            _fits(batch.columns[name], field) for name, field in kind.fields.items()
-        ):
-            batch = _adapted(batch, kind.fields)
+        batch = adapted(batch, kind.fields)
         if self._start_ns is None or not batch.rows or int(batch.time_ns.min()) >= self._start_ns:
             return batch
         return batch.take(np.flatnonzero(batch.time_ns >= self._start_ns))
 
     def _wait(self) -> None:
-        """Nothing whole is there yet; SourceError when it is damaged rather than unfinished."""
+        """Go back to the last whole frame; SourceError when the file is damaged rather than unfinished."""
         self._file.rewind()
         if self.torn_at is None:
             self._tears = 0
@@ -280,12 +278,12 @@ class EventsFileSource:
 
 
 def _until(marks: Mapping[str, int], most_ns: int) -> dict[str, int]:
-    """Watermarks by source, none later than this; a source that has ended stays so."""
+    """Return watermarks by source, none later than this; a source that has ended stays so."""
     return {name: mark if mark == END_OF_TIME_NS else min(mark, most_ns) for name, mark in marks.items()}
 
 
 def _side_by_side(batches: list[Batch]) -> tuple[Batch, ...]:
-    """Batches of the same kind, node, source and process as one, in the order in which they first came."""
+    """Join batches of the same kind, node, source and process, in the order in which they first came."""
     found: dict[tuple[str, str, str, int], list[Batch]] = {}
     for batch in batches:
         if batch.rows:
@@ -297,7 +295,7 @@ def _side_by_side(batches: list[Batch]) -> tuple[Batch, ...]:
 
 
 def open_events(path: str, options: SourceOptions) -> list[Source]:
-    """The sources that an events file was recorded from, named `events:PATH#NAME`; one for a file that has no names.
+    """Open the sources that an events file was recorded from, `events:PATH#NAME`; a file without names is one source.
 
     options.position: of all of them, by the name of the source. SourceError: the file cannot be read.
     """
@@ -318,38 +316,6 @@ def open_events(path: str, options: SourceOptions) -> list[Source]:
 
 
 def is_one_source(path: str) -> bool:
-    """Whether a file replays as one source although it was recorded from some. SourceError: it cannot be read."""
+    """Return whether a file replays as one source although several were recorded. SourceError: it is unreadable."""
     with EventsFile(path, ()) as file:
         return not file.originals()
-
-
-def _fits(column: Column, field: Field) -> bool:
-    if isinstance(column, Strings):
-        return field.type == "str"
-    if isinstance(column, Blobs):
-        return field.type == "bytes"
-    return column.dtype == dtype_of(field.type)
-
-
-def _adapted(batch: Batch, fields: Mapping[str, Field]) -> Batch:
-    """Return a batch of another version: unknown columns left out, missing ones empty or zero.
-
-    A netblock that is missing is the netgroup: the same unless the file was made with an asmap, and then an AS; 0 would
-    put all peers into one netblock.
-    """
-    columns: dict[str, Column] = {}
-    for name, field in fields.items():
-        column = batch.columns.get(name)
-        if column is None and name.endswith("netblock"):
-            column = batch.columns.get(name.removesuffix("netblock") + "netgroup")
-        columns[name] = column if column is not None and _fits(column, field) else _blank(field.type, batch.rows)
-    return Batch(batch.kind, batch.node, batch.source, columns, batch.boot_ns)
-
-
-def _blank(typ: str, rows: int) -> Column:
-    dtype = dtype_of(typ)
-    if dtype is not None:
-        return np.zeros(rows, dtype)
-    if typ == "str":
-        return Strings.constant("", rows)
-    return Blobs(np.zeros(rows + 1, np.int64), np.zeros(0, np.uint8))

@@ -6,6 +6,7 @@ the keys of a row, the feed for its mode and write delay, the documentation for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -13,7 +14,20 @@ from pathlib import Path
 
 from watchdog.core.errors import SourceError, WatchdogError
 from watchdog.core.source import Source, SourceOptions
-from watchdog.sources.scheme import FOLDER, Opener, Scheme, position_of
+from watchdog.sources.ipc import place as ipc_place
+from watchdog.sources.kinds_given import (
+    capture_kinds,
+    ipc_kinds,
+    log_kinds,
+    rpc_kinds,
+    snapshots_kinds,
+    stream_kinds,
+    zmq_kinds,
+)
+from watchdog.sources.nats.rows import ARCHIVE, NATS
+from watchdog.sources.rpc import settings as rpc_settings
+from watchdog.sources.scheme import FOLDER, SOCKET, Opener, Polls, Scheme, Setting, position_of
+from watchdog.sources.zmq.endpoints import HASHBLOCK, SEQUENCE, check_zmq, kinds_at
 
 
 def _open_capture(place: str, options: SourceOptions) -> Source:
@@ -34,6 +48,37 @@ def _open_log(place: str, options: SourceOptions) -> Source:
 
     _check_there("log", place)
     return DebugLogSource(place, options)
+
+
+def _open_rpc(place: str, options: SourceOptions) -> Source:
+    from watchdog.sources.rpc.rpc_source import open_rpc  # noqa: PLC0415 - loaded when first opened
+
+    return open_rpc(place, options)
+
+
+def _polls_rpc(place: str, receiver: object) -> Polls:
+    from watchdog.sources.rpc.rpc_source import polls_of  # noqa: PLC0415 - loaded when first opened
+
+    return polls_of(place, receiver)
+
+
+def _open_ipc(place: str, options: SourceOptions) -> Source:
+    from watchdog.sources.ipc.ipc_source import open_ipc  # noqa: PLC0415 - loaded when first opened
+
+    return open_ipc(place, options)
+
+
+def _polls_ipc(place: str, receiver: object) -> Polls:
+    from watchdog.sources.ipc.ipc_source import polls_of  # noqa: PLC0415 - loaded when first opened
+
+    return polls_of(place, receiver)
+
+
+def _open_zmq(place: str, options: SourceOptions) -> Source:
+    check_zmq(place, {})
+    from watchdog.sources.zmq.source import ZmqSource  # noqa: PLC0415 - needs a package that may be missing
+
+    return ZmqSource(place, options)
 
 
 def _open_events(place: str, options: SourceOptions, _torn_later: bool) -> list[Source]:
@@ -59,22 +104,27 @@ def _single(scheme: str, opener: Callable[[str, SourceOptions], Source]) -> Open
     return opened
 
 
-def _capture_kinds() -> frozenset[str]:
-    from watchdog.sources.capture.source import KINDS  # noqa: PLC0415 - loaded when first asked for
+_CAPTURE_SETTINGS = (
+    Setting(
+        "prune", "sizes",
+        "Remove files that were read to their end and are unchanged for 60 s, the oldest first, while the tree is "
+        "larger than `keep`. Needs the right to write in the folders of peers, and is refused without. Only "
+        "`watchdog run` removes files.",
+        shown="off", unit="bytes", low=1 << 20, high=1 << 50, choices=("keep",),
+    ),
+)  # fmt: skip
 
-    return KINDS
+
+def _open_stream(place: str, options: SourceOptions) -> Source:
+    from watchdog.sources.stream.source import StreamSource  # noqa: PLC0415 - loaded when first opened
+
+    return StreamSource(place, options)
 
 
-def _snapshots_kinds() -> frozenset[str]:
-    from watchdog.sources.rpc.snapshots_source import KINDS  # noqa: PLC0415 - loaded when first asked for
+def _check_stream(place: str, settings: Mapping[str, object]) -> str:
+    from watchdog.sources.stream.subscription import check_stream  # noqa: PLC0415 - loaded when first asked for
 
-    return KINDS
-
-
-def _log_kinds() -> frozenset[str]:
-    from watchdog.sources.log.source import KINDS  # noqa: PLC0415 - loaded when first asked for
-
-    return KINDS
+    return check_stream(place, settings)
 
 
 _ROWS = (
@@ -84,15 +134,16 @@ _ROWS = (
         "capture",
         FOLDER,
         _single("capture", _open_capture),
-        _capture_kinds,
-        write_delay_ns=250_000_000,  # Core src/net.cpp CaptureMessageToFile opens, writes and closes for each message
+        capture_kinds,
+        write_delay_ns=250_000_000,  # Core's CaptureMessageToFile opens, writes and closes for each message
+        settings=_CAPTURE_SETTINGS,
         recorded_as=("capture.tar.xz", "capture.tar.gz", "capture.tar", "capture"),
     ),
     Scheme(
         "snapshots",
         "FILE",
         _single("snapshots", _open_snapshots),
-        _snapshots_kinds,
+        snapshots_kinds,
         write_delay_ns=5_000_000_000,  # a round takes up to 2 s and is held back for QUIET_S; a slow node takes longer
         recorded_as=("snapshots.jsonl.xz", "snapshots.jsonl.gz", "snapshots.jsonl"),
         typical=".jsonl",
@@ -101,11 +152,58 @@ _ROWS = (
         "log",
         "FILE",
         _single("log", _open_log),
-        _log_kinds,
+        log_kinds,
         write_delay_ns=250_000_000,  # debug.log is written line by line
         recorded_as=("debug.log.gz", "debug.log.xz", "debug.log"),
         typical=".log",
         idle_slices=False,  # a line of any text makes a slice
+    ),
+    Scheme(
+        "rpc",
+        "http://HOST:PORT",
+        _single("rpc", _open_rpc),
+        rpc_kinds,
+        mode="live",
+        settings=rpc_settings.SETTINGS,
+        place_is_path=False,
+        idle_slices=False,  # a heartbeat only says that the node was asked
+        check=rpc_settings.check,
+        polls=_polls_rpc,
+    ),
+    Scheme(
+        "ipc",
+        SOCKET,
+        _single("ipc", _open_ipc),
+        ipc_kinds,
+        mode="live",
+        settings=ipc_place.SETTINGS,
+        check=ipc_place.check_ipc,
+        polls=_polls_ipc,
+    ),
+    Scheme(
+        "zmq",
+        "TOPIC=ENDPOINT",
+        _single("zmq", _open_zmq),
+        zmq_kinds,
+        mode="live",
+        place_is_path=False,
+        parts=(
+            Setting(HASHBLOCK, "text", "Endpoint of the node's -zmqpubhashblock, such as `tcp://127.0.0.1:28332`."),
+            Setting(SEQUENCE, "text", "Endpoint of the node's -zmqpubsequence; it may be the same."),
+        ),
+        kinds_at=kinds_at,
+        check=check_zmq,
+    ),
+    NATS,
+    ARCHIVE,
+    Scheme(
+        "stream",
+        "SOCKET",
+        _single("stream", _open_stream),
+        stream_kinds,
+        mode="live",
+        idle_slices=False,  # a heartbeat only says that the server is there
+        check=_check_stream,
     ),
     Scheme(
         "events",
@@ -117,6 +215,7 @@ _ROWS = (
     ),
     Scheme("recording", FOLDER, _open_recording, None, mode="recorded", finished=True),
 )
+_USER_PART = re.compile(r"//[^\s@]*@")
 SCHEMES: dict[str, Scheme] = {row.name: row for row in _ROWS}
 """The registry, by scheme, in the order of help texts."""
 
@@ -154,6 +253,15 @@ def open_sources(texts: Sequence[str], options: SourceOptions, *, torn_later: bo
             source.close()
         raise
     return sources
+
+
+def open_polls(text: str, receiver: object) -> Polls:
+    """Return what polls a source for a receiver of its answers; SourceError when the source is not polled."""
+    scheme, place = split_source(text)
+    polls = SCHEMES[scheme].polls
+    if polls is None:
+        raise SourceError(f"{text!r} is not polled")
+    return polls(place, receiver)
 
 
 def _settings_of(options: SourceOptions, text: str) -> Mapping[str, object]:
@@ -194,7 +302,10 @@ def kinds_of(name: str) -> frozenset[str]:
 
     Raises SourceError for a name that is no source, and for a recorded one: its file lists its kinds.
     """
-    row = scheme_of(name)
+    scheme, place = split_source(name)
+    row = SCHEMES[scheme]
+    if row.kinds_at is not None:
+        return row.kinds_at(place)
     if row.kinds is None:
         raise SourceError(f"the kinds of {name!r} are known once it is open")
     return row.kinds()
@@ -211,13 +322,18 @@ def split_source(text: str) -> tuple[str, str]:
     """Split a source text into its scheme and its place; SourceError with a hint when it is not one."""
     scheme, colon, place = text.partition(":")
     if not colon:
-        raise SourceError(f"{text!r} is not a source{_meant(text)}")
+        raise SourceError(f"{masked(text)!r} is not a source{_meant(text)}")
     if scheme not in SCHEMES:
         close = get_close_matches(scheme, SCHEMES, 1)
-        hint = f"did you mean {f'{close[0]}:{place}'!r}?" if close else f"expected one of {', '.join(syntaxes())}"
-        raise SourceError(f"unknown kind of source {scheme!r} in {text!r}; {hint}")
+        meant = f"{close[0]}:{place}" if close else f"rpc:{text}" if scheme == "http" else ""
+        hint = f"did you mean {masked(meant)!r}?" if meant else f"expected one of {', '.join(syntaxes())}"
+        raise SourceError(f"unknown kind of source {scheme!r} in {masked(text)!r}; {hint}")
     if not place:
-        raise SourceError(f"{text!r} lacks a {_place_word(scheme)}; expected {SCHEMES[scheme].syntax}")
+        lack = "a path" if SCHEMES[scheme].place_is_path else "its address"
+        raise SourceError(f"{text!r} lacks {lack}; expected {SCHEMES[scheme].syntax}")
+    check = SCHEMES[scheme].check
+    if check is not None:
+        check(place, {})
     return scheme, place
 
 
@@ -226,8 +342,9 @@ def syntaxes() -> list[str]:
     return [row.syntax for row in SCHEMES.values()]
 
 
-def _place_word(scheme: str) -> str:
-    return "path" if SCHEMES[scheme].place_is_path else SCHEMES[scheme].place.lower()
+def masked(text: str) -> str:
+    """Return a source's text without the user part of a URL, for messages."""
+    return _USER_PART.sub("//***@", text)
 
 
 def _meant(text: str) -> str:
@@ -246,6 +363,8 @@ def _meant(text: str) -> str:
 def _check_there(scheme: str, path: str) -> None:
     if not Path(path).exists():
         raise SourceError(f"{f'{scheme}:{path}'!r}: no such file{_similar(path)}")
+    if Path(path).is_char_device() or Path(path).is_block_device():  # without an end: a read would take all memory
+        raise SourceError(f"{f'{scheme}:{path}'!r}: a device, not a file")
 
 
 def _similar(path: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from watchdog.core.errors import PositionError
 from watchdog.core.source import Source, SourceOptions
@@ -13,10 +14,23 @@ Mode = Literal["followed", "recorded", "live"]
 """followed: a file or folder that grows. recorded: holds the sources of an earlier run, under names of their own, and
 is read whole. live: runs beside the engine and says by itself how far it has come."""
 FOLDER: Final = "DIR"  # `Scheme.place` of a source that reads a folder
+SOCKET: Final = "SOCKET"  # of one that connects to a Unix socket
 Opener = Callable[[str, SourceOptions, bool], list[Source]]
 """Opens the sources behind the text after the colon. The flag: a part that cannot be unpacked fails at its first poll,
 not here. Raises SourceError when nothing can be read, PositionError when `SourceOptions.position` is damaged. A live
 source starts its producer and returns at once."""
+
+PlaceCheck = Callable[[str, Mapping[str, object]], str]
+"""Reads the text after the colon, and the settings where there are any, without opening anything. Returns a warning,
+empty without one; raises SourceError for a mistake, without repeating the text: it may hold a password."""
+
+
+class Polls(Protocol):
+    """A polled source whose answers go to a receiver of the caller as they are."""
+
+    def run(self, stopping: threading.Event) -> None:
+        """Poll in this thread until the event is set."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +38,21 @@ class Setting:
     """One further key of a source that `watchdog.yaml` gives as a mapping.
 
     type: how the configuration reads and documents its value. default: as written in the file, empty for none.
-    low, high: bounds of a whole number, or of a duration in nanoseconds.
+    low, high: bounds of a whole number, of durations in nanoseconds, or of sizes in bytes. choices: the values of a
+    choice, or the names of intervals or sizes. shown: words for the default in the documentation, where `default` does
+    not say it.
     """
 
     name: str
-    type: Literal["text", "path", "whole", "duration", "flag"]
+    type: Literal["text", "path", "whole", "duration", "flag", "secret", "choice", "intervals", "sizes"]
     about: str
     default: str = ""
     required: bool = False
     unit: str = ""
     low: int = 0
     high: int = 0
+    choices: tuple[str, ...] = ()
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,10 @@ class Scheme:
     the source. place_is_path: the place is a path, relative to the folder of the configuration. recorded_as: names in a
     recording folder, the usual one first; empty for a source that recordings do not contain. typical: a part of file
     names that suggests this scheme. idle_slices: a slice without events shows that the input grows. finished: never
-    followed, its times are of the past.
+    followed, its times are of the past. check: see `PlaceCheck`. polls: polls the text after the colon for a receiver
+    (`watchdog.sources.rpc.poller.RoundReceiver`); None for sources that are not polled. parts: keys of a place that is
+    written as a mapping; its text joins them as `KEY=VALUE,...`. kinds_at: the kinds of one place, where these are
+    fewer.
     """
 
     name: str
@@ -62,6 +83,10 @@ class Scheme:
     typical: str = ""
     idle_slices: bool = True
     finished: bool = False
+    check: PlaceCheck | None = None
+    polls: Callable[[str, object], Polls] | None = None
+    parts: tuple[Setting, ...] = ()
+    kinds_at: Callable[[str], frozenset[str]] | None = None
 
     @property
     def syntax(self) -> str:

@@ -1,17 +1,17 @@
 """A replica of Bitcoin Core's rate limit for addresses, one bucket for each connection.
 
-All from Bitcoin Core src/net_processing.cpp (master of 2026-08-20), PeerManagerImpl::ProcessAddrs
-and struct Peer. What Core keeps is counted the way Core counts it; only the filters that come after the
-bucket (services, bans) are not replicated, so `processed` can be above Core's own counter.
+It follows PeerManagerImpl::ProcessAddrs and struct Peer, and counts as Core counts. Only the filters after the bucket
+(services, bans) are not replicated, so `processed` can be above Core's own counter.
 """
 
 from __future__ import annotations
 
-TOKENS_PER_SECOND = 0.1  # MAX_ADDR_RATE_PER_SECOND
-TOKENS_CAP = 1000  # MAX_ADDR_PROCESSING_TOKEN_BUCKET = MAX_ADDR_TO_SEND: the cap of the refill only
-TOKENS_FOR_GETADDR = 1000  # MAX_ADDR_TO_SEND, granted when the node sends getaddr
-ENTRIES_LIMIT = 1000  # MAX_ADDR_TO_SEND: a longer message is refused as a whole
-TOKENS_AT_START = 1.0  # Peer::m_addr_token_bucket
+from watchdog.core.core_constants import (
+    ADDR_TOKENS_AT_START,
+    MAX_ADDR_PROCESSING_TOKEN_BUCKET,
+    MAX_ADDR_RATE_PER_SECOND,
+    MAX_ADDR_TO_SEND,
+)
 
 
 class AddrBucket:
@@ -19,28 +19,28 @@ class AddrBucket:
 
     __slots__ = ("tokens", "updated_us")
 
-    def __init__(self, updated_us: int, tokens: float = TOKENS_AT_START) -> None:
-        """A bucket as Core makes it with the connection, which began at `updated_us`."""
+    def __init__(self, updated_us: int, tokens: float = ADDR_TOKENS_AT_START) -> None:
+        """Fill the bucket as Core does for a connection that began at `updated_us`."""
         self.tokens = tokens
         self.updated_us = updated_us
 
     def grant(self) -> None:
-        """The node sent getaddr: up to 1000 answers are welcome, beyond the cap if need be."""
-        self.tokens += TOKENS_FOR_GETADDR
+        """Allow the answer to a getaddr of the node: 1000 tokens, also above the cap, which bounds only the refill."""
+        self.tokens += MAX_ADDR_TO_SEND
 
     def spend(self, now_us: int, entries: int) -> int:
-        """Take a received message of `entries` addresses; returns how many the node processes.
+        """Take a received message of `entries` addresses, and return the number that the node processes.
 
         The rest is beyond the limit. A message of more than 1000 entries is refused before the
         bucket is looked at: 0, and nothing changes. The clock of the bucket moves only here.
         """
-        if entries > ENTRIES_LIMIT:
+        if entries > MAX_ADDR_TO_SEND:
             return 0
         tokens = self.tokens
-        if tokens < TOKENS_CAP:
+        if tokens < MAX_ADDR_PROCESSING_TOKEN_BUCKET:
             elapsed = now_us - self.updated_us
             if elapsed > 0:
-                tokens = min(tokens + elapsed / 1e6 * TOKENS_PER_SECOND, TOKENS_CAP)
+                tokens = min(tokens + elapsed / 1e6 * MAX_ADDR_RATE_PER_SECOND, MAX_ADDR_PROCESSING_TOKEN_BUCKET)
         self.updated_us = now_us
         # one token an entry while at least one whole token is left; whole steps leave the fraction as it is
         processed = min(entries, int(tokens))

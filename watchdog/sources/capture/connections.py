@@ -6,8 +6,8 @@ The files name neither the peer's id nor the kind of connection. What is inferre
   sent starts a new connection there; a second one that was only received is the peer's own doing (Core ignores it).
 - Who sent `version` first opened the connection: an outbound node speaks first, a listening one only answers.
   With equal timestamps (mock clock): a getaddr sent at once, or a listening port, says out; else in.
-- A connection is over when its folder starts a new one, or after 20 silent minutes (Bitcoin Core
-  src/net.cpp: TIMEOUT_INTERVAL). Silent ones are known to be over only then.
+- A connection is over when its folder starts a new one, or after 20 silent minutes
+  (TIMEOUT_INTERVAL_S). Silent ones are known to be over only then.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from watchdog.core.core_constants import DEFAULT_PEER_CONNECT_TIMEOUT_S, DEFAULT_PORTS, TIMEOUT_INTERVAL_S
 from watchdog.core.errors import PositionError
 from watchdog.sources.capture.exchanges import Exchange
 
-SILENCE_US: Final = 20 * 60 * 1_000_000  # Bitcoin Core src/net.h: TIMEOUT_INTERVAL
-HANDSHAKE_US: Final = 60 * 1_000_000  # Bitcoin Core src/net.h: DEFAULT_PEER_CONNECT_TIMEOUT
+SILENCE_US: Final = TIMEOUT_INTERVAL_S * 1_000_000
+HANDSHAKE_US: Final = DEFAULT_PEER_CONNECT_TIMEOUT_S * 1_000_000
 ANSWER_US: Final = 2_000_000  # a node answers a version within this time
 OPEN_LIMIT: Final = 20_000  # connections followed at once; beyond it the longest silent one is dropped
-# default ports of main, testnet3, testnet4, signet, regtest: Bitcoin Core src/kernel/chainparams.cpp
-LISTENING_PORTS: Final = frozenset({8333, 18333, 48333, 38333, 18444})
+LISTENING_PORTS: Final = frozenset(DEFAULT_PORTS)
 NEVER: Final = 1 << 62
 
 PeerDirection = Literal["in", "out", "unknown"]
@@ -35,7 +35,10 @@ DIRECTIONS: Final[tuple[PeerDirection, ...]] = ("in", "out", "unknown")
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One connection; times in microseconds of the node's clock. number: -1 until it is numbered."""
+    """One connection; times in microseconds of the node's clock. number: -1 until it is numbered.
+
+    peer_text: the peer as the node prints it, where it does; a capture has only the folder.
+    """
 
     folder: str
     direction: PeerDirection
@@ -46,11 +49,12 @@ class Connection:
     exchange: Exchange
     number: int = -1
     saved: list[object] | None = None  # as the position has it, until the connection says more
+    peer_text: str = ""
 
     @property
     def peer(self) -> str:
         """Address and port as Core prints them."""
-        return peer_of(self.folder)
+        return self.peer_text or peer_of(self.folder)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +96,7 @@ class _Start:
 
 
 def peer_of(folder: str) -> str:
-    """The peer that a folder is named after, as address:port."""
+    """Return the peer that a folder is named after, as address:port."""
     return folder.replace("_", ":")
 
 
@@ -188,7 +192,7 @@ class ConnectionTracker:
         return {"open": saved, "counts": dict(self.counts), "numbered": self.numbered, "given_up": self.given_up}
 
     def forget_after(self, believed_us: int) -> None:
-        """Connections with times after this one, which a wrong clock gave, count as opened and last heard then."""
+        """Treat connections with later times, which a wrong clock gave, as opened and last heard at this time."""
         for one in self.open.values():
             if one.last_us > believed_us:
                 one.first_us, one.last_us, one.saved = min(one.first_us, believed_us), believed_us, None
@@ -305,7 +309,7 @@ def _starts(rows: FolderRows, connection: Connection | None) -> list[_Start]:
 
 
 def _received_start(rows: FolderRows, time_us: int, after: int, heard: bool) -> int:
-    """First received row of a connection on which the node sent `version` at `time_us`.
+    """Return the first received row of a connection on which the node sent `version` at `time_us`.
 
     after: where the connection before it begins; heard: whether its `version` was in an earlier cut.
     """
@@ -318,7 +322,7 @@ def _received_start(rows: FolderRows, time_us: int, after: int, heard: bool) -> 
 
 
 def _direction(folder: str, rows: FolderRows, start: _Start, following: _Start) -> PeerDirection:
-    """Who opened the connection that begins at `start`."""
+    """Return the side that opened the connection that begins at `start`."""
     sent_us = _time(rows.sent_us, start.sent, following.sent)
     received_us = _time_received(rows, start, following)
     we_greet = start.sent in rows.sent_versions
@@ -332,6 +336,6 @@ def _direction(folder: str, rows: FolderRows, start: _Start, following: _Start) 
         return "unknown"
     at = bisect_left(rows.getaddrs_us, sent_us)
     if at < len(rows.getaddrs_us) and rows.getaddrs_us[at] == sent_us:
-        return "out"  # Core asks only peers that it connected to (src/net_processing.cpp, VERSION)
+        return "out"  # Core asks only peers that it connected to
     port = folder.rpartition("_")[2]
     return "out" if port.isdecimal() and int(port) in LISTENING_PORTS else "in"

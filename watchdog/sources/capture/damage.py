@@ -11,6 +11,7 @@ from watchdog.sources.capture.tree import RECEIVED_FILE, SENT_FILE
 from watchdog.sources.faults import SourceFaults
 
 REMOVED: Final = "file-removed"  # while it was being written, or before its end was read: its last records may be lost
+PRUNED: Final = "file-pruned"  # by us, and the node wrote to it at that moment: what it wrote is lost
 REPLACED: Final = "file-replaced"  # by another of its name, which is read from its start
 
 
@@ -55,8 +56,8 @@ class DamageLog:
     def note(self, file: CaptureFile) -> None:
         """Note damage in a file that will not grow, as soon as it is read up to it.
 
-        A resume position from before that makes a repaired file whole again. Bitcoin Core (src/net.cpp,
-        CaptureMessageToFile) opens, writes and closes for each message, so the files of a stopped node end in whole
+        A resume position from before that makes a repaired file whole again. Bitcoin Core's
+        CaptureMessageToFile opens, writes and closes for each message, so the files of a stopped node end in whole
         records. A torn one means a crash, a full disk or a cut copy: damage, although it is one record only.
         """
         if file.zeros_at >= 0:

@@ -48,7 +48,7 @@ class Exchange:
                 del pings[next(iter(pings))]
 
     def forget_after(self, believed_us: int) -> None:
-        """Nothing happened after this time: later ones were given by a clock that was wrong."""
+        """Forget everything after this time, which a wrong clock gave."""
         self.bucket.updated_us = min(self.bucket.updated_us, believed_us)
         self.headers_at_us = min(self.headers_at_us, believed_us)
         for pings in self.pings:
@@ -93,7 +93,7 @@ class Traffic:
 
 
 def _ordered(traffic: Traffic, questions: Indexes, answers: Indexes) -> tuple[list[int], list[bool]]:
-    """Questions and answers by time, questions first within one timestamp, as places in both lists joined."""
+    """Order questions and answers by time, questions first at equal times, as places in both lists joined."""
     order = np.argsort(np.concatenate((traffic.time_us[questions], traffic.time_us[answers])), kind="stable")
     return order.tolist(), (order >= len(questions)).tolist()
 
@@ -161,7 +161,7 @@ def headers_answers(traffic: Traffic, getheaders: Indexes, rows: Indexes) -> dic
 
 
 def getaddr_repeats(traffic: Traffic, rows: Indexes) -> dict[str, NDArray[np.generic]]:
-    """Column repeat of p2p:getaddr rows: the how manieth on this connection in this direction."""
+    """Count the getaddr messages of this connection and direction so far: the column repeat of p2p:getaddr."""
     repeats: list[int] = []
     for slot, received in zip(traffic.slot[rows].tolist(), traffic.received[rows].tolist(), strict=True):
         counts = traffic.exchanges[slot].getaddrs

@@ -1,6 +1,6 @@
 """Walking one capture file: record headers, chunks in memory, torn tails, the exact byte at which to resume.
 
-A record (Bitcoin Core src/net.cpp, CaptureMessageToFile): time u64 in microseconds, message type 12 bytes
+A record (Bitcoin Core's CaptureMessageToFile): time u64 in microseconds, message type 12 bytes
 padded with NUL, payload length u32, payload; little endian.
 
 The place in a file is its offset together with a mark of the bytes just before it. They are read again with what
@@ -19,12 +19,12 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.core_constants import MAX_PROTOCOL_MESSAGE_LENGTH
 from watchdog.core.moments import EARLIEST_NS
 from watchdog.sources.capture.tree import CaptureTree
 
 HEADER_BYTES: Final = 24
-MAX_PAYLOAD: Final = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
-STRETCH_LIMIT: Final = HEADER_BYTES + MAX_PAYLOAD  # bytes of a file that are read at once
+STRETCH_LIMIT: Final = HEADER_BYTES + MAX_PROTOCOL_MESSAGE_LENGTH  # bytes of a file that are read at once
 EARLIEST_US: Final = EARLIEST_NS // 1_000
 END_US: Final = 1 << 62  # later than any record
 _FEW: Final = 8  # records; for fewer, arrays cost more than they save
@@ -35,7 +35,7 @@ _SIZE = Struct("<20xI").unpack_from
 
 
 def walk(data: bytes) -> tuple[list[int], int, bool]:
-    """Starts of the whole records in `data`, where the rest begins, and whether the rest is impossible.
+    """Return the starts of the whole records in `data`, the start of the rest, and whether that is impossible.
 
     Impossible: a payload larger than any message may be; nothing after it can be trusted. data: at most
     STRETCH_LIMIT bytes.
@@ -51,7 +51,7 @@ def walk(data: bytes) -> tuple[list[int], int, bool]:
         at += size + 24
     if at > len(data):  # the last one is torn, or its size is impossible: that leads beyond any stretch
         at = starts.pop()
-        return starts, at, size > MAX_PAYLOAD
+        return starts, at, size > MAX_PROTOCOL_MESSAGE_LENGTH
     return starts, at, False
 
 
@@ -94,7 +94,8 @@ class CaptureFile:
     unread: whether it is known that more had been written to it. implausible: records left out
     since this was reset to 0, because their time cannot be true (core/moments); implausible_us: merge time of the
     record before the first of them, 0 for none. zeros_at: where the first of them begins when it is all zeros, as a
-    crash of the machine leaves them; -1 without.
+    crash of the machine leaves them; -1 without. given: whether records were taken since it was opened. continued:
+    whether it was begun because an earlier file of its name was removed by us (`capture/prune.py`).
     """
 
     __slots__ = (
@@ -105,7 +106,9 @@ class CaptureFile:
         "_seam",
         "changed_ns",
         "clock_us",
+        "continued",
         "folder",
+        "given",
         "implausible",
         "implausible_us",
         "mark",
@@ -135,6 +138,7 @@ class CaptureFile:
         self.replaced_us = -1
         self.implausible = self.implausible_us = 0
         self.zeros_at = -1
+        self.given = self.continued = False
         self.queued = False  # kept by the merge: whether it waits there
         self._chunks: list[Chunk] = []
         self._loaded = self.sound_end = self.offset
@@ -197,7 +201,7 @@ class CaptureFile:
         return found is not None and found[1] == self._impossible
 
     def _read(self, tree: CaptureTree, count: int) -> tuple[bytes, bytes] | None:
-        """The bytes just before the sound end, and at most `count` from there on; None when the file was replaced."""
+        """Return the bytes just before the sound end, and at most `count` after it; None when the file was replaced."""
         ahead = min(MARK_BYTES, self.sound_end)
         data = tree.read(self.folder, self.received, self.sound_end - ahead, ahead + count)
         before = data[:ahead]
@@ -211,7 +215,7 @@ class CaptureFile:
         return tree.read(self.folder, self.received, 0, min(count, self.size))
 
     def _restart(self, size: int, changed_ns: int = -1) -> None:
-        """Another file has taken the place of this one; what is in memory of the old one is still to be taken."""
+        """Start on the file that replaced this one; what is in memory of the old one is still to be taken."""
         self.replaced_us, self.unread = self.known_us, self.size > self.sound_end
         self.size, self.changed_ns = size, changed_ns
         self.torn, self._impossible = False, b""
@@ -239,7 +243,7 @@ class CaptureFile:
         base = self.sound_end
         starts, end, impossible = walk(data)
         if not starts and not impossible and len(data) < self.size - base:
-            whole = HEADER_BYTES + MAX_PAYLOAD if len(data) < HEADER_BYTES else HEADER_BYTES + _SIZE(data)[0]
+            whole = STRETCH_LIMIT if len(data) < HEADER_BYTES else HEADER_BYTES + _SIZE(data)[0]
             data = tree.read(self.folder, self.received, base, min(whole, self.size - base))
             starts, end, impossible = walk(data)
         if starts:
@@ -316,7 +320,8 @@ class CaptureFile:
             begin = int(chunk.starts[first])
             end = chunk.end if stop == total else int(chunk.starts[stop])
             data = chunk.data if end - begin == len(chunk.data) else memoryview(chunk.data)[begin:end]
-            fresh = chunk.base + begin == 0
+            fresh = chunk.base + begin == 0 and not self.continued
+            self.given = True
             whole = begin == 0 and stop == total
             parts.append(RecordSpan(data, chunk.starts if whole else chunk.starts[first:stop] - begin, fresh))
             self.clock_us = chunk.clock_us[stop - 1]
@@ -330,7 +335,7 @@ class CaptureFile:
         return parts
 
     def count_before(self, until_us: int) -> int:
-        """Records in memory before `until_us` (merge time)."""
+        """Return the number of records in memory before `until_us` (merge time)."""
         count = 0
         for number, chunk in enumerate(self._chunks):
             first = 0 if number else self._row

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from watchdog.core.errors import PositionError
 from watchdog.sources.capture.connections import SILENCE_US
-from watchdog.sources.capture.damage import REMOVED, REPLACED, DamageLog
-from watchdog.sources.capture.files import CaptureFile
+from watchdog.sources.capture.damage import PRUNED, REMOVED, REPLACED, DamageLog
+from watchdog.sources.capture.files import NO_MARK, CaptureFile
 from watchdog.sources.capture.growth import Growth
 from watchdog.sources.capture.marks import Marks
+from watchdog.sources.capture.prune import Pruner
 from watchdog.sources.capture.seek import START, PassedOver
 from watchdog.sources.capture.tree import CaptureTree
+
+MOST_REMOVED: Final = 65_536  # names of removed folders that are remembered
 
 
 class FollowedFiles:
@@ -31,6 +35,8 @@ class FollowedFiles:
         self.passed = PassedOver(tree)
         self.skip_us = skip_us
         self.seen_us = self.last_us = 0
+        self._looked = False
+        self._removed: dict[str, None] = {}
         self.bytes_total = self.bytes_taken = 0
 
     def resume(self, position: Mapping[str, object], believed_us: int) -> None:
@@ -69,6 +75,7 @@ class FollowedFiles:
             for file in self._files[folder]:
                 if self._grew(file):
                     yield file, False
+        self._looked = True
         if self._follow:
             for folder, received in self.growth.due():
                 file = self._files[folder][received]
@@ -100,14 +107,28 @@ class FollowedFiles:
         if known is not None and known[file.received] is file:
             self.marks.note(file)
 
+    def prune(self, pruner: Pruner) -> None:
+        """Remove files that were read; a late write of the node is reported as damage."""
+        done = pruner.run(self)
+        for file in done.removed:
+            self._forget(file)
+        for file in done.lost:
+            self._damage.add(file, max(file.clock_us, 1), 0, PRUNED)
+
     def wanted(self, file: CaptureFile) -> bool:
         """Return whether anything of a file is left to give: not when all of it was written before `skip_us`."""
         return not (file.exhausted and file.folder not in self.marks)
 
     def _file(self, folder: str, received: bool) -> CaptureFile:
-        """Return a file at its marked place; without a mark, behind the records before `skip_us`."""
+        """Return a file at its marked place; without a mark, behind the records before `skip_us`.
+
+        A folder that appears while the tree is followed is read whole. Its records may be older than those taken: the
+        node's clock was set back, or a write was late. They are merged behind what was taken.
+        """
         if folder in self.marks:
             return CaptureFile(folder, received, self.marks.place(folder, received))
+        if self._follow and self._looked and folder not in self._removed:
+            return CaptureFile(folder, received, (0, max(0, self.skip_us - 1), NO_MARK))
         place = self.passed.place(folder, received, self.skip_us, self._latest_us()) if self._follow else START
         return CaptureFile(folder, received, place, self.skip_us)
 
@@ -131,8 +152,22 @@ class FollowedFiles:
             file.grow(self._tree, 0, 0)
             self.report_replaced(file)
         del self._files[folder]
+        self._removed[folder] = None  # it may come back as it was, after a remount
+        if len(self._removed) > MOST_REMOVED:
+            del self._removed[next(iter(self._removed))]
         self.marks.remove(folder)
         self.growth.remove(folder)
+
+    def _forget(self, file: CaptureFile) -> None:
+        """Begin a removed file again at its start, where its next record will be."""
+        fresh = CaptureFile(file.folder, file.received, (0, file.clock_us, NO_MARK))
+        fresh.continued = fresh.given = True
+        sent, received = self._files[file.folder]
+        self._files[file.folder] = (sent, fresh) if file.received else (fresh, received)
+        if file.folder in self.marks:
+            self.marks.note(fresh)
+        self.bytes_total -= file.size
+        self.bytes_taken -= file.size
 
     def _lately(self, time_us: int) -> bool:
         """Return whether a connection whose last message has this time may still be open."""

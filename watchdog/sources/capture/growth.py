@@ -71,24 +71,24 @@ class Growth:
             self._notices = None
 
     def begin(self, seen_us: int) -> None:
-        """A poll begins; seen_us: the newest event time known."""
+        """Begin a poll. seen_us: the newest event time known."""
         self._now = Moment(seen_us, time.monotonic())
 
     def add(self, folder: str) -> None:
-        """A folder seen for the first time; look at it after this."""
+        """Add a folder seen for the first time; look at it after this."""
         self._order[folder] = None
         self._checks[folder] = None
         self._watch(folder)
 
     def remove(self, folder: str) -> None:
-        """The folder is gone."""
+        """Remove a folder that is gone."""
         del self._order[folder], self._checks[folder]
         self._turns.pop(folder, None)
         if self._notices is not None:
             self._notices.forget(folder)
 
     def grew(self, folder: str) -> None:
-        """The folder has grown."""
+        """Note that a folder has grown."""
         del self._order[folder]
         self._order[folder] = None
         if folder in self._checked:
@@ -98,7 +98,7 @@ class Growth:
         self._watch(folder)
 
     def due(self) -> list[Look]:
-        """What to look at now."""
+        """Return the files to look at now."""
         found = None if self._notices is None else self._notices.changed()
         again = self._watch_again()
         notices = self._notices
@@ -118,7 +118,7 @@ class Growth:
         return looks + _files(dict.fromkeys([*again, *self._checked, *self._in_turn()]))
 
     def _watch_again(self) -> list[str]:
-        """What has to be looked at once more: newly watched folders, and those whose watch has ended."""
+        """Return the folders to check once more: newly watched ones, and those whose watch has ended."""
         lost = [] if self._notices is None else self._notices.lost()
         again = [folder for folder in (*self._again, *lost) if folder in self._order]
         self._again = []

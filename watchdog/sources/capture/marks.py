@@ -33,7 +33,7 @@ class Marks:
         return folder in self._marks
 
     def place(self, folder: str, received: bool) -> tuple[int, int, int]:
-        """Offset, clock_us and mark of one file (see `CaptureFile`)."""
+        """Return offset, clock_us and mark of one file (see `CaptureFile`)."""
         mark = self._marks.get(folder, _UNKNOWN)
         return mark[2 * received], mark[2 * received + 1], mark[4 + received]
 
@@ -43,7 +43,7 @@ class Marks:
         return max(mark[1], mark[3])
 
     def note(self, file: CaptureFile) -> None:
-        """So far the file was taken."""
+        """Note how far the file was taken."""
         mark = list(self._marks.pop(file.folder, _UNKNOWN))
         mark[2 * file.received : 2 * file.received + 2] = (file.offset, file.clock_us)
         mark[4 + file.received] = file.mark
@@ -52,7 +52,7 @@ class Marks:
             del self._marks[next(iter(self._marks))]
 
     def remove(self, folder: str) -> None:
-        """The folder is gone."""
+        """Remove a folder that is gone."""
         self._marks.pop(folder, None)
 
     def forget_after(self, believed_us: int) -> None:
@@ -61,7 +61,7 @@ class Marks:
             mark[1], mark[3] = (time_us if time_us <= believed_us else 0 for time_us in (mark[1], mark[3]))
 
     def without(self, folders: Iterable[str]) -> list[str]:
-        """The names that are not among `folders`, sorted."""
+        """Return the names that are not among `folders`, sorted."""
         return sorted(self._marks.keys() - set(folders))
 
     def saved(self) -> dict[str, list[int]]:

@@ -164,7 +164,7 @@ class CaptureMerge:
         return self._latest_ns() // 1_000
 
     def _read_ahead(self) -> None:
-        """When following, read all unread records into memory, unless they are a backlog."""
+        """Read all unread records into memory when following, unless they are a backlog."""
         if not self._follow:
             return
         room, step = MEMORY_LIMIT, self._step()

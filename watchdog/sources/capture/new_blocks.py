@@ -24,21 +24,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from watchdog.core.core_constants import MAX_BLOCKS_TO_ANNOUNCE, MAX_FUTURE_BLOCK_TIME, MSG_BLOCK
 from watchdog.core.errors import StateError
-from watchdog.sources.capture.rows import MessageRows
+from watchdog.sources.messages.rows import MessageRows
 
 NEW_BLOCK: Final = "p2p:new_block"
 BLOCK_AGE: Final = "chain:block_age"
 HEADER_BYTES: Final = 80
-FRESH_S: Final = 2 * 3600  # Bitcoin Core src/chain.h: MAX_FUTURE_BLOCK_TIME
 NEAR: Final = 16  # times the hardest target; the difficulty of Bitcoin's chain changes by at most 4 in two weeks
-ANNOUNCED: Final = 8  # last headers of a message; Bitcoin Core src/net_processing.cpp: MAX_BLOCKS_TO_ANNOUNCE
 BLOCKS_KEPT: Final = 256  # more than a day of blocks, where a header may be two hours old; none gets in without work
 NAMES_KEPT: Final = 64  # blocks that wait for further addresses, the oldest go first
 STEP_US: Final = 180_000_000  # of chain:block_age
-EASY: Final = 1 << 224  # targets above cost seconds: difficulty 1, Bitcoin Core src/kernel/chainparams.cpp, powLimit
+EASY: Final = 1 << 224  # targets above cost seconds: difficulty 1, the powLimit of the main chain
 WITNESSES: Final = 3  # addresses that must name a block where work costs nothing
-_BLOCK_ITEM: Final = 2  # Bitcoin Core src/protocol.h: MSG_BLOCK
 _TYPES: Final = ("headers", "cmpctblock", "block", "inv")
 _RECEIVED, _SENT = 1, 2
 
@@ -56,7 +54,7 @@ class NewBlocks:
     """The blocks of one capture that were named, and the most work that a header proved."""
 
     def __init__(self, saved: object = None) -> None:
-        """saved: as `saved` gave it, None for a start or a position that is older; StateError when it is damaged."""
+        """Restore the result of `saved`; None for a start or an older position. StateError: it is damaged."""
         self._known: OrderedDict[bytes, list[int]] = OrderedDict()  # hash -> directions (bits), block time
         self._named: OrderedDict[bytes, list[str]] = OrderedDict()  # hash -> addresses that named it
         self._hardest = 0  # the smallest target met, 0 before any
@@ -67,8 +65,8 @@ class NewBlocks:
             self._restore(saved)
 
     def find(self, rows: MessageRows) -> list[NewBlock]:
-        """First namings in one cut, by row; equal times are taken in the order of folders, whatever the cut."""
-        codes = [(name, (_announcing(rows) if name == "inv" else rows.of_type(name)).tolist()) for name in _TYPES]
+        """Find first namings in one cut, by row; equal times are taken in the order of folders, whatever the cut."""
+        codes = [(name, _that_name_blocks(rows, name).tolist()) for name in _TYPES]
         every = [(int(rows.time_us[row]), self._folder(rows, row), row, name) for name, some in codes for row in some]
         every.sort()
         self._saved = None if every else self._saved
@@ -86,7 +84,7 @@ class NewBlocks:
         return sorted(found, key=lambda one: one.row)
 
     def ages(self, time_us: NDArray[np.int64], blocks_us: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Times in microseconds of the first message of each step, and the age of the newest block in seconds then.
+        """Return the times (us) of the first message of each step, and the age (s) of the newest block then.
 
         time_us: of all messages of one cut, blocks_us: of those that `find` found in it, both sorted.
         """
@@ -131,7 +129,7 @@ class NewBlocks:
         target = _target(int.from_bytes(header[72:76], "little"))
         if int.from_bytes(hash_, "little") <= target:
             self._hardest = min(self._hardest, target) if self._hardest else target
-            if target > NEAR * self._hardest or abs(age_s) > FRESH_S:
+            if target > NEAR * self._hardest or abs(age_s) > MAX_FUTURE_BLOCK_TIME:
                 return None
         elif self._hardest:
             return None  # only a chain whose work cannot be judged has such headers
@@ -150,9 +148,9 @@ class NewBlocks:
         return NewBlock(row, hash_, age_s)
 
     def _relayed(self, payload: memoryview, row: int, time_us: int) -> Iterator[NewBlock]:
-        """Blocks that this node announces by inv; known by a header that came before."""
-        for at in range(1, min(len(payload), 1 + 36 * ANNOUNCED) - 35, 36):
-            if int.from_bytes(payload[at : at + 4], "little") != _BLOCK_ITEM:
+        """Find blocks that this node announces by inv; known by a header that came before."""
+        for at in range(1, min(len(payload), 1 + 36 * MAX_BLOCKS_TO_ANNOUNCE) - 35, 36):
+            if int.from_bytes(payload[at : at + 4], "little") != MSG_BLOCK:
                 return
             hash_ = bytes(payload[at + 4 : at + 36])
             facts = self._known.get(hash_)
@@ -172,13 +170,18 @@ class NewBlocks:
         return len(who) >= WITNESSES
 
 
+def _that_name_blocks(rows: MessageRows, type_: str) -> NDArray[np.intp]:
+    """Return the rows of one type that may name a block, and whose payload can be read."""
+    return _announcing(rows) if type_ == "inv" else rows.can_read(rows.of_type(type_))
+
+
 def _announcing(rows: MessageRows) -> NDArray[np.intp]:
     """Return the inv rows that this node sent and that begin with a block; nearly all others name transactions."""
-    chosen = rows.of_type("inv")
+    chosen = rows.can_read(rows.of_type("inv"))
     chosen = chosen[~rows.received[chosen] & (rows.size[chosen] >= 37)]
     data, starts = np.frombuffer(rows.data, np.uint8), rows.starts[chosen].astype(np.int64)
     first = sum(data[starts + 1 + byte].astype(np.int64) << 8 * byte for byte in range(4))
-    announcing: NDArray[np.intp] = chosen[np.asarray(first) == _BLOCK_ITEM]
+    announcing: NDArray[np.intp] = chosen[np.asarray(first) == MSG_BLOCK]
     return announcing
 
 
@@ -192,12 +195,12 @@ def _headers(type_: str, payload: memoryview) -> list[bytes]:
     size = HEADER_BYTES + 1  # and the count of transactions, 0
     if not count or len(payload) != after + count * size:
         return []
-    places = range(after + max(0, count - ANNOUNCED) * size, after + count * size, size)
+    places = range(after + max(0, count - MAX_BLOCKS_TO_ANNOUNCE) * size, after + count * size, size)
     return [bytes(payload[at : at + HEADER_BYTES]) for at in places]
 
 
 def _target(bits: int) -> int:
-    """Return the target that a header states, -1 for one that no hash meets (Bitcoin Core src/arith_uint256.cpp)."""
+    """Return the target that a header states, -1 for one that no hash meets (Bitcoin Core's SetCompact)."""
     mantissa, size = bits & 0x7FFFFF, bits >> 24
     if bits & 0x800000 or not mantissa or size > 34:
         return -1

@@ -50,7 +50,7 @@ class Notices:
 
     @classmethod
     def start(cls, root: str) -> Notices | None:
-        """None on another system, and when the kernel has no room for one more reader of notices."""
+        """Start watching; None on another system, and when the kernel has no room for one more reader of notices."""
         try:
             library = ctypes.CDLL(None, use_errno=True)
             descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -116,17 +116,17 @@ class Notices:
             self._library.inotify_rm_watch(self._descriptor, number)
 
     def lost(self) -> list[str]:
-        """Folders that were removed or renamed according to what `changed` has read since the last call of this."""
+        """Return the folders that were removed or renamed, as read by `changed` since the last call of this."""
         lost, self._lost = self._lost, []
         return lost
 
     def left_out(self) -> list[str]:
-        """Folders that had to make room since the last call of this."""
+        """Return the folders that had to make room since the last call of this."""
         left_out, self._left_out = self._left_out, []
         return left_out
 
     def changed(self) -> dict[tuple[str, str], None] | None:
-        """Folder and file name of what was written or made since the last call, in the kernel's order.
+        """Read the folder and file names written or made since the last call, in the kernel's order.
 
         None when notices were lost: anything may have changed.
         """
@@ -157,7 +157,7 @@ class Notices:
         return whole
 
     def _end(self, number: int, folder: str, *, going_on: bool) -> None:
-        """A watch has ended, or (going_on) follows a folder to another name."""
+        """End a watch, which may follow its folder to another name (going_on)."""
         if self._watches.get(folder) == number:
             self._lost.append(folder)
             self.forget(folder, ended=not going_on)

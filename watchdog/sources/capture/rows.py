@@ -11,57 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Strings
-from watchdog.sources.capture.connections import Connection, ConnectionChange, ConnectionTracker, FolderRows
+from watchdog.sources.capture.connections import Connection, ConnectionTracker, FolderRows
 from watchdog.sources.capture.cut import Cut
 from watchdog.sources.capture.files import HEADER_BYTES, RecordSpan
-from watchdog.sources.wire import decode
-from watchdog.sources.wire.messages import PADDING, Spans
+from watchdog.sources.messages.rows import CODES, KNOWN_TYPES, MessageRows, stable_order, type_text
+from watchdog.sources.wire.messages import PADDING
 
-KNOWN_TYPES: Final = tuple(sorted(decode.KNOWN_TYPES))  # their position is their code
-CODES: Final = {name: code for code, name in enumerate(KNOWN_TYPES)}
 _RECORD: Final = np.dtype([("time_us", "<u8"), ("head", "<u8"), ("tail", "<u4"), ("size", "<u4")])
 _MIX_HEAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_TAIL: Final = np.uint64(0xC2B2AE3D27D4EB4F)
-
-
-@dataclass(slots=True, eq=False)
-class MessageRows:
-    """Messages of one cut by time (within a file in file order): parallel columns.
-
-    slot: index into `connections`, which also holds those that only closed. changes: by time.
-    """
-
-    time_us: NDArray[np.int64]
-    type: Strings
-    size: NDArray[np.uint32]
-    received: NDArray[np.bool_]
-    slot: NDArray[np.int32]
-    data: bytes  # PADDING zeros behind the last record
-    starts: NDArray[np.int64]  # of the payloads, in `data`
-    connections: list[Connection]
-    changes: list[ConnectionChange]
-
-    def of_type(self, name: str) -> NDArray[np.intp]:
-        """Indexes of the messages of one known type."""
-        return np.flatnonzero(self.type.codes == CODES[name])
-
-    def spans(self, at: NDArray[np.intp]) -> Spans:
-        """The payloads of some messages, where they are."""
-        starts = self.starts[at]
-        return Spans(starts, starts + self.size[at], np.frombuffer(self.data, np.uint8))
-
-    def gathered(self, at: NDArray[np.intp]) -> Spans:
-        """Return the payloads of some messages, copied together."""
-        starts, sizes, data = self.starts[at], self.size[at].astype(np.int64), self.data
-        pieces = [data[start:end] for start, end in zip(starts.tolist(), (starts + sizes).tolist(), strict=True)]
-        ends = np.cumsum(sizes)
-        return Spans(ends - sizes, ends, np.frombuffer(b"".join([*pieces, bytes(PADDING)]), np.uint8))
-
-    def leading_words(self, at: NDArray[np.intp]) -> NDArray[np.uint64]:
-        """First eight bytes, little-endian, of payloads that have at least eight."""
-        # every byte as the start of a number: overlapping views, nothing is copied
-        every: NDArray[np.uint64] = np.ndarray((len(self.data) - 7,), "<u8", self.data, strides=(1,))
-        return every[self.starts[at]]
 
 
 def message_rows(cut: Cut, tracker: ConnectionTracker, ended: bool = False) -> MessageRows:
@@ -126,7 +84,7 @@ def _flat(cut: Cut) -> tuple[list[RecordSpan], list[_Folder]]:
 
 
 def _types(head: NDArray[np.uint64], tail: NDArray[np.uint32]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Dictionary codes of the 12 byte types: known types have their fixed code, others follow as they appear."""
+    """Return the dictionary codes of the 12-byte types: known types have fixed codes, others follow as they appear."""
     mixed = head * _MIX_HEAD ^ tail * _MIX_TAIL
     at = np.minimum(np.searchsorted(_KNOWN_MIXED, mixed), len(KNOWN_TYPES) - 1)
     codes = _KNOWN_ORDER[at]
@@ -138,23 +96,6 @@ def _types(head: NDArray[np.uint64], tail: NDArray[np.uint32]) -> tuple[NDArray[
     texts = [(a.to_bytes(8, "little") + b.to_bytes(4, "little")).rstrip(b"\0").decode("latin-1") for a, b in pairs]
     codes[unknown] = [found.setdefault(text, len(found)) for text in texts]
     return codes, tuple(type_text(text) for text in found)
-
-
-def stable_order(values: NDArray[np.int64]) -> NDArray[np.intp]:
-    """As argsort(kind="stable"): value and place in one number sort several times as fast, where both fit."""
-    count = len(values)
-    least, places = int(values.min(initial=0)), count.bit_length()
-    if (int(values.max(initial=0)) - least).bit_length() + places > 63:
-        return np.argsort(values, kind="stable")
-    keys = np.sort((values - least << places) + np.arange(count))
-    return (keys & (1 << places) - 1).astype(np.intp, copy=False)
-
-
-def type_text(raw: str) -> str:
-    r"""A message type (Latin-1, without padding) made harmless: unprintable characters and backslashes as \xNN."""
-    if raw.isascii() and raw.isalnum():
-        return raw
-    return "".join(char if " " <= char < "\x7f" and char != "\\" else f"\\x{ord(char):02x}" for char in raw)
 
 
 def _mixed_known() -> tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.uint64], NDArray[np.uint64]]:
@@ -172,7 +113,7 @@ _KNOWN_MIXED, _KNOWN_ORDER, _KNOWN_HEAD, _KNOWN_TAIL = _mixed_known()
 def _connections(
     folders: list[_Folder], tracker: ConnectionTracker, time_us: NDArray[np.int64], codes: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], dict[Connection, int]]:
-    """Slot of each row (rows folder by folder, sent first), and the connections with their slots."""
+    """Return the slot of each row (rows folder by folder, sent first), and the connections with their slots."""
     greetings = np.flatnonzero(codes == CODES["version"]).tolist()
     asking = np.flatnonzero(codes == CODES["getaddr"]).tolist()
     times = time_us.tolist()
@@ -207,5 +148,5 @@ def _connections(
 
 
 def _within(indexes: list[int], start: int, stop: int) -> list[int]:
-    """Indexes in [start, stop), counted from start."""
+    """Return the indexes in [start, stop), counted from start."""
     return [index - start for index in indexes[bisect_left(indexes, start) : bisect_left(indexes, stop)]]

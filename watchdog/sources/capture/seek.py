@@ -16,7 +16,8 @@ from zlib import crc32
 
 import numpy as np
 
-from watchdog.sources.capture.files import EARLIEST_US, HEADER_BYTES, MARK_BYTES, MAX_PAYLOAD, NO_MARK
+from watchdog.core.core_constants import MAX_PROTOCOL_MESSAGE_LENGTH
+from watchdog.sources.capture.files import EARLIEST_US, HEADER_BYTES, MARK_BYTES, NO_MARK
 from watchdog.sources.capture.tree import CaptureTree
 
 STRETCH: Final = 1 << 20  # bytes that are walked record by record in the end
@@ -39,7 +40,7 @@ class Place(NamedTuple):
 
 
 def place_since(tree: CaptureTree, folder: str, received: bool, since_us: int, latest_us: int) -> Place | None:
-    """The first record of a file that was written at or after `since_us`; None when that is its first one.
+    """Return the place of the first record written at or after `since_us`; None when it is the file's first.
 
     latest_us: later times cannot be true. SourceError when the file cannot be read.
     """
@@ -113,13 +114,13 @@ class _Search:
                 high, behind = middle, found
             else:
                 low = found
-        offset = self.walked(low, since_us, min(high + STRETCH + MAX_PAYLOAD, self._size))
+        offset = self.walked(low, since_us, min(high + STRETCH + MAX_PROTOCOL_MESSAGE_LENGTH, self._size))
         if behind > offset and self._read(offset, HEADER_BYTES) == _ZEROS:  # a crash or a copy left a hole
             offset = behind
         return offset if self.walked(offset, None, self._size) == self._size else None
 
     def walked(self, start: int, since_us: int | None, stop: int) -> int:
-        """From record to record: the first at or after `since_us`, else the end of the last whole one before `stop`.
+        """Walk the records to the first at or after `since_us`, else to the end of the last whole one before `stop`.
 
         Where a header cannot be one, the walk ends before it.
         """
@@ -133,14 +134,14 @@ class _Search:
             if head == _ZEROS or (since_us is not None and _time(head) >= since_us):
                 break
             size = int.from_bytes(head[20:24], "little")
-            if size > MAX_PAYLOAD or at + HEADER_BYTES + size > self._size:
+            if size > MAX_PROTOCOL_MESSAGE_LENGTH or at + HEADER_BYTES + size > self._size:
                 break
             at += HEADER_BYTES + size
         return at
 
     def _header(self, start: int, stop: int) -> int | None:
-        """The first header in [start, stop) that others follow, looked for over the size of the largest record."""
-        limit = min(stop, start + MAX_PAYLOAD + HEADER_BYTES)
+        """Return the first header in [start, stop) that others follow, searching as far as the largest record."""
+        limit = min(stop, start + MAX_PROTOCOL_MESSAGE_LENGTH + HEADER_BYTES)
         for base in range(start, limit, WINDOW):
             data = self._read(base, min(WINDOW, limit - base) + HEADER_BYTES)
             for at in self._candidates(data):
@@ -155,7 +156,7 @@ class _Search:
             return []
         times: np.ndarray[tuple[int], np.dtype[np.uint64]] = np.ndarray((count,), "<u8", data, strides=(1,))
         sizes: np.ndarray[tuple[int], np.dtype[np.uint32]] = np.ndarray((count,), "<u4", data, 20, strides=(1,))
-        found = (times >= EARLIEST_US) & (times <= self._latest_us) & (sizes <= MAX_PAYLOAD)
+        found = (times >= EARLIEST_US) & (times <= self._latest_us) & (sizes <= MAX_PROTOCOL_MESSAGE_LENGTH)
         return [at for at in np.flatnonzero(found).tolist() if _is_type(data[at + 8 : at + 20])]
 
     def _chained(self, start: int) -> bool:
@@ -166,9 +167,9 @@ class _Search:
                 return True
             head = self._read(at, HEADER_BYTES)
             size = int.from_bytes(head[20:24], "little")
-            if len(head) < HEADER_BYTES or not EARLIEST_US <= _time(head) <= self._latest_us or size > MAX_PAYLOAD:
+            if len(head) < HEADER_BYTES or not EARLIEST_US <= _time(head) <= self._latest_us:
                 return False
-            if not _is_type(head[8:20]):
+            if size > MAX_PROTOCOL_MESSAGE_LENGTH or not _is_type(head[8:20]):
                 return False
             at += HEADER_BYTES + size
         return True

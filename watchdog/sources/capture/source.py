@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from watchdog.core.batch import Batch, Slice
@@ -15,6 +16,7 @@ from watchdog.sources.capture.cut import Cut
 from watchdog.sources.capture.files import HEADER_BYTES
 from watchdog.sources.capture.merge import CaptureMerge
 from watchdog.sources.capture.new_blocks import NewBlocks
+from watchdog.sources.capture.prune import Pruner, prune_fault, stored_place
 from watchdog.sources.capture.rows import message_rows
 from watchdog.sources.capture.tree import ArchiveTree, CaptureTree, DiskTree
 from watchdog.sources.faults import SourceFaults
@@ -44,6 +46,7 @@ KINDS: Final[frozenset[str]] = frozenset(
         "p2p:getblocktxn",
         "p2p:blocktxn",
         "p2p:tx",
+        "p2p:tx_input",
         "p2p:block",
         "p2p:new_block",
         "chain:block_age",
@@ -91,6 +94,7 @@ class CaptureSource:
             believed_ns=options.believed_ns,
             since_us=self._since_ns // 1_000,
         )
+        self._pruner = self._prepared(path, options) if self._follow else None
         self._merge.open()
         if position is None:
             self._enter(chosen)
@@ -139,6 +143,12 @@ class CaptureSource:
         return self._merge.damage.left_out
 
     @property
+    def counters(self) -> Mapping[str, int]:
+        """Files that `prune` removed, and those that this user may not remove; empty without `prune`."""
+        pruner = self._pruner
+        return {} if pruner is None else {"files_removed": pruner.removed, "files_not_removable": pruner.refused}
+
+    @property
     def skipped(self) -> Skipped:
         """See `core.source.Skipping`."""
         if self._since_ns and not self._follow:
@@ -147,23 +157,38 @@ class CaptureSource:
         return Skipped(passed.size, passed.first_us * 1_000 if passed.first_us else None)
 
     def _enter(self, tree: CaptureTree) -> None:
-        """Know the connections that had begun before the first record that is read, by the first records of each."""
+        """Enter the connections that began before the first record that is read, by the first records of each."""
         for folder in sorted(self._merge.files.passed.entered):
             sent, received = (tree.read(folder, received, 0, HEADER_BYTES) for received in (False, True))
             self._tracker.enter(folder, sent, received, self._since_ns // 1_000)
 
     def poll(self) -> Slice | None:
-        """The next slice, None when there is nothing new (for good if `ended`)."""
+        """Return the next slice, None when nothing is new (for good if `ended`)."""
         if self._ended:
             return None
+        if self._pruner is not None and self._pruner.due:
+            self._merge.files.prune(self._pruner)
         cut = self._merge.cut()
         if not self._follow and self._merge.empty:
             return self._last(cut)
         return self._slice(self._batches(cut), cut.until_us * 1000) if cut else None
 
     def close(self) -> None:
-        """No file is held open between polls, but the kernel's notices of a followed folder are."""
+        """Close the kernel's notices of a followed folder; no file is open between polls."""
         self._merge.close()
+        if self._pruner is not None:
+            self._pruner.close()
+
+    def _prepared(self, path: str, options: SourceOptions) -> Pruner | None:
+        """Return what removes files, if that is wanted; SourceError when this user may not remove any."""
+        limits = options.settings.get("prune")
+        keep = limits.get("keep") if isinstance(limits, Mapping) else None
+        if not isinstance(keep, int):
+            return None
+        if fault := prune_fault(Path(path)):
+            raise SourceError(f"{self._name!r}: prune: {fault}")
+        marks = self._merge.files.marks.__contains__
+        return Pruner(path, keep, lambda file: stored_place(file, options.stored(self._name), marks))
 
     def _last(self, cut: Cut | None) -> Slice:
         batches = self._batches(cut, ended=True) if cut else []

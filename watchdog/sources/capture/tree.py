@@ -1,6 +1,6 @@
 """The place of capture files: a folder on disk, or a tar archive read into memory.
 
-The layout (Bitcoin Core src/net.cpp, CaptureMessageToFile): one folder for each peer address with ':' written
+The layout (Bitcoin Core's CaptureMessageToFile): one folder for each peer address with ':' written
 as '_', in it `msgs_recv.dat` and `msgs_sent.dat`.
 """
 
@@ -31,7 +31,7 @@ class CaptureTree(Protocol):
     """A place that capture files are read from."""
 
     def folders(self) -> list[str]:
-        """Names of the peer folders seen for the first time since the last call."""
+        """Return the names of the peer folders seen for the first time since the last call."""
         ...
 
     def notices(self) -> Notices | None:
@@ -43,15 +43,15 @@ class CaptureTree(Protocol):
         ...
 
     def state(self, folder: str, received: bool) -> tuple[int, int]:
-        """Size of one file in bytes now, 0 when it does not exist (yet), and when it was written last, in ns."""
+        """Return the bytes of a file now, 0 when it does not exist (yet), and the time of its last write (ns)."""
         ...
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset`; fewer at the end of the file."""
+        """Read at most `count` bytes from `offset`; fewer at the end of the file."""
         ...
 
     def next_data(self, folder: str, received: bool, offset: int) -> int:
-        """The first byte from `offset` on that is in no hole of the file; `offset` where that is not known."""
+        """Return the first byte from `offset` on that is in no hole of the file; `offset` where that is unknown."""
         ...
 
 
@@ -68,7 +68,7 @@ class DiskTree:
         check_folder(root)
 
     def folders(self) -> list[str]:
-        """New peer folders, by name; the listing is read only when the folder changed."""
+        """Return new peer folders, by name; the listing is read only when the folder changed."""
         try:
             self._gone = []
             stamp = os.stat(self.root).st_mtime_ns  # noqa: PTH116 - with Path, half of a quiet poll is making objects
@@ -92,11 +92,11 @@ class DiskTree:
         return sorted(found)
 
     def gone(self) -> list[str]:
-        """Folders that were removed or renamed since the call of `folders` before the last."""
+        """Return the folders that were removed or renamed since the call of `folders` before the last."""
         return self._gone
 
     def notices(self) -> Notices | None:
-        """The kernel's, where it has them."""
+        """Return the kernel's notices, where it has them."""
         return Notices.start(self.root)
 
     def state(self, folder: str, received: bool) -> tuple[int, int]:
@@ -114,7 +114,7 @@ class DiskTree:
             raise SourceError(f"cannot look at capture file {path!r}: {error.strerror}") from error
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset`, none of a file that was removed; SourceError when it cannot be read."""
+        """Read at most `count` bytes from `offset`, none of a removed file; SourceError when it cannot be read."""
         path = self._path(folder, received)
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a third of what a file object costs, for a few bytes
@@ -128,7 +128,7 @@ class DiskTree:
             raise SourceError(f"cannot read capture file {path!r}: {error.strerror}") from error
 
     def next_data(self, folder: str, received: bool, offset: int) -> int:
-        """The first byte from `offset` on that is in no hole of the file; `offset` where that is not known."""
+        """Return the first byte from `offset` on that is in no hole of the file; `offset` where that is unknown."""
         try:
             file = os.open(self._path(folder, received), os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -176,24 +176,24 @@ class ArchiveTree:
         return new
 
     def notices(self) -> None:
-        """An archive does not grow."""
+        """Return None: an archive does not grow."""
 
     def gone(self) -> list[str]:
-        """None: an archive stays as it is."""
+        """Return None: an archive stays as it is."""
         return []
 
     def state(self, folder: str, received: bool) -> tuple[int, int]:
-        """Size of one file in bytes; when it was written does not matter."""
+        """Return the size of one file in bytes; the time of its last write does not matter."""
         content = self._files.get((folder, received))
         return (0 if content is None else len(content)), 0
 
     def read(self, folder: str, received: bool, offset: int, count: int) -> bytes:
-        """At most `count` bytes from `offset`."""
+        """Read at most `count` bytes from `offset`."""
         content = self._files.get((folder, received))
         return b"" if content is None else bytes(content[offset : offset + count])
 
     def next_data(self, folder: str, received: bool, offset: int) -> int:  # noqa: ARG002  (in memory)
-        """`offset`: an unpacked file has no holes."""
+        """Return `offset`: an unpacked file has no holes."""
         return offset
 
 
@@ -206,7 +206,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def check_folder(root: str) -> None:
-    """SourceError, with the likely place, unless `root` is a folder that can hold capture files."""
+    """Raise SourceError, with the likely place, unless `root` is a folder that can hold capture files."""
     path = Path(root)
     if not path.exists():
         raise SourceError(f"no such folder: {root!r}; expected the node's message_capture folder")

@@ -143,17 +143,17 @@ class Inbox:
             return False
 
     def heartbeat(self, until_ns: int) -> None:
-        """No event before `until_ns` follows, though none came. Never blocks and never drops anything."""
+        """Promise that no event before `until_ns` follows, though none came. Never blocks and never drops anything."""
         self._advance(until_ns, None)
 
     def fail(self, error: str) -> None:
-        """The producer cannot continue; the consumer gets what waits, and then a SourceError with this line."""
+        """End a producer that cannot continue; the consumer gets what waits, then a SourceError with this line."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Nothing follows, ever."""
+        """End the input: nothing follows."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -46,7 +46,7 @@ ReadChild = Callable[[IO[bytes], Inbox], None]
 
 
 def _report(inbox: Inbox, error: BaseException) -> None:
-    """The inbox gets one line about a producer's failure; no traceback of one reaches an operator's alert."""
+    """Report a producer's failure to the inbox in one line; no traceback reaches an operator's alert."""
     text = error.in_one_line() if isinstance(error, WatchdogError) else f"{type(error).__name__}: {error}"
     inbox.fail(printable(text))
 
@@ -79,7 +79,7 @@ class ThreadRunner:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """A thread cannot be killed; its inbox is closed, so nothing that it does later has an effect."""
+        """Leave the thread, which cannot be killed; its inbox is closed, so nothing it does later has an effect."""
 
 
 class LoopRunner:
@@ -127,7 +127,7 @@ class LoopRunner:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """A blocked loop cannot be stopped; its inbox is closed, so nothing that it does later has an effect."""
+        """Leave a blocked loop, which cannot be stopped; its inbox is closed, so it has no further effect."""
 
 
 class ChildRunner:

@@ -81,7 +81,7 @@ class LiveSource:
         }
 
     def poll(self) -> Slice | None:
-        """The next slice, or None when the producer handed over nothing new. Raises SourceError when it has failed."""
+        """Return the next slice, None when the producer handed over nothing new. SourceError: it has failed."""
         return self.inbox.take()
 
     def close(self) -> None:

@@ -10,22 +10,21 @@ from numpy.typing import NDArray
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, NETWORK_NAMES, ONION, OTHER
 from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Column, Strings
+from watchdog.core.core_constants import ADDR_AHEAD_S, ADDRMAN_HORIZON_S, DEFAULT_PORTS
 from watchdog.core.enrich import Enricher, impossible
 from watchdog.core.prefix import PAYLOAD_BITS
 from watchdog.sources.wire.entries import Entries, entries_v1, entries_v2
 from watchdog.sources.wire.messages import Decoded
 from watchdog.sources.wire.part import MessageBlock, Offsets, ragged
 
-AHEAD_S = 600  # Bitcoin Core src/net_processing.cpp ProcessAddrs: stamps more than 10 min ahead are rewritten
-STALE_S = 30 * 86_400  # src/addrman.cpp: ADDRMAN_HORIZON
-DEFAULT_PORT = 8333
+DEFAULT_PORT = DEFAULT_PORTS[0]
 
 _COUNTED = ((IPV4, "ipv4"), (IPV6, "ipv6"), (ONION, "onion"), (I2P, "i2p"), (CJDNS, "cjdns"), (OTHER, "other"))
 _GROUP_BITS = 36  # the longest payload of a netgroup prefix: he.net's /36
 
 
 def addr(part: MessageBlock, enricher: Enricher, wanted: Callable[[str], bool]) -> list[Decoded]:
-    """p2p:addr, one a message, and if wanted p2p:addr_entry, one an address."""
+    """Decode p2p:addr, one a message, and if wanted p2p:addr_entry, one an address."""
     version = 2 if part.type == "addrv2" else 1
     entries = entries_v1(part) if version == 1 else entries_v2(part)
     groups, blocks, asns, reachable = enricher.place(entries.networks, entries.packed)
@@ -59,7 +58,7 @@ def addr(part: MessageBlock, enricher: Enricher, wanted: Callable[[str], bool]) 
 def _summary(
     part: MessageBlock, entries: Entries, groups: Words, reachable: Flags, age: NDArray[np.int64]
 ) -> dict[str, NDArray[np.generic]]:
-    """Counts for every message of the part, also for refused ones (zeros)."""
+    """Count for every message of the part, also for refused ones (zeros)."""
     owner, total = entries.owner, len(part)
 
     def tally(chosen: Flags) -> NDArray[np.uint32]:
@@ -72,16 +71,16 @@ def _summary(
     columns["netgroups"] = _distinct(owner, groups, total)
     columns["unroutable"] = tally(~reachable & (entries.networks != OTHER))  # others may be networks of tomorrow
     columns["impossible"] = tally(impossible(entries.networks, entries.packed))
-    columns["future"] = tally(age < -AHEAD_S)
-    columns["ahead"] = tally((age < 0) & (age >= -AHEAD_S))
-    columns["stale"] = tally(age > STALE_S)
+    columns["future"] = tally(age < -ADDR_AHEAD_S)
+    columns["ahead"] = tally((age < 0) & (age >= -ADDR_AHEAD_S))
+    columns["stale"] = tally(age > ADDRMAN_HORIZON_S)
     columns["default_port"] = tally(entries.port == DEFAULT_PORT)
     columns["self_announced"] = _self_announced(part, entries)
     return columns
 
 
 def _distinct(owner: NDArray[np.intp], groups: Words, total: int) -> NDArray[np.uint32]:
-    """Distinct groups of each message: message, type and payload of the group fit into one number."""
+    """Count distinct groups of each message: message, type and payload of the group fit into one number."""
     # at most 2**20 messages in a part, 4 bits of type, 36 of payload
     keys = owner.astype(np.uint64) << np.uint64(4) | groups >> np.uint64(PAYLOAD_BITS)
     keys = np.sort(keys << np.uint64(_GROUP_BITS) | groups & np.uint64((1 << _GROUP_BITS) - 1))
@@ -92,7 +91,7 @@ def _distinct(owner: NDArray[np.intp], groups: Words, total: int) -> NDArray[np.
 
 
 def _self_announced(part: MessageBlock, entries: Entries) -> Flags:
-    """Messages in which an entry has the sender's own address, whatever its port."""
+    """Return the messages in which an entry has the sender's own address, whatever its port."""
     offsets = part.sender.offsets[part.first : part.first + len(part) + 1]
     size = np.diff(offsets)
     known = (size == 16) | (size == 32)
@@ -122,7 +121,7 @@ def _identities(part: MessageBlock, entries: Entries) -> Words:
 
 
 def _digests(part: MessageBlock, places: Offsets, sizes: NDArray[np.int64]) -> Words:
-    """Weighted sum of the bytes at each place, modulo 2**64; the weights are mixed positions."""
+    """Return the weighted sum of the bytes at each place, modulo 2**64; the weights are mixed positions."""
     owner, within = ragged(sizes)
     weights = _mixed(within.astype(np.uint64))
     sums = np.zeros(len(within) + 1, np.uint64)

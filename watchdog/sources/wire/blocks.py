@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Blobs, Column
+from watchdog.core.core_constants import SHORTTXIDS_LENGTH
 from watchdog.sources.wire.messages import Decoded
 from watchdog.sources.wire.part import BAD_COUNT, OVER_LIMIT, MessageBlock
 
 _HEADER_BYTES = 80
 _HASH_BYTES = 32
-_SHORT_ID_BYTES = 6  # Bitcoin Core src/blockencodings.h: SHORTTXIDS_LENGTH
 _LEAST_TX_BYTES = 10  # version, two empty lists, lock time
-_MAX_INDEXES = 0x10000  # src/blockencodings.h: indexes of transactions have 16 bits
+_MAX_INDEXES = 0x10000  # indexes of transactions have 16 bits
 
 
 def _block_hashes(part: MessageBlock, rows: NDArray[np.intp]) -> Blobs:
-    """Double SHA-256 of the first 80 bytes of each message."""
+    """Return the double SHA-256 of the first 80 bytes of each message."""
     headers = part.block(part.starts[rows], _HEADER_BYTES)
     return Blobs.of([sha256(sha256(header).digest()).digest() for header in headers])
 
@@ -35,7 +35,7 @@ def _leading_hashes(part: MessageBlock, rows: NDArray[np.intp]) -> Blobs:
 
 
 def block(part: MessageBlock) -> list[Decoded]:
-    """p2p:block."""
+    """Decode p2p:block."""
     part.need(part.starts + _HEADER_BYTES)
     count, after = part.count(part.starts + _HEADER_BYTES)
     part.need(after + count * _LEAST_TX_BYTES)
@@ -45,11 +45,11 @@ def block(part: MessageBlock) -> list[Decoded]:
 
 
 def cmpctblock(part: MessageBlock) -> list[Decoded]:
-    """p2p:cmpctblock: header, nonce, short ids, prefilled transactions. One without any transaction is invalid."""
+    """Decode p2p:cmpctblock: header, nonce, short ids, prefilled transactions. Without transactions it is invalid."""
     part.need(part.starts + _HEADER_BYTES + 8)
     short, after = part.count(part.starts + _HEADER_BYTES + 8)
-    part.need(after + short * _SHORT_ID_BYTES)
-    prefilled, after = part.count(np.where(part.good, after + short * _SHORT_ID_BYTES, part.starts))
+    part.need(after + short * SHORTTXIDS_LENGTH)
+    prefilled, after = part.count(np.where(part.good, after + short * SHORTTXIDS_LENGTH, part.starts))
     part.need(after + prefilled * (_LEAST_TX_BYTES + 1))
     part.refuse(short + prefilled == 0, BAD_COUNT)
     part.refuse(short + prefilled >= _MAX_INDEXES, OVER_LIMIT)
@@ -63,7 +63,7 @@ def cmpctblock(part: MessageBlock) -> list[Decoded]:
 
 
 def getblocktxn(part: MessageBlock) -> list[Decoded]:
-    """p2p:getblocktxn: block hash and indexes, each at least a byte."""
+    """Decode p2p:getblocktxn: block hash and indexes, each at least a byte."""
     part.need(part.starts + _HASH_BYTES)
     count, after = part.count(part.starts + _HASH_BYTES, _MAX_INDEXES)
     part.need(after + count)
@@ -73,7 +73,7 @@ def getblocktxn(part: MessageBlock) -> list[Decoded]:
 
 
 def blocktxn(part: MessageBlock) -> list[Decoded]:
-    """p2p:blocktxn: block hash and transactions."""
+    """Decode p2p:blocktxn: block hash and transactions."""
     part.need(part.starts + _HASH_BYTES)
     count, after = part.count(part.starts + _HASH_BYTES)
     part.need(after + count * _LEAST_TX_BYTES)

@@ -30,7 +30,6 @@ _DECODERS: Mapping[str, tuple[str, Decoder]] = {
     "getblocktxn": ("p2p:getblocktxn", blocks.getblocktxn),
     "blocktxn": ("p2p:blocktxn", blocks.blocktxn),
     "block": ("p2p:block", blocks.block),
-    "tx": ("p2p:tx", transactions.tx),
     "reject": ("p2p:reject", rare.reject),
     "filterload": ("p2p:filter", rare.bloom),
     "filteradd": ("p2p:filter", rare.bloom),
@@ -44,27 +43,43 @@ _DECODERS: Mapping[str, tuple[str, Decoder]] = {
     "cfcheckpt": ("p2p:cf", rare.block_filters),
 }
 _ADDRESSES = frozenset({"addr", "addrv2"})
+_TRANSACTION = "tx"
 # Known, but without content that anybody needs; net:inbound_message and net:outbound_message have them
 _SILENT = frozenset({"verack", "sendaddrv2", "sendheaders", "wtxidrelay", "sendtxrcncl", "feature"})
 
-# Bitcoin Core src/protocol.h: ALL_NET_MESSAGE_TYPES, and the old reject, which is harmless and still common
-KNOWN_TYPES: frozenset[str] = frozenset(_DECODERS) | _ADDRESSES | _SILENT
+# NET_MESSAGE_TYPES, and the old reject, which is harmless and still common
+KNOWN_TYPES: frozenset[str] = frozenset(_DECODERS) | _ADDRESSES | _SILENT | {_TRANSACTION}
+
+ENOUGH: Mapping[str, int] = {
+    **dict.fromkeys(_SILENT, 0),
+    "block": 89,  # header and a CompactSize count
+    "blocktxn": 41,  # hash and count
+    "getblocktxn": 41,
+    "getheaders": 13,  # version and count
+    "getblocks": 13,
+    "cfilter": 42,  # filter type, hash and size
+    "cfheaders": 74,  # filter type, two hashes and count
+    "cfcheckpt": 42,  # filter type, hash and count
+}
+"""Bytes of a payload that suffice for its decoder, of types whose decoder does not read it to its end."""
 
 
 def decode(messages: Messages, enricher: Enricher, wanted: Callable[[str], bool]) -> list[Decoded]:
-    """Events of all wanted kinds in messages of one type.
+    """Return the events of all wanted kinds in messages of one type.
 
     Long input is decoded in parts of at most 16 MiB, so a kind can come several times, in order of
     rows. A message that Core would refuse or cannot parse gives one p2p:malformed and nothing else.
     Bytes behind the content are ignored, as Core ignores them. Total: no payload makes it raise.
     """
-    kinds = _kinds(messages.type)
+    kinds = kinds_from(messages.type)
     if not any(map(wanted, kinds)):
         return []
     decoded: list[Decoded] = []
     for part in parts(messages):
         if messages.type in _ADDRESSES:
             found = addresses.addr(part, enricher, wanted)
+        elif messages.type == _TRANSACTION:
+            found = transactions.tx(part, wanted)
         elif messages.type in _DECODERS:
             found = _DECODERS[messages.type][1](part)
         else:
@@ -73,10 +88,12 @@ def decode(messages: Messages, enricher: Enricher, wanted: Callable[[str], bool]
     return [events for events in decoded if len(events.rows)]
 
 
-def _kinds(type_: str) -> tuple[str, ...]:
-    """Kinds that messages of this type can become."""
+def kinds_from(type_: str) -> tuple[str, ...]:
+    """Return the kinds that messages of this type can become."""
     if type_ in _ADDRESSES:
         return "p2p:addr", "p2p:addr_entry", "p2p:malformed"
+    if type_ == _TRANSACTION:
+        return "p2p:tx", "p2p:tx_input", "p2p:malformed"
     if type_ in _DECODERS:
         return _DECODERS[type_][0], "p2p:malformed"
     return ("p2p:malformed",) if type_ in _SILENT else ("p2p:unknown", "p2p:malformed")

@@ -11,6 +11,21 @@ from numpy.typing import NDArray
 from watchdog.core.address import CJDNS, I2P, IPV4, IPV6, MAPPED, ONION, OTHER
 from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Blobs
+from watchdog.core.core_constants import (
+    ADDR_CJDNS_SIZE,
+    ADDR_I2P_SIZE,
+    ADDR_IPV4_SIZE,
+    ADDR_IPV6_SIZE,
+    ADDR_TORV3_SIZE,
+    BIP155_CJDNS,
+    BIP155_I2P,
+    BIP155_IPV4,
+    BIP155_IPV6,
+    BIP155_TORV3,
+    MAX_ADDR_TO_SEND,
+    MAX_ADDRV2_SIZE,
+    TORV2_IN_IPV6_PREFIX,
+)
 from watchdog.sources.wire.part import (
     BAD_COUNT,
     BAD_LENGTH,
@@ -21,17 +36,16 @@ from watchdog.sources.wire.part import (
     ragged,
 )
 
-MAX_ADDR = 1_000  # Bitcoin Core src/net_processing.cpp: MAX_ADDR_TO_SEND
 _V1_BYTES = 30
-# src/netaddress.h: TORV2_IN_IPV6_PREFIX; such entries become invalid in Core, like those of unknown networks
-_TORV2_WORD = int.from_bytes(bytes.fromhex("fd87d87eeb43"), "little")
+# such entries become invalid in Core, like those of unknown networks
+_TORV2_WORD = int.from_bytes(TORV2_IN_IPV6_PREFIX, "little")
 _MAPPED_WORDS = (int.from_bytes(MAPPED[:8], "little"), int.from_bytes(MAPPED[8:], "little"))
-# src/netaddress.h: MAX_ADDRV2_SIZE; BIP155Network with the ADDR_*_SIZE of each network (id 3, Tor v2, is unknown today)
-_MAX_ADDRESS = 512
+# Core's BIP155Network and the size of each network's addresses (id 3, Tor v2, is unknown today)
+_BIP155 = [BIP155_IPV4, BIP155_IPV6, BIP155_TORV3, BIP155_I2P, BIP155_CJDNS]
 _NETWORK_OF_ID = np.full(256, OTHER, np.uint8)
-_NETWORK_OF_ID[[1, 2, 4, 5, 6]] = [IPV4, IPV6, ONION, I2P, CJDNS]
+_NETWORK_OF_ID[_BIP155] = [IPV4, IPV6, ONION, I2P, CJDNS]
 _SIZE_OF_ID = np.zeros(256, np.uint8)  # 0: any
-_SIZE_OF_ID[[1, 2, 4, 5, 6]] = [4, 16, 32, 32, 16]
+_SIZE_OF_ID[_BIP155] = [ADDR_IPV4_SIZE, ADDR_IPV6_SIZE, ADDR_TORV3_SIZE, ADDR_I2P_SIZE, ADDR_CJDNS_SIZE]
 _LEAST_V2_BYTES = 9  # stamp, one byte each of services, network and length, port
 # From an entry's start to its network, by the first byte of its services (a CompactSize number behind 4 bytes of stamp)
 _TO_NETWORK = bytes([5] * 0xFD + [7, 9, 13])
@@ -56,7 +70,7 @@ class Entries:
     size: NDArray[np.int64]
 
     def addresses(self, part: MessageBlock) -> Blobs:
-        """Packed addresses of known networks, the raw bytes of others."""
+        """Return the packed addresses of known networks, the raw bytes of others."""
         known = self.networks != OTHER
         if known.all():
             return self._known_addresses()
@@ -82,8 +96,8 @@ class Entries:
 
 
 def entries_v1(part: MessageBlock) -> Entries:
-    """Entries of addr messages: 30 bytes each."""
-    count, after = part.count(part.starts, MAX_ADDR)
+    """Decode the entries of addr messages: 30 bytes each."""
+    count, after = part.count(part.starts, MAX_ADDR_TO_SEND)
     part.need(after + count * _V1_BYTES)
     owner, within = ragged(np.where(part.good, count, 0))
     at = after[owner] + within * _V1_BYTES
@@ -98,16 +112,16 @@ def entries_v1(part: MessageBlock) -> Entries:
 
 
 def entries_v2(part: MessageBlock) -> Entries:
-    """Entries of addrv2 messages (BIP155): their size depends on their content."""
-    count, after = part.count(part.starts, MAX_ADDR)
+    """Decode the entries of addrv2 messages (BIP155): their size depends on their content."""
+    count, after = part.count(part.starts, MAX_ADDR_TO_SEND)
     part.need(after + count * _LEAST_V2_BYTES)
     count = np.where(part.good, count, 0)
     owner, _ = ragged(count)
     at = _chains(part, after, count)
     found = _lengths(part, at)
     required = _SIZE_OF_ID[part.u8(found.network)]
-    fits = found.shortest & (found.size <= _MAX_ADDRESS) & ((required == 0) | (found.size == required))
-    width = np.minimum(found.size, _MAX_ADDRESS).astype(np.int64)
+    fits = found.shortest & (found.size <= MAX_ADDRV2_SIZE) & ((required == 0) | (found.size == required))
+    width = np.minimum(found.size, MAX_ADDRV2_SIZE).astype(np.int64)
     bad = np.flatnonzero(~fits | (found.place + width + 2 > part.ends[owner]))
     if not len(bad):
         return _fields_v2(part, owner, at, found)
@@ -130,7 +144,7 @@ class _Lengths(NamedTuple):
 
 
 def _lengths(part: MessageBlock, at: Offsets) -> _Lengths:
-    """What the entries that start at these places say."""
+    """Read the lengths of the entries that start at these places."""
     services, network, shortest = part.compact(at + 4)
     size, place, short = part.compact(network + 1)
     return _Lengths(services, network, size, place, shortest & short)
@@ -156,7 +170,7 @@ def _chains(part: MessageBlock, first: Offsets, count: NDArray[np.int64]) -> Off
 
 
 def _usual_steps(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """For each byte: the size of an entry that starts there, as far as its lengths say; 0 where that takes a look.
+    """Return for each byte the size of an entry that starts there, 0 where its lengths do not say.
 
     Usual are services of one or three bytes, and addresses so short that the size is below 256.
     """
@@ -197,7 +211,7 @@ def _fields_v2(part: MessageBlock, owner: NDArray[np.intp], at: Offsets, found: 
 
 
 def _reasons(part: MessageBlock, at: Offsets, ends: Offsets) -> NDArray[np.uint8]:
-    """What is wrong with entries that start at `at`, in messages that end at `ends`."""
+    """Return the flaws of entries that start at `at`, in messages that end at `ends`."""
     _, behind, shortest = part.compact(at + 4)
     size, place, short = part.compact(behind + 1)
     required = _SIZE_OF_ID[part.u8(behind)]
@@ -206,7 +220,7 @@ def _reasons(part: MessageBlock, at: Offsets, ends: Offsets) -> NDArray[np.uint8
         (~shortest, BAD_COUNT),
         (place > ends, TRUNCATED),
         (~short, BAD_COUNT),
-        (size > _MAX_ADDRESS, OVER_LIMIT),
+        (size > MAX_ADDRV2_SIZE, OVER_LIMIT),
         ((required > 0) & (size != required), BAD_LENGTH),
     ]
     return np.select([check for check, _ in checks], [np.uint8(reason) for _, reason in checks], np.uint8(TRUNCATED))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from watchdog.core.batch import Column, Strings
+from watchdog.core.core_constants import MAX_SUBVERSION_LENGTH
 from watchdog.core.text import MAX_TEXT, decode_text, printable
 from watchdog.sources.wire.messages import Decoded
 from watchdog.sources.wire.part import TRUNCATED, MessageBlock, RefusedError, compact_at
 
-MAX_USER_AGENT = 256  # Bitcoin Core src/net_processing.cpp: MAX_SUBVERSION_LENGTH
 _FIXED = struct.Struct("<iQq")  # protocol version, services, time
 _ADDRESS_BYTES = 26  # services, address and port, without a stamp
 
@@ -31,7 +31,7 @@ class Version:
 
 
 def parse_version(raw: bytes) -> Version:
-    """What Core's ProcessMessage reads; RefusedError where it throws. A negative time counts as 0."""
+    """Read what Core's ProcessMessage reads; RefusedError where it throws. A negative time counts as 0."""
     at = _FIXED.size + _ADDRESS_BYTES
     if len(raw) < at:
         raise RefusedError(TRUNCATED)
@@ -44,7 +44,7 @@ def parse_version(raw: bytes) -> Version:
     at += 8
     if len(raw) == at:
         return Version(protocol_version, services, version.time_s, nonce)
-    size, at = compact_at(raw, at, MAX_USER_AGENT)
+    size, at = compact_at(raw, at, MAX_SUBVERSION_LENGTH)
     user_agent = raw[at : at + size]
     at += size
     if at > len(raw):
@@ -64,7 +64,7 @@ def _number(raw: bytes, at: int, width: int) -> int:
 
 
 def version(part: MessageBlock) -> list[Decoded]:
-    """p2p:version; messages are few and small, so one after another."""
+    """Decode p2p:version; messages are few and small, so one after another."""
     rows: list[int] = []
     found: list[Version] = []
     for row in part.good.nonzero()[0].tolist():

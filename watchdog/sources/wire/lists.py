@@ -8,32 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Column
+from watchdog.core.core_constants import (
+    MAX_HEADERS_RESULTS,
+    MAX_INV_SZ,
+    MAX_LOCATOR_SZ,
+    MSG_BLOCK,
+    MSG_CMPCT_BLOCK,
+    MSG_FILTERED_BLOCK,
+    MSG_TX,
+    MSG_WITNESS_FLAG,
+    MSG_WTX,
+)
 from watchdog.sources.wire.messages import Decoded
 from watchdog.sources.wire.part import MessageBlock, RefusedError, compact_at, ragged
-
-# Bitcoin Core src/net_processing.cpp: MAX_INV_SZ, MAX_HEADERS_RESULTS, MAX_LOCATOR_SZ
-MAX_INV = 50_000
-MAX_HEADERS = 2_000
-MAX_LOCATOR = 101
 
 _INV_BYTES = 36
 _HEADER_BYTES = 80
 _HASH_BYTES = 32
-# src/protocol.h: GetDataMsg, without MSG_WITNESS_FLAG
-_WITNESS_FLAG = 1 << 30
-_TX, _BLOCK, _FILTERED_BLOCK, _CMPCT_BLOCK, _WTX = range(1, 6)
-_CLASSES = np.zeros(256, np.uint8)  # 0 other, 1 transaction, 2 block
-_CLASSES[[_TX, _WTX]] = 1
-_CLASSES[[_BLOCK, _FILTERED_BLOCK, _CMPCT_BLOCK]] = 2
+_CLASSES = np.zeros(256, np.uint8)  # by inventory type without MSG_WITNESS_FLAG: 0 other, 1 transaction, 2 block
+_CLASSES[[MSG_TX, MSG_WTX]] = 1
+_CLASSES[[MSG_BLOCK, MSG_FILTERED_BLOCK, MSG_CMPCT_BLOCK]] = 2
 
 
 def inventory(part: MessageBlock) -> list[Decoded]:
-    """p2p:inv, p2p:getdata, p2p:notfound. Core limits the first two; a notfound above its limit is only ignored."""
-    count, after = part.count(part.starts, None if part.type == "notfound" else MAX_INV)
+    """Decode p2p:inv, p2p:getdata, p2p:notfound. Core limits the first two; it ignores a longer notfound."""
+    count, after = part.count(part.starts, None if part.type == "notfound" else MAX_INV_SZ)
     part.need(after + count * _INV_BYTES)
     count = np.where(part.good, count, 0)
     owner, within = ragged(count)
-    type_ = part.u32(after[owner] + within * _INV_BYTES) & np.uint32(~_WITNESS_FLAG & 0xFFFFFFFF)
+    type_ = part.u32(after[owner] + within * _INV_BYTES) & np.uint32(~MSG_WITNESS_FLAG & 0xFFFFFFFF)
     classes = np.where(type_ < len(_CLASSES), _CLASSES[np.minimum(type_, 255)], 0)
     tally = np.bincount(owner * 3 + classes, minlength=3 * len(part)).reshape(-1, 3)
     rows = part.good.nonzero()[0]
@@ -47,9 +50,9 @@ def inventory(part: MessageBlock) -> list[Decoded]:
 
 
 def locator(part: MessageBlock) -> list[Decoded]:
-    """p2p:getheaders and p2p:getblocks: version, hashes, and the hash to stop at."""
+    """Decode p2p:getheaders and p2p:getblocks: version, hashes, and the hash to stop at."""
     version = part.u32(part.starts).view(np.int32)
-    count, after = part.count(part.starts + 4, MAX_LOCATOR)
+    count, after = part.count(part.starts + 4, MAX_LOCATOR_SZ)
     part.need(after + (count + 1) * _HASH_BYTES)
     rows = part.good.nonzero()[0]
     columns: dict[str, Column] = {"locator": count[rows].astype(np.uint32), "protocol_version": version[rows]}
@@ -57,8 +60,8 @@ def locator(part: MessageBlock) -> list[Decoded]:
 
 
 def headers(part: MessageBlock) -> list[Decoded]:
-    """p2p:headers: each header is followed by a count of transactions, 0 but for odd senders."""
-    count, after = part.count(part.starts, MAX_HEADERS)
+    """Decode p2p:headers: each header is followed by a count of transactions, 0 but for odd senders."""
+    count, after = part.count(part.starts, MAX_HEADERS_RESULTS)
     part.need(after + count * (_HEADER_BYTES + 1))
     count = np.where(part.good, count, 0)
     owner, within = ragged(count)
@@ -80,7 +83,7 @@ def headers(part: MessageBlock) -> list[Decoded]:
 
 
 def _walk(raw: bytes, at: int, count: int) -> NDArray[np.int64]:
-    """Places of headers when a count behind one of them takes several bytes; RefusedError when cut off."""
+    """Find headers where a count behind one takes several bytes; RefusedError when cut off."""
     places = []
     for _ in range(count):
         places.append(at)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.arrays import Flags, Words
 from watchdog.core.batch import Strings
+from watchdog.core.core_constants import MAX_PROTOCOL_MESSAGE_LENGTH, MAX_SIZE
 from watchdog.core.text import printable
 from watchdog.sources.wire.messages import PADDING, Decoded, Messages, Spans
 
@@ -20,8 +21,6 @@ OK, TRUNCATED, OVER_LIMIT, BAD_COUNT, BAD_LENGTH, BAD_VALUE, BAD_TRANSACTION = r
 
 MAX_PART_BYTES = 16 << 20  # payload that is decoded together: bounds what the decoders allocate
 MAX_PART_ROWS = 1 << 20
-MAX_MESSAGE_BYTES = 4_000_000  # Bitcoin Core src/net.h: MAX_PROTOCOL_MESSAGE_LENGTH
-MAX_SIZE = 0x02000000  # src/serialize.h: MAX_SIZE, the largest count that ReadCompactSize lets pass
 
 
 class RefusedError(Exception):
@@ -33,7 +32,7 @@ class RefusedError(Exception):
 
 
 def compact_at(raw: bytes, at: int, limit: int = MAX_SIZE) -> tuple[int, int]:
-    """The CompactSize number at a place of one message, and the place after it; RefusedError as ReadCompactSize throws.
+    """Return the CompactSize number at a place, and the place after it; RefusedError where ReadCompactSize throws.
 
     `limit` is the largest value that may pass.
     """
@@ -81,7 +80,7 @@ class MessageBlock:
         self.reason: NDArray[np.uint8] = np.zeros(stop - first, np.uint8)
         self.declared: Words = np.zeros(stop - first, np.uint64)
         self._last = len(self.data) - PADDING
-        self.refuse(self.ends - self.starts > MAX_MESSAGE_BYTES, OVER_LIMIT)
+        self.refuse(self.ends - self.starts > MAX_PROTOCOL_MESSAGE_LENGTH, OVER_LIMIT)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -93,7 +92,7 @@ class MessageBlock:
         return answer
 
     def rows(self, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Numbers of messages of this part as numbers among all messages."""
+        """Return numbers of messages of this part as numbers among all messages."""
         return chosen + self.first
 
     def refuse(self, bad: Flags, reason: int) -> None:
@@ -114,24 +113,24 @@ class MessageBlock:
         return self.data[np.minimum(at, self._last)]
 
     def u16(self, at: Offsets, *, big: bool = False) -> NDArray[np.uint16]:
-        """Two-byte numbers, little-endian unless `big`."""
+        """Read two-byte numbers, little-endian unless `big`."""
         return self._read(at, ">u2" if big else "<u2", 2).astype(np.uint16)
 
     def u32(self, at: Offsets) -> NDArray[np.uint32]:
-        """Four-byte numbers, little-endian."""
+        """Read four-byte numbers, little-endian."""
         return self._read(at, "<u4", 4).astype(np.uint32)
 
     def u64(self, at: Offsets) -> Words:
-        """Eight-byte numbers, little-endian."""
+        """Read eight-byte numbers, little-endian."""
         return self._read(at, "<u8", 8).astype(np.uint64)
 
     def block(self, at: Offsets, width: int) -> NDArray[np.uint8]:
-        """`width` bytes at each place: uint8[n, width]; places beyond the data give its last bytes."""
+        """Read `width` bytes at each place: uint8[n, width]; places beyond the data give its last bytes."""
         view = np.ndarray((len(self.data) - width + 1, width), np.uint8, self.data, strides=(1, 1))
         return view[np.minimum(at, len(view) - 1)]
 
     def compact(self, at: Offsets) -> tuple[Words, Offsets, Flags]:
-        """CompactSize numbers: value, place after it, and whether it is in its shortest form (ReadCompactSize)."""
+        """Read CompactSize numbers: value, place after it, and whether it has its shortest form (ReadCompactSize)."""
         first = self.u8(at)
         value, after = first.astype(np.uint64), at + 1
         canonical = np.ones(len(at), np.bool_)
@@ -168,7 +167,7 @@ class MessageBlock:
         return self.data[self.starts[row] : self.ends[row]].tobytes()
 
     def malformed(self) -> list[Decoded]:
-        """p2p:malformed for the refused messages."""
+        """Return p2p:malformed for the refused messages."""
         bad = self.reason.nonzero()[0]
         if not len(bad):
             return []
@@ -186,7 +185,7 @@ class MessageBlock:
 
 
 def parts(messages: Messages) -> Iterator[MessageBlock]:
-    """The messages in parts of at most 16 MiB and 2**20 rows; a longer message is a part of its own."""
+    """Yield the messages in parts of at most 16 MiB and 2**20 rows; a longer message is a part of its own."""
     payload = messages.payload
     if isinstance(payload, Spans):
         offsets = np.zeros(len(payload) + 1, np.int64)
@@ -202,7 +201,7 @@ def parts(messages: Messages) -> Iterator[MessageBlock]:
 
 
 def ragged(counts: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """For lists of these lengths laid end to end: the list and the place in it of each item."""
+    """Return the list and the place in it of each item, for lists of these lengths laid end to end."""
     owner = np.repeat(np.arange(len(counts)), counts)
     before = np.cumsum(counts) - counts
     return owner, np.arange(len(owner), dtype=np.int64) - before[owner]

@@ -10,12 +10,12 @@ from watchdog.sources.wire.part import BAD_VALUE, TRUNCATED, MessageBlock
 
 
 def bare(part: MessageBlock) -> list[Decoded]:
-    """getaddr, mempool: the message itself is all there is."""
+    """Decode getaddr and mempool, which have no content."""
     return [Decoded(f"p2p:{part.type}", part.rows(part.good.nonzero()[0]), {})]
 
 
 def ping(part: MessageBlock) -> list[Decoded]:
-    """p2p:ping; before BIP31 pings were empty."""
+    """Decode p2p:ping; before BIP31 pings were empty."""
     size = part.ends - part.starts
     part.refuse((size > 0) & (size < 8), TRUNCATED)
     rows = part.good.nonzero()[0]
@@ -25,14 +25,14 @@ def ping(part: MessageBlock) -> list[Decoded]:
 
 
 def pong(part: MessageBlock) -> list[Decoded]:
-    """p2p:pong."""
+    """Decode p2p:pong."""
     part.need(part.starts + 8)
     rows = part.good.nonzero()[0]
     return [Decoded("p2p:pong", part.rows(rows), {"nonce": part.u64(part.starts[rows])})]
 
 
 def feefilter(part: MessageBlock) -> list[Decoded]:
-    """p2p:feefilter, in satoshi per 1000 virtual bytes."""
+    """Decode p2p:feefilter, in satoshi per 1000 virtual bytes."""
     part.need(part.starts + 8)
     rows = part.good.nonzero()[0]
     rate = part.u64(part.starts[rows]).view(np.int64)
@@ -40,7 +40,7 @@ def feefilter(part: MessageBlock) -> list[Decoded]:
 
 
 def sendcmpct(part: MessageBlock) -> list[Decoded]:
-    """p2p:sendcmpct; Core punishes an announce field other than 0 and 1."""
+    """Decode p2p:sendcmpct; Core punishes an announce field other than 0 and 1."""
     part.need(part.starts + 9)
     announce = part.u8(part.starts)
     part.refuse(announce > 1, BAD_VALUE)

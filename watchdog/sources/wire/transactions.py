@@ -1,7 +1,11 @@
-"""p2p:tx: ids and sizes of transactions. One payload at a time: a transaction's shape is in its bytes."""
+"""p2p:tx and p2p:tx_input: ids and sizes of transactions, and what they spend.
+
+One payload at a time: a transaction's shape is in its bytes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -9,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from watchdog.core.batch import Blobs, Column
+from watchdog.core.core_constants import WITNESS_SCALE_FACTOR
 from watchdog.sources.wire.messages import Decoded
 from watchdog.sources.wire.part import BAD_TRANSACTION, OK, TRUNCATED, MessageBlock, RefusedError, compact_at
 
-_WITNESS_SCALE = 4  # Bitcoin Core src/consensus/consensus.h: WITNESS_SCALE_FACTOR
-_ID_BYTES = 32
+MOST_INPUTS = 1_000  # as many as addresses in a message; payments have a few, and a message of 4 MB could hold 97,000
+_ID_BYTES, _OUTPOINT_BYTES = 32, 36
+_ODD, _WORD = 0x9E3779B97F4A7C15, (1 << 64) - 1  # SplitMix64's step: outputs of one transaction lie far apart
 
 
 class Transaction(NamedTuple):
@@ -89,12 +95,12 @@ def parse_transaction(raw: bytes) -> Transaction:
     if not flag:
         return Transaction(wtxid, wtxid, end, inputs, outputs, False)
     bare = raw[:4] + raw[start:stop] + raw[at:end]
-    vsize = (len(bare) * (_WITNESS_SCALE - 1) + end + _WITNESS_SCALE - 1) // _WITNESS_SCALE
+    vsize = (len(bare) * (WITNESS_SCALE_FACTOR - 1) + end + WITNESS_SCALE_FACTOR - 1) // WITNESS_SCALE_FACTOR
     return Transaction(_hash(bare), wtxid, vsize, inputs, outputs, witness=True)
 
 
 def _empty(raw: bytes, at: int) -> Transaction:
-    """No inputs and a flag of 0, which is the count of outputs as well: nothing in it. Lock time at `at`."""
+    """Read a transaction without inputs and with a flag of 0, its count of outputs. Lock time at `at`."""
     end = at + 4
     if end > len(raw):
         raise RefusedError(TRUNCATED)
@@ -102,8 +108,27 @@ def _empty(raw: bytes, at: int) -> Transaction:
     return Transaction(hashed, hashed, end, 0, 0, witness=False)
 
 
-def tx(part: MessageBlock) -> list[Decoded]:
-    """p2p:tx. A transaction goes to many peers in the same bytes, so each payload is parsed once in a part."""
+def spent(raw: bytes) -> list[int]:
+    """Return an identity of 64 bits for each output that a transaction spends, MOST_INPUTS at most; `raw` is whole.
+
+    The first bytes of a transaction id are as good as random, so eight of them and the output's number suffice.
+    """
+    inputs, at = compact_at(raw, 4)
+    if inputs == 0 and raw[at] != 0:  # marker and flag
+        inputs, at = compact_at(raw, at + 1)
+    found = []
+    for _ in range(min(inputs, MOST_INPUTS)):
+        number = int.from_bytes(raw[at + _ID_BYTES : at + _OUTPOINT_BYTES], "little")
+        found.append((int.from_bytes(raw[at : at + 8], "little") + number * _ODD) & _WORD)
+        at = _skip(raw, at, _OUTPOINT_BYTES, 4, 1)
+    return found
+
+
+def tx(part: MessageBlock, wanted: Callable[[str], bool]) -> list[Decoded]:
+    """Decode p2p:tx, and if wanted p2p:tx_input, one an input.
+
+    A transaction goes to many peers in the same bytes, so each payload is parsed once in a part.
+    """
     good = part.good.nonzero()[0]
     raw = part.raw()
     places = zip(part.starts[good].tolist(), part.ends[good].tolist(), strict=True)
@@ -128,7 +153,30 @@ def tx(part: MessageBlock) -> list[Decoded]:
         "outputs": np.array([one.outputs for one in found], np.uint32)[which],
         "witness": np.array([one.witness for one in found], np.bool_)[which],
     }
-    return [Decoded("p2p:tx", part.rows(rows), columns)]
+    decoded = [Decoded("p2p:tx", part.rows(rows), columns)]
+    if wanted("p2p:tx_input"):
+        decoded.append(_inputs(part, rows, which, list(payloads), found))
+    return decoded
+
+
+def _inputs(
+    part: MessageBlock, rows: NDArray[np.intp], which: NDArray[np.intp], payloads: list[bytes], found: list[Transaction]
+) -> Decoded:
+    """Return p2p:tx_input of the messages at `rows`; `which` of the payloads each has."""
+    spends = [spent(payloads[number]) if one.inputs else [] for number, one in enumerate(found)]
+    counts = np.array([len(one) for one in spends], np.intp)
+    starts = np.cumsum(counts) - counts
+    flat = np.array([identity for one in spends for identity in one], np.uint64)
+    owner = np.repeat(np.arange(len(which)), counts[which])
+    ends = np.cumsum(counts[which])
+    within = np.arange(len(owner)) - np.repeat(ends - counts[which], counts[which])
+    ids = np.array([int.from_bytes(one.txid[:8], "little") for one in found], np.uint64)
+    columns: dict[str, Column] = {
+        "outpoint_id": flat[starts[which[owner]] + within],
+        "txid": _ids([one.txid for one in found], which[owner]),
+        "txid_id": ids[which[owner]],
+    }
+    return Decoded("p2p:tx_input", part.rows(rows[owner]), columns)
 
 
 def _ids(values: list[bytes], which: NDArray[np.intp]) -> Blobs:

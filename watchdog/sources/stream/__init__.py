@@ -1,0 +1,1 @@
+"""Source `stream:SOCKET`: events that another program sends over the typed stream (docs/STREAM.md)."""

@@ -1,0 +1,1 @@
+"""Source `zmq:`: notifications that a node publishes over ZMQ."""
