@@ -1,8 +1,8 @@
 """The optional C kernel: the inner loops of keyed state, compiled when a C compiler was there at installation.
 
 Each function here stands beside NumPy code that gives the same, row for row; that code is the reference, and runs
-where `native` is None. WATCHDOG_KERNEL=off asks for that. What C gets are arrays of checked type and length; what it
-gives are arrays again, so that nobody else sees which of the two ran.
+where `native` is None. WATCHDOG_KERNEL=off asks for that. C takes arrays of checked type and length and
+returns arrays, so that no caller sees which of the two ran.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ By hand: python detectors/kernel_build.py
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import sysconfig
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -23,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 SOURCE, LIBRARY = HERE / "kernel.c", HERE / "_kernel.abi3.so"
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-missing-field-initializers")
 IN_WHEEL = "bitcoin_watchdog/_private/detectors/_kernel.abi3.so"
+EXTRACT = HERE.parent / "watchdog" / "extract" / "build.py"  # the C parts of `watchdog extract`
 COMPILE_S = 120.0
 
 
@@ -49,19 +52,34 @@ def build(target: Path = LIBRARY) -> str:
     return problem
 
 
+def _extract_build() -> ModuleType:
+    """Return the module that builds the C parts of `watchdog extract`, loaded from its path."""
+    spec = importlib.util.spec_from_file_location("extract_build", EXTRACT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class KernelHook(BuildHookInterface[Any]):
-    """Puts the compiled kernel into the wheel, whose tag then names the platform; an editable one finds it in place."""
+    """Puts the compiled parts into the wheel, whose tag names the platform; an editable one finds them in place."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile the kernel; called by the build back end before it collects files."""
+        """Compile the kernel and the extractor; called by the build back end before it collects files."""
         problem = build()
         if problem:
             self.app.display_warning(f"without the C kernel, which is only slower: {problem}")
-        elif version != "editable":
+        extract = _extract_build()
+        for line in extract.build():
+            self.app.display_warning(line)
+        made = {LIBRARY: IN_WHEEL} | {path: extract.IN_WHEEL + path.name for path in (extract.PROGRAM, extract.READER)}
+        made = {path: place for path, place in made.items() if path.exists()}
+        if made and version != "editable":
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
             build_data["tag"] = f"cp311-abi3-{platform}"
-            build_data["force_include"][str(LIBRARY)] = IN_WHEEL
+            build_data["force_include"].update({str(path): place for path, place in made.items()})
 
 
 if __name__ == "__main__":

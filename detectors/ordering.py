@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import kernel
+from detectors.kernel import Ints
 
-Ints = NDArray[np.int64]
 MOST_PARTS = 1 << 15  # codes that are counted; for more a sort costs less
 _BITS = 62  # of a packed word; the sign stays free
 

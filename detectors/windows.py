@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from detectors.state import State, checked
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 SMALLEST = 64
 
 
