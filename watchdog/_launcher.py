@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterable
 
 _FOREIGN_MARKS = ("observers", "watchmedo.py")
-"""What only the file-watching project has in its `watchdog` folder; no module of ours may have these names."""
+"""Names that only the file-watching project has in its `watchdog` folder; our modules may not use them."""
 
 
 def foreign_watchdog(paths: Iterable[str]) -> str | None:
-    """The folder of the file-watching package `watchdog` on these import paths, or None.
+    """Return the folder of the file-watching package `watchdog` on these import paths, or None.
 
     It finds the package where it is the first one and would be imported, where ours hides it, and where an installer
     merged both into one folder. Entries that cannot be read count as empty, as they do for Python.

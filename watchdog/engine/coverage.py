@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from detectors.state import State
 from watchdog.core.batch import Batch
+from watchdog.core.durations import DAY_NS, MINUTE_NS
+from watchdog.core.kinds import FINDING_KINDS
 from watchdog.core.plan import RulePlan
+from watchdog.core.resolved import TELLING
 from watchdog.engine.disturbed import Disturbed
 
 GAP, LIMITED, STARTED = "source:gap", "source:limited", "node:started"
+CHAIN: Final = "rpc:chain"
+"""Says whether the node is in initial download; read where a rule has a detector with a budget."""
+START_NS: Final = 30 * MINUTE_NS  # after a start of the node, detectors with a budget do not trust what they see
+DOWNLOAD_NS: Final = 7 * DAY_NS
+"""A download that lasts longer silences no detector: a node that was restarted behind its tip stays in it for as long
+as its peers keep blocks back, and one whose RPC ends in it would never be seen to leave."""
 ALWAYS_WANTED = frozenset({GAP, LIMITED, STARTED, "node:stopped", "source:heartbeat"})
 """Asked of every source, whatever the rules read: gaps and starts report what was not seen, the others until when."""
 REMEMBERED = 100_000  # gaps and starts; beyond that the oldest are forgotten, whatever windows they overlap
-LONG_AGO = -(1 << 62)
+LONG_AGO, FAR_AHEAD = -(1 << 62), 1 << 62
 
 
 def wanted_kinds(plans: Iterable[RulePlan]) -> frozenset[str]:
-    """Return the kinds that rules or engine read: a source skips the work for all others."""
-    return ALWAYS_WANTED.union(*(plan.kinds for plan in plans))
+    """Return the kinds that rules of one node or the engine read of sources: a source skips the work for all others."""
+    own = [plan for plan in plans if plan.scope == "node"]
+    guarded = {CHAIN} if any(plan.guarded for plan in own) else set()
+    telling = (TELLING[name] for plan in own for name in plan.resolved)
+    return ALWAYS_WANTED.union(guarded, *(plan.kinds for plan in own), *telling) - FINDING_KINDS
 
 
 class Gap(NamedTuple):
@@ -52,8 +64,12 @@ class Coverage:
     of them. One that lasts (`source:limited`) counts until the `source:gap` with its true end comes.
     """
 
-    def __init__(self, sources: Iterable[str] = ()) -> None:
-        """Start without coverage. sources: those that feed the rules; others are added with their first events."""
+    def __init__(self, sources: Iterable[str] = (), behind: Iterable[str] = ()) -> None:
+        """Start without coverage. sources: those that feed the rules; others are added with their first events.
+
+        behind: the kinds of events behind findings; a gap of one of them is a gap for rules over these findings.
+        """
+        self._behind = tuple(behind)
         self.first_ns: int | None = None
         self.gaps: list[Gap] = []
         self.starts: list[int] = []
@@ -61,6 +77,8 @@ class Coverage:
         self._began: dict[str, int | None] = dict.fromkeys(sources)  # by source: its first event of any kind
         self._disturbed: dict[tuple[int, tuple[str, ...]], Disturbed] = {}  # by length of window and kinds, on demand
         self._seen: dict[tuple[str, ...], tuple[int, int, float, float]] = {}  # by kinds: the last answer of `seen`
+        self._downloads: list[tuple[int, int]] = []  # initial downloads: from the first poll in one to the first after
+        self._guards: tuple[Disturbed, Disturbed] | None = None  # after starts, in downloads; on demand
 
     def begin(self, first_ns: int, source: str = "") -> None:
         """Record that a source had an event of any kind at this time."""
@@ -81,17 +99,40 @@ class Coverage:
             self._note(batch, "time_ns", "until_ns")
         elif batch.kind == STARTED:
             self.starts = sorted({*self.starts, *batch.time_ns.tolist()})[-REMEMBERED:]
+        elif batch.kind == CHAIN:
+            self._see_download(batch)
         else:
             return
+        self._guards = None
         self._disturbed.clear()
         self._seen.clear()
+
+    def _see_download(self, batch: Batch) -> None:
+        for time_ns, runs in zip(batch.time_ns.tolist(), batch.numbers("ibd").tolist(), strict=True):
+            last = self._downloads[-1] if self._downloads else None
+            running = last is not None and last[1] == FAR_AHEAD
+            if runs and not running:
+                self._downloads.append((time_ns, FAR_AHEAD))
+            elif not runs and last is not None and running:
+                self._downloads[-1] = (last[0], max(time_ns, last[0] + 1))
+        self._downloads = self._downloads[-REMEMBERED:]
+
+    def guards(self) -> tuple[Disturbed, Disturbed]:
+        """Return the 30 minutes after each start of the node, and the initial downloads that polls have shown.
+
+        Of a download the first `DOWNLOAD_NS`.
+        """
+        if self._guards is None:
+            downloads = ((begin, min(end, begin + DOWNLOAD_NS)) for begin, end in self._downloads)
+            self._guards = Disturbed((one, one + START_NS) for one in self.starts), Disturbed(downloads)
+        return self._guards
 
     def _note(self, batch: Batch, begin: str, end: str) -> None:
         """Add the gaps of a batch; one of some kinds replaces an earlier one of its source with the same begin."""
         begins = batch.numbers(begin).astype(np.int64).tolist()
         ends = batch.numbers(end).astype(np.int64).tolist()
-        told, texts = batch.time_ns.tolist(), batch.strings("kinds").tolist()
-        for from_ns, to_ns, told_ns, text in zip(begins, ends, told, texts, strict=True):
+        reported, texts = batch.time_ns.tolist(), batch.strings("kinds").tolist()
+        for from_ns, to_ns, told_ns, text in zip(begins, ends, reported, texts, strict=True):
             new = Gap(from_ns, to_ns, told_ns, tuple(kind for kind in text.split(",") if kind), batch.source)
             if new.kinds:
                 self.gaps = [_bettered(gap, new) for gap in self.gaps]
@@ -102,6 +143,8 @@ class Coverage:
         """Forget gaps and starts that no window reaches: none begins before this time."""
         self.gaps = [gap for gap in self.gaps if gap.to_ns > before_ns]
         self.starts = [start for start in self.starts if start > before_ns]
+        self._downloads = [one for one in self._downloads if one[1] > before_ns]
+        self._guards = None
         self._disturbed.clear()
 
     def disturbed(self, over_ns: int, kinds: tuple[str, ...]) -> Disturbed:
@@ -109,7 +152,7 @@ class Coverage:
         key = (over_ns, kinds)
         if key not in self._disturbed:
             first_ns = -LONG_AGO if self.first_ns is None else self.first_ns
-            stretches = [_stretch(gap, over_ns) for gap in self.gaps if gap.covers(kinds)]
+            stretches = [_stretch(gap, over_ns) for gap in self.gaps if gap.covers(self._behind or kinds)]
             stretches += [(start, start + over_ns) for start in self.starts]
             self._disturbed[key] = Disturbed([(LONG_AGO, first_ns + over_ns), *stretches])
         return self._disturbed[key]
@@ -126,9 +169,10 @@ class Coverage:
         if known is None or known[:2] != (from_ns, to_ns):
             begin = min(max(from_ns, self._watched_from(to_ns)), to_ns)
             missing, seen_to = 0, begin
+            asked = self._behind or kinds
             for gap in self.gaps[: bisect_left(self.gaps, (to_ns,))]:
                 start, end = max(gap.from_ns, seen_to), min(gap.to_ns, to_ns)
-                if end > start and gap.told_ns < to_ns <= (gap.better_ns or to_ns) and gap.covers(kinds):
+                if end > start and gap.told_ns < to_ns <= (gap.better_ns or to_ns) and gap.covers(asked):
                     missing += end - start
                     seen_to = end
             whole = 1.0 - missing / (to_ns - begin) if to_ns > begin else 1.0
@@ -154,6 +198,7 @@ class Coverage:
             "starts": list(self.starts),
             "lost": self.lost,
             "began": [[source, first] for source, first in self._began.items() if first is not None],
+            "downloads": [list(one) for one in self._downloads],
         }
 
     def restore(self, state: State) -> None:
@@ -163,6 +208,8 @@ class Coverage:
         self.starts, self.lost = [int(start) for start in state["starts"]], state["lost"]
         before = [[source, self.first_ns] for source in self._began]  # version 2 did not tell sources apart
         self._began.update({str(source): first for source, first in state.get("began", before)})
+        self._downloads = [(int(begin), int(end)) for begin, end in state.get("downloads", ())]
+        self._guards = None
         self._disturbed.clear()
         self._seen.clear()
 

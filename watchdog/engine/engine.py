@@ -1,7 +1,8 @@
 """All rules over all sources of one node: an engine for each source group, and what the groups share.
 
 slice of a source --> late rows counted, once --> groups that read this kind from this source --> findings
-                                                  each with its own watermark
+                                                  each with its own watermark                        |
+                                                  groups of the second stage                     <---+--> findings
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import numpy as np
 
 from detectors.state import State
 from watchdog.core.batch import Slice
-from watchdog.core.finding import Finding
+from watchdog.core.finding import FLEET, Finding
 from watchdog.core.moments import clock_reset_ns
 from watchdog.core.plan import RulePlan
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.checkpoint import pack, restoring, unpack
-from watchdog.engine.coverage import GAP, STARTED
+from watchdog.engine.connection_facts import ConnectionFacts
+from watchdog.engine.coverage import ALWAYS_WANTED, CHAIN, GAP, STARTED
 from watchdog.engine.group_engine import GroupEngine
+from watchdog.engine.node_budgets import NodeBudgets
+from watchdog.engine.second_stage import SecondStage, engine_over
 from watchdog.engine.source_groups import UNFED, Kinds, SourceGroup, divide
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.surplus import REPLAY_SECRET, Lots
@@ -28,13 +32,15 @@ from watchdog.engine.usage import Usage
 
 VERSION: Final = 2  # of the checkpoint; 2: with the secret of the lots
 TAKEN_OVER: Final = (1, VERSION)
+NOTHING_LEARNT: Final[State] = {"tails": {}, "waiting": [], "day": -1}  # in the state of an older version
 
 
 class Engine:
     """Runs compiled rules over one node's events.
 
-    sources: by name, the kinds that each source can give; None: any. Panes wait only for the sources of their group.
-    Groups have numbers, those of `groups`; with one source there is one group beside UNFED. secret: draws lots among
+    sources: by name, the kinds that each source can give. Panes wait only for the sources of their group. Groups have
+    numbers, those of `groups`, the second stage last; with one source there is one group of the first stage beside
+    UNFED. Of the plans it runs those of one node, or under the name `FLEET` those over nodes. secret: draws lots among
     keys when too many fire at once; that of a checkpoint wins. Does no I/O.
     """
 
@@ -46,23 +52,36 @@ class Engine:
         node: str = "node",
         secret: bytes = REPLAY_SECRET,
     ) -> None:
-        self.groups: Final[tuple[SourceGroup, ...]] = divide(plans, sources)
+        scope = "fleet" if node == FLEET else "node"
+        self.groups: Final[tuple[SourceGroup, ...]] = divide([plan for plan in plans if plan.scope == scope], sources)
         self.node, self.statistics = node, Statistics()
         self._lots = Lots(secret)
+        self._facts = ConnectionFacts({name for plan in plans for name in plan.resolved})
         self.lost = 0  # events that sources know to be missing
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._latest_ns = 0
         self.begun_anew: list[tuple[int, int]] = []  # groups that dropped their state when a clock was reset, from when
         self._engines = [self._fresh(group) for group in self.groups]
+        self._second = SecondStage(self.groups, self._engines)
         self.usage: Final = Usage(self._engines)
+        self.budgets: Final = NodeBudgets(self._engines)
         self._connect_all()
 
     def _fresh(self, group: SourceGroup) -> GroupEngine:
         """Return an engine without state, at the watermarks that the sources have promised."""
-        engine = GroupEngine(group.plans, node=self.node, sources=group.sources, feeding=group.feeding, lots=self._lots)
-        for name in group.sources:
-            engine.promise(name, self._marks[name])
+        if group.fed_by:
+            engine = engine_over(group, self.node, self._lots)
+        else:
+            engine = GroupEngine(
+                group.plans, node=self.node, sources=group.sources, feeding=group.feeding, lots=self._lots
+            )
+        self._promise_again(group, engine)
         return engine
+
+    def _promise_again(self, group: SourceGroup, engine: GroupEngine) -> None:
+        """Bring an engine without state up to the watermarks of the sources that its group waits for itself."""
+        for name in _awaited(group):
+            engine.promise(name, self._marks[name])
 
     def _connect_all(self) -> None:
         self._fed: dict[str, list[GroupEngine]] = {name: [] for name in self._marks}
@@ -75,11 +94,12 @@ class Engine:
         """Note what the engine of a group gets of each source."""
         for name in group.feeding:
             self._fed[name].append(engine)
-            for kind in engine.kinds:
+            for kind in ALWAYS_WANTED if group.fed_by else engine.kinds:  # no source forges findings
                 self._readers[name][kind].append(engine)
         for name in group.telling:
-            self._readers[name][STARTED].append(engine)
-        for name in group.sources:
+            for kind in (STARTED, CHAIN) if engine.budgets.of_rule else (STARTED,):
+                self._readers[name][kind].append(engine)
+        for name in _awaited(group):
             self._waiting[name].append(engine)
 
     @property
@@ -106,7 +126,7 @@ class Engine:
             promised = reset_ns
             self._begin_anew(events.source, reset_ns)
         readers = self._readers[events.source]
-        for batch in events.batches:
+        for batch in self._facts.resolved(events.batches):
             admitted = self.statistics.admit(batch, promised)
             if admitted is None:
                 continue
@@ -119,7 +139,8 @@ class Engine:
             for engine in readers.get(kept.kind, ()):
                 engine.feed(kept)
         self._marks[events.source] = until_ns = max(promised, events.until_ns)
-        return self._merged(engine.promise(events.source, until_ns) for engine in self._waiting[events.source])
+        findings = _joined(engine.promise(events.source, until_ns) for engine in self._waiting[events.source])
+        return self._counted([*findings, *self._second.process(findings)])
 
     def _begin_anew(self, source: str, from_ns: int) -> None:
         """Reset a source whose clock was set right: its promises and the state made of its events are void."""
@@ -127,17 +148,21 @@ class Engine:
         self._latest_ns = min(self._latest_ns, from_ns)
         for number, group in enumerate(self.groups):
             if source in group.sources:
+                learnt = self._engines[number].budgets.state()
                 self._engines[number] = self._fresh(group)
+                self._engines[number].budgets.adopt(learnt)
+                self._second.catch_up(number)
             if source in group.sources or number == UNFED:
                 self.begun_anew.append((number, from_ns))
         self._connect_all()
 
     def finish(self) -> list[Finding]:
         """Close every pane that has events, without expiring anything after them; called once, at the end of input."""
-        return self._merged(engine.finish() for engine in self._engines)
+        pairs = zip(self.groups, self._engines, strict=True)
+        findings = _joined(engine.finish() for group, engine in pairs if not group.fed_by)
+        return self._counted([*findings, *self._second.finish(findings)])
 
-    def _merged(self, findings_of: Iterable[list[Finding]]) -> list[Finding]:
-        findings = [finding for group in findings_of for finding in group]
+    def _counted(self, findings: list[Finding]) -> list[Finding]:
         findings.sort(key=lambda finding: (finding.time_ns, finding.rule))
         self.statistics.findings += len(findings)
         return findings
@@ -178,6 +203,7 @@ class Engine:
                 "lost": self.lost,
                 "secret": self._lots.secret.hex(),
                 "statistics": self.statistics.state(),
+                "facts": self._facts.state(),
                 "parts": groups,
             }
         )
@@ -197,17 +223,29 @@ class Engine:
         self._marks |= {name: int(mark) for name, mark in state["marks"].items() if name in self._marks}
         self._latest_ns, self.lost = int(state["latest_ns"]), int(state["lost"])
         self.statistics.restore(state["statistics"])
+        self._facts.restore(state.get("facts", {}))
         if "secret" in state:
             self._lots.secret = bytes.fromhex(state["secret"])
         known = {saved["name"]: saved for saved in state["parts"]}
         without_state: set[str] = set()
-        for group, engine in zip(self.groups, self._engines, strict=True):
+        for number, (group, engine) in enumerate(zip(self.groups, self._engines, strict=True)):
             saved = known.get(group.name)
             if saved is not None and saved["digest"] == group.digest:
                 engine.restore(saved["engine"].tobytes())
                 continue
-            for name in group.sources:
-                engine.promise(name, self._marks[name])
+            for other in state["parts"] if engine.budgets.of_rule else ():
+                engine.budgets.adopt(unpack(other["engine"].tobytes()).get("budgets", NOTHING_LEARNT))
+            self._promise_again(group, engine)
+            self._second.catch_up(number)
             unchanged = saved["rules"] if saved is not None and not group.sources else ()
             without_state |= {rule for rule in group.rules if rule not in unchanged}
         return frozenset(without_state)
+
+
+def _awaited(group: SourceGroup) -> tuple[str, ...]:
+    """Return the sources that a group waits for itself; in the second stage the groups below wait for the others."""
+    return group.telling if group.fed_by else group.sources
+
+
+def _joined(findings_of: Iterable[list[Finding]]) -> list[Finding]:
+    return [finding for findings in findings_of for finding in findings]

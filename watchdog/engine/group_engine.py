@@ -16,8 +16,9 @@ from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
 from watchdog.core.plan import RowExpression, RulePlan
 from watchdog.core.source import END_OF_TIME_NS
+from watchdog.engine.budgets import HOLD_NS, Budgets
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, restoring, unpack
-from watchdog.engine.coverage import Coverage, wanted_kinds
+from watchdog.engine.coverage import ALWAYS_WANTED, CHAIN, START_NS, Coverage
 from watchdog.engine.key_tables import KeyTables
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
@@ -25,8 +26,9 @@ from watchdog.engine.panes import WindowRows
 from watchdog.engine.selection import Selector
 from watchdog.engine.surplus import Lots
 
-VERSION: Final = 3  # of the state; 2: gaps with the time of their event; 3: sources' first events, surplus keys
-TAKEN_OVER: Final = (2, VERSION)
+VERSION: Final = 4  # of the state; 2: gaps with their event's time; 3: sources' first events, surplus keys; 4: budgets
+TAKEN_OVER: Final = (2, 3, VERSION)
+STARTS_NS: Final = 2 * HOLD_NS + START_NS  # how long starts of the node are remembered for budgets
 SWEEP_NS: Final = 600_000_000_000  # idle keys are freed every ten minutes of event time
 
 
@@ -34,6 +36,7 @@ class GroupEngine:
     """Runs the rules of one source group over admitted batches; `Engine` drives it.
 
     sources: names of all sources that panes wait for. feeding: those of them that give what the rules read; None: all.
+    behind: the kinds of events behind the findings that the rules read, in the second stage.
     lots: decide which findings are kept when too many keys fire at once.
     Does no I/O, and reads a clock only to measure what rules cost.
     """
@@ -46,19 +49,24 @@ class GroupEngine:
         sources: Iterable[str],
         feeding: Iterable[str] | None = None,
         lots: Lots | None = None,
+        behind: Iterable[str] = (),
     ) -> None:
         self.plans, self.node = tuple(plans), node
         sources = tuple(sources)
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
-        self._coverage = Coverage(sources if feeding is None else feeding)
+        self._coverage = Coverage(sources if feeding is None else feeding, behind)
         groupings = make_groupings(self.plans)
-        layout = lay_out(self.plans, groupings, node, self._coverage, lots or Lots())
+        self.budgets: Final = Budgets(self.plans)
+        layout = lay_out(self.plans, groupings, node, self._coverage, lots or Lots(), budgets=self.budgets)
         self.windows, self._banks, self._streams = layout.windows, layout.banks, layout.streams
         self._closers, self._seats = layout.closers, layout.seats
         self._readers = self._make_readers()
         self._lookback = Lookback(self._horizons())
         self.keys: Final = KeyTables(groupings, self.windows, self._lookback)
         self._longest_ns = max((plan.over_ns for plan in self.plans), default=0)
+        if self.budgets.of_rule:
+            self._longest_ns = max(self._longest_ns, STARTS_NS)
+        self._hour_ns = 0  # the last hour at which budgets have learnt
         self._latest_ns = 0
         self._swept_ns = 0
 
@@ -75,7 +83,8 @@ class GroupEngine:
     @property
     def kinds(self) -> frozenset[str]:
         """The kinds that the engine reads."""
-        return wanted_kinds(self.plans)
+        guarded = {CHAIN} if any(plan.guarded for plan in self.plans) else set()
+        return ALWAYS_WANTED.union(guarded, *(plan.kinds for plan in self.plans))
 
     def witness(self, first_ns: int, last_ns: int, source: str) -> None:
         """Record that a source had events in this span, read by a rule or not: coverage begins with the first."""
@@ -106,6 +115,11 @@ class GroupEngine:
             self._closers[closer].feed(batch, window_rows, slots)
         self._lookback.add(batch, evidence, slots)
 
+    def feed_findings(self, batch: Batch) -> None:
+        """Take findings of the first stage as events: they are no sign that a source is watched."""
+        self._latest_ns = max(self._latest_ns, int(batch.time_ns.max()))
+        self.feed(batch)
+
     def promise(self, source: str, until_ns: int) -> list[Finding]:
         """Advance a source's watermark and close the panes before the group's; return their findings."""
         self._marks[source] = max(self._marks.get(source, 0), until_ns)
@@ -120,14 +134,26 @@ class GroupEngine:
         if first_ns is None or first_ns >= watermark_ns:
             return []  # an earlier event may still come: nothing can be closed, and coverage has not begun
         findings: list[Finding] = []
-        for closer in self._closers:
-            findings += closer.close(self._panes_until(watermark_ns, closer.pane_ns), first_ns, self._lookback)
+        until_ns = self._latest_ns if watermark_ns == END_OF_TIME_NS else watermark_ns
+        for hour_ns in self.budgets.stops(max(self._hour_ns, first_ns), until_ns, self._latest_ns):
+            findings += self._close(hour_ns, first_ns)
+            self.budgets.renew(hour_ns, self._coverage)
+            self._hour_ns = hour_ns
+        findings += self._close(watermark_ns, first_ns)
         if watermark_ns != END_OF_TIME_NS:
             self._lookback.trim(watermark_ns)
             if watermark_ns - self._swept_ns >= SWEEP_NS:
                 self.keys.sweep()
                 self._coverage.forget(watermark_ns - self._longest_ns)
+                self.budgets.fixed.forget(watermark_ns - self._longest_ns)
                 self._swept_ns = watermark_ns
+        return findings
+
+    def _close(self, watermark_ns: int, first_ns: int) -> list[Finding]:
+        findings: list[Finding] = []
+        for closer in self._closers:
+            findings += closer.close(self._panes_until(watermark_ns, closer.pane_ns), first_ns, self._lookback)
+        self.budgets.hear(findings)
         return findings
 
     def _panes_until(self, watermark_ns: int, pane_ns: int) -> int:
@@ -162,7 +188,7 @@ class GroupEngine:
         costs = [closer.cost() for closer in self._closers]
         return {
             "live": sum(cost.values for cost in costs),
-            "refused": sum(cost.refused for cost in costs),
+            "refused": sum(cost.refused for cost in costs) + sum(rules.refused for rules in self.windows),
             "evicted": 0,
         }
 
@@ -181,6 +207,9 @@ class GroupEngine:
                 "lanes": [bank.state() for bank in self._banks],
                 "windows": [rules.state() for rules in self.windows],
                 "lookback": [batch_state(batch) for batch in self._lookback.batches()],
+                "budgets": self.budgets.state(),
+                "spells": self.budgets.fixed.state(),
+                "hour_ns": self._hour_ns,
             }
         )
 
@@ -205,6 +234,10 @@ class GroupEngine:
             rules.restore(saved)
         for saved in state["lookback"]:
             self._remember(batch_from(saved))
+        if "budgets" in state:  # version 3 learnt none
+            self.budgets.restore(state["budgets"])
+            self._hour_ns = int(state["hour_ns"])
+            self.budgets.fixed.restore(state["spells"])
 
     def _remember(self, batch: Batch) -> None:
         """Put a batch of a checkpoint back into the lookback, with the slots of its known keys."""

@@ -120,7 +120,7 @@ class Grouping:
         return np.zeros(len(rows), np.uint64) if words is None else words
 
     def _field_words(self, batch: Batch, field: str, rows: NDArray[np.intp]) -> Words:
-        if field in PSEUDO_FIELDS:
+        if field in PSEUDO_FIELDS and field not in batch.columns:
             return np.full(len(rows), self._word(getattr(batch, field)), np.uint64)
         column = batch.columns[field]
         if isinstance(column, Strings):
@@ -184,7 +184,7 @@ class Grouping:
         columns = [flat[field::fields] for field in range(fields)]
         rows = zip(*columns, strict=True) if fields else iter(())
         described = checked(state, "described", np.bool_, size).tolist()
-        self.texts = [next(rows) if one else () for one in described]
+        self.texts = [next(rows) if known else () for known in described]
         self.evicted = state["evicted"]
 
 
@@ -203,7 +203,7 @@ def unpacked_texts(state: State) -> list[str]:
 
 def field_texts(batch: Batch, field: str, rows: NDArray[np.intp]) -> list[str]:
     """Return a field of some rows as people read it; empty where this kind has no such field."""
-    if field in PSEUDO_FIELDS:
+    if field in PSEUDO_FIELDS and field not in batch.columns:
         return [str(getattr(batch, field))] * len(rows)
     column = batch.columns.get(field)
     if column is None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from watchdog.core.plan import MeasurePlan, RulePlan
 from watchdog.engine.banked_window import BankedWindow, BankInput
 from watchdog.engine.banks import Closer, RuleBank, SteppedRules
+from watchdog.engine.budgets import Budgets
 from watchdog.engine.coverage import Coverage
+from watchdog.engine.finding_words import carried_fields
 from watchdog.engine.findings import StreamId
 from watchdog.engine.grouping import Grouping
 from watchdog.engine.measures.registry import kind_of
-from watchdog.engine.stream import StreamWindow
+from watchdog.engine.stream import Decides, StreamWindow
 from watchdog.engine.surplus import Lots
-from watchdog.engine.window_rules import WindowRules, carried_fields
+from watchdog.engine.window_rules import WindowRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Shared:
     pane_ns: int
     sampled: bool
     lasting: bool
+    among: bool
 
 
 def make_groupings(plans: Sequence[RulePlan]) -> list[Grouping]:
@@ -64,18 +67,28 @@ def make_groupings(plans: Sequence[RulePlan]) -> list[Grouping]:
     return [Grouping(by, tuple(fields), keys[by]) for by, fields in carried.items()]
 
 
-def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, coverage: Coverage, lots: Lots) -> Layout:
+def lay_out(
+    plans: Sequence[RulePlan],
+    groupings: list[Grouping],
+    node: str,
+    coverage: Coverage,
+    lots: Lots,
+    *,
+    budgets: Budgets,
+) -> Layout:
     """Return windows for all rules; those that a bank can follow share one with others of the same pane and columns."""
     shared: dict[_Shared, list[RulePlan]] = defaultdict(list)
     for plan in plans:
-        sampled = plan.absence or bool(plan.baselines)
-        shared[_Shared(plan.stream_text, plan.over_ns, plan.pane_ns, sampled, plan.for_ns > 0)].append(plan)
+        sampled, among = plan.absence or plan.sampled, bool(plan.comparisons)
+        key = _Shared(plan.stream_text, plan.over_ns, plan.pane_ns, sampled, plan.for_ns > 0, among)
+        shared[key].append(plan)
     by = [grouping.by for grouping in groupings]
     order = {text: index for index, text in enumerate(dict.fromkeys(plan.stream_text for plan in plans))}
     unions = [_union(group) for group in shared.values()]
     banks, seats = _make_banks(shared, unions)
     closers: list[Closer] = [*banks]
     windows: list[WindowRules] = []
+    stepping: list[tuple[int, SteppedRules]] = []  # by window; those that learn are closed last: see `spells`
     for index, (key, group) in enumerate(shared.items()):
         stream = StreamId(node, order[key.text], by.index(group[0].by), lots)
         grouping, measures = groupings[stream.group], list(unions[index].values())
@@ -83,13 +96,16 @@ def lay_out(plans: Sequence[RulePlan], groupings: list[Grouping], node: str, cov
             bank, member = seats[index]
             banked = BankedWindow(banks[bank].bank, member, grouping, measures)
             _demand(banked, group, unions[index])
-            windows.append(WindowRules(banked, group, unions[index], stream, coverage))
+            windows.append(WindowRules(banked, group, unions[index], stream, coverage, budgets=budgets))
             banks[bank].join(banked, windows[-1])
         else:
-            stepped = StreamWindow(group[0], grouping, measures, sampled=key.sampled)
-            windows.append(WindowRules(stepped, group, unions[index], stream, coverage))
-            seats[index] = (len(closers), 0)
-            closers.append(SteppedRules(stepped, windows[-1]))
+            decided: Decides = "seen" if key.sampled else "live" if key.among else "changed"
+            stepped = StreamWindow(group[0], grouping, measures, decides=decided)
+            windows.append(WindowRules(stepped, group, unions[index], stream, coverage, budgets=budgets))
+            stepping.append((index, SteppedRules(stepped, windows[-1])))
+    for index, closer in sorted(stepping, key=lambda one: windows[one[0]].learns):
+        seats[index] = (len(closers), 0)
+        closers.append(closer)
     in_order = [seats[index] for index in range(len(windows))]
     return Layout(windows, banks, closers, in_order, _streams(shared, windows, order))
 
@@ -100,7 +116,9 @@ def _make_banks(
     """Return banks for the windows whose measures a bank can follow, and by window its bank and its number there."""
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, (key, measures) in enumerate(zip(shared, unions, strict=True)):
-        if not key.sampled and not key.lasting and all(kind_of(measure).bank for measure in measures.values()):
+        if not (key.sampled or key.lasting or key.among) and all(
+            kind_of(measure).bank for measure in measures.values()
+        ):
             alike[(key.pane_ns, len(measures))].append(index)
     keys = list(shared)
     banks: list[RuleBank] = []
@@ -156,7 +174,10 @@ def plan_text(plan: RulePlan) -> str:
     parts = [plan.id, plan.stream_text, str(plan.over_ns), str(plan.pane_ns), str(plan.for_ns), str(plan.max_keys)]
     parts += [f"{measure.name}={measure.text}" for measure in plan.measures]
     parts += [f"{name}={expression.text}" for name, expression in plan.values]
-    parts += [f"{b.name}={b.value.text}/{b.direction}/{b.threshold}/{b.floor}/{b.half_life_ns}" for b in plan.baselines]
+    parts += [baseline.text for baseline in plan.baselines]
+    parts += [comparison.text for comparison in plan.comparisons]
+    parts += [drift.text for drift in plan.drifts]
+    parts += [plan.model.text] if plan.model else []
     parts += [plan.fire.text, plan.clear.text if plan.clear else ""]
     parts += [f"{severity}:{expression.text}" for severity, expression in plan.escalate]
     return "|".join(parts)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from watchdog.core.batch import Batch, Column
 from watchdog.core.column_join import joined
+from watchdog.core.payload_columns import without_payload
 
 ROWS = 200_000
 COMPACT_SHARE = 0.75  # batches of which fewer rows are wanted are copied down to those
@@ -67,6 +68,7 @@ class Lookback:
         for rows in streams.values():
             wanted[rows] = True
         rows = np.flatnonzero(wanted)
+        batch = without_payload(batch)
         if len(rows) < COMPACT_SHARE * batch.rows:
             places = np.cumsum(wanted) - 1
             streams = {name: places[chosen] for name, chosen in streams.items()}
@@ -77,7 +79,8 @@ class Lookback:
         kept.append(Kept(batch, int(times.min()), int(times.max()), streams, slots))
         if len(kept) >= JOINED_AT_ONCE:
             tail = [kept[index] for index in range(-JOINED_AT_ONCE, 0)]
-            if sum(one.batch.rows for one in tail) <= JOINED_ROWS and all(_alike(tail[0], one) for one in tail[1:]):
+            size = sum(entry.batch.rows for entry in tail)
+            if size <= JOINED_ROWS and all(_alike(tail[0], entry) for entry in tail[1:]):
                 for _ in tail:
                     kept.pop()
                 kept.append(_join(tail))
@@ -160,11 +163,11 @@ def _within(kept: Kept, rows: NDArray[np.intp], from_ns: int, to_ns: int) -> Fou
     return FoundRows(kept.batch, rows)
 
 
-def _alike(one: Kept, other: Kept) -> bool:
+def _alike(first: Kept, other: Kept) -> bool:
     """Return whether both may be parts of one entry."""
-    a, b = one.batch, other.batch
+    a, b = first.batch, other.batch
     same = (a.node, a.source, a.boot_ns) == (b.node, b.source, b.boot_ns)
-    return same and one.slots.keys() == other.slots.keys() and _form(a) == _form(b)
+    return same and first.slots.keys() == other.slots.keys() and _form(a) == _form(b)
 
 
 def _form(batch: Batch) -> list[tuple[str, object]]:

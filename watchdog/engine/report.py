@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from watchdog.core.batch import Batch, Strings
 from watchdog.core.finding import Evidence
 from watchdog.core.kinds import KINDS
+from watchdog.core.payload_columns import PAYLOAD, PAYLOAD_SIZE
+from watchdog.core.resolved import RESOLVED, hidden
 from watchdog.core.text import printable
 from watchdog.engine.grouping import field_texts
 from watchdog.engine.lookback import FoundRows
@@ -23,7 +25,7 @@ from watchdog.engine.lookback import FoundRows
 FEW_ROWS = 64  # are counted one by one
 ENTITIES = 20  # named in a finding at most, for each field
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_.]*)\}")
-NOT_EVIDENCE = frozenset({"time_ns", "conn"})
+NOT_EVIDENCE = frozenset({"time_ns", "conn", PAYLOAD, PAYLOAD_SIZE, *map(hidden, RESOLVED)})
 
 
 def involved(evidence: list[FoundRows], field: str) -> list[str]:
@@ -69,7 +71,7 @@ def evidence_of(evidence: Sequence[Sequence[FoundRows]], limit: int) -> list[tup
     for batch, rows in wanted.values():
         rows.update(zip(rows, _as_evidence(batch, np.fromiter(rows, np.intp, len(rows))), strict=True))
     ready = {name: rows for name, (_, rows) in wanted.items()}
-    return [tuple(one for batch, row in rows if (one := ready[id(batch)][row]) is not None) for rows in chosen]
+    return [tuple(event for batch, row in rows if (event := ready[id(batch)][row]) is not None) for rows in chosen]
 
 
 def _latest(evidence: Sequence[FoundRows], limit: int) -> list[tuple[Batch, int]]:
@@ -80,9 +82,9 @@ def _latest(evidence: Sequence[FoundRows], limit: int) -> list[tuple[Batch, int]
     for order, part in enumerate(evidence):
         times = part.batch.time_ns[part.rows]
         latest = np.argsort(times, kind="stable")[-limit:]
-        for at in latest.tolist():
-            row = int(part.rows[at])
-            rows.append((int(times[at]), part.batch.kind, part.batch.source, order, part.batch, row))
+        for index in latest.tolist():
+            row = int(part.rows[index])
+            rows.append((int(times[index]), part.batch.kind, part.batch.source, order, part.batch, row))
     rows.sort(key=lambda item: item[:4])
     return [(batch, row) for _, _, _, _, batch, row in rows[-limit:]]
 
@@ -124,7 +126,7 @@ class Template:
         self._literals, self.names = pieces[::2], tuple(pieces[1::2])
 
     def filled(self, words: Sequence[str]) -> str:
-        """The summary with these words in the places of `names`; they are safe to show."""
+        """Return the summary with these words in the places of `names`; they are safe to show."""
         parts = [self._literals[0]]
         for word, literal in zip(words, self._literals[1:], strict=True):
             parts += (word, literal)

@@ -6,7 +6,7 @@ and distinct counts close many panes at once instead: see `banked_window`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +25,25 @@ RUN_ARRIVALS, RUN_PANES, RUN_GAP = 4_096, 65_536, 512  # of one run; far below w
 LEARNED_NS = 2 * DAY_NS  # of silence in a stream: what baselines learn of it, and what firing keys say again
 
 
+Decides = Literal["changed", "live", "seen"]
+
+
 class StreamWindow:
     """One window over one stream: shared by all rules that read the same rows, key and length.
 
-    sampled: decided at every pane for every key that was ever seen (absence, baselines), not
-    only where something changed.
+    decides: for which keys a pane is decided: `changed`, where something changed; `live`, all with events in the window
+    (comparisons of keys); `seen`, every key that was ever seen (absence, baselines).
     """
 
-    def __init__(self, plan: RulePlan, grouping: Grouping, measures: list[MeasurePlan], *, sampled: bool) -> None:
+    def __init__(
+        self, plan: RulePlan, grouping: Grouping, measures: list[MeasurePlan], *, decides: Decides = "changed"
+    ) -> None:
         self.grouping = grouping
         self.pane_ns, self.over_ns = plan.pane_ns, plan.over_ns
         width = plan.over_ns // plan.pane_ns
         self.measures = WindowMeasures(measures, width)
         self.window = Window(self.measures.width, width)
-        self.sampled, self._single = sampled, not plan.by
+        self.sampled, self._lasting, self._single = decides != "changed", decides == "seen", not plan.by
         self.closed: int | None = None  # panes before this one are closed
         self._stirred = 0  # the latest pane with arrivals
         self._learned = LEARNED_NS // self.pane_ns + 2 * width  # panes after it; a clock may jump by years
@@ -110,15 +115,15 @@ class StreamWindow:
 
     def _closes_runs(self, decider: Decider) -> bool:
         """Whether many panes may be closed at once: for one key at every pane, else where something changes."""
-        if decider.learns or not self.measures.runs:
+        if not self.measures.runs:
             return False
-        return self._single if self.sampled else not decider.waits
+        return self._single if self.sampled else not (decider.learns or decider.waits)
 
     def _run(self, order: list[int], begin: int) -> list[int]:
         """Return arrivals from `begin` on that are close to each other: what lies between is judged with them."""
-        run = order[begin : begin + 1]
+        run, gap = order[begin : begin + 1], min(RUN_GAP, self._learned)
         for pane in order[begin + 1 : begin + RUN_ARRIVALS]:
-            if pane - run[-1] > RUN_GAP or pane - run[0] > RUN_PANES:
+            if pane - run[-1] > gap or pane - run[0] > RUN_PANES:
                 break
             run.append(pane)
         return run if len(run) >= RUN_LEAST else run[:1]
@@ -212,7 +217,7 @@ class StreamWindow:
             return
         ends = np.flatnonzero(np.concatenate((decided.first[1:], [True])))
         slots, now = decided.slots[ends], decided.live[ends] > 0
-        self._seen[slots] = (self._seen[slots] | now) if self.sampled else now
+        self._seen[slots] = (self._seen[slots] | now) if self._lasting else now
 
     def _reserve(self) -> None:
         size = self.grouping.capacity

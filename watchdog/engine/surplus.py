@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from detectors.state import State
-from watchdog.engine.verdict import Emission
+from watchdog.engine.emission import Emission
 
 PER_PANE = 500  # findings of one rule at one pane, without clears
 REPLAY_SECRET = b"watchdog replay"  # a replay draws the same lots each time; a service has a secret of its own
@@ -25,7 +25,7 @@ class Lots:
     secret: bytes = REPLAY_SECRET
 
     def draw(self, rule: str, pane: int, key: Sequence[str]) -> bytes:
-        """The lot of a key: the lowest ones are kept. Another one at each pane."""
+        """Draw the lot of a key at a pane; the keys with the lowest lots are kept."""
         text = "\0".join((rule, str(pane), *key)).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, digest_size=16, key=self.secret).digest()
 
@@ -63,29 +63,29 @@ class Surplus:
         """Whether a key is among those."""
         return slot in self._fired
 
-    def add(self, said: Sequence[Emission], pane_said: Sequence[Emission], pane: int) -> int:
-        """Keys that are left out at this pane, and all that is said at it; how many fire that did not before."""
-        slots = {one.slot for one in said}
+    def add(self, left_out: Sequence[Emission], emissions: Sequence[Emission], pane: int) -> int:
+        """Add keys that are left out at this pane, of all its emissions; return how many fire that did not before."""
+        slots = {emission.slot for emission in left_out}
         self.cut += len(slots)
         if self.since is None:
             self.since = pane
         before = len(self._fired)
         self._slots |= slots
         self._counted |= slots
-        self.level = max(self.level, *(one.level for one in said))
+        self.level = max(self.level, *(emission.level for emission in left_out))
         self._fired |= slots
-        self._fired.update(one.slot for one in pane_said if one.change == "fire")
+        self._fired.update(emission.slot for emission in emissions if emission.change == "fire")
         return len(self._fired) - before
 
     def drop(self, slot: int) -> bool:
-        """A key has a finding of its own now, or its condition ended; whether it was here."""
+        """Drop a key that has a finding of its own now, or whose condition ended; return whether it was here."""
         if slot not in self._slots:
             return False
         self._slots.discard(slot)
         return True
 
     def purge(self, slots: Iterable[int]) -> None:
-        """These slots will be other keys'."""
+        """Forget slots that other keys will use."""
         self._slots.difference_update(slots)
         self._counted.difference_update(slots)
         self._fired.difference_update(slots)

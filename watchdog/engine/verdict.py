@@ -9,67 +9,45 @@ for: 2            ^ fires at pane 3
 from __future__ import annotations
 
 import heapq
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.baseline import Baseline, Path
 from detectors.state import State
 from detectors.windows import Ints
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import Change
-from watchdog.core.plan import COVERED, BaselinePlan, RulePlan, as_bool
+from watchdog.core.plan import COVERED, SPEAKS, RulePlan, as_bool
+from watchdog.engine.budgets import Budgeted
+from watchdog.engine.comparisons import compare
+from watchdog.engine.coverage import START_NS
+from watchdog.engine.emission import Emission, Held, Rest
+from watchdog.engine.guards import FOR_SYNC, EnoughKeys, PaneGuards, until_text
+from watchdog.engine.learning import Learning, far_name, name_verdict
 from watchdog.engine.panes import NEVER, PaneCells
+from watchdog.engine.river_detectors import RiverDetectors
+from watchdog.engine.spells import Spells, frozen_rows, next_thaw
 
 NO_SLOTS: Ints = np.zeros(0, np.int64)
 SPARE = 1_000  # entries of the heap that wait no longer
+SPAN_LEAST = 8  # panes that a baseline follows before the first look whether it should have learned of them
 LEAST_REFRESH_NS = MINUTE_NS  # a firing key is reported again at most once a minute, and once a window
-
-
-class Emission(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """What a rule has to say of one key at one pane; `row` is the row of the cells."""
-
-    slot: int
-    pane: int
-    since: int
-    change: Change
-    level: int  # 0: the rule's own severity, n: its n-th escalation
-    row: int
-    counted: bool = False  # the finding for what is left out has counted this key
-
-
-class Held(NamedTuple):
-    """A condition that holds: since which pane, how bad, and how often it was reported again."""
-
-    since: int
-    active: int  # 0: it has not held for long enough yet, else level + 1
-    bucket: int
-
-
-class Rest(NamedTuple):
-    """How many panes of a silence change no verdict, and what each baseline would learn of it."""
-
-    quiet: int
-    paths: list[Path]
-
-    def follow(self, panes: int) -> None:
-        """Learn of the first `panes` panes."""
-        for path in self.paths:
-            path.follow(panes)
 
 
 class Verdict:
     """The state of one rule over the slots of its grouping."""
 
-    def __init__(self, plan: RulePlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: RulePlan, budgeted: Mapping[str, Budgeted], freezing: Sequence[Spells] = ()) -> None:
+        self.plan, self._freezing = plan, freezing
+        self._budgeted = {one.spec.name: one for one in budgeted.values()}
+        self._attendance = {one.name: EnoughKeys(one.least, plan.over_ns) for one in plan.comparisons if one.every_ns}
         self.hold_panes = -(-plan.for_ns // plan.pane_ns)
         self.refresh_panes = max(1, max(plan.over_ns, LEAST_REFRESH_NS) // plan.pane_ns)
         self._soonest = min(self.refresh_panes, self.hold_panes or self.refresh_panes)
-        self._baselines = [(spec, _baseline(spec)) for spec in plan.baselines]
-        self._steps = [max(1, spec.step_ns // plan.pane_ns) for spec in plan.baselines]
+        self.learning = Learning(plan, budgeted)
+        self.river = RiverDetectors(plan)
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
         self._due: Ints = np.zeros(64, np.int64)  # by slot that holds: the pane at which it is reported again, or fires
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
@@ -101,32 +79,26 @@ class Verdict:
             return int(NEVER)
         return pane + int(((self._active - pane) % self.refresh_panes).min())
 
-    def next_sample(self, pane: int) -> int:
-        """Return the first pane from `pane` on at which a baseline may learn, or judge by what it has just learned."""
-        return min((pane if pane % step <= 1 else pane + -pane % step for step in self._steps), default=int(NEVER))
-
-    def rest(self, cells: PaneCells, panes: Ints) -> Rest:
+    def rest(self, cells: PaneCells, panes: Ints, seen: PaneGuards | None) -> Rest:
         """Return what baselines learn, and how long no verdict changes, while cells stay like these through `panes`.
 
-        Every window is whole in these panes, and nothing is due.
+        Every window is whole in these panes, and nothing is due. seen: of the first pane, and so of all of them.
         """
+        if self.plan.drifts or self.plan.model:
+            return Rest(0, [], lambda _panes: None)  # these take their samples one by one
         size, span = len(cells.slots), len(panes)
         self._reserve(int(cells.slots.max()) + 1)
         held = self._condition[cells.slots]
-        named: dict[str, NDArray[Any]] = {**cells.values, COVERED: np.ones(size, np.bool_)}
+        whole = np.ones(size, np.bool_)
+        speaks = whole if seen is None else seen.speaks
+        named: dict[str, NDArray[Any]] = {**cells.values, COVERED: whole, SPEAKS: speaks}
         self._derive(named, size)
-        paths, odds = [], []
-        for (spec, baseline), step in zip(self._baselines, self._steps, strict=True):
-            baseline.reserve(int(cells.slots.max()) + 1)
-            values = np.nan_to_num(np.broadcast_to(spec.value(named), (size,)).astype(np.float64))
-            odd, _ = baseline.judge(cells.slots, values)
-            odds.append(odd)
-            paths.append(Path(baseline, cells.slots, values, ~odd & ~held, panes % step == 0))
+        paths = self.learning.paths(cells, named, held | self._frozen(cells), panes)
         many = {name: np.repeat(column, span) for name, column in named.items()}
         same = np.ones(size * span, np.bool_)
-        for (spec, _), path, odd in zip(self._baselines, paths, odds, strict=True):
-            many[spec.name], many[f"{spec.name}_expected"] = path.judged()
-            same &= many[spec.name] == np.repeat(odd, span)
+        for spec, path in zip(self.plan.baselines, paths, strict=True):
+            name_verdict(many, spec, path.threshold, path.scores())
+            same &= (many[far_name(spec)] == np.repeat(named[far_name(spec)], span)) & ~path.turns()
         self._derive(many, size * span)
         spread = PaneCells(
             np.repeat(cells.slots, span),
@@ -135,12 +107,13 @@ class Verdict:
             np.tile(panes == panes[0], size),
             many,
         )
-        turns = self._turns(spread, many, as_bool(self.plan.fire(many), size * span))
+        turns = self._turns_of(many, spread.live)
         same &= (turns == np.repeat(np.where(held, 1, -1), span)) | (turns == 0)
         if self.plan.escalate:
             same &= self._levels(many, size * span) < np.repeat(self._active_of(cells.slots), span)
         quiet = same.reshape(size, span).all(axis=0)
-        return Rest(span if quiet.all() else int(quiet.argmin()), paths)
+        rested = span if quiet.all() else int(quiet.argmin())
+        return Rest(rested, paths, lambda number: self.learning.tails.note_rest(many, span, panes[:number]))
 
     def _active_of(self, slots: Ints) -> Ints:
         """Return the level at which an escalation of each slot is reported; any level for one that does not fire."""
@@ -153,15 +126,48 @@ class Verdict:
         self._reserve(slots)
         return self._condition[:slots].copy()
 
-    def values(self, cells: PaneCells, covered: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
-        """Return the cells, and all that the rule derives from them, by name. covered: None if no rule asks for it."""
-        named: dict[str, NDArray[Any]] = cells.values if covered is None else {**cells.values, COVERED: covered}
+    def values(self, cells: PaneCells, seen: PaneGuards | None) -> dict[str, NDArray[Any]]:
+        """Return the cells, and all that the rule derives from them, by name. seen: None if no rule asks for it."""
+        named: dict[str, NDArray[Any]] = cells.values
+        if seen is not None:
+            named = {**cells.values, COVERED: seen.whole, SPEAKS: seen.speaks}
         self._derive(named, len(cells.slots))
-        for spec, baseline in self._baselines:
-            self._judge_baseline(spec, baseline, cells, named)
-        if self._baselines:
+        if self.plan.comparisons and seen is not None:
+            self._compare(cells, named, seen)
+        if self.plan.drifts or self.plan.model:
+            self.river.judge(cells, named)
+        if self.plan.baselines:
+            if cells.first.all():
+                self.learning.judge(cells, named, self._condition_of(cells.slots) | self._frozen(cells))
+            else:
+                self._judge_along(cells, named)
             self._derive(named, len(cells.slots))
+            if self._budgeted and seen is not None:
+                self.learning.tails.note(cells, named)
+                self._wait(seen)
         return named
+
+    def _compare(self, cells: PaneCells, named: dict[str, NDArray[Any]], seen: PaneGuards) -> None:
+        """Compare the keys of one pane; a comparison with a budget waits until enough of them are there."""
+        thresholds = {name: one.tail.threshold for name, one in self._budgeted.items()}
+        compare(self.plan.comparisons, cells, named, thresholds)
+        pane = int(cells.panes[0])
+        for name, attendance in self._attendance.items():
+            peers = int(named[f"{name}_peers"].max())
+            judged = attendance.ready((pane + 1) * self.plan.pane_ns, seen.start_ns, peers) & ~seen.syncing
+            named[name] = named[name] & judged
+            one = self._budgeted[name]
+            one.waits = FOR_SYNC if seen.syncing[-1] else attendance.waits
+            if peers:
+                worst = named[f"{name}_score"].max(keepdims=True)
+                one.note(cells.panes[:1], worst, (judged & named[COVERED])[:1])
+
+    def _wait(self, seen: PaneGuards) -> None:
+        """Note for what the budgeted baselines wait."""
+        waits = until_text(seen.start_ns + START_NS) if seen.begun[-1] else ""
+        for spec in self.plan.baselines:
+            if spec.name in self._budgeted:
+                self._budgeted[spec.name].waits = FOR_SYNC if seen.syncing[-1] else waits
 
     def _derive(self, named: dict[str, NDArray[Any]], size: int) -> None:
         """Add the values whose ingredients are there."""
@@ -171,7 +177,7 @@ class Verdict:
                 named[name] = derived if np.shape(derived) == (size,) else np.broadcast_to(derived, (size,))
 
     def decide(self, cells: PaneCells, named: dict[str, NDArray[Any]]) -> list[Emission]:
-        """Follow the condition through these rows; what is to be said, in row order.
+        """Follow the condition through these rows; return the emissions, in row order.
 
         Most rows change nothing: walked are only those at which the condition turns, worsens or is due.
         """
@@ -180,7 +186,7 @@ class Verdict:
         if not self._held and not fire.any():
             return []
         self._reserve(int(cells.slots.max()) + 1)
-        turns = self._turns(cells, named, fire)
+        turns = self._turns(named, fire, cells.live)
         held = self._condition[cells.slots]
         before = np.empty_like(turns)
         before[1:] = turns[:-1]
@@ -197,14 +203,17 @@ class Verdict:
         rows = np.flatnonzero(notable)
         return self._walk(cells, rows, turns, level) if len(rows) else []
 
-    def _turns(self, cells: PaneCells, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_]) -> Ints:
+    def _turns_of(self, named: dict[str, NDArray[Any]], live: Ints) -> Ints:
+        return self._turns(named, as_bool(self.plan.fire(named), len(live)), live)
+
+    def _turns(self, named: dict[str, NDArray[Any]], fire: NDArray[np.bool_], live: Ints) -> Ints:
         """Return, by row, 1 where the condition is true, -1 where it ends, 0 between the two."""
         plan = self.plan
         turns = np.where(fire, 1, -1)
         if plan.clear is not None:
             turns[~fire & ~as_bool(plan.clear(named), len(fire))] = 0
         if not plan.absence:
-            turns[cells.live == 0] = -1
+            turns[live == 0] = -1
         return turns
 
     def _levels(self, named: dict[str, NDArray[Any]], size: int) -> Ints:
@@ -216,7 +225,7 @@ class Verdict:
 
     def _walk(self, cells: PaneCells, rows: NDArray[np.intp], turns: Ints, level: Ints | None) -> list[Emission]:
         """Return the emissions of the rows that may change a state, row by row."""
-        said: list[Emission] = []
+        emissions: list[Emission] = []
         levels = np.zeros(len(rows), np.int64) if level is None else level[rows]
         columns = (cells.slots[rows], cells.panes[rows], turns[rows], levels)
         steps = zip(rows.tolist(), *(column.tolist() for column in columns), strict=True)
@@ -229,14 +238,14 @@ class Verdict:
                     continue
             elif turn < 0:
                 if held.active:
-                    said.append(Emission(slot, pane, held.since, "clear", held.active - 1, row))
+                    emissions.append(Emission(slot, pane, held.since, "clear", held.active - 1, row))
                 self._forget(slot)
                 continue
             change, held = self._step(held, pane, step, fires=turn > 0)
             if change is not None:
-                said.append(Emission(slot, pane, held.since, change, held.active - 1, row))
+                emissions.append(Emission(slot, pane, held.since, change, held.active - 1, row))
             self._keep(slot, held)
-        return said
+        return emissions
 
     def _step(self, held: Held, pane: int, level: int, *, fires: bool) -> tuple[Change | None, Held]:
         """Return the emission of a condition that still holds at this pane, and its new state.
@@ -279,19 +288,41 @@ class Verdict:
         self._waiting.pop(slot, None)
         self._condition[slot] = False
 
-    def _judge_baseline(
-        self, spec: BaselinePlan, baseline: Baseline, cells: PaneCells, named: dict[str, NDArray[Any]]
-    ) -> None:
-        slots = cells.slots
-        size = len(slots)
-        baseline.reserve(int(slots.max()) + 1)
-        values = np.nan_to_num(np.broadcast_to(spec.value(named), (size,)).astype(np.float64))
-        odd, expected = baseline.judge(slots, values)
-        named[spec.name], named[f"{spec.name}_expected"] = odd, expected
-        step = max(1, spec.step_ns // self.plan.pane_ns)
-        # Attacks must not become normal: no learning while the condition holds.
-        learns = (cells.panes % step == 0) & named[COVERED] & ~odd & ~self._condition_of(slots)
-        baseline.learn(slots[learns], values[learns])
+    def _judge_along(self, cells: PaneCells, named: dict[str, NDArray[Any]]) -> None:
+        """Add what `Learning.judge` gives for one key pane by pane, as from each pane to the next it learns.
+
+        Spans of panes are judged as if nothing odd came, and end where something does, or where the condition turns.
+        """
+        size, slot, learning = len(cells.slots), int(cells.slots[0]), self.learning
+        series = learning.series(named, size)
+        held, row, length = bool(self._condition_of(cells.slots[:1])[0]), 0, SPAN_LEAST
+        frozen = self._frozen(cells)
+        thaws = np.append(np.flatnonzero(np.diff(frozen)) + 1, size)  # rows at which that changes
+        judged: list[dict[str, NDArray[Any]]] = []
+        while row < size:
+            span = slice(row, min(int(thaws[np.searchsorted(thaws, row, side="right")]), row + length))
+            stays = held or bool(frozen[row])
+            own = {name: column[span] for name, column in named.items()}
+            watched = [values[span] for values in series]
+            learned = learning.follow(slot, cells.panes[span], watched, own, held=stays)
+            self._derive(own, len(cells.panes[span]))
+            turns = self._turns_of(own, cells.live[span])
+            odd = np.any([own[far_name(spec)] for spec in self.plan.baselines], axis=0)
+            ends = np.flatnonzero(turns < 0 if held else odd | (turns > 0))
+            last = int(ends[0]) if len(ends) else len(turns) - 1
+            learning.settle(slot, cells.panes[row : row + last + 1], watched, own, learned, held=stays)
+            judged.append({name: own[name][: last + 1] for name in own.keys() - named.keys()})
+            held = bool(turns[last] > 0) if turns[last] else held
+            row, length = row + last + 1, max(SPAN_LEAST, length // 2) if len(ends) else 2 * length
+        for name in judged[0]:
+            named[name] = np.concatenate([columns[name] for columns in judged])
+
+    def next_thaw(self, pane: int) -> int:
+        """Return the first pane after `pane` at which a fixed rule begins or ceases to freeze a key."""
+        return next_thaw(self._freezing, pane, self.plan.pane_ns)
+
+    def _frozen(self, cells: PaneCells) -> NDArray[np.bool_]:
+        return frozen_rows(self._freezing, cells, self.plan.pane_ns)
 
     def _condition_of(self, slots: Ints) -> NDArray[np.bool_]:
         self._reserve(int(slots.max(initial=0)) + 1)
@@ -307,9 +338,8 @@ class Verdict:
         """Forget these slots."""
         if len(slots):
             self._reserve(int(slots.max()) + 1)
-        for _, baseline in self._baselines:
-            baseline.reserve(int(slots.max(initial=0)) + 1)
-            baseline.purge(slots)
+        self.learning.purge(slots)
+        self.river.purge(slots)
         for slot in slots.tolist():
             self._forget(slot)
 
@@ -317,7 +347,9 @@ class Verdict:
         """Return conditions, what waits, and baselines."""
         return {
             "held": [[slot, *held] for slot, held in self._held.items()],
-            "baselines": {spec.name: baseline.state() for spec, baseline in self._baselines},
+            "baselines": self.learning.state(),
+            "river": self.river.state(),
+            "attendance": {name: one.state() for name, one in self._attendance.items()},
         }
 
     def restore(self, state: State, slots: int) -> None:
@@ -328,12 +360,8 @@ class Verdict:
                 raise ValueError("a condition holds for no slot")
             self._reserve(slot + 1)
             self._keep(slot, Held(since, active, bucket))
-        for spec, baseline in self._baselines:
-            baseline.restore(state["baselines"][spec.name])
-
-
-def _baseline(spec: BaselinePlan) -> Baseline:
-    weight = 1.0 - 2.0 ** (-spec.step_ns / spec.half_life_ns)
-    warmup = max(1, spec.warmup_ns // spec.step_ns)
-    up, down = spec.direction in ("up", "both"), spec.direction in ("down", "both")
-    return Baseline(spec.threshold, spec.floor, weight, warmup, up=up, down=down)
+        self.learning.restore(state["baselines"])
+        self.river.restore(state.get("river", {}))
+        for name, one in self._attendance.items():
+            if name in state.get("attendance", {}):
+                one.restore(state["attendance"][name])

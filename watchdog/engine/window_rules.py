@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,16 +11,16 @@ from numpy.typing import NDArray
 from detectors.state import State
 from detectors.windows import Ints
 from watchdog.core.finding import Finding
-from watchdog.core.kinds import KINDS
-from watchdog.core.plan import COVERED, MeasurePlan, RulePlan
+from watchdog.core.plan import COVERED, SPEAKS, MeasurePlan, RulePlan
+from watchdog.engine.budgets import Budgets
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.findings import Findings, StreamId
+from watchdog.engine.guards import PaneGuards, seen_of
 from watchdog.engine.lookback import Lookback
 from watchdog.engine.panes import NEVER, PaneCells, RuleWindow
 from watchdog.engine.verdict import Verdict
 
 RESTED_CELLS = 16_384  # keys x panes that are looked at together while nothing comes
-_PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
 class WindowRules:
@@ -34,17 +33,26 @@ class WindowRules:
         measures: Mapping[str, MeasurePlan],
         place: StreamId,
         coverage: Coverage,
+        *,
+        budgets: Budgets,
     ) -> None:
         self.window, self.group = window, place.group
         self._coverage, self._over_ns, self._kinds = coverage, plans[0].over_ns, plans[0].kinds  # of all its rules
-        self._needs_coverage = any(plan.absence or plan.baselines for plan in plans)
-        self.learns = any(plan.baselines for plan in plans)
+        self._needs_coverage = any(plan.absence or plan.sampled or plan.comparisons for plan in plans)
+        self.learns = any(plan.sampled for plan in plans)
+        self._river = any(plan.drifts or plan.model for plan in plans)
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
         self.waits = any(plan.for_ns for plan in plans)
-        self._verdicts = [Verdict(plan) for plan in plans]
+        self._guarded, self._compares = any(plan.guarded for plan in plans), any(plan.comparisons for plan in plans)
+        fixed = budgets.fixed
+        self._verdicts = [Verdict(p, budgets.of_rule.get(p.id, {}), fixed.freezing.get(p.id, ())) for p in plans]
+        self._spells = [fixed.of.get(plan.id) for plan in plans]
         self.seconds = dict.fromkeys((plan.id for plan in plans), 0.0)  # spent on deciding, by rule
         self._names = [{m.name: measures[m.text].name for m in plan.measures} for plan in plans]
-        self._writers = [Findings(plan, place, window.grouping, coverage) for plan in plans]
+        self._writers = [
+            Findings(plan, place, window.grouping, coverage, budgets.of_rule.get(plan.id)) for plan in plans
+        ]
+        self.refused = 0  # samples of keys for which there was no detector
         self._lookback: Lookback | None = None
         self._findings: list[Finding] = []
 
@@ -69,20 +77,28 @@ class WindowRules:
 
     def decide(self, cells: PaneCells) -> None:
         """Judge the cells of a closing with every rule of the window."""
-        covered = None
-        if self._needs_coverage:
-            ends = (cells.panes + 1) * self.window.pane_ns
-            covered = ~self._coverage.disturbed(self._over_ns, self._kinds).among(ends)
-        for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
+        seen = self._seen(cells) if self._needs_coverage else None
+        parts = zip(self.seconds, self._verdicts, self._names, self._writers, self._spells, strict=True)
+        for rule, verdict, names, writer, spells in parts:
             begun = time.perf_counter()
             values = {name: cells.values[inner] for name, inner in names.items()}
             own = PaneCells(cells.slots, cells.panes, cells.live, cells.first, values)
-            named = verdict.values(own, covered)
+            named = verdict.values(own, seen)
             emissions = verdict.decide(own, named)
+            if emissions and spells is not None:
+                spells.take(emissions, self.window.pane_ns)
+            turns = verdict.learning.take_turns()
             if emissions and self._lookback is not None:
-                named.pop(COVERED, None)
+                for hidden in (COVERED, SPEAKS):
+                    named.pop(hidden, None)
                 self._findings += writer.write(emissions, named, self._lookback)
+            if turns:
+                self._findings += writer.write_turns(turns)
+            if self._river:
+                self._findings += writer.write_faults(verdict.river.take_faults())
             self.seconds[rule] += time.perf_counter() - begun
+        if self._river:
+            self.refused = sum(verdict.river.refused for verdict in self._verdicts)
 
     def next_due(self) -> int:
         """Return the next pane at which some rule's condition has held for long enough."""
@@ -93,6 +109,8 @@ class WindowRules:
         panes = [self.next_due()]
         if self._needs_coverage:
             panes.append(self._coverage.disturbed(self._over_ns, self._kinds).next_change(pane, self.window.pane_ns))
+        if self._guarded:
+            panes += [guard.next_change(pane, self.window.pane_ns) for guard in self._coverage.guards()]
         if fresh:
             panes += [verdict.next_update(pane) for verdict in self._verdicts]
         return max(min(panes), pane)
@@ -102,24 +120,31 @@ class WindowRules:
         disturbed = self._coverage.disturbed(self._over_ns, self._kinds)
         if not self.learns or disturbed.at((pane + 1) * self.window.pane_ns):
             return int(NEVER)
-        return min(verdict.next_sample(pane) for verdict in self._verdicts)
+        return min(min(one.learning.next_sample(pane), one.river.next_sample(pane)) for one in self._verdicts)
 
     def rest(self, cells: PaneCells, until: int) -> int:
         """Let baselines learn of panes in which all cells stay like these; how many panes say nothing."""
-        if not len(cells.slots):
+        if not len(cells.slots) or self._compares:
             return 0
+        seen = self._seen(cells) if self._guarded else None
         begun = time.perf_counter()
         start = int(cells.panes[0])
+        until = min([until, *(verdict.next_thaw(start) for verdict in self._verdicts)])
         panes = np.arange(start, min(until, start + max(1, RESTED_CELLS // len(cells.slots))))
         paths = []
         for verdict, names in zip(self._verdicts, self._names, strict=True):
             values = {name: cells.values[inner] for name, inner in names.items()}
-            paths.append(verdict.rest(PaneCells(cells.slots, cells.panes, cells.live, cells.first, values), panes))
+            own = PaneCells(cells.slots, cells.panes, cells.live, cells.first, values)
+            paths.append(verdict.rest(own, panes, seen))
         quiet = min(path.quiet for path in paths)
         for path in paths:
             path.follow(quiet)
         self.seconds[next(iter(self.seconds))] += time.perf_counter() - begun
         return quiet
+
+    def _seen(self, cells: PaneCells) -> PaneGuards:
+        ends = (cells.panes + 1) * self.window.pane_ns
+        return seen_of(self._coverage, ends, self._over_ns, self._kinds, guarded=self._guarded)
 
     def due(self, pane: int) -> Ints:
         """Return the slots whose `for` period has elapsed by this pane."""
@@ -143,6 +168,9 @@ class WindowRules:
         for verdict, writer in zip(self._verdicts, self._writers, strict=True):
             verdict.purge(slots)
             writer.purge(slots)
+        for spells in self._spells:
+            if spells is not None:
+                spells.purge(slots.tolist())
 
     def state(self) -> State:
         """Return window, verdicts and what is open."""
@@ -159,11 +187,3 @@ class WindowRules:
             verdict.restore(saved, self.window.grouping.capacity)
         for writer, saved in zip(self._writers, state["open"], strict=True):
             writer.restore(saved)
-
-
-def carried_fields(plan: RulePlan) -> list[str]:
-    """Return fields beside the key that findings of this rule name: they are kept with the key."""
-    derived = {measure.name for measure in plan.measures} | {name for name, _ in plan.values}
-    fields = {name for kind in plan.kinds for name in KINDS[kind].fields}
-    wanted = [*plan.incident, *_PLACEHOLDER.findall(plan.summary)]
-    return [name for name in dict.fromkeys(wanted) if name not in derived and name in fields and name not in plan.by]

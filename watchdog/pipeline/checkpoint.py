@@ -22,7 +22,10 @@ class Checkpoint:
 
     rules: digest of the rule set. sources: as given. positions: by source name. starts: by source, the time from which
     changes are reported (`first_start.Quiet`). held: incidents not reported yet, by their first change, and whether
-    they fire. last_action: the books have every operators' action up to this id, and those in `acted`.
+    they fire. last_action: the books have every operators' action up to this id, and those in `acted`. streams: by node
+    and stream, rows that a node has reported to the fleet since `origin` (ns of the wall clock), or that the fleet has
+    taken in. stage: of the fleet, see `FleetStage.snapshot`. in_force: which source gives what several have, see
+    `watchdog.service.in_force.Saved`. cases: see `NodeCases.snapshot`.
     """
 
     rules: str
@@ -39,6 +42,11 @@ class Checkpoint:
     acted: tuple[int, ...] = ()
     starts: Mapping[str, int] = field(default_factory=dict)
     held: tuple[tuple[IncidentChange, bool], ...] = ()
+    streams: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    origin: int = 0
+    stage: bytes = b""
+    in_force: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
+    cases: tuple[bytes, bytes] = (b"", b"")
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -1,4 +1,4 @@
-"""A source starts anew at the first event whose time fits the wall clock, once a wrong clock is right again."""
+"""A source restarts at the first event whose time fits the wall clock, once a wrong clock is right again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sources need less to give what was written (`feed.WRITE_DELAY_NS`, `debuglog.LAT
 
 
 def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: int) -> Batch:
-    """A stretch of time (from, to; ns) in which nothing of a source is known, as an event at `told_ns`."""
+    """Return the event at `told_ns` for a span (from, to; ns) in which nothing of a source is known."""
     columns: dict[str, Column] = {
         "time_ns": np.array([told_ns], np.int64),
         "from_ns": np.array([span[0]], np.int64),
@@ -31,9 +31,9 @@ def gap_of(node: str, source: str, span: tuple[int, int], reason: str, told_ns: 
 
 
 def fitting(batches: Iterable[Batch], now_ns: int, skew_ns: int) -> int | None:
-    """The earliest event time that fits the wall clock; None when none of these events does."""
+    """Return the earliest event time that fits the wall clock; None when no event does."""
     first_ns, last_ns = now_ns - BEHIND_NS - skew_ns, now_ns + skew_ns
-    found = [
+    times_ns = [
         int(times[fits].min())
         for batch in batches
         if batch.rows and batch.kind != GAP
@@ -41,4 +41,4 @@ def fitting(batches: Iterable[Batch], now_ns: int, skew_ns: int) -> int | None:
         for fits in ((times >= first_ns) & (times <= last_ns),)
         if np.any(fits)
     ]
-    return min(found, default=None)
+    return min(times_ns, default=None)

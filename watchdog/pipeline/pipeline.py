@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from alerts.books import IncidentBooks
-from alerts.incident import IncidentChange, Reason
+from alerts.case_feed import CaseFeed, NodeCases
+from alerts.cases import IssuedNotice
+from alerts.incident import IncidentChange, Policy, Reason
 from watchdog.core.batch import Slice
 from watchdog.core.durations import SECOND_NS
 from watchdog.core.finding import Finding
 from watchdog.engine.engine import Engine
 from watchdog.pipeline.checkpoint import Checkpoint
+from watchdog.pipeline.silent_parts import SilentParts
 
 OWN_PART = "own"  # the name of its book in checkpoints; names of parts are JSON
 BACKWARD_NS = SECOND_NS  # clocks are slewed by less
 Tell = Callable[[Sequence[IncidentChange]], None]
 Before = Callable[[int, int, bool], None]
+HearCases = Callable[[CaseFeed, Sequence[IssuedNotice]], None]
+"""Hears of the notices of cases, with the feed that has them."""
+After = Callable[[Slice | None, Sequence[Finding]], None]
 
 
 class Pipeline:
@@ -27,7 +33,9 @@ class Pipeline:
     Replay and `LivePipeline` call `process` for each slice, and `finish` when all sources have ended. tell: called with
     incident changes as they happen. before: called before the book of a part (its number) advances to a time (ns);
     the third argument is whether all sources of the part have ended, so that no later time will come. own: ids of
-    findings by the wall clock; their book follows those of the parts.
+    findings by the wall clock; their book follows those of the parts. policy: the bounds of the books.
+    after: called after each step of the engine with the slice, None for the end of the input, and the findings.
+    cases: take every finding with its incident; None without cases.
     """
 
     def __init__(
@@ -36,10 +44,18 @@ class Pipeline:
         tell: Tell | None = None,
         before: Before | None = None,
         own: Collection[str] = (),
+        policy: Policy | None = None,
+        *,
+        cases: NodeCases | None = None,
     ) -> None:
-        self.engine, self._own = engine, tuple(own)
-        self.books = IncidentBooks(self._parts)
+        self.engine, self._own, self._policy = engine, tuple(own), policy
+        self.books = IncidentBooks(self._parts, policy)
         self._listener, self._before = tell, before
+        self.cases = cases
+        self.hear_cases: HearCases | None = None
+        self.silent: SilentParts | None = None  # of a service; a replay waits for every part
+        self._join_books()
+        self.after: After | None = None
         self.positions: dict[str, Mapping[str, object]] = {}
         self.events = 0
         self.first_event_ns: int | None = None
@@ -48,7 +64,11 @@ class Pipeline:
         self.begun_anew = 0  # how often a part dropped its state because a clock was set right
 
     def process(self, slice_: Slice) -> None:
-        """Pass a slice of one source through engine and books. The slice is not changed."""
+        """Pass a slice of one source through engine and books, all its parts. The slice is not changed."""
+        for part in slice_.parts:
+            self._process(part)
+
+    def _process(self, slice_: Slice) -> None:
         for batch in slice_.batches:
             if batch.rows:
                 self.events += batch.rows
@@ -58,14 +78,22 @@ class Pipeline:
         findings = self.engine.process(slice_)
         self._rewind_books()
         self._follow(findings)
+        self._reach()
         if slice_.position:  # a source has none before its first event
             self.positions[slice_.source] = slice_.position
+        if self.after is not None:
+            self.after(slice_, findings)
 
     def finish(self) -> None:
         """Close the engine's open panes: the input has ended. Incidents that are not due to resolve stay open."""
-        self._follow(self.engine.finish())
+        findings = self.engine.finish()
+        self._follow(findings)
         for part in range(len(self.engine.groups)):
             self._tell(self.books[part].drain())
+        if self.cases is not None:
+            self._hear(self.cases.events, self.cases.events.finish(self.last_event_ns or 0))
+        if self.after is not None:
+            self.after(None, findings)
 
     def checkpoint(self, rules: str, sources: Sequence[str], asmap: str) -> Checkpoint:
         """Return all that a later run needs to resume here. rules: their digest; sources, asmap: as given."""
@@ -80,6 +108,7 @@ class Pipeline:
             events=self.events,
             first_event_ns=self.first_event_ns,
             last_event_ns=self.last_event_ns,
+            cases=(b"", b"") if self.cases is None else self.cases.snapshot(),
         )
 
     def resume(self, saved: Checkpoint) -> frozenset[str]:
@@ -87,7 +116,10 @@ class Pipeline:
 
         StateError when it is damaged or of another version.
         """
-        self.books = IncidentBooks.restore(saved.book, self._parts)
+        self.books = IncidentBooks.restore(saved.book, self._parts, self._policy)
+        if self.cases is not None:
+            self.cases.restore(saved.cases)
+        self._join_books()
         self.opened = len(self.books.incidents())
         self.positions = {name: position for name, position in saved.positions.items() if position}
         self.events, self.first_event_ns, self.last_event_ns = saved.events, saved.first_event_ns, saved.last_event_ns
@@ -104,13 +136,38 @@ class Pipeline:
 
     def move_books(self) -> None:
         """Move each incident into the book of the part that has its rule now."""
-        self.books = IncidentBooks.restore(self.books.snapshot(), self._parts)
+        self.books = IncidentBooks.restore(self.books.snapshot(), self._parts, self._policy)
+        self._join_books()
+
+    def _join_books(self) -> None:
+        """Let the cases hear where each finding goes."""
+        for number in range(len(self.books)):
+            if self.cases is not None:
+                feed = self.cases.clock if number == self.own_part else self.cases.events
+                self.books[number].placed = feed.take
+
+    def _reach(self) -> None:
+        """Let the cases follow the slowest part that has not ended and, in a service, is not silent."""
+        if self.cases is None:
+            return
+        marks = [self.books[part].now_ns for part in range(len(self.engine.groups))]
+        running = [not self.engine.ended(part) for part in range(len(marks))]
+        waited = [mark for mark, runs in zip(marks, running, strict=True) if runs]
+        if self.silent is not None:
+            waited = self.silent.heard(marks, running)
+        self._hear(self.cases.events, self.cases.events.reach(marks, waited))
+
+    def _hear(self, feed: CaseFeed, issued: Sequence[IssuedNotice]) -> None:
+        if issued and self.hear_cases is not None:
+            self.hear_cases(feed, issued)
 
     def _rewind_books(self) -> None:
         """Rewind the books of parts that restarted because a clock was set right."""
         begun, self.engine.begun_anew = self.engine.begun_anew, []
         for part, from_ns in begun:
             self.last_event_ns = min(from_ns, self.last_event_ns or from_ns)
+            if self.cases is not None:
+                self._hear(self.cases.events, self.cases.events.rewind(from_ns))
             self._tell(self.books[part].rewind(from_ns))
         self.begun_anew += len(begun)
 
@@ -133,8 +190,12 @@ class Pipeline:
         """Advance the book of own findings to the wall clock; after a step back, rewind it and keep what fires."""
         own = self.books[self.own_part]
         if now_ns < own.now_ns - BACKWARD_NS:
+            if self.cases is not None:
+                self._hear(self.cases.clock, self.cases.clock.rewind(now_ns))
             self._tell(own.rewind(now_ns, clears=False))
         self._tell(own.advance(now_ns))
+        if self.cases is not None:
+            self._hear(self.cases.clock, self.cases.clock.reach([now_ns], [now_ns]))
 
     def _follow(self, findings: Sequence[Finding]) -> None:
         """Apply findings to the books, then advance each book to its part's watermark."""

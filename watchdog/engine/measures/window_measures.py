@@ -38,6 +38,7 @@ class WindowMeasures:
 
     def __init__(self, plans: Sequence[MeasurePlan], width: int) -> None:
         self._members: list[_Member] = []
+        self._answers: dict[str, list[bool | None]] = {}  # by kind: what the filter of each measure says of every row
         self.width = 0
         for index, plan in enumerate(plans):
             measure = kind_of(plan).make(plan, width)
@@ -49,15 +50,29 @@ class WindowMeasures:
         rows: Rows = {}
         if any(member.measure.timed for member in self._members):
             rows["time"] = view.time_ns
-        for member in self._members:
+        nothing = np.zeros(view.rows, np.int64)
+        for member, answer in zip(self._members, self._answers_for(view.kind), strict=True):
+            if answer is False and member.measure.summed:
+                rows[f"value{member.index}"] = nothing
+                continue
             values = member.measure.feed(member.plan, view)
-            passed = None if member.plan.where is None else as_bool(member.plan.where(view), view.rows)
+            where = None if answer and member.measure.summed else member.plan.where
+            passed = None if where is None else as_bool(where(view), view.rows)
             if passed is not None and member.measure.summed:
                 values, passed = values * passed, None
             rows[f"value{member.index}"] = values
             if passed is not None:
                 rows[f"counts{member.index}"] = passed
         return rows
+
+    def _answers_for(self, kind: str) -> list[bool | None]:
+        """Return, by measure, whether its filter passes every row of a kind, or none; None if it depends on the row."""
+        known = self._answers.get(kind)
+        if known is None:
+            filters = [member.plan.where for member in self._members]
+            known = [True if where is None else where.constant_for(kind) for where in filters]
+            self._answers[kind] = known
+        return known
 
     @property
     def runs(self) -> bool:

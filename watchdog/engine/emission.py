@@ -1,0 +1,48 @@
+"""What a verdict reports of a key, and what it remembers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from detectors.baseline import Path
+from watchdog.core.finding import Change
+
+
+@dataclass(slots=True, eq=False)  # not frozen: there is one for each finding, and a frozen one costs five times as much
+class Emission:
+    """What a rule reports of one key at one pane; `row` is the row of the cells."""
+
+    slot: int
+    pane: int
+    since: int
+    change: Change
+    level: int  # 0: the rule's own severity, n: its n-th escalation
+    row: int
+    counted: bool = False  # the finding for what is left out has counted this key
+
+
+class Held(NamedTuple):
+    """A condition that holds: since which pane, how bad, and how often it was reported again."""
+
+    since: int
+    active: int  # 0: it has not held for long enough yet, else level + 1
+    bucket: int
+
+
+class Rest(NamedTuple):
+    """How many panes of a silence change no verdict, and what each baseline would learn of it.
+
+    note: lets the tails of budgets take the worst scores of the first panes.
+    """
+
+    quiet: int
+    paths: list[Path]
+    note: Callable[[int], None]
+
+    def follow(self, panes: int) -> None:
+        """Learn of the first `panes` panes."""
+        self.note(panes)
+        for path in self.paths:
+            path.follow(panes)
