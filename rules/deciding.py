@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+from rules.budget import STANDARD, Budget
 from rules.canonical import Lists
 from rules.catalogue import determined
 from rules.cells import CellFormula, overlaps
@@ -14,14 +15,15 @@ from rules.keys import LONGEST_ID, NAME
 from rules.measure_table import MEASURES
 from rules.measures import CELL_FUNCTIONS, Measures
 from rules.naming import ALWAYS
+from rules.pack_budget import KEY, budget_of, unbudgeted
 from rules.rule import RuleKeys
 from rules.syntax import WORDS
 from rules.tokens import ExpressionError
 from watchdog.core.finding import SEVERITIES, Severity
 from watchdog.core.plan import CellExpression
 from watchdog.located_yaml import values
+from watchdog.located_yaml.nodes import Node, Scalar, Series
 from watchdog.located_yaml.problem import Problem
-from watchdog.located_yaml.reader import Node, Scalar
 
 _RESERVED = {*WORDS, *MEASURES, *CELL_FUNCTIONS, *NUMERIC, *ALWAYS}
 
@@ -43,7 +45,7 @@ def read_verdicts(keys: RuleKeys, measures: Measures) -> Verdicts:
 
 def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns: int, pane_ns: int) -> Measures:
     """Read all measures in order; without any kind only their grammar is checked and their names are kept."""
-    measures = Measures(kinds, lists, over_ns, pane_ns)
+    measures = Measures(kinds, lists, over_ns, pane_ns, by=_key(keys), budget=_budget(keys))
     node = keys.node("measure")
     table = values.table(node, "measure", keys.report) if node else None
     for entry in table.entries if table else ():
@@ -57,8 +59,25 @@ def read_measures(keys: RuleKeys, kinds: tuple[str, ...], lists: Lists, over_ns:
                 continue
             except ExpressionError as error:
                 report_flaws(entry.value, error, keys.report)
-        measures.poison(name)
+        measures.poison(name, tree)
     return measures
+
+
+def _budget(keys: RuleKeys) -> Budget:
+    """Return what each detector of the rule may spend that names nothing itself."""
+    node, spenders = keys.node(KEY), unbudgeted(keys.rule.entries)
+    whole = budget_of(node, keys.report) if node else None
+    if node and not spenders:
+        hint = 'a budget is for unlike_others() and anomalous(law="counts") without one of their own'
+        keys.report.warn(node.place, f"the budget of rule '{keys.rule.id.text}' is spent by no detector", hint)
+    return STANDARD if whole is None else whole.share(spenders)
+
+
+def _key(keys: RuleKeys) -> tuple[str, ...]:
+    """Return the fields of the key as they are written; `read_fields` reports mistakes in them."""
+    node = keys.node("by")
+    items = node.items if isinstance(node, Series) else (node,)
+    return tuple(item.text for item in items if isinstance(item, Scalar))
 
 
 def _usable_name(keys: RuleKeys, key: Scalar, kinds: tuple[str, ...]) -> bool:

@@ -12,7 +12,7 @@ from watchdog.core.plan import RulePlan
 
 def rule_hash(plan: RulePlan) -> str:
     """Return twelve hex digits of a rule's behaviour; named lists count by their content."""
-    behaviour = {
+    behaviour: dict[str, object] = {
         "id": plan.id,
         "attack": plan.attack,
         "severity": plan.severity,
@@ -21,7 +21,7 @@ def rule_hash(plan: RulePlan) -> str:
         "measures": sorted((measure.name, measure.text) for measure in plan.measures),
         "values": [(name, formula.text) for name, formula in plan.values],
         "baselines": [
-            (b.name, b.value.text, b.direction, b.threshold, b.floor, b.half_life_ns, b.warmup_ns, b.step_ns)
+            (b.text, b.threshold, b.half_life_ns, b.warmup_ns, b.step_ns, b.freeze_ns, bool(b.budget))
             for b in plan.baselines
         ],
         "fire": plan.fire.text,
@@ -31,6 +31,14 @@ def rule_hash(plan: RulePlan) -> str:
         "summary": plan.summary,
         "limits": [plan.evidence, plan.max_keys],
     }
+    if plan.comparisons:
+        behaviour["comparisons"] = [comparison.text for comparison in plan.comparisons]
+    if plan.drifts:
+        behaviour["drifts"] = [drift.text for drift in plan.drifts]
+    if plan.model:
+        behaviour["model"] = plan.model.text
+    if plan.scope != "node":
+        behaviour["scope"] = plan.scope
     return _digest(behaviour)
 
 

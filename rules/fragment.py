@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rules.syntax import Expr, parse
 from rules.tokens import ExpressionError, Flaw
+from watchdog.located_yaml.nodes import Node, Scalar
 from watchdog.located_yaml.problem import Location, Report
-from watchdog.located_yaml.reader import Node, Scalar
 from watchdog.located_yaml.values import describe
 
 

@@ -158,7 +158,7 @@ def check_question(spot: Expr, field: str, wanted: str, answers: Iterable[bool])
 
 
 def row_truth(tree: Expr, kinds: Sequence[str]) -> bool | None:
-    """Whether a condition on rows is always or never true, as far as the catalogue knows; None: perhaps."""
+    """Return whether a condition on rows is always or never true, as far as the catalogue says; None: perhaps."""
     if isinstance(tree, Logic):
         truths = [row_truth(part, kinds) for part in tree.parts]
         decisive = tree.op == "or"

@@ -1,4 +1,8 @@
-"""Loading of rule files into a rule set: all files, all mistakes at once."""
+"""Loading of rule files into a rule set: all files, all mistakes at once.
+
+Only reading YAML needs a library, imported when a file is read: a program that takes rules as text
+(`rules/portable.py`) imports this module without it.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,54 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from rules.canonical import Lists
 from rules.compile import compile_rule
 from rules.digest import rule_hash, set_hash
 from rules.evasion import require_answers
+from rules.exceptions import KEY as EXCEPT
+from rules.exceptions import ExceptionSource, RuleException, apply_exceptions, read_exceptions
 from rules.keys import LONGEST_ID, RULE_ID, RULE_KEY_NAMES, TOP_KEYS
 from rules.maturity import check_successors
 from rules.named_lists import NamedLists, read_lists, texts_of
-from rules.overrides import Override, apply_override, read_overrides
+from rules.overrides import Override, apply_override, overridden, read_overrides
+from rules.pack_budget import KEY, split_budget
 from rules.rule import RuleSource
+from rules.second_stage import check_feeders
 from rules.unused import unused_lists
+from watchdog.core.declared import Declaration
+from watchdog.core.errors import RuleError
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.plan import RulePlan
 from watchdog.located_yaml import values
+from watchdog.located_yaml.nodes import Node, Scalar, Table
 from watchdog.located_yaml.problem import Location, Problem, Report, RuleSetError
-from watchdog.located_yaml.reader import Node, Scalar, Table, read_file, read_yaml, source_text
 from watchdog.located_yaml.suggest import did_you_mean
+from watchdog.located_yaml.tracepoints import read_tracepoints
 
 PACKS = Path(__file__).parent / "packs"
+OPTIONAL_PACKS = PACKS / "optional"
+DEFAULT_PACK = "default"
+"""Names all packs in `PACKS` together; a pack in `OPTIONAL_PACKS` has the name of its file, and is off unless named."""
+PacksChoice = bool | Sequence[str]
+"""Which shipped packs are read: their names; True for the default ones, False for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
     """Compiled rules, ordered by id. lists: the named lists as text. warnings: problems that do not stop the set.
-    sources: the rules as written, overrides applied. hash: of their behaviour, stable over formatting.
+    sources: the rules as written, overrides applied. hash: of their behaviour, stable over formatting. typed_lists: the
+    named lists, numbers as numbers. tracepoints: those that the files declare. overridden: `ID: KEY, KEY` for each rule
+    that an override changes, `ID: off` for one that it switches off; sorted. exceptions: part of the plans.
     """
 
     plans: tuple[RulePlan, ...]
     warnings: tuple[Problem, ...]
     lists: Mapping[str, tuple[str, ...]]
     sources: Mapping[str, RuleSource] = field(default_factory=dict)
+    typed_lists: Lists = field(default_factory=dict)
+    tracepoints: tuple[Declaration, ...] = ()
+    overridden: tuple[str, ...] = ()
+    exceptions: tuple[RuleException, ...] = ()
 
     @property
     def hash(self) -> str:
@@ -43,22 +66,37 @@ class RuleSet:
         return set_hash(self.plans, self.lists)
 
 
-def load(paths: Sequence[Path], *, packs: bool = True) -> RuleSet:
+def pack_names() -> tuple[str, ...]:
+    """Return the names of all shipped packs, the default one first."""
+    return DEFAULT_PACK, *sorted(path.stem for path in OPTIONAL_PACKS.glob("*.yaml"))
+
+
+def _chosen(packs: PacksChoice) -> list[Path]:
+    """Return the files and folders of packs. RuleError: there is no such pack."""
+    names = ([DEFAULT_PACK] if packs else []) if isinstance(packs, bool) else list(dict.fromkeys(packs))
+    unknown = [name for name in names if name not in pack_names()]
+    if unknown:
+        raise RuleError(f"no pack '{unknown[0][:80]}'; there are: {', '.join(pack_names())}")
+    return [PACKS if name == DEFAULT_PACK else OPTIONAL_PACKS / f"{name}.yaml" for name in names]
+
+
+def load(paths: Sequence[Path], *, packs: PacksChoice = True, exceptions: Sequence[ExceptionSource] = ()) -> RuleSet:
     """Read and compile rule files and folders (every *.yaml in them), after the shipped packs.
 
+    exceptions: those of a configuration, beside those of the files.
     Raises RuleSetError (a RuleError) with all problems of all files.
     """
     report = Report()
-    rule_set = _load([*([PACKS] if packs else []), *paths], report)
+    rule_set = _load([*_chosen(packs), *paths], report, exceptions)
     if report.problems:
         raise RuleSetError(report.ordered())
     return rule_set
 
 
-def check(paths: Sequence[Path], *, packs: bool = True) -> list[Problem]:
+def check(paths: Sequence[Path], *, packs: PacksChoice = True) -> list[Problem]:
     """Return all problems of these files, which may override rules of the packs; empty without problems."""
     report = Report()
-    _load([*([PACKS] if packs else []), *paths], report)
+    _load([*_chosen(packs), *paths], report)
     return list(report.ordered())
 
 
@@ -67,8 +105,10 @@ def load_text(text: str, name: str = "rules.yaml") -> RuleSet:
 
     Raises RuleSetError with all problems.
     """
+    from watchdog.located_yaml.reader import read_yaml, source_text  # noqa: PLC0415 - it loads PyYAML
+
     report = Report()
-    reading = _Reading(report)
+    reading = RuleReading(report)
     reading.add(read_yaml(source_text(name, text), report))
     rule_set = reading.finish()
     if report.problems:
@@ -76,9 +116,12 @@ def load_text(text: str, name: str = "rules.yaml") -> RuleSet:
     return rule_set
 
 
-def _load(paths: Sequence[Path], report: Report) -> RuleSet:
+def _load(paths: Sequence[Path], report: Report, exceptions: Sequence[ExceptionSource] = ()) -> RuleSet:
     """Load all files in order; problems go to the report."""
-    reading = _Reading(report)
+    from watchdog.located_yaml.reader import read_file, read_yaml  # noqa: PLC0415 - it loads PyYAML
+
+    reading = RuleReading(report)
+    reading.exceptions += exceptions
     seen: set[Path] = set()
     packs: set[str] = set()
     for path in _files(paths, report):
@@ -86,14 +129,22 @@ def _load(paths: Sequence[Path], report: Report) -> RuleSet:
         if real in seen:
             continue
         seen.add(real)
-        shipped = real.parent == PACKS.resolve()  # named by their place in the tree, the same on every machine
-        source = read_file(path, report, f"rules/packs/{path.name}" if shipped else str(path))
+        shipped = _shipped_as(real)  # named by their place in the tree, the same on every machine
+        source = read_file(path, report, shipped or str(path))
         if source is None or source.text in packs:  # a copy of a shipped pack, checked by an installed command
             continue
         if shipped:
             packs.add(source.text)
-        reading.add(read_yaml(source, report), shipped=shipped)
+        reading.add(read_yaml(source, report), shipped=bool(shipped))
     return reading.finish()
+
+
+def _shipped_as(real: Path) -> str:
+    """Return how a file of a shipped pack is named to people, "" for any other file."""
+    for folder, name in ((PACKS, "rules/packs"), (OPTIONAL_PACKS, "rules/packs/optional")):
+        if real.parent == folder.resolve():
+            return f"{name}/{real.name}"
+    return ""
 
 
 def _files(paths: Sequence[Path], report: Report) -> list[Path]:
@@ -114,7 +165,7 @@ def _files(paths: Sequence[Path], report: Report) -> list[Path]:
     return files
 
 
-class _Reading:
+class RuleReading:
     """The lists, rules and overrides read so far; they are compiled at the end, when all are known."""
 
     def __init__(self, report: Report) -> None:
@@ -123,12 +174,15 @@ class _Reading:
         self.list_places: dict[str, Location] = {}
         self.rules: dict[str, RuleSource] = {}
         self.overrides: list[Override] = []
+        self.tracepoints: list[Declaration] = []
+        self.exceptions: list[ExceptionSource] = []
 
     def add(self, node: Node | None, *, shipped: bool = False) -> None:
         """Add the sections of one file, which may be empty. shipped: its rules must answer the questions on evasion."""
         if node is None:
             return
         table = values.table(node, "rule file", self.report)
+        before, budget = set(self.rules), None
         for entry in table.entries if table else ():
             name = entry.key.text
             if name not in TOP_KEYS:
@@ -138,16 +192,27 @@ class _Reading:
                 continue
             elif name == "lists":
                 read_lists(entry.value, self.lists, self.list_places, self.report)
+            elif name == "tracepoints":
+                self.tracepoints += read_tracepoints(entry.value, self.report)
             elif name == "rules":
                 self._add_rules(entry.value, shipped=shipped)
+            elif name == EXCEPT:
+                self.exceptions += read_exceptions(entry.value, self.report)
+            elif name == KEY:
+                budget = entry
             else:
                 self.overrides += read_overrides(entry.value, self.report)
+        if budget is not None:
+            own = {rule_id: rule for rule_id, rule in self.rules.items() if rule_id not in before}
+            self.rules |= split_budget(budget, own, self.report)
 
     def finish(self) -> RuleSet:
         """Compile all rules; called once, after the last file."""
         written = list(self.rules.values())
         self._apply_overrides()
-        unused_lists(self.list_places, [*written, *self.rules.values()], self.report)
+        used = {name for one in self.exceptions for name in one.lists}
+        places = {name: place for name, place in self.list_places.items() if name not in used}
+        unused_lists(places, [*written, *self.rules.values()], self.report)
         plans = []
         for rule in self.rules.values():
             plan = compile_rule(rule, self.lists, self.report)
@@ -155,7 +220,18 @@ class _Reading:
                 plans.append(plan)
         plans.sort(key=lambda plan: plan.id)
         check_successors(self.rules, plans, self.report)
-        return RuleSet(tuple(plans), tuple(self.report.warnings), texts_of(self.lists), dict(self.rules))
+        check_feeders(self.rules, plans, self.report)
+        plans, exceptions = apply_exceptions(plans, self.exceptions, self.lists, self.report)
+        return RuleSet(
+            tuple(plans),
+            tuple(self.report.warnings),
+            texts_of(self.lists),
+            dict(self.rules),
+            dict(self.lists),
+            tuple(self.tracepoints),
+            overridden(self.overrides),
+            exceptions,
+        )
 
     def _add_rules(self, node: Node, *, shipped: bool) -> None:
         """Add the rules of one file; ids are unique over all files."""

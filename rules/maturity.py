@@ -11,8 +11,8 @@ from rules.keys import RULE_ID
 from rules.rule import RuleKeys, RuleSource
 from watchdog.core.finding import Maturity
 from watchdog.core.plan import RulePlan
+from watchdog.located_yaml.nodes import Scalar
 from watchdog.located_yaml.problem import Report
-from watchdog.located_yaml.reader import Scalar
 from watchdog.located_yaml.suggest import did_you_mean
 
 DEFAULT = "incubating"

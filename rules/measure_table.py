@@ -18,7 +18,7 @@ from rules.typed import fail
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class ValueRange:
     """What the values that a measure reads can be; low and high include 0, the value of an empty window."""
 
     constant: bool
@@ -37,7 +37,7 @@ class MeasureRow:
 
     use: Use
     bounds: Callable[[Bounds], Bounds]
-    can: Callable[[Values], Can]
+    can: Callable[[ValueRange], Can]
     parameters: int = 0
     fraction: bool = False
 
@@ -51,7 +51,7 @@ def _like_field(field: Bounds) -> Bounds:
     return ANY if field == ANY else Bounds(min(0.0, field.low), max(0.0, field.high), field.whole)
 
 
-def _like_value(values: Values) -> Can:
+def _like_value(values: ValueRange) -> Can:
     return Range(values.low, values.high)
 
 
@@ -59,7 +59,7 @@ def _sum_bounds(field: Bounds) -> Bounds:
     return Bounds(0.0, math.inf, field.whole) if field.low >= 0 else ANY
 
 
-def _sum_can(values: Values) -> Can:
+def _sum_can(values: ValueRange) -> Can:
     return Range(-math.inf if values.low < 0 else 0, math.inf if values.high > 0 else 0)
 
 

@@ -9,38 +9,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rules.budget import STANDARD, Budget
 from rules.canonical import Lists, canonical
-from rules.catalogue import field_types
+from rules.catalogue import field_types, possible_values
 from rules.cells import CellFormula
+from rules.changing import MOVED, changed
+from rules.comparison import PARTS, comparison
 from rules.detector import baseline
 from rules.formula import RowFormula, check_row
 from rules.functions import NUMERIC, count_arguments
 from rules.impossible import ANY, Bounds, Reach, check_together, field_bounds
 from rules.measure_table import MEAN, MEASURES, TABLE, parameters_of
-from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
+from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary, parse
 from rules.typed import ValueType, fail
 from watchdog.core.durations import SECOND_NS
-from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, MeasurePlan
+from watchdog.core.plan import COVERED, BaselinePlan, CellExpression, ComparisonPlan, DriftPlan, MeasurePlan, ModelPlan
 from watchdog.located_yaml.suggest import did_you_mean
 
-CELL_FUNCTIONS = ("anomalous", "flat", "rate", *NUMERIC)
+DETECTORS = ("anomalous", "changed", "unlike_others")
+CELL_FUNCTIONS = (*DETECTORS, "flat", "rate", *NUMERIC)
 
 
 class Measures:
     """The measures, values and baselines of one rule, filled expression by expression.
 
-    kinds, lists: what row expressions may read. over_ns, pane_ns: the rule's window and pane.
-    absence: whether `flat` was used.
+    kinds, lists: what row expressions may read. over_ns, pane_ns: the rule's window and pane. by: its key.
+    budget: of a detector that names none. absence: whether `flat` was used.
     """
 
-    def __init__(self, kinds: Sequence[str], lists: Lists, over_ns: int, pane_ns: int) -> None:
-        self.kinds, self.lists = kinds, lists
-        self.over_ns, self.pane_ns = over_ns, pane_ns
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        lists: Lists,
+        over_ns: int,
+        pane_ns: int,
+        *,
+        by: tuple[str, ...] = (),
+        budget: Budget = STANDARD,
+    ) -> None:
+        self.kinds, self.lists, self.by = kinds, lists, by
+        self.over_ns, self.pane_ns, self.budget = over_ns, pane_ns, budget
         self.plans: list[MeasurePlan] = []
         self.values: list[tuple[str, CellExpression]] = []
         self.formulas: dict[str, CellFormula] = {}
         self.fields: dict[str, Bounds] = {}
         self.baselines: list[BaselinePlan] = []
+        self.comparisons: list[ComparisonPlan] = []
+        self.drifts: list[DriftPlan] = []
+        self.model: ModelPlan | None = None
         self.types: dict[str, ValueType] = {}
         self.verdicts: dict[str, ValueType] = {}
         self.absence = False
@@ -48,8 +64,8 @@ class Measures:
 
     def add(self, name: str, tree: Expr) -> None:
         """Define a measure. Raises ExpressionError; the name is then known, but has no value."""
-        if isinstance(tree, Call) and tree.name == "anomalous":
-            self._add_baseline(name, tree)
+        if isinstance(tree, Call) and tree.name in DETECTORS:
+            self._add_detector(name, tree)
             return
         if is_measure(tree):
             assert isinstance(tree, Call)
@@ -61,9 +77,12 @@ class Measures:
         self.formulas[name] = formula
         self.types[name] = formula.type
 
-    def poison(self, name: str) -> None:
+    def poison(self, name: str, tree: Expr | None = None) -> None:
         """Register a name whose definition failed, so that the mistake is reported only once."""
-        self.types.setdefault(name, "int")
+        if isinstance(tree, Call) and tree.name in DETECTORS:
+            self._name_verdict(name, tree.name)
+        else:
+            self.types.setdefault(name, "int")
 
     def verdict(self, tree: Expr, name: str) -> CellFormula:
         """Compile a deciding expression; name: its key, for errors. Raises ExpressionError."""
@@ -137,7 +156,7 @@ class Measures:
         return any(name in field_types(kind) for kind in self.kinds)
 
     def _count_filter(self, call: Call) -> RowFormula | None:
-        """`count()`, `count(condition)`."""
+        """Compile `count()`, `count(condition)`."""
         if len(call.args) > 1:
             raise fail(call, f"'count' takes one condition, found {len(call.args)}", "join them with 'and'")
         if call.where is not None:
@@ -149,19 +168,57 @@ class Measures:
         check_row(tree, self.kinds, self.lists, "filter")
         return RowFormula(tree, self.kinds, self.lists, "filter")
 
-    def _add_baseline(self, name: str, call: Call) -> None:
-        """`anomalous(...)` under a name; `<name>_expected` can be shown and compared as well."""
+    def _add_detector(self, name: str, call: Call) -> None:
+        """Add a detector under a name, with what it gives beside its verdict."""
+        if call.name == "anomalous":
+            self.baselines.append(baseline(name, call, self._watched(call), self.pane_ns, self.budget))
+        elif call.name == "changed":
+            self.drifts.append(changed(name, call, self._watched(call), self.pane_ns))
+        else:
+            self.comparisons.append(
+                comparison(name, call, self._compared, self._among, by=self.by, default=self.budget)
+            )
+        self._name_verdict(name, call.name)
+
+    def _name_verdict(self, name: str, detector: str) -> None:
+        """Let deciding expressions use a detector's verdict, and what it gives beside."""
+        self.verdicts[name] = "bool"
+        if detector == "anomalous":
+            self.verdicts[f"{name}_expected"] = "float"
+            return
+        if detector == "changed":
+            self.verdicts |= {f"{name}_{part}": "float" for part in MOVED}
+            return
+        for part in PARTS:
+            self.verdicts[f"{name}_{part}"] = "float" if part in ("value", "median", "score") else "int"
+
+    def _compared(self, value: Expr) -> CellFormula:
+        return CellFormula(self._lower(value), self.types)
+
+    def _among(self, field: Expr) -> CellFormula:
+        """Return a number by which keys are grouped: which of its known values a text field has."""
+        texts = sorted(possible_values(self.kinds, field.name)) if isinstance(field, Name) else []
+        if not isinstance(field, Name) or not texts or not self._everywhere(field.name):
+            raise fail(
+                field, "'among' takes a text field with known values that all kinds have", "as in among=direction"
+            )
+        parts = (f'if(count({field.name} == "{text}") > 0, {at}, 0)' for at, text in enumerate(texts, start=1))
+        return self._compared(parse(f"max({', '.join(parts)}, 0)"))
+
+    def _everywhere(self, name: str) -> bool:
+        return all(field_types(kind).get(name) == "text" for kind in self.kinds)
+
+    def _watched(self, call: Call) -> CellFormula:
+        """Return the one value that a detector watches."""
         count_arguments(call, 1)
         value = CellFormula(self._lower(call.args[0]), self.types)
         if value.type == "bool":
             raise fail(call.args[0], "expected a number, found true or false")
-        self.baselines.append(baseline(name, call, value, self.pane_ns))
-        self.verdicts[name] = "bool"
-        self.verdicts[f"{name}_expected"] = "float"
+        return value
 
     def _hidden(self, call: Call) -> str:
         """Return a name that no rule can use."""
-        return f"__{call.name}{len(self.plans) + len(self.baselines)}"
+        return f"__{call.name}{len(self.plans) + len(self.baselines) + len(self.comparisons) + len(self.drifts)}"
 
     def _lower(self, tree: Expr, deciding: bool = False) -> Expr:
         """Return the tree with measure calls replaced by names. deciding: verdicts may be used."""
@@ -182,8 +239,8 @@ class Measures:
         """Replace a call: a measure, a detector, a rewritten function, or a plain one."""
         if is_measure(call):
             return self._mean(call) if call.name == MEAN else self._named(self._plan(self._hidden(call), call), call)
-        if call.name == "anomalous":
-            return self._anomalous(call, deciding)
+        if call.name in DETECTORS:
+            return self._detected(call, deciding)
         if call.name not in CELL_FUNCTIONS:
             known = (*MEASURES, *CELL_FUNCTIONS)
             raise fail(call, f"unknown function '{call.name}'", did_you_mean(call.name, known, "functions"))
@@ -201,29 +258,29 @@ class Measures:
         return Logic("and", (zero, self._named(COVERED, call)), call.start, call.end, inner.depth + 2)
 
     def _mean(self, call: Call) -> Expr:
-        """`mean(x where c)` is `sum(x where c) / count(c)`."""
+        """Compile `mean(x where c)`, which is `sum(x where c) / count(c)`."""
         total = self._plan(self._hidden(call), replace(call, name="sum"))
         rows = replace(call, name="count", args=(call.where,) if call.where else (), where=None)
         return self._divided(call, self._named(total, call), self._named(self._plan(self._hidden(call), rows), call))
 
-    def _anomalous(self, call: Call, deciding: bool) -> Expr:
+    def _detected(self, call: Call, deciding: bool) -> Expr:
         """Replace a detector inside a deciding expression."""
         if not deciding:
-            raise fail(call, "a verdict of anomalous() can only stand alone, or in fire, clear and escalate")
+            raise fail(call, f"a verdict of {call.name}() can only stand alone, or in fire, clear and escalate")
         text = canonical(call, self.lists)
         known = self._by_text.get(text)
         if known is None:
             known = self._by_text[text] = self._hidden(call)
-            self._add_baseline(known, call)
+            self._add_detector(known, call)
         return self._named(known, call)
 
     def _check_name(self, node: Name, deciding: bool) -> None:
-        """Better words for names that exist, but not here."""
+        """Reword the error for names that exist, but not here."""
         name = node.name
         if name in self.types or (deciding and name in self.verdicts):
             return
         if name in self.verdicts:
-            raise fail(node, f"'{name}' comes from anomalous(), which values cannot use", "use it in fire or escalate")
+            raise fail(node, f"'{name}' comes from a detector, which values cannot use", "use it in fire or escalate")
         if self._is_field(name):
             hint = f"put a measure around it, as in sum({name}) or distinct({name})"
             raise fail(node, f"'{name}' is a field, not a measure", hint)
@@ -239,7 +296,7 @@ class Measures:
 
 
 def is_measure(tree: Expr) -> bool:
-    """Whether a tree is a measure call; min and max are one with one argument, else a function."""
+    """Return whether a tree is a measure call; min and max are one with one argument, else a function."""
     if not isinstance(tree, Call) or tree.name not in MEASURES:
         return False
     return tree.name not in ("min", "max") or len(tree.args) == 1

@@ -8,8 +8,8 @@ from rules.keys import LONGEST_ID, NAME
 from rules.syntax import LARGEST
 from rules.texts import parse_network
 from watchdog.located_yaml import values
+from watchdog.located_yaml.nodes import Node, Scalar, Series
 from watchdog.located_yaml.problem import Location, Report
-from watchdog.located_yaml.reader import Node, Scalar, Series
 from watchdog.located_yaml.values import parse_integer
 
 NamedLists = dict[str, tuple[str, ...] | tuple[int, ...]]

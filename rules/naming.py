@@ -10,8 +10,8 @@ from rules.fragment import report_flaws
 from rules.rule import RuleKeys
 from rules.tokens import ExpressionError, Flaw
 from watchdog.located_yaml import values
+from watchdog.located_yaml.nodes import Scalar
 from watchdog.located_yaml.problem import Report
-from watchdog.located_yaml.reader import Scalar
 from watchdog.located_yaml.suggest import did_you_mean
 
 ALWAYS = ("node", "over")  # placeholders of every summary
@@ -28,9 +28,10 @@ def read_fields(
     if node is None:
         return default
     names: list[str] = []
+    fleet = keys.text("scope") == "fleet"
     for item in values.scalars(node, name, "a list of fields", keys.report):
         having = _having(item.text, kinds) if in_any else kinds
-        problem, shared = _field_problem(item, having), shared_fields(having)
+        problem, shared = _field_problem(item, having, fleet=fleet), shared_fields(having)
         if not problem and item.text in names:
             problem = (f"field '{item.text}' is given twice", "")
         if not problem and shared[item.text] in ("bytes", "float"):
@@ -65,7 +66,7 @@ def read_entities(keys: RuleKeys, kinds: tuple[str, ...]) -> tuple[str, ...]:
     for item in values.scalars(node, "entities", "a list of fields", Report()) if node else ():
         kind = shared_fields(_having(item.text, kinds)).get(item.text)
         if item.text in found and kind not in ("text", "prefix") and not item.text.endswith("asn"):
-            keys.report.error(item.place, f"'{item.text}' names nobody", "use an address, a prefix or an ASN")
+            keys.report.error(item.place, f"'{item.text}' names no peer", "use an address, a prefix or an ASN")
     return found
 
 
@@ -91,11 +92,14 @@ def _having(name: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(kind for kind in kinds if name in field_types(kind)) or kinds
 
 
-def _field_problem(item: Scalar, kinds: tuple[str, ...]) -> tuple[str, str] | None:
+def _field_problem(item: Scalar, kinds: tuple[str, ...], *, fleet: bool) -> tuple[str, str] | None:
     """Report why a field cannot be used, with a hint."""
     name = item.text
+    if name == "node" and fleet:
+        return None
     if name in ("node", "boot_ns", "kind", "source", "time_ns"):
-        return f"'{name}' cannot be part of a key", "keys are always within one node"
+        fleet_hint = "; 'scope: fleet' is for rules over nodes" if name == "node" else ""
+        return f"'{name}' cannot be part of a key", f"keys are always within one node{fleet_hint}"
     shared = shared_fields(kinds)
     if name in shared:
         return None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from rules.keys import OVERRIDE_KEYS
 from rules.rule import RuleSource
 from watchdog.located_yaml import values
+from watchdog.located_yaml.nodes import Entry, Node, Scalar, Table
 from watchdog.located_yaml.problem import Report
-from watchdog.located_yaml.reader import Entry, Node, Scalar, Table
 from watchdog.located_yaml.suggest import did_you_mean
 
 
@@ -33,6 +33,14 @@ def read_overrides(node: Node, report: Report) -> list[Override]:
         if body is not None:
             found.append(_read(entry.key, body, report))
     return found
+
+
+def overridden(overrides: Iterable[Override]) -> tuple[str, ...]:
+    """Return which rules these change: `ID: KEY, KEY`, or `ID: off`; sorted."""
+    changed: dict[str, set[str]] = {}
+    for one in overrides:
+        changed.setdefault(one.id.text, set()).update(one.entries if one.enabled else ("off",))
+    return tuple(f"{rule}: {', '.join(sorted(keys))}" for rule, keys in sorted(changed.items()))
 
 
 def apply_override(rule: RuleSource, override: Override) -> RuleSource:

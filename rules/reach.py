@@ -7,16 +7,19 @@ The answer is on the safe side: a rule is said to be unable to fire only where n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Final
 
 from rules.cells import CellFormula
+from rules.exceptions import plain_plan
 from rules.formula import RowFormula
-from rules.measure_table import TABLE, Values
+from rules.measure_table import TABLE, ValueRange
 from rules.ranges import COUNT, MAYBE, ZERO, Can, Range
 from rules.syntax import Binary, Call, Expr, Literally, Logic, Member, Name, Unary
-from watchdog.core.plan import CellExpression, MeasurePlan, RowExpression, RulePlan
+from watchdog.core.plan import SCORE, CellExpression, MeasurePlan, RowExpression, RulePlan
+
+Fields = Callable[[str], Can]
 
 _COMPARE: Final[Mapping[str, Callable[[Range, Range], tuple[bool, bool]]]] = {  # (always, never)
     "<": lambda a, b: (a.high < b.low, a.low >= b.high),
@@ -33,16 +36,38 @@ def can_fire(plan: RulePlan, kinds: Collection[str], nameless: Callable[[str, st
 
     nameless: whether a field (second) of a kind (first) is 0 in every event, as an ASN is without an asmap.
     """
-    open_kinds = [kind for kind in plan.kinds if kind in kinds and _passes(plan.where, kind, nameless)]
-    if not open_kinds:
+    return _can_fire(plan, [_fields_of(kind, nameless) for kind in plan.kinds if kind in kinds])
+
+
+def can_fire_over(plan: RulePlan, feeders: Iterable[RulePlan]) -> bool:
+    """Return whether findings of these rules can make a rule over findings fire."""
+    return _can_fire(plan, [fields for feeder in feeders for fields in _findings_of(feeder, plan)])
+
+
+def can_feed(feeder: RulePlan, plan: RulePlan) -> bool:
+    """Return whether a rule over findings can read any finding of another rule."""
+    return any(_passes(plan.where, fields) for fields in _findings_of(feeder, plan))
+
+
+def _can_fire(plan: RulePlan, events: Sequence[Fields]) -> bool:
+    """Return whether a rule can fire, its exceptions aside. events: what the fields of each sort of event can be."""
+    plan = plain_plan(plan)
+    read = [fields for fields in events if _passes(plan.where, fields)]
+    if not read:
         return False
-    names: dict[str, Can] = {measure.name: _measured(measure, open_kinds, nameless) for measure in plan.measures}
+    names: dict[str, Can] = {measure.name: _measured(measure, read) for measure in plan.measures}
     for name, value in plan.values:
         names[name] = _cell(value, names)
     for baseline in plan.baselines:
         watched = _cell(baseline.value, names)
         constant = isinstance(watched, Range) and watched.only is not None
         names[baseline.name] = ZERO if constant else MAYBE  # a constant is never unusual
+    for comparison in plan.comparisons:
+        names[comparison.name] = MAYBE
+    for drift in plan.drifts:
+        names[drift.name] = MAYBE
+    if plan.model:
+        names[SCORE] = Range(-math.inf, math.inf)
     return _possible(_cell(plan.fire, names))
 
 
@@ -54,27 +79,37 @@ def _cell(expression: CellExpression, names: Mapping[str, Can]) -> Can:
     return able(expression.tree, names.get) if isinstance(expression, CellFormula) else None
 
 
-def _row(expression: RowExpression, kind: str, nameless: Callable[[str, str], bool]) -> Can:
-    def field(name: str) -> Can:
-        return kind if name == "kind" else ZERO if nameless(kind, name) else None
-
-    return able(expression.tree, field) if isinstance(expression, RowFormula) else None
+def _fields_of(kind: str, nameless: Callable[[str, str], bool]) -> Fields:
+    return lambda name: kind if name == "kind" else ZERO if nameless(kind, name) else None
 
 
-def _passes(where: RowExpression | None, kind: str, nameless: Callable[[str, str], bool]) -> bool:
-    return where is None or _possible(_row(where, kind, nameless))
+def _findings_of(feeder: RulePlan, plan: RulePlan) -> list[Fields]:
+    """Return what fields can be in the findings of a rule, for each kind of finding that `plan` reads."""
+    known: dict[str, Can] = {"rule": feeder.id, "attack": feeder.attack, "maturity": feeder.maturity}
+    if not feeder.escalate:
+        known["severity"] = feeder.severity
+    kinds = (kind for kind in plan.kinds if kind != "finding:escalate" or feeder.escalate)
+    return [{**known, "kind": kind}.get for kind in kinds]
 
 
-def _measured(plan: MeasurePlan, kinds: Collection[str], nameless: Callable[[str, str], bool]) -> Can:
-    """Return the possible values of a measure over events of these kinds, or over none."""
-    counted = [kind for kind in kinds if _passes(plan.where, kind, nameless)]
+def _row(expression: RowExpression, fields: Fields) -> Can:
+    return able(expression.tree, fields) if isinstance(expression, RowFormula) else None
+
+
+def _passes(where: RowExpression | None, fields: Fields) -> bool:
+    return where is None or _possible(_row(where, fields))
+
+
+def _measured(plan: MeasurePlan, events: Sequence[Fields]) -> Can:
+    """Return the possible values of a measure over these sorts of events, or over none."""
+    counted = [fields for fields in events if _passes(plan.where, fields)]
     if not counted:
         return ZERO
-    read = [_row(plan.value, kind, nameless) for kind in counted] if plan.value is not None else [None]
+    read = [_row(plan.value, fields) for fields in counted] if plan.value is not None else [None]
     constant = all(isinstance(one, Range) and one.only is not None and one == read[0] for one in read)
     spans = [one if isinstance(one, Range) else Range(-math.inf, math.inf) for one in read]
     low, high = min(0.0, *(span.low for span in spans)), max(0.0, *(span.high for span in spans))
-    return TABLE[plan.op].can(Values(constant, low, high))
+    return TABLE[plan.op].can(ValueRange(constant, low, high))
 
 
 def able(tree: Expr, name: Callable[[str], Can]) -> Can:

@@ -37,7 +37,7 @@ _LARGEST = (1 << 63) - 1
 
 def text_column(batch: Batch, name: str) -> Strings:
     """Return a text field of a batch, also one that the batch holds once for all rows."""
-    if name == "node":
+    if name == "node" and name not in batch.columns:  # findings have it in each row
         return Strings.constant(batch.node, batch.rows)
     if name == "source":
         return Strings.constant(batch.source, batch.rows)

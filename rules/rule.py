@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rules.keys import RULE_KEYS, Shape
+from rules.keys import RULE_KEYS, RuleShape
 from watchdog.located_yaml import values
 from watchdog.located_yaml.keys import Key
+from watchdog.located_yaml.nodes import Entry, Node, Scalar
 from watchdog.located_yaml.problem import Location, Report
-from watchdog.located_yaml.reader import Entry, Node, Scalar
 
-_KEYS: Mapping[str, Key[Shape]] = {key.name: key for key in RULE_KEYS}
+_KEYS: Mapping[str, Key[RuleShape]] = {key.name: key for key in RULE_KEYS}
 
 
 @dataclass(frozen=True, slots=True)

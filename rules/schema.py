@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from rules.catalogue import kind_names
 from rules.evasion import QUESTIONS
-from rules.keys import LONGEST_ID, NAME, RULE_ID, RULE_KEYS, Shape
+from rules.keys import LONGEST_ID, NAME, RULE_ID, RULE_KEYS, RuleShape
 from rules.tokens import LONGEST
-from watchdog.core.finding import SEVERITIES
+from watchdog.core.finding import ATTACKS, SEVERITIES
 from watchdog.located_yaml.keys import Key
 from watchdog.located_yaml.schema import DRAFT, Schema, all_of, closed, described, one_or_more
+from watchdog.located_yaml.tracepoints import tracepoints_schema
 from watchdog.located_yaml.values import LONGEST_TEXT
 
 _TEXT: Schema = {"type": ["string", "number"], "maxLength": LONGEST_TEXT}
@@ -38,14 +39,38 @@ def json_schema() -> Schema:
         "type": ["object", "null"],
         "additionalProperties": False,
         "properties": {
+            "budget": {"type": "string", "description": "False findings of the file's detectors, as in 1 per 30d."},
             "lists": _by_name(NAME.pattern, values, "Named lists of text, numbers or address ranges."),
             "rules": _by_name(RULE_ID.pattern, rule, "Rules by id."),
             "overrides": _by_name(RULE_ID.pattern, override, "Changes of rules loaded earlier, by id."),
+            "tracepoints": tracepoints_schema(),
+            "except": exceptions_schema(),
         },
     }
 
 
-def _default(key: Key[Shape]) -> str:
+def exceptions_schema() -> Schema:
+    """Return the schema of `except`, in rule files and in the configuration."""
+    some = one_or_more({"type": "string", "pattern": all_of(RULE_ID.pattern)})
+    attack = {"type": "object", "additionalProperties": False, "properties": {"attack": {"enum": list(ATTACKS)}}}
+    return {
+        "type": ["array", "null"],
+        "description": "Events that do not count for some rules.",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["rules", "when", "reason"],
+            "properties": {
+                "rules": {"anyOf": [some, {**attack, "required": ["attack"]}]},
+                "when": _EXPRESSION,
+                "reason": {**_TEXT, "minLength": 1},
+                "until": {"type": "string", "minLength": 10},
+            },
+        },
+    }
+
+
+def _default(key: Key[RuleShape]) -> str:
     return "" if key.required else key.default
 
 
@@ -77,6 +102,11 @@ def _shapes() -> Mapping[str, Schema]:
             "type": "object",
             "propertyNames": {"enum": list(SEVERITIES)},
             "additionalProperties": _EXPRESSION,
+        },
+        "numbers": {
+            "type": "object",
+            "propertyNames": {"maxLength": LONGEST_ID},
+            "additionalProperties": {"type": ["number", "string"]},
         },
         "answers": {
             "type": "object",

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 
+from rules.budget import promises
 from rules.digest import rule_hash
+from rules.exceptions import FOREVER_NS, exceptions_of, plain_plan
 from rules.keys import RULE_KEY_NAMES
 from rules.rule import RuleSource
 from watchdog.core.durations import exact_duration
 from watchdog.core.plan import RulePlan
+from watchdog.located_yaml.nodes import Node, Scalar, Series
 from watchdog.located_yaml.problem import plain
-from watchdog.located_yaml.reader import Node, Scalar, Series
 
 _ODD = set("\"'{}[]#&*!|>%@`:,")  # a scalar with one of these is written in quotes
 
 
-def show_rule(plan: RulePlan, source: RuleSource) -> Iterator[str]:
-    """Yield lines of YAML with comments: hash, keys with their places, and derived values."""
+def show_rule(plan: RulePlan, source: RuleSource, learnt: Collection[str] = ()) -> Iterator[str]:
+    """Yield lines of YAML with comments: hash, keys with their places, and derived values.
+
+    learnt: names of detectors whose thresholds are shown elsewhere, as they have learnt since.
+    """
     yield f"# hash {rule_hash(plan)}, pane {exact_duration(plan.pane_ns)}, state by {_names(plan.by)}"
     yield f"# incidents by {_names(plan.incident)}, entities {_names(plan.entities)}"
+    for promise in promises(plan):
+        if promise.partition(":")[0] not in learnt:
+            yield f"# {promise}"
+    exceptions = exceptions_of(plan)
+    if exceptions:
+        yield f"# hash without exceptions {rule_hash(plain_plan(plan))}"
+    for one in exceptions:
+        yield f"# except {plain(one.when)}: {plain(one.reason)}{_until(one.until_ns)}, {one.place}"
     yield f"{plan.id}:  # {plan.place}"
     for name in RULE_KEY_NAMES:
         entry = source.entries.get(name)
@@ -28,6 +42,12 @@ def show_rule(plan: RulePlan, source: RuleSource) -> Iterator[str]:
             first, *rest = _value(entry.value, "  ")
             yield f"  {name}:{first}  # {place.source.name}:{place.line}"
             yield from rest
+
+
+def _until(time_ns: int) -> str:
+    if time_ns == FOREVER_NS:
+        return ""
+    return f", until {datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%Y-%m-%d %H:%M}"
 
 
 def _names(names: tuple[str, ...]) -> str:

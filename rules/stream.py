@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rules.canonical import Lists
 from rules.catalogue import kind_names
 from rules.formula import RowFormula, check_row
@@ -9,8 +11,9 @@ from rules.fragment import parse_node, report_flaws
 from rules.rule import RuleKeys
 from rules.tokens import ExpressionError
 from watchdog.core.durations import MINUTE_NS, SECOND_NS, exact_duration
+from watchdog.core.kinds import FINDING_KINDS, FLEET_KINDS, PER_MESSAGE
 from watchdog.located_yaml import values
-from watchdog.located_yaml.reader import Series
+from watchdog.located_yaml.nodes import Scalar, Series
 from watchdog.located_yaml.suggest import closest, did_you_mean
 
 PANES_NS = tuple(seconds * SECOND_NS for seconds in (1, 2, 5, 10, 15, 30, 60, 300, 900))
@@ -39,9 +42,40 @@ def read_kinds(keys: RuleKeys) -> tuple[str, ...]:
             family = _family(item.text, known)
             keys.report.error(item.place, f"unknown kind '{item.text[:80]}'", _kind_hint(item.text, known, family))
             meant.add(closest(item.text, family or known))
+    if keys.text("scope") == "fleet":
+        _refuse_streams(keys, items)
+    else:
+        _refuse_mixture(keys, [item for item in items if item.text in chosen])
+        _refuse_fleet(keys, items)
     if isinstance(node, Series) and not items:
         keys.report.error(node.place, "'on' names no kind")
     return tuple(sorted(meant.union(chosen) - {""}))
+
+
+def _refuse_streams(keys: RuleKeys, items: Sequence[Scalar]) -> None:
+    """Report kinds that a rule over nodes cannot read: a second copy of a flood would cost as much as the flood."""
+    for item in items:
+        if item.text.startswith(PER_MESSAGE):
+            hint = "write a rule of one node over it, and read its findings here: on finding:fire"
+            keys.report.error(item.place, f"a rule over nodes cannot read '{item.text}'", hint)
+
+
+def _refuse_fleet(keys: RuleKeys, items: Sequence[Scalar]) -> None:
+    """Report kinds that only rules over nodes can read."""
+    for item in items:
+        if item.text in FLEET_KINDS:
+            keys.report.error(item.place, f"'{item.text}' is for rules over nodes", "add 'scope: fleet'")
+
+
+def _refuse_mixture(keys: RuleKeys, items: Sequence[Scalar]) -> None:
+    """Report a rule that reads findings and events of sources: findings come once the events are judged."""
+    findings = [item for item in items if item.text in FINDING_KINDS]
+    if not findings or len(findings) == len(items):
+        return
+    other = next(item for item in items if item.text not in FINDING_KINDS)
+    late = max(findings[0], other, key=items.index)
+    message = f"a rule that reads '{findings[0].text}' cannot read '{other.text}' too"
+    keys.report.error(late.place, message, "write a rule over the events, and read its findings here")
 
 
 def default_pane_ns(over_ns: int) -> int | None:

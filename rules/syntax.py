@@ -9,7 +9,7 @@ filter after its value, `sum(entries where flow == "received")`, and named optio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from rules.tokens import ExpressionError, Flaw, Token, tokenize
@@ -33,6 +33,7 @@ _FOREIGN_WORDS = {
     "between": "write two comparisons: x >= 1 and x <= 9",
     "xor": "write '!=' between two conditions",
 }
+FLOORED = "unlike_others"  # the only function whose values have floors
 _COMPARE = ("==", "!=", "<", "<=", ">", ">=")
 
 
@@ -130,23 +131,33 @@ Expr = Literally | Span | Name | Unary | Binary | Logic | Member | Call
 
 def parse(text: str) -> Expr:
     """Parse an expression to its tree. Raises ExpressionError with the first mistake."""
-    parser = _Parser(tokenize(text))
-    tree = parser.expression()
-    parser.expect_end()
+    tokens = _Cursor(tokenize(text))
+    tree = _Grammar(tokens).expression()
+    tokens.expect_end()
     return tree
 
 
 @dataclass(slots=True)
-class _Parser:
-    """A cursor over tokens; each method reads one level of precedence."""
+class _Cursor:
+    """A place in the tokens."""
 
     tokens: list[Token]
     at: int = 0
-    open: int = field(default=0)
 
     @property
     def next(self) -> Token:
+        """The token to take."""
         return self.tokens[self.at]
+
+    @property
+    def following(self) -> Token:
+        """The token after `next`, which is not the end."""
+        return self.tokens[self.at + 1]
+
+    @property
+    def last_end(self) -> int:
+        """Where the token that was taken last ends in the text."""
+        return self.tokens[self.at - 1].end
 
     def take(self) -> Token:
         """Return this token and advance, but never past the end."""
@@ -185,122 +196,134 @@ class _Parser:
         shown = "at the end" if token.kind == "end" else f"at '{token.text}'"
         return ExpressionError(Flaw(token.start, max(token.end, token.start + 1), f"{message} {shown}", hint))
 
+
+class _Grammar:
+    """The grammar over a cursor; each method reads one level of precedence."""
+
+    def __init__(self, tokens: _Cursor) -> None:
+        self._tokens = tokens
+        self._open = 0  # nested calls of `expression`
+
     def expression(self) -> Expr:
         """Parse the lowest precedence; counts open brackets so that input cannot exhaust the stack."""
-        self.open += 1
-        if self.open > DEEPEST:
-            raise self.unexpected("nested too deeply")
-        tree = self.logic("or")
-        self.open -= 1
+        self._open += 1
+        if self._open > DEEPEST:
+            raise self._tokens.unexpected("nested too deeply")
+        tree = self._logic("or")
+        self._open -= 1
         return tree
 
-    def logic(self, op: Literal["and", "or"]) -> Expr:
+    def _logic(self, op: Literal["and", "or"]) -> Expr:
         """Parse `a or b or c` or `a and b and c`."""
-        parts = [self.logic("and") if op == "or" else self.negation()]
-        while self.accept(op):
-            parts.append(self.logic("and") if op == "or" else self.negation())
+        parts = [self._logic("and") if op == "or" else self._negation()]
+        while self._tokens.accept(op):
+            parts.append(self._logic("and") if op == "or" else self._negation())
         if len(parts) == 1:
             return parts[0]
-        depth = self.deeper(*parts)
+        depth = self._deeper(*parts)
         return Logic(op, tuple(parts), parts[0].start, parts[-1].end, depth)
 
-    def negation(self) -> Expr:
+    def _negation(self) -> Expr:
         """Parse `not x`."""
         marks = []
-        while mark := self.accept("not"):
+        while mark := self._tokens.accept("not"):
             marks.append(mark)
-        tree = self.comparison()
+        tree = self._comparison()
         for mark in reversed(marks):
-            tree = Unary("not", tree, mark.start, tree.end, self.deeper(tree))
+            tree = Unary("not", tree, mark.start, tree.end, self._deeper(tree))
         return tree
 
-    def comparison(self) -> Expr:
+    def _comparison(self) -> Expr:
         """Parse at most one comparison or membership."""
-        left = self.chain("+", "-")
-        sign = self.accept(*_COMPARE)
+        left = self._chain("+", "-")
+        sign = self._tokens.accept(*_COMPARE)
         if sign:
-            right = self.chain("+", "-")
-            return Binary(sign.text, left, right, left.start, right.end, self.deeper(left, right))
-        negated = self.next.text == "not" and self.tokens[self.at + 1].text == "in"
+            right = self._chain("+", "-")
+            return Binary(sign.text, left, right, left.start, right.end, self._deeper(left, right))
+        negated = self._tokens.next.text == "not" and self._tokens.following.text == "in"
         if negated:
-            self.take()
-        if self.accept("in"):
-            return self.member(left, negated)
+            self._tokens.take()
+        if self._tokens.accept("in"):
+            return self._member(left, negated)
         return left
 
-    def member(self, item: Expr, negated: bool) -> Expr:
+    def _member(self, item: Expr, negated: bool) -> Expr:
         """Parse a list in brackets, or its name, after `in`."""
-        depth = self.deeper(item)
-        if self.next.kind == "name":
-            name = self.take()
+        depth = self._deeper(item)
+        if self._tokens.next.kind == "name":
+            name = self._tokens.take()
             choices = Name(name.text, name.start, name.end)
             return Member(item, choices, negated, item.start, name.end, depth)
-        if self.next.text != "[":
-            raise self.unexpected("expected '['", 'a list stands in brackets: in ["a", "b"], or is the name of one')
-        self.take()
+        if self._tokens.next.text != "[":
+            raise self._tokens.unexpected(
+                "expected '['", 'a list stands in brackets: in ["a", "b"], or is the name of one'
+            )
+        self._tokens.take()
         values: list[Literally] = []
-        while not self.accept("]"):
+        while not self._tokens.accept("]"):
             if values:
-                self.expect(",")
-            values.append(self.constant())
-        return Member(item, tuple(values), negated, item.start, self.tokens[self.at - 1].end, depth)
+                self._tokens.expect(",")
+            values.append(self._constant())
+        return Member(item, tuple(values), negated, item.start, self._tokens.last_end, depth)
 
-    def constant(self) -> Literally:
+    def _constant(self) -> Literally:
         """Parse a constant in a list."""
-        token = self.next
-        tree = self.sign()
+        token = self._tokens.next
+        tree = self._sign()
         if not isinstance(tree, Literally) or isinstance(tree.value, bool):
             raise ExpressionError(Flaw(token.start, tree.end, "a list holds text or numbers"))
         return tree
 
-    def chain(self, *ops: str) -> Expr:
+    def _chain(self, *ops: str) -> Expr:
         """Parse `a + b - c` and, one level up, `a * b / c`, from the left."""
-        tree = self.operand(ops)
-        while sign := self.accept(*ops):
-            right = self.operand(ops)
-            tree = Binary(sign.text, tree, right, tree.start, right.end, self.deeper(tree, right))
+        tree = self._operand(ops)
+        while sign := self._tokens.accept(*ops):
+            right = self._operand(ops)
+            tree = Binary(sign.text, tree, right, tree.start, right.end, self._deeper(tree, right))
         return tree
 
-    def operand(self, ops: tuple[str, ...]) -> Expr:
+    def _operand(self, ops: tuple[str, ...]) -> Expr:
         """Parse the next higher level."""
-        return self.chain("*", "/") if "+" in ops else self.sign()
+        return self._chain("*", "/") if "+" in ops else self._sign()
 
-    def sign(self) -> Expr:
+    def _sign(self) -> Expr:
         """Parse `-x`; the sign of a number is part of the number."""
         marks = []
-        while mark := self.accept("-"):
+        while mark := self._tokens.accept("-"):
             marks.append(mark)
-        tree = self.primary()
+        tree = self._primary()
         for mark in reversed(marks):
             if isinstance(tree, Literally) and not isinstance(tree.value, (bool, str)):
                 tree = Literally(-tree.value, mark.start, tree.end)
             else:
-                tree = Unary("-", tree, mark.start, tree.end, self.deeper(tree))
+                tree = Unary("-", tree, mark.start, tree.end, self._deeper(tree))
         return tree
 
-    def primary(self) -> Expr:
+    def _primary(self) -> Expr:
         """Parse a constant, a name, a call, or an expression in brackets."""
-        token = self.next
+        token = self._tokens.next
         if token.kind in ("number", "duration", "text"):
-            return self.literal()
-        if self.accept("("):
+            return self._literal()
+        if self._tokens.accept("("):
             tree = self.expression()
-            self.expect(")")
+            self._tokens.expect(")")
             return tree
         if token.text == "where" and token.kind == "name":
-            raise self.unexpected("expected a value", "a filter follows one: sum(x where y > 1); count takes it alone")
+            raise self._tokens.unexpected(
+                "expected a value", "a filter follows one: sum(x where y > 1); count takes it alone"
+            )
         if token.kind != "name" or token.text in ("and", "or", "in", "not"):
-            raise self.unexpected("expected a value")
-        self.take()
+            raise self._tokens.unexpected("expected a value")
+        self._tokens.take()
         if token.text in ("true", "false"):
             return Literally(token.text == "true", token.start, token.end)
-        if self.accept("("):
-            return self.call(token)
+        if self._tokens.accept("("):
+            return self._call(token)
         return Name(token.text, token.start, token.end)
 
-    def literal(self) -> Expr:
+    def _literal(self) -> Expr:
         """Parse a number, a duration or text."""
-        token = self.take()
+        token = self._tokens.take()
         if token.kind == "text":
             return Literally(token.text, token.start, token.end)
         flaw = Flaw(token.start, token.end, f"out of range: {token.text[:40]}")
@@ -314,29 +337,37 @@ class _Parser:
             raise ExpressionError(flaw)
         return Literally(value, token.start, token.end)
 
-    def call(self, name: Token) -> Expr:
+    def _call(self, name: Token) -> Expr:
         """Parse arguments up to the closing bracket."""
         args: list[Expr] = []
         options: list[tuple[Name, Expr]] = []
         where: Expr | None = None
-        while not self.accept(")"):
+        while not self._tokens.accept(")"):
             if args or options:
-                self.expect(",")
-            if self.next.kind == "name" and self.tokens[self.at + 1].text == "=":
-                key = self.take()
-                self.take()
+                self._tokens.expect(",")
+            if self._tokens.next.kind == "name" and self._tokens.following.text == "=":
+                key = self._tokens.take()
+                self._tokens.take()
                 options.append((Name(key.text, key.start, key.end), self.expression()))
                 continue
-            args.append(self.expression())
-            if self.accept("where"):
+            arg = self.expression()
+            args.append(self._floored(arg) if name.text == FLOORED else arg)
+            if self._tokens.accept("where"):
                 where = self.expression()
         parts = [*args, *(value for _, value in options), *([where] if where else [])]
-        end = self.tokens[self.at - 1].end
-        return Call(name.text, tuple(args), where, tuple(options), name.start, end, self.deeper(*parts))
+        end = self._tokens.last_end
+        return Call(name.text, tuple(args), where, tuple(options), name.start, end, self._deeper(*parts))
 
-    def deeper(self, *parts: Expr) -> int:
+    def _floored(self, value: Expr) -> Expr:
+        """Return a value, with its floor where one follows: `pings floor 3`."""
+        if not self._tokens.accept("floor"):
+            return value
+        floor = self.expression()
+        return Binary("floor", value, floor, value.start, floor.end, self._deeper(value, floor))
+
+    def _deeper(self, *parts: Expr) -> int:
         """Return the depth of a node over these parts."""
         depth = 1 + max((part.depth for part in parts), default=0)
         if depth > DEEPEST:
-            raise self.unexpected("nested too deeply")
+            raise self._tokens.unexpected("nested too deeply")
         return depth

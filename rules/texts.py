@@ -19,7 +19,7 @@ LONGEST_VALUE = 256  # characters of a peer's text that a pattern sees; Core cap
 LONGEST_PATTERN = 200
 MOST_WAYS = 1 << 18  # ways to match from one start: two open repeats over LONGEST_VALUE and two choices
 REMEMBERED = 4096  # distinct strings whose answer a test keeps
-IDENTITIES = 65_536  # distinct strings whose identity is kept, for all rules together
+IDENTITIES = 16_384  # distinct strings whose identity is kept, for all rules together
 
 _REPEAT = re.compile(r"[*+]|\{[0-9]*,?[0-9]*\}")
 _CHOICE = re.compile(r"(?<!\()\?|[*+|]|\{([0-9]*)(,?)([0-9]*)\}")
@@ -27,22 +27,25 @@ _GROUP_START = re.compile(r"\((\?:)?(?!\?)")
 
 
 class TextTest:
-    """A yes-or-no test of a text column; answers for dictionaries and strings seen before are cached."""
+    """A yes-or-no test of a text column; answers for dictionaries and strings seen before are cached.
 
-    __slots__ = ("_answers", "_ask", "_values")
+    Engines in several threads may share it: a dictionary and its answers are one value.
+    """
+
+    __slots__ = ("_ask", "_last")
 
     def __init__(self, ask: Callable[[str], bool]) -> None:
         self._ask = lru_cache(REMEMBERED)(ask)
-        self._values: tuple[str, ...] = ()
-        self._answers: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._last: tuple[tuple[str, ...], NDArray[np.bool_]] = ((), np.zeros(0, np.bool_))
 
     def __call__(self, column: Strings) -> NDArray[np.bool_]:
         """Return one answer a row."""
-        if column.values is not self._values:
+        values, answers = self._last
+        if column.values is not values:
             values = column.values
-            self._answers = np.fromiter(map(self._ask, values), np.bool_, len(values))
-            self._values = values
-        return self._answers[column.codes]
+            answers = np.fromiter(map(self._ask, values), np.bool_, len(values))
+            self._last = (values, answers)
+        return answers[column.codes]
 
 
 def is_text(column: Strings, wanted: str) -> NDArray[np.bool_]:
@@ -60,20 +63,21 @@ def text_id(value: str) -> int:
 
 
 class TextIds:
-    """`text_id` of each row; the last dictionary's are kept, for batches that share one."""
+    """`text_id` of each row; the last dictionary's are kept, for batches that share one. Threads as in `TextTest`."""
 
-    __slots__ = ("_ids", "_values")
+    __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._values: tuple[str, ...] = ()
-        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._last: tuple[tuple[str, ...], NDArray[np.int64]] = ((), np.zeros(0, np.int64))
 
     def __call__(self, column: Strings) -> NDArray[np.int64]:
         """Return one number a row."""
-        if column.values is not self._values:
-            self._ids = np.fromiter(map(text_id, column.values), np.int64, len(column.values))
-            self._values = column.values
-        return self._ids[column.codes]
+        values, ids = self._last
+        if column.values is not values:
+            values = column.values
+            ids = np.fromiter(map(text_id, values), np.int64, len(values))
+            self._last = (values, ids)
+        return ids[column.codes]
 
 
 def parse_network(text: str) -> tuple[int, int, int] | None:

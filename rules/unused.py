@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from rules.cells import CellFormula, names_in
+from rules.changing import MOVED
+from rules.comparison import PARTS
 from rules.deciding import Verdicts
 from rules.measures import Measures
 from rules.rule import RuleKeys, RuleSource
+from watchdog.located_yaml.nodes import Node, Scalar, Series, Table
 from watchdog.located_yaml.problem import Location, Report
-from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 
 EXPECTED = "_expected"  # `Measures` makes such a name for each baseline
 _PLACEHOLDER = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -25,12 +27,17 @@ def unused_measures(keys: RuleKeys, measures: Measures, verdicts: Verdicts, summ
     sources = {entry.key.place.source.name for entry in keys.rule.entries.values()}
     if len(sources) > 1:
         return
-    used = set(_PLACEHOLDER.findall(summary))
+    used = {*_PLACEHOLDER.findall(summary), *(measures.model.features if measures.model else ())}
     deciding = [verdicts.fire, verdicts.clear, *(part for _, part in verdicts.escalate)]
-    for formula in (*deciding, *(value for _, value in measures.values), *(part.value for part in measures.baselines)):
+    watched = [*(part.value for part in measures.baselines), *(part.value for part in measures.drifts)]
+    for formula in (*deciding, *(value for _, value in measures.values), *watched):
         if isinstance(formula, CellFormula):
             used |= names_in(formula.tree)
     used |= {name.removesuffix(EXPECTED) for name in used}
+    for comparison in measures.comparisons:
+        used |= {comparison.name} if used & {f"{comparison.name}_{part}" for part in PARTS} else set()
+        used |= {name for name, _, _ in comparison.values}
+    used |= {drift.name for drift in measures.drifts if used & {f"{drift.name}_{part}" for part in MOVED}}
     node = keys.node("measure")
     for entry in node.entries if isinstance(node, Table) else ():
         if entry.key.text not in used:
