@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from msgspec import structs
@@ -18,8 +18,10 @@ from sqlalchemy import Connection, Row, func, select, update
 from alerts.incident import HistoryEntry, IncidentState, Reason
 from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.notice import ChangeRecord
+from alerts.store.audit import record_audit
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import actions, incident_changes, incident_pictures, incidents
+from alerts.store.verdicts import VERDICTS, JudgedIncident, OperatorVerdict, judged_from, judged_of
 
 Verb = Literal["ack", "resolve", "note"]
 VERBS: tuple[Verb, ...] = ("ack", "resolve", "note")
@@ -30,7 +32,10 @@ ACTIONS_KEY = 0x616374696F6E73
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One deed of one operator; at_ns: wall clock, never before the incident's opening."""
+    """One deed of one operator; at_ns: wall clock, never before the incident's opening.
+
+    verdict: what a resolution calls the incident; judged: what the engine learns of it.
+    """
 
     id: int
     incident_id: str
@@ -38,15 +43,18 @@ class Action:
     who: str
     text: str
     at_ns: int
+    verdict: OperatorVerdict | None = None
+    judged: JudgedIncident = field(default_factory=JudgedIncident)
 
     def as_object(self) -> dict[str, object]:
-        """For API and command line; time in unix seconds."""
-        return {"id": self.id, "action": self.verb, "who": self.who, "text": self.text, "time": self.at_ns / 1e9}
+        """Return the object for API and command line; time in unix seconds."""
+        deed = {"id": self.id, "action": self.verb, "who": self.who, "text": self.text, "time": self.at_ns / 1e9}
+        return {**deed, "verdict": self.verdict}
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of an operator's request.
+    """The outcome of an operator's request.
 
     id: of the action; None when nothing was stored. already: what the incident was before, where the action changes
     nothing: `acknowledged by anna` or `resolved`; else "".
@@ -62,12 +70,16 @@ class Actions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def act(self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int) -> Done:
-        """Store an action and what it changes. One that changes nothing is stored for its text only.
+    def act(
+        self, incident_id: str, verb: Verb, who: str, text: str, at_ns: int, *, verdict: OperatorVerdict | None = None
+    ) -> Done:
+        """Store an action and what it changes. One that changes nothing is stored for its text or verdict only.
 
         UnknownIncidentError: no such incident. IncidentError: a resolved one cannot be acknowledged, a note has no
-        text, the operator's name is missing, name or text is too long.
+        text, the operator's name is missing, name or text is too long, a verdict comes with another verb than resolve.
         """
+        if verdict is not None and verb != "resolve":
+            raise IncidentError("a verdict comes with 'resolve'")
         who, text = who.strip(), text.strip()
         if not who:
             raise IncidentError("who does it? a name is needed")
@@ -76,11 +88,11 @@ class Actions:
                 raise IncidentError(f"{what} of {len(value)} characters: at most {most}")
         if verb == "note" and not text:
             raise IncidentError("a note needs a text")
-        action = Action(0, stored_text(incident_id), verb, stored_text(who), stored_text(text), at_ns)
+        action = Action(0, stored_text(incident_id), verb, stored_text(who), stored_text(text), at_ns, verdict)
         return self._database.write(lambda connection: _act(connection, action), durable=True)
 
     def after(self, last_id: int, limit: int = 1_000) -> list[Action]:
-        """Actions with higher ids, in their order: what a service has yet to apply."""
+        """Return actions with higher ids, in their order: what a service has yet to apply."""
         wanted = select(actions).where(actions.c.id > last_id).order_by(actions.c.id).limit(limit)
         return self._listed(wanted)
 
@@ -138,7 +150,8 @@ def waiting_for(connection: Connection, taken: Mapping[str, int]) -> dict[str, l
 
 
 def _action(row: Row[Any]) -> Action:
-    return Action(row.id, row.incident_id, row.action, row.who, row.text, row.at_ns)
+    verdict = next((one for one in VERDICTS if one == row.verdict), None)
+    return Action(row.id, row.incident_id, row.action, row.who, row.text, row.at_ns, verdict, judged_from(row.judged))
 
 
 def _act(connection: Connection, action: Action) -> Done:
@@ -157,7 +170,7 @@ def _act(connection: Connection, action: Action) -> Done:
         raise IncidentError(f"incident {head.id!r} is resolved: it cannot be acknowledged")
     reason = effect(action.verb, action.who, IncidentState(head.state), head.acknowledged_by)
     already = "" if reason or action.verb == "note" else _as_it_is(head)
-    if already and not action.text:
+    if already and not action.text and action.verdict is None:
         return Done(None, already)
     action = replace(action, at_ns=max(action.at_ns, head.opened_ns))
     row = {
@@ -166,15 +179,25 @@ def _act(connection: Connection, action: Action) -> Done:
         "who": action.who,
         "text": action.text,
         "at_ns": action.at_ns,
+        "verdict": action.verdict,
+        "judged": None if action.verdict is None else _judged(connection, head).as_text(),
     }
     id_: int = connection.execute(actions.insert().values(**row).returning(actions.c.id)).scalar_one()
     action = replace(action, id=id_)
+    told = {"verdict": action.verdict, "text": action.text}
+    detail = {"node": head.node, **{name: value for name, value in told.items() if value}}
+    record_audit(connection, action.verb, action.who, f"incident {head.id}", at_ns=action.at_ns, detail=detail)
     if reason is Reason.ACKNOWLEDGED:
         fresh = {"state": IncidentState.ACKNOWLEDGED.value, "acknowledged_by": action.who}
         _change(connection, head, action, reason, fresh)
     elif reason is not None:
         _change(connection, head, action, reason, {"state": IncidentState.RESOLVED.value})
     return Done(id_, already)
+
+
+def _judged(connection: Connection, head: Row[Any]) -> JudgedIncident:
+    own = select(incident_pictures.c.picture).where(incident_pictures.c.incident_id == head.id)
+    return judged_of(head.rule, head.node, json.loads(connection.execute(own).scalar_one()))
 
 
 def _as_it_is(head: Row[Any]) -> str:

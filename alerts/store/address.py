@@ -51,7 +51,7 @@ def database_file(address: URL) -> Path:
 
 
 def address_fault(url: str) -> str:
-    """Why a service could not keep its history there, in one line; "" when nothing speaks against it.
+    """Return why a service cannot keep its history there, in one line; "" when nothing speaks against it.
 
     Looks at folders and names of files, opens none, makes none, asks no server.
     """

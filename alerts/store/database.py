@@ -221,7 +221,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntry)
 
 
 def _use_wal(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    """Readers and a writer do not wait for each other. It is written into the file, so readers need not ask for it."""
+    """Let readers and a writer work at the same time. The file keeps the mode, so readers need not set it."""
     connection.execute("PRAGMA journal_mode = WAL")
 
 

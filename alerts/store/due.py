@@ -10,14 +10,15 @@ from sqlalchemy import Connection, bindparam, update
 
 from alerts.delivery.ports import Due, Fate, Outcome
 from alerts.delivery.schedule import HORIZON_NS
+from alerts.routing import Receiver
 from alerts.store.database import Database
-from alerts.store.firing import firing_ids, firing_pictures
+from alerts.store.firing import FIRING_TYPES, FiringCases, firing_cases, firing_ids, firing_pictures
 from alerts.store.merged import Taker, free_stranded, merge_openings, settle_merged, take
 from alerts.store.outbox import Outbox
 from alerts.store.ready import WAITING
 from alerts.store.schema import outbox
+from alerts.store.threads import keep_texts
 from watchdog.core.errors import StoreUnavailableError
-from watchdog.core.finding import Severity
 
 _LOG = logging.getLogger("watchdog.delivery")
 STEP_NS = 1_000_000_000  # how far the clock must go back to count as a step
@@ -29,6 +30,7 @@ class StoredOutbox:
     def __init__(self, database: Database) -> None:
         self._database, self._outbox = database, Outbox(database)
         self._seen_ns: dict[str, int] = {}
+        self._cases = FiringCases()
         self._name = secrets.token_hex(8)
         self._taken: dict[str, frozenset[str]] = {}  # openings of the last answer, by receiver
 
@@ -60,13 +62,19 @@ class StoredOutbox:
         taker = Taker(receiver, self._name, in_hand)
         return self._database.write(lambda connection: merge_openings(connection, now_ns, taker, least))
 
-    def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
-        """Return the ids of unresolved incidents with a change of these event types."""
-        return self._database.read(lambda connection: firing_ids(connection, types, floor))
+    def firing(self, receiver: Receiver) -> Sequence[str]:
+        """Return the ids of unresolved incidents or cases of which a receiver was to be notified."""
+        if receiver.about == "cases":
+            return self._database.read(lambda connection: firing_cases(connection, receiver.name))
+        types = [one for one in FIRING_TYPES if one in receiver.events]
+        if not types:
+            return ()
+        return self._database.read(lambda connection: firing_ids(connection, types, receiver.severity))
 
-    def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
-        """Incident objects of those that are still not resolved, without their evidence."""
-        return self._database.read(lambda connection: firing_pictures(connection, ids))
+    def pictures(self, receiver: Receiver, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+        """Return the objects of those incidents or cases that are not resolved, without their evidence."""
+        look = self._cases.objects if receiver.about == "cases" else firing_pictures
+        return self._database.read(lambda connection: look(connection, ids))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store the outcomes of attempts: the sent ones in one statement, then the (few) failures one by one."""
@@ -106,4 +114,5 @@ def _mark_sent(connection: Connection, sent: Sequence[Outcome]) -> None:
         )
     )
     connection.execute(statement, rows)
+    keep_texts(connection, sent)
     settle_merged(connection, sent)

@@ -37,7 +37,7 @@ def as_store_error(error: DBAPIError, place: str) -> StoreError:
 
 
 def _code(cause: BaseException) -> int:
-    """SQLite's primary result code: the low byte of the extended one; 0 when the driver itself complains."""
+    """Return SQLite's primary result code: the low byte of the extended one; 0 for an error of the driver."""
     return int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
 
 

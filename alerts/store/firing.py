@@ -1,18 +1,25 @@
-"""The incidents that fire now, for receivers that want them told again and again."""
+"""The incidents and cases that fire now, for receivers that forget what is not repeated."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exists, or_, select
 
 from alerts.incident import RANK, IncidentState
 from alerts.notice import reasons_of
-from alerts.store.schema import incident_changes, incident_pictures, incidents
+from alerts.store.schema import case_decisions, cases, incident_changes, incident_pictures, incidents
 from watchdog.core.finding import SEVERITIES, Severity
 
+REMEMBERED = 1_000  # cases; a node has at most some hundreds that are open
+SHOWN = (
+    "id", "root", "node", "state", "severity", "opened", "resolved", "headline", "stages", "acknowledged_by", "attack",
+    "advice",
+)  # fmt: skip
+FIRING_TYPES = ("incident.opened", "incident.updated", "incident.escalated", "incident.acknowledged")
 FIRING = (IncidentState.OPEN.value, IncidentState.ACKNOWLEDGED.value)
 
 
@@ -45,3 +52,43 @@ def firing_pictures(connection: Connection, ids: Sequence[str]) -> list[dict[str
         .order_by(incidents.c.id)
     )
     return [json.loads(row.picture) for row in connection.execute(wanted)]
+
+
+def firing_cases(connection: Connection, receiver: str) -> list[str]:
+    """Return the ids of unresolved cases of which a notice was to be sent to a receiver, oldest first."""
+    decisions = case_decisions.c
+    sent = exists().where(decisions.case_id == cases.c.id, decisions.receiver == receiver, decisions.decision == "sent")
+    wanted = select(cases.c.id).where(cases.c.state.in_(FIRING), sent).order_by(cases.c.opened_ns, cases.c.id)
+    return list(connection.execute(wanted).scalars())
+
+
+class FiringCases:
+    """The objects of cases that fire, as far as an alert needs them. One thread uses it.
+
+    The document of a large case has a megabyte, and this is asked for every minute: one that did not change is not read
+    again.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[tuple[object, ...], dict[str, Any]]] = OrderedDict()  # Any: JSON
+
+    def objects(self, connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:  # Any: JSON
+        """Return those of these cases that are not resolved by now, in the order of their ids."""
+        columns = (cases.c.id, cases.c.updated_ns, cases.c.state, cases.c.severity)
+        wanted = select(*columns).where(cases.c.id.in_(ids), cases.c.state.in_(FIRING)).order_by(cases.c.id)
+        found = []
+        for row in connection.execute(wanted).all():
+            mark = (row.updated_ns, row.state, row.severity)
+            if row.id not in self._known or self._known[row.id][0] != mark:
+                text = connection.execute(select(cases.c.document).where(cases.c.id == row.id)).scalar_one()
+                self._known[row.id] = mark, _shown(json.loads(text))
+            self._known.move_to_end(row.id)
+            found.append(self._known[row.id][1])
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+
+def _shown(document: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """Return what an alert shows: without parties, claims and all but the last notice."""
+    return {name: document.get(name) for name in SHOWN} | {"notices": list(document.get("notices") or ())[-1:]}

@@ -21,11 +21,14 @@ from alerts.store.actions import Actions, Done, Verb
 from alerts.store.cursor import decoded_place, encoded_place
 from alerts.store.database import LATEST_NS, Database, stored_text
 from alerts.store.outbox import Outbox
+from alerts.store.recordings import Recordings
 from alerts.store.schema import incident_pictures, incidents
+from alerts.store.verdicts import OperatorVerdict, latest_verdict
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack, Severity
 
 MOST_ROWS = 1_000
 MOST_DELIVERIES = 200
+RULES_MOST = 2_000  # counts by node, rule and severity: beyond them, the smallest are left out
 IN_ORDER = "ORDER BY opened_ns DESC, id DESC LIMIT :most"
 STATES = tuple(state.value for state in IncidentState)
 
@@ -62,9 +65,10 @@ class IncidentQueries:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._actions, self._outbox = Actions(database), Outbox(database)
+        self._recordings = Recordings(database)
 
     def page(self, wanted: IncidentFilter, limit: int = 50, cursor: str | None = None) -> Page:
-        """Incidents by opening time, latest first; at most `MOST_ROWS`. CursorError: the cursor is invalid."""
+        """Return incidents by opening time, latest first; at most `MOST_ROWS`. CursorError: the cursor is invalid."""
         limit = min(max(limit, 1), MOST_ROWS)
         place = None if cursor is None else decoded_place(cursor)
         statement = _places(wanted.states, wanted.severities, wanted.attacks, _shape(wanted, place))
@@ -88,10 +92,11 @@ class IncidentQueries:
         return self._database.read(look)
 
     def one(self, id_: str) -> dict[str, object] | None:
-        """Return the incident object of `alerts.render.as_object`, and with it `notes`, `actions` and `deliveries`.
+        """Return the incident object of `alerts.render.as_object`, and with it `verdict`, `notes`, `actions`,
+        `deliveries`, `recordings`.
 
-        actions: what operators did, notes among them. deliveries: the latest `MOST_DELIVERIES`. None when there is no
-        such incident.
+        verdict: the latest one of an operator. actions: what operators did, notes among them. deliveries: the latest
+        `MOST_DELIVERIES`. recordings: the recorded files of its time. None when there is no such incident.
         """
         id_ = stored_text(id_)
         wanted = select(incident_pictures).where(incident_pictures.c.incident_id == id_)
@@ -105,9 +110,11 @@ class IncidentQueries:
             "maturity": None,
             **json.loads(row.picture),
             "evidence": json.loads(row.evidence),
+            "verdict": latest_verdict(done),
             "notes": [action for action in done if action["action"] == "note"],
             "actions": done,
             "deliveries": [delivery.as_object() for delivery in sent],
+            "recordings": [one.as_object() for one in self._recordings.of(id_)],
         }
 
     def completed(self, beginning: str) -> list[str]:
@@ -116,9 +123,11 @@ class IncidentQueries:
         wanted = select(known).where(known >= beginning, known < f"{beginning}g").order_by(known).limit(2)
         return self._database.read(lambda connection: list(connection.execute(wanted).scalars()))
 
-    def act(self, id_: str, action: Verb, who: str, text: str, at_ns: int) -> Done:
+    def act(
+        self, id_: str, action: Verb, who: str, text: str, at_ns: int, *, verdict: OperatorVerdict | None = None
+    ) -> Done:
         """Store an operator's action. IncidentError when it cannot be done, see `Actions.act`."""
-        return self._actions.act(id_, action, who, text, at_ns)
+        return self._actions.act(id_, action, who, text, at_ns, verdict=verdict)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many incidents are not resolved, by (state, severity)."""
@@ -128,6 +137,15 @@ class IncidentQueries:
         )
         rows = self._database.read(lambda connection: connection.execute(statement).all())
         return {(row.state, row.severity): row.many for row in rows}
+
+    def open_by_rule(self) -> dict[tuple[str, str, str], int]:
+        """Return how many incidents are not resolved, by (node, rule, severity), the `RULES_MOST` largest counts."""
+        statement = text(
+            "SELECT node, rule, severity, count(*) AS many FROM incidents WHERE state IN ('open', 'acknowledged') "
+            "GROUP BY node, rule, severity ORDER BY many DESC, node, rule, severity LIMIT :most"
+        )
+        rows = self._database.read(lambda connection: connection.execute(statement, {"most": RULES_MOST}).all())
+        return {(row.node, row.rule, row.severity): row.many for row in rows}
 
 
 def _shape(wanted: IncidentFilter, place: tuple[int, str] | None) -> tuple[bool, bool, bool]:
@@ -160,7 +178,7 @@ def _ordered(statement: str) -> TextClause:
 
 def _walk(conditions: Sequence[str]) -> str:
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT opened_ns, id FROM incidents{where}"  # noqa: S608 (conditions of ours, values are bound)
+    return f"SELECT opened_ns, id FROM incidents{where}"  # noqa: S608 (fixed conditions, values are bound)
 
 
 def _allowed(chosen: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ class ServiceLock(Protocol):
     """A lock that is held."""
 
     def check(self) -> None:
-        """StoreError when it is held no more and cannot be taken again."""
+        """Raise StoreError when the lock was lost and cannot be taken again."""
         ...
 
     def release(self) -> None:
@@ -42,7 +42,7 @@ class FileLock:
         self._descriptor = descriptor
 
     def check(self) -> None:
-        """Nothing can take it away."""
+        """Do nothing: no other process can take the lock away."""
 
     def release(self) -> None:
         """Release the lock. The file stays: removing it would let two services lock two files of one name."""
@@ -86,7 +86,7 @@ class ServerLock:
         self._take()
 
     def check(self) -> None:
-        """StoreUnavailableError while the server is away, AnotherServiceError when another service came first."""
+        """Raise StoreUnavailableError while the server is away, AnotherServiceError when another service came first."""
         try:
             if self._session is not None:
                 self._session.execute(text("SELECT 1"))

@@ -115,7 +115,7 @@ def _has_earlier() -> Any:  # Any: a condition of SQLAlchemy
     earlier = outbox.alias("earlier")
     return exists().where(
         earlier.c.receiver == columns.receiver,
-        earlier.c.incident_id == columns.incident_id,
+        earlier.c.subject == columns.subject,
         earlier.c.status == literal("waiting", literal_execute=True),
         earlier.c.position < columns.position,
     )
@@ -133,6 +133,7 @@ def _merge(connection: Connection, now_ns: int, rows: Sequence[Row[Any]]) -> int
         "id": id_,
         "receiver": first.receiver,
         "incident_id": first.incident_id,
+        "subject": first.subject,
         "type": MERGED,
         "severity": first.severity,
         "status": "waiting",

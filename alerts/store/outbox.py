@@ -7,13 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, or_, select, update
 
 from alerts.notice import Notice
+from alerts.store.case_fates import CaseFates, fates_of
 from alerts.store.cursor import decoded_position, encoded_position
 from alerts.store.database import Database, stored_text
 from alerts.store.ready import WAITING, ready_rows
-from alerts.store.schema import incidents, outbox
+from alerts.store.schema import case_aliases, cases, incidents, outbox
+from alerts.store.threads import kept_texts
 from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import Severity
 
@@ -41,7 +43,8 @@ class Delivery:
     position: order of the outbox, rising. attempts: tries so far. next_ns: when it is due (again), where it waits.
     last_status: HTTP status of the latest try, None without an answer. incident_opened_ns: event time, None when the
     incident is gone; another time than ours for what a recording has shown. merged_into: id of the notice that names
-    this opening in its place, None for a notice of its own; it waits until that one was accepted.
+    this opening in its place, None for a notice of its own; it waits until that one was accepted. kept: see
+    `alerts.store.threads`; of what is due only.
     """
 
     notice: Notice
@@ -54,14 +57,15 @@ class Delivery:
     last_error: str | None
     incident_opened_ns: int | None = None
     merged_into: str | None = None
+    kept: str = ""
 
     def as_object(self) -> dict[str, object]:
-        """For the API and `watchdog deliveries --json`, without the body; times in unix seconds."""
+        """Return the object for the API and `watchdog deliveries --json`, without body; times in unix seconds."""
         waits = self.status == "waiting"
         return {
             "id": self.notice.id,
             "receiver": self.notice.receiver,
-            "incident": self.notice.incident_id,
+            "incident": self.notice.incident_id or None,
             "incident_opened": None if self.incident_opened_ns is None else self.incident_opened_ns / 1e9,
             "type": self.notice.type,
             "severity": self.notice.severity,
@@ -73,6 +77,7 @@ class Delivery:
             "last_status": self.last_status,
             "last_error": self.last_error,
             "merged_into": self.merged_into,
+            "case": self.notice.case_id or None,
         }
 
 
@@ -84,20 +89,86 @@ class DeliveryPage:
     cursor: str | None
 
 
-class Outbox:
-    """Reads and marks notices; `IncidentWriter` puts them in. One sender at a time, which remembers what it has taken.
+class Deliveries:
+    """Reads the outbox, for pages, the API and the command line. Its methods block."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def one(self, id_: str) -> Delivery:
+        """Return the delivery with this id. UnknownDeliveryError: no such id."""
+        return self._database.read(lambda connection: _one(connection, id_))
+
+    def counts(self) -> dict[tuple[str, Status], int]:
+        """Return the numbers of waiting notices and dead letters, by (receiver, status)."""
+        counted = [columns.receiver, columns.status, func.count()]
+        statement = (
+            select(*counted).where(columns.status.in_(("waiting", "dead"))).group_by(columns.receiver, columns.status)
+        )
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
+        return {(receiver, cast("Status", status)): count for receiver, status, count in rows}
+
+    def fates(self, case: str, receiver: str | None = None) -> CaseFates | None:
+        """Return the decisions on a case with the state of each notice; see `alerts.store.case_fates.fates_of`."""
+        return fates_of(self._database, case, receiver)
+
+    def page(
+        self,
+        *,
+        receiver: str | None = None,
+        status: Status | None = None,
+        incident: str | None = None,
+        case: str | None = None,
+        node: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> DeliveryPage:
+        """Return deliveries from the newest on, without their bodies. CursorError: the cursor is invalid."""
+        limit = min(max(limit, 1), MOST_ROWS)
+        before = None if cursor is None else decoded_position(cursor)
+        wanted: list[ColumnElement[bool]] = []
+        if incident is not None:
+            wanted.append(columns.incident_id == stored_text(incident))
+        if case is not None:
+            now = select(case_aliases.c.case_id).where(case_aliases.c.alias == stored_text(case))
+            wanted.append(or_(columns.case_id == stored_text(case), columns.case_id.in_(now)))
+        if receiver is not None:
+            wanted.append(columns.receiver == stored_text(receiver))
+        if node is not None:
+            of_node = exists().where(incidents.c.id == columns.incident_id, incidents.c.node == stored_text(node))
+            by_case = exists().where(cases.c.id == columns.case_id, cases.c.node == stored_text(node))
+            wanted.append(or_(of_node, by_case))
+        about = incident or case
+        statuses: Sequence[Status] = (status,) if status else STATUSES if receiver and not about else ()
+
+        def look(connection: Connection) -> list[Delivery]:
+            found: list[Delivery] = []
+            for one in statuses or (None,):
+                same = [] if one is None else [columns.status == one]
+                found += _rows(connection, _newest([*wanted, *same], before, limit + 1), with_body=False)
+            return _with_openings(connection, sorted(found, key=lambda row: -row.position)[: limit + 1])
+
+        rows = self._database.read(look)
+        following = encoded_position(rows[limit - 1].position) if len(rows) > limit else None
+        return DeliveryPage(tuple(rows[:limit]), following)
+
+
+class Outbox(Deliveries):
+    """Marks notices with their fates; `IncidentWriter` puts them in. One sender at a time, which knows what it took.
 
     Order: a notice is due only when every earlier one of its incident to its receiver is due before it (see `ready`).
     Marks survive the end of the process, not always a loss of power: then a notice goes out again under its id.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
     def due(self, now_ns: int, receiver: str, limit: int) -> list[Delivery]:
         """Return the notices due for a receiver, the most severe incidents first, each incident's in their order."""
-        rows = self._database.read(lambda connection: ready_rows(connection, now_ns, receiver, limit))
-        return [_delivery(row, with_body=True) for row in rows]
+
+        def look(connection: Connection) -> list[Delivery]:
+            found = [_delivery(row, with_body=True) for row in ready_rows(connection, now_ns, receiver, limit)]
+            kept = kept_texts(connection, receiver, {one.notice.subject for one in found}) if found else {}
+            return [replace(one, kept=kept.get(one.notice.subject, "")) for one in found]
+
+        return self._database.read(look)
 
     def sent(self, id_: str, status: int, at_ns: int) -> None:
         """Note that the receiver accepted it, with this HTTP status."""
@@ -117,7 +188,7 @@ class Outbox:
             later = (
                 WAITING,
                 columns.receiver == found.notice.receiver,
-                columns.incident_id == found.notice.incident_id,
+                columns.subject == found.notice.subject,
                 columns.position > found.position,
                 columns.next_ns < retry_at_ns,
             )
@@ -163,49 +234,6 @@ class Outbox:
 
         return self._database.write(again)
 
-    def one(self, id_: str) -> Delivery:
-        """Return the delivery with this id. UnknownDeliveryError: no such id."""
-        return self._database.read(lambda connection: _one(connection, id_))
-
-    def counts(self) -> dict[tuple[str, Status], int]:
-        """Return the numbers of waiting notices and dead letters, by (receiver, status)."""
-        counted = [columns.receiver, columns.status, func.count()]
-        statement = (
-            select(*counted).where(columns.status.in_(("waiting", "dead"))).group_by(columns.receiver, columns.status)
-        )
-        rows = self._database.read(lambda connection: connection.execute(statement).all())
-        return {(receiver, cast("Status", status)): count for receiver, status, count in rows}
-
-    def page(
-        self,
-        *,
-        receiver: str | None = None,
-        status: Status | None = None,
-        incident: str | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> DeliveryPage:
-        """Deliveries from the newest on, without their bodies. CursorError: the cursor is invalid."""
-        limit = min(max(limit, 1), MOST_ROWS)
-        before = None if cursor is None else decoded_position(cursor)
-        wanted: list[ColumnElement[bool]] = []
-        if incident is not None:
-            wanted.append(columns.incident_id == stored_text(incident))
-        if receiver is not None:
-            wanted.append(columns.receiver == stored_text(receiver))
-        statuses: Sequence[Status] = (status,) if status else STATUSES if receiver and not incident else ()
-
-        def look(connection: Connection) -> list[Delivery]:
-            found: list[Delivery] = []
-            for one in statuses or (None,):
-                same = [] if one is None else [columns.status == one]
-                found += _rows(connection, _newest([*wanted, *same], before, limit + 1), with_body=False)
-            return _with_openings(connection, sorted(found, key=lambda row: -row.position)[: limit + 1])
-
-        rows = self._database.read(look)
-        following = encoded_position(rows[limit - 1].position) if len(rows) > limit else None
-        return DeliveryPage(tuple(rows[:limit]), following)
-
     def _mark(self, id_: str, **values: object) -> None:
         statement = update(outbox).where(columns.id == id_, WAITING).values(attempts=columns.attempts + 1, **values)
         self._database.write(lambda connection: connection.execute(statement))
@@ -240,9 +268,10 @@ def _rows(connection: Connection, statement: Select[Any], *, with_body: bool = T
 
 def _delivery(row: Row[Any], *, with_body: bool) -> Delivery:  # Any: SQLAlchemy's type for a row of any columns
     body = json.loads(row.body) if with_body else {}
-    notice = Notice(
-        row.id, row.receiver, row.incident_id, row.type, cast("Severity", row.severity), row.created_ns, body
-    )
+    incident = row.incident_id or ""
+    case = "" if incident else row.subject
+    severity = cast("Severity", row.severity)
+    notice = Notice(row.id, row.receiver, incident, row.type, severity, row.created_ns, body, case)
     return Delivery(
         notice=notice,
         position=row.position,

@@ -3,8 +3,8 @@
 Only with the key can a pseudonym be matched to an address; without it, trying all addresses does not help. The
 same address has the same name in every export with one key, with or without its port, so patterns stay visible. AS
 numbers are replaced as netgroups are, and so are ids and fingerprints: those are plain hashes over keys, and sixteen
-bits of a netgroup are tried in no time. Operators' names, notes and deliveries are left out. Ports, times, counts,
-services and the names of node and rule stay.
+bits of a netgroup are tried in no time. Operators' names, notes, deliveries and recordings are left out. Ports, times,
+counts, services and the names of node and rule stay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from watchdog.core.prefix import parse_prefix
 LEAST_KEY_BYTES = 16
 MOST_KEY_BYTES = 64  # BLAKE2b takes no longer ones
 DIGEST_BYTES = 8
-LEFT_OUT = frozenset({"acknowledged_by", "actions", "deliveries", "notes", "url"})
+LEFT_OUT = frozenset({"acknowledged_by", "actions", "deliveries", "notes", "recordings", "url"})
 HASHED = frozenset({"fingerprint", "id"})
 NETGROUP_FIELD = re.compile(r"(?:^|_)(?:netblock|netgroup|subnet)$")
 ADDRESS_FIELD = re.compile(r"(?:^|_)(?:addr|address|peer|host)$")
@@ -40,6 +40,7 @@ _PLACE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_ID = re.compile(r"(?<![0-9a-zA-Z-])[0-9a-f]{16}(?![0-9a-zA-Z-])")
 _OPERATOR_TEXT = re.compile(r"^by .*$", re.DOTALL)
 
 
@@ -71,6 +72,22 @@ class Redactor:
         hashed = {name: self._name("incident", str(kept[name])) for name in HASHED & set(kept)}
         rest = {name: self._value(name, value) for name, value in kept.items() if name not in HASHED}
         return {name: (hashed | rest)[name] for name in kept}
+
+    def case(self, case: Mapping[str, object]) -> dict[str, object]:
+        """Return a case's document without anything that identifies a peer or an operator.
+
+        Ids of cases and incidents become hashes, as those of an incident do: the id of a split or merged case leads to
+        the same name wherever it is. What operators wrote is left out.
+        """
+        kept = {name: value for name, value in case.items() if name not in LEFT_OUT | {"story", "story_beyond"}}
+        return {name: self._with_ids(self._value(name, value)) for name, value in kept.items()}
+
+    def _with_ids(self, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {name: self._with_ids(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self._with_ids(one) for one in value]
+        return _ID.sub(lambda found: self._name("incident", found[0]), value) if isinstance(value, str) else value
 
     def text(self, text: str) -> str:
         """Return a text with each address, netgroup and AS number in it replaced."""

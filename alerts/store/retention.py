@@ -9,6 +9,7 @@ from functools import partial
 from sqlalchemy import Connection, delete, exists, literal, select
 
 from alerts.incident import IncidentState
+from alerts.store.cases import remove_cases
 from alerts.store.database import LATEST_NS, Database
 from alerts.store.patience import RETENTION_S, patience
 from alerts.store.schema import incidents, outbox
@@ -29,8 +30,8 @@ def remove_resolved(
 ) -> int:
     """Remove incidents that were resolved before an event time, in batches, until `stopped()`; how many went.
 
-    Changes, evidence, notes and deliveries go with them. Open and acknowledged incidents stay, however old, and so do
-    those with a notice that still waits for its receiver.
+    Changes, evidence, notes and deliveries go with them; cases that were resolved before go too. Open and acknowledged
+    incidents stay, however old, and so do those with a notice that still waits for its receiver.
     StoreUnavailableError when the database does not take it; what was removed until then is removed.
     """
     total, before_ns = 0, min(before_ns, LATEST_NS)
@@ -40,6 +41,7 @@ def remove_resolved(
         if gone < BATCH:
             break
         pause(PAUSE_S)
+    database.write(partial(remove_cases, before_ns=before_ns))
     return total
 
 

@@ -25,7 +25,7 @@ def revision_of(engine: Engine, place: str) -> str:
 
 
 def refuse_older(found: str, place: str) -> None:
-    """StoreError for a database that is not of our version, where it must not be changed."""
+    """Raise StoreError for a database that is not of our version, where it must not be changed."""
     if not found:
         raise StoreError(f"database '{place}': is empty, no incidents were ever kept in it")
     if found != HEAD:
@@ -90,7 +90,7 @@ def _checked(connection: Connection, place: str) -> str:
 
 
 def _free_name(path: Path, revision: str) -> Path:
-    """`<name>.backup-<revision>` beside the database's own file, with a number when that is taken."""
+    """Return `<name>.backup-<revision>` beside the database's own file, with a number when that is taken."""
     target = path.with_name(f"{path.name}.backup-{revision}")
     count = 1
     while target.exists():

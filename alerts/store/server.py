@@ -76,7 +76,7 @@ def server_engine(address: URL, **pool: Any) -> Engine:  # Any: settings of SQLA
 
 
 def limits(address: URL) -> ConnectParameters:
-    """Parameters of libpq (https://www.postgresql.org/docs/current/libpq-connect.html, 34.1.2) for an address."""
+    """Return libpq parameters (https://www.postgresql.org/docs/current/libpq-connect.html, 34.1.2) for an address."""
     own: ConnectParameters = {
         "application_name": "watchdog",
         "connect_timeout": CONNECT_S,

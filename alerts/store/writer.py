@@ -8,9 +8,13 @@ from typing import cast
 
 from sqlalchemy import Connection, and_, or_
 
+from alerts.case_document import StoredCase
 from alerts.incident import REPEATABLE, Incident
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action, waiting_for, with_waiting
+from alerts.store.case_clocks import note_changes
+from alerts.store.case_decisions import MadeDecision, store_decisions
+from alerts.store.cases import case_now, store_cases
 from alerts.store.database import Database, stored_json, stored_text
 from alerts.store.schema import incident_changes, incident_pictures, incidents, outbox
 
@@ -22,10 +26,14 @@ makes an incident change for weeks must not fill the disk. The picture counts al
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """new: how many changes the database did not have yet. shown: the records with what the history shows of them."""
+    """new: how many changes the database did not have yet. shown: the records with what the history shows of them.
+
+    cases: the same of cases that are not merged into others.
+    """
 
     new: int = 0
     shown: Sequence[ChangeRecord] = ()
+    cases: Sequence[StoredCase] = ()
 
 
 class IncidentWriter:
@@ -39,12 +47,18 @@ class IncidentWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice]) -> Written:
+    def record(
+        self,
+        records: Sequence[ChangeRecord],
+        notices: Sequence[Notice],
+        cases: Sequence[StoredCase] = (),
+        decisions: Sequence[MadeDecision] = (),
+    ) -> Written:
         """Store all of it in one transaction that survives a loss of power.
 
         StoreUnavailableError when nothing was stored and another try may help.
         """
-        if not records and not notices:
+        if not records and not notices and not cases and not decisions:
             return Written()
         pictures = {one.incident.id: one for one in _latest(records)}
         taken = {id_: one.taken for id_, one in pictures.items() if one.taken is not None}
@@ -57,15 +71,18 @@ class IncidentWriter:
 
         def store(connection: Connection) -> Written:
             waiting = self._store_heads(connection, rows, pictures, taken)
+            seen = store_cases(self._database, connection, cases)
             new = self._store_rest(connection, rows)
-            return Written(new, [_shown(one, waiting) for one in records])
+            store_decisions(self._database, connection, decisions)
+            note_changes(self._database, connection, decisions)
+            return Written(new, [_shown(one, waiting) for one in records], seen)
 
         return self._database.write(store, durable=True)
 
     def _store_heads(
         self, connection: Connection, rows: _Rows, pictures: Mapping[str, ChangeRecord], taken: Mapping[str, int]
     ) -> Mapping[str, Sequence[Action]]:
-        """Incidents and their documents; the actions that their book had not taken yet.
+        """Store incidents and their documents; return the actions that their book had not taken yet.
 
         The actions are read after the first statement, which has locked the rows: on a server too, no action on
         these incidents can be stored from then to the end of the transaction.
@@ -92,13 +109,12 @@ class IncidentWriter:
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=given, where=newer), heads)
 
     def _store_rest(self, connection: Connection, rows: _Rows) -> int:
-        insert = self._database.insert
         new = 0
         if rows.steps:
             counted = connection.execution_options(preserve_rowcount=True)
-            new = max(counted.execute(insert(incident_changes).on_conflict_do_nothing(), rows.steps).rowcount, 0)
-        if rows.notices:
-            connection.execute(insert(outbox).on_conflict_do_nothing(index_elements=["id"]), rows.notices)
+            fresh = self._database.insert(incident_changes).on_conflict_do_nothing()
+            new = max(counted.execute(fresh, rows.steps).rowcount, 0)
+        _insert_notices(self._database, connection, rows.notices)
         return new
 
     def _store_pictures(
@@ -211,6 +227,17 @@ def _change_row(record: ChangeRecord) -> dict[str, object]:
     }
 
 
+def store_notices(database: Database, connection: Connection, notices: Sequence[Notice]) -> None:
+    """Store notices within a transaction; those that are known stay as they are."""
+    _insert_notices(database, connection, _notice_rows(notices))
+
+
+def _insert_notices(database: Database, connection: Connection, rows: list[dict[str, object]]) -> None:
+    if rows:
+        _name_cases(connection, rows)
+        connection.execute(database.insert(outbox).on_conflict_do_nothing(index_elements=["id"]), rows)
+
+
 def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
     """Return rows of the outbox; a body that several notices share is encoded once."""
     encoded: dict[int, str] = {}
@@ -223,7 +250,9 @@ def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
             {
                 "id": notice.id,
                 "receiver": stored_text(notice.receiver),
-                "incident_id": notice.incident_id,
+                "incident_id": notice.incident_id or None,
+                "case_id": None,
+                "subject": notice.subject,
                 "type": notice.type,
                 "severity": notice.severity,
                 "status": "waiting",
@@ -234,6 +263,15 @@ def _notice_rows(notices: Iterable[Notice]) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def _name_cases(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
+    """Fill in the stored case that each notice of a case belongs to now; it may have merged since."""
+    roots = {str(row["subject"]) for row in rows if row["incident_id"] is None}
+    if roots:
+        now = case_now(connection, roots)
+        for row in rows:
+            row["case_id"] = now.get(str(row["subject"])) if row["incident_id"] is None else None
 
 
 def _portions(names: list[str], size: int = 500) -> list[list[str]]:
