@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
+from alerts.delivery.case_alerts import case_alerts, firing_case, is_case_object
 from alerts.delivery.texts import SIGNAL_NAMES, encode, nanoseconds, rfc3339, texts
+from alerts.delivery.wording import is_case
 from alerts.incident import RANK
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
@@ -33,27 +35,36 @@ def target(base: str) -> str:
 def notice_body(notice: Notice, receiver: Receiver, now_ns: int) -> bytes:
     """Return the alerts of a notice: one, all that a merged notice names, or two for an escalation."""
     body, until_ns = notice.body, now_ns + _standing_ns(receiver.keepalive_s)
+    if is_case(notice.type):
+        return encode(case_alerts(notice, receiver, now_ns, until_ns))
     if notice.type == MERGED:
         named = body.get("incidents")
-        return encode([_alert(one, now_ns, until_ns) for one in (named if isinstance(named, list) else ())])
+        return encode([_alert(one, receiver, now_ns, until_ns) for one in (named if isinstance(named, list) else ())])
     if body.get("state") == "resolved":
-        return encode([_alert(body, now_ns, min(nanoseconds(body.get("resolved")) or now_ns, now_ns))])
+        return encode([_alert(body, receiver, now_ns, min(nanoseconds(body.get("resolved")) or now_ns, now_ns))])
     ended = _severities_before(body, receiver) if notice.type == "incident.escalated" else []
-    former = [_alert({**body, "severity": severity}, now_ns, now_ns) for severity in ended]
-    return encode([*former, _alert(body, now_ns, until_ns)])
+    former = [_alert({**body, "severity": severity}, receiver, now_ns, now_ns) for severity in ended]
+    return encode([*former, _alert(body, receiver, now_ns, until_ns)])
 
 
 def alive_body(incidents: Sequence[Mapping[str, object]], receiver: Receiver, now_ns: int) -> bytes:
-    """Incidents that still fire."""
+    """Return the body for incidents or cases that still fire."""
     until_ns = now_ns + _standing_ns(receiver.keepalive_s)
-    return encode([_alert(one, now_ns, until_ns) for one in incidents])
+    return encode(
+        [
+            firing_case(one, receiver, now_ns, until_ns)
+            if is_case_object(one)
+            else _alert(one, receiver, now_ns, until_ns)
+            for one in incidents
+        ]
+    )
 
 
 def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, object]) -> bytes:
     """Return a heartbeat or test as an alert that expires when no other follows."""
     every_s = data.get("every_s")
     standing_ns = _standing_ns(every_s if isinstance(every_s, int | float) else receiver.keepalive_s)
-    labels = {"alertname": SIGNAL_NAMES[kind], "severity": "info", "node": data.get("node")}
+    labels = {**receiver.labels, "alertname": SIGNAL_NAMES[kind], "severity": "info", "node": data.get("node")}
     notes = {name: value for name, value in data.items() if name not in ("number", "node")}
     return encode(
         [
@@ -71,7 +82,7 @@ def _standing_ns(keepalive_s: float) -> int:
     return int(KEEPALIVES * keepalive_s * 1e9)
 
 
-def _alert(incident: Mapping[str, object], now_ns: int, ends_ns: int) -> Alert:
+def _alert(incident: Mapping[str, object], receiver: Receiver, now_ns: int, ends_ns: int) -> Alert:
     """Return one incident as an alert; an acknowledged one keeps firing and names the operator.
 
     A start ahead of our clock would keep the alert from ever ending, so it is now at the latest.
@@ -88,7 +99,7 @@ def _alert(incident: Mapping[str, object], now_ns: int, ends_ns: int) -> Alert:
         "acknowledged_by": incident.get("acknowledged_by"),
     }
     alert: Alert = {
-        "labels": texts({label: incident.get(name) for label, name in names.items()}),
+        "labels": texts({**receiver.labels, **{label: incident.get(name) for label, name in names.items()}}),
         "annotations": texts(notes),
         "startsAt": rfc3339(starts_ns),
         "endsAt": rfc3339(max(starts_ns, ends_ns)),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 
+from alerts.delivery.case_alerts import case_alerts
 from alerts.delivery.texts import NOT_YET, SIGNAL_NAMES, encode, nanoseconds, rfc3339, texts
+from alerts.delivery.wording import is_case
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
 
+NEVER_NS = 253_402_300_799_000_000_000  # the last second of the year 9999: an alert that does not end by itself
 _NOT_A_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
-def notice_body(notice: Notice, _receiver: Receiver, _now_ns: int) -> bytes:
-    """Return the request body of a notice: an alert of each incident that it names."""
-    named = notice.body.get("incidents") if notice.type == MERGED else None
-    alerts = [incident_alert(one) for one in (named if isinstance(named, list) else [notice.body])]
+def notice_body(notice: Notice, receiver: Receiver, now_ns: int) -> bytes:
+    """Return the request body of a notice: an alert of each incident that it names, or those of a case."""
+    if is_case(notice.type):
+        alerts = [_case_alert(one, now_ns) for one in reversed(case_alerts(notice, receiver, now_ns, NEVER_NS))]
+    else:
+        named = notice.body.get("incidents") if notice.type == MERGED else None
+        alerts = [incident_alert(one, receiver) for one in (named if isinstance(named, list) else [notice.body])]
     url = str(notice.body.get("url") or alerts[0]["generatorURL"])
     return encode(alertmanager(notice.receiver, alerts, _group(alerts[0]), url))
 
@@ -26,7 +33,7 @@ def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, o
     name = SIGNAL_NAMES[kind]
     alert: dict[str, object] = {
         "status": "firing",
-        "labels": {"alertname": name, "severity": "info"},
+        "labels": {**receiver.labels, "alertname": name, "severity": "info"},
         "annotations": texts(data),
         "startsAt": rfc3339(now_ns),
         "endsAt": NOT_YET,
@@ -36,7 +43,22 @@ def signal_body(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, o
     return encode(alertmanager(receiver.name, [alert], {"alertname": name}, ""))
 
 
-def incident_alert(incident: Mapping[str, object]) -> dict[str, object]:
+def _case_alert(alert: Mapping[str, object], now_ns: int) -> dict[str, object]:
+    """Return an alert of the API as one of the webhook: with its status, and a fingerprint of its labels."""
+    resolved = str(alert["endsAt"]) <= rfc3339(now_ns)
+    labels = json.dumps(alert["labels"], sort_keys=True)
+    return {
+        "status": "resolved" if resolved else "firing",
+        "labels": alert["labels"],
+        "annotations": alert["annotations"],
+        "startsAt": alert["startsAt"],
+        "endsAt": alert["endsAt"] if resolved else NOT_YET,
+        "generatorURL": str(alert.get("generatorURL") or ""),
+        "fingerprint": hashlib.blake2b(labels.encode("ascii"), digest_size=8).hexdigest(),
+    }
+
+
+def incident_alert(incident: Mapping[str, object], receiver: Receiver) -> dict[str, object]:
     """Return the incident object of a webhook as one alert of Alertmanager.
 
     Labels say what it is and stay the same through its life, but for the severity; fields of the key become labels
@@ -61,7 +83,7 @@ def incident_alert(incident: Mapping[str, object]) -> dict[str, object]:
     resolved = incident.get("state") == "resolved"
     return {
         "status": "resolved" if resolved else "firing",
-        "labels": texts({**named, **own}),
+        "labels": texts({**receiver.labels, **named, **own}),
         "annotations": texts(notes),
         "startsAt": _moment(incident.get("opened")),
         "endsAt": _moment(incident.get("resolved")) if resolved else NOT_YET,
@@ -73,7 +95,7 @@ def incident_alert(incident: Mapping[str, object]) -> dict[str, object]:
 def alertmanager(
     receiver: str, alerts: Sequence[Mapping[str, object]], group: Mapping[str, str], url: str
 ) -> dict[str, object]:
-    """Version 4 of Alertmanager's webhook (its template.Data and webhook message), fields in its order."""
+    """Build version 4 of Alertmanager's webhook (its template.Data and webhook message), fields in its order."""
     firing = any(alert["status"] == "firing" for alert in alerts)
     return {
         "receiver": receiver,
@@ -82,7 +104,7 @@ def alertmanager(
         "groupLabels": dict(group),
         "commonLabels": _common(alerts, "labels"),
         "commonAnnotations": _common(alerts, "annotations"),
-        "externalURL": url.partition("/incidents/")[0] if url else "",
+        "externalURL": re.split("/incidents/|/cases/", url)[0] if url else "",
         "version": "4",
         "groupKey": "{}:{" + ", ".join(f"{name}={json.dumps(value)}" for name, value in sorted(group.items())) + "}",
         "truncatedAlerts": 0,

@@ -1,5 +1,6 @@
 """What one queue holds: the notices of each incident in order, and which incident is next.
 
+A case is an incident here: both are the subject of a notice.
 Severity decides first, then who came first. An incident is as severe as the worst notice that is held of it, so what
 must go before a critical notice goes as if it were critical. Pure: no clock, no sending.
 """
@@ -7,7 +8,7 @@ must go before a critical notice goes as if it were critical. Pure: no clock, no
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from alerts.delivery.ports import Due
 from alerts.incident import RANK
@@ -15,35 +16,71 @@ from alerts.incident import RANK
 OPENED = "incident.opened"
 
 
-class Chains:
-    """Chains of notices, by incident. A chain is idle or busy; the first notice of a busy one is under way.
+class HeldNotices:
+    """Ids of the notices that a queue holds: those in its chains, and those whose fate is not stored yet.
 
-    A busy chain is neither evicted nor picked. `held` also has the ids of notices that left their chain and are not
-    stored as settled yet (see `release`).
+    A fetch reads the outbox while notices settle. So ids and incidents that end during a fetch are remembered until the
+    next begins: its answer may still contain them.
     """
 
     def __init__(self) -> None:
-        self.held: set[str] = set()
+        self._ids: set[str] = set()
+        self._ended: set[str] = set()  # incidents whose chain ended, and released ids, since `begin_fetch`
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, notice_id: object) -> bool:
+        return notice_id in self._ids
+
+    def ids(self) -> frozenset[str]:
+        """Return all ids that are held now."""
+        return frozenset(self._ids)
+
+    def begin_fetch(self) -> None:
+        """Note that a fetch begins: notices that end from now on may still be in its answer."""
+        self._ended.clear()
+
+    def add(self, notice_id: str, incident: str) -> bool:
+        """Hold a fetched notice; False for one that is held, or that ended since the fetch began."""
+        if notice_id in self._ids or notice_id in self._ended or incident in self._ended:
+            return False
+        self._ids.add(notice_id)
+        return True
+
+    def release(self, notice_id: str) -> None:
+        """Drop a notice whose fate is stored."""
+        self._ids.discard(notice_id)
+        self._ended.add(notice_id)
+
+    def end(self, incident: str, notice_ids: Iterable[str]) -> None:
+        """Drop an incident with the notices that its chain still has."""
+        self._ids.difference_update(notice_ids)
+        self._ended.add(incident)
+
+
+class Chains:
+    """Chains of notices, by incident. A chain is idle or busy; the first notice of a busy one is under way.
+
+    A busy chain is neither evicted nor picked.
+    """
+
+    def __init__(self) -> None:
+        self.held = HeldNotices()
         self._chains: dict[str, deque[Due]] = {}
         self._busy: set[str] = set()
         self._ranks: dict[str, int] = {}
         self._idle: tuple[dict[str, None], ...] = tuple({} for _ in RANK)  # by rank, in the order of their coming
-        self._ended: set[str] = set()  # incidents whose chain ended, and ids that were released, since `fetching`
 
     def __len__(self) -> int:
         return len(self.held)
 
-    def fetching(self) -> None:
-        """Note that a fetch begins: notices that end from now on may still be in its answer."""
-        self._ended.clear()
-
     def add(self, due: Due) -> bool:
         """Hold a notice that was fetched; False for one that is held, or was dealt with since the fetch began."""
         notice = due.notice
-        incident = notice.incident_id
-        if notice.id in self.held or notice.id in self._ended or incident in self._ended:
+        incident = notice.subject
+        if not self.held.add(notice.id, incident):
             return False
-        self.held.add(notice.id)
         self._chains.setdefault(incident, deque()).append(due)
         if incident not in self._busy:
             self._make_idle(incident)
@@ -63,7 +100,7 @@ class Chains:
         return self._chains[incident][0]
 
     def landed(self, incident: str) -> None:
-        """Take the first notice, whose fate is known, out of its busy chain; it stays held until `release`."""
+        """Take the first notice, whose fate is known, out of its busy chain; it stays held until its release."""
         self._chains[incident].popleft()
 
     def proceed(self, incident: str) -> None:
@@ -78,23 +115,13 @@ class Chains:
         """Hold no more of this incident: what is left is fetched again when it is due."""
         self._busy.discard(incident)
         self._leave_idle(incident)
-        self.held.difference_update(due.notice.id for due in self._chains.pop(incident, ()))
-        self._ended.add(incident)
-
-    def release(self, notice_id: str) -> None:
-        """Drop a notice whose fate is stored."""
-        self.held.discard(notice_id)
-        self._ended.add(notice_id)
-
-    def drop_idle(self) -> int:
-        """Hold only what is busy; how many chains were dropped."""
-        dropped = [incident for idle in self._idle for incident in idle]
-        for incident in dropped:
-            self.end(incident)
-        return len(dropped)
+        self.held.end(incident, (due.notice.id for due in self._chains.pop(incident, ())))
 
     def evict(self, most: int) -> int:
-        """Drop the least severe idle chains, the youngest first, until at most `most` notices are held; how many."""
+        """Drop the least severe idle chains, the youngest first, until at most `most` notices are held.
+
+        Return the number of chains dropped; with 0 for `most` only busy chains remain.
+        """
         dropped = 0
         for idle in self._idle:
             while idle and len(self.held) > most:

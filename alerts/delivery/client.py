@@ -1,53 +1,45 @@
-"""One attempt over HTTP: guarded, bounded, without surprises. What can go wrong comes back as an `Response`."""
+"""One attempt over HTTP: guarded, bounded, without surprises. What can go wrong comes back as a `Response`."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
-from alerts.delivery.formats import target
+from alerts.delivery.answers import Response, shown
+from alerts.delivery.formats import ENCODERS, targets
 from alerts.delivery.headers import request_headers
+from alerts.delivery.schedule import RetryDecision
 from alerts.delivery.signature import secret_key, signed_headers
 from alerts.delivery.targets import TargetRefusedError, socket_guard, url_fault
+from alerts.delivery.tls import TlsContexts, TlsFilesError
 from alerts.routing import Receiver
 from watchdog.core.text import printable
 
-ANSWER_BYTES = 4_096  # of a response body are read, the rest is left and the connection closed
-SHOWN_CHARACTERS = 120  # of a response body in an error
 KEEP_ALIVE_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What came of an attempt.
-
-    status: None without an HTTP answer. retry_after: that header as sent. error: one harmless line that holds
-    neither URL nor header, empty for a status of 2xx. took_s: monotonic duration.
-    """
-
-    status: int | None
-    retry_after: str | None
-    error: str
-    took_s: float
-
-
 class WebhookClient:
-    """Posts to receivers and keeps connections alive; made and closed inside a running event loop.
+    """Posts to receivers and keeps connections alive; entered and left as `async with` inside a running event loop.
 
-    Receivers that may be private have a connection pool of their own, so that no other receiver is ever served by a
-    connection that its own check would have refused.
+    tls: for https; None for the system's certificates, which are read in a thread. Receivers that may be private have a
+    connection pool of their own, so that no other receiver is ever served by a connection that its own check would have
+    refused. Behind a proxy the address of the target is not known here: only a literal one is checked.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        context = tls or ssl.create_default_context()
-        self._sessions = {private: _session(context, private=private) for private in (False, True)}
+        self.contexts = TlsContexts(tls)
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
+        await self.contexts.prepare()
+        tls = self.contexts.usual
+        self._sessions = {private: _session(tls, private=private) for private in (False, True)}
         return self
 
     async def __aexit__(
@@ -61,33 +53,61 @@ class WebhookClient:
             await session.close()
 
     async def post(self, receiver: Receiver, message_id: str, timestamp: int, body: bytes) -> Response:
-        """Make one attempt, signed with each of the receiver's secrets. timestamp: unix seconds."""
+        """Make one attempt, signed with each of the receiver's secrets. timestamp: unix seconds.
+
+        With several URLs all of them get it at the same time, so that none waits for one that hangs, and it is accepted
+        when one of them accepts it.
+        """
+        keys = [secret_key(secret) for secret in receiver.secrets]
+        own = ENCODERS[receiver.format].headers(receiver)
+        headers = request_headers(receiver.headers, signed_headers(keys, message_id, timestamp, body), own)
+        answers = await asyncio.gather(*(self._post(receiver, url, headers, body) for url in targets(receiver)))
+        return next((one for one in answers if not one.error), answers[0])
+
+    async def _post(self, receiver: Receiver, url: str, headers: Mapping[str, str], body: bytes) -> Response:
         began = time.monotonic()
-        fault = url_fault(receiver.url, allow_private=receiver.allow_private)
+        fault = url_fault(url, allow_private=receiver.allow_private)
         if fault is not None:
             return Response(None, None, f"target refused: {printable(fault)}", 0.0)
-        keys = [secret_key(secret) for secret in receiver.secrets]
-        headers = request_headers(receiver.headers, signed_headers(keys, message_id, timestamp, body))
         limit = time_limit(receiver)
-        session = self._sessions[receiver.allow_private]
         status: int | None = None
         after: str | None = None
         try:
+            tls = await self.contexts.of(receiver)
+            session = self._sessions[receiver.allow_private or bool(receiver.proxy)]
             async with session.post(
-                target(receiver), data=body, headers=headers, timeout=limit, allow_redirects=False
+                url,
+                data=body,
+                headers=headers,
+                timeout=limit,
+                allow_redirects=False,
+                ssl=tls,
+                proxy=receiver.proxy or None,
             ) as response:
                 status, after = response.status, response.headers.get("Retry-After")
-                beginning = await _beginning(response)
-                error = "" if 200 <= status < 300 else _refused(response, beginning)
-                return Response(status, after, error, time.monotonic() - began)
+                beginning = await _beginning(response, ENCODERS[receiver.format].answer_bytes)
+                return _judged(receiver, response, beginning, time.monotonic() - began)
         except TimeoutError:
             error = f"no whole answer in {limit.total:g} s"
         except (aiohttp.ClientError, OSError, ValueError) as fault_seen:  # ValueError: a URL or header yarl refuses
             error = error_text(fault_seen)
-        # A body that breaks off after a good status was still accepted: sending it again would tell people twice.
+        # A body that breaks off after a good status was still accepted: sending it again would tell people twice. Where
+        # the body may say otherwise, a notice told twice is better than one lost.
         if status is not None and 200 <= status < 300:
-            error = ""
+            unsure = ENCODERS[receiver.format].judge is not None
+            meaning = RetryDecision.FAILED if unsure else None
+            return Response(status, after, error if unsure else "", time.monotonic() - began, meaning)
         return Response(status, after, error, time.monotonic() - began)
+
+
+def _judged(receiver: Receiver, response: aiohttp.ClientResponse, beginning: bytes, took_s: float) -> Response:
+    """Return what an answer means: by its status, and where the format knows better, by its body."""
+    status, after = response.status, response.headers.get("Retry-After")
+    judge = ENCODERS[receiver.format].judge
+    judged = judge(receiver, status, beginning) if judge is not None else None
+    if judged is None:
+        return Response(status, after, "" if 200 <= status < 300 else _refused(response, beginning), took_s)
+    return Response(status, judged.retry_after or after, judged.error, took_s, judged.meaning, judged.kept)
 
 
 def time_limit(receiver: Receiver) -> aiohttp.ClientTimeout:
@@ -103,6 +123,10 @@ def error_text(error: BaseException) -> str:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, TargetRefusedError):
         return f"target refused: {printable(cause.strerror or '')}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}"
+    if isinstance(error, TlsFilesError):
+        return f"tls: {error}"
     if isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
         return f"tls: {printable(str(getattr(cause, 'reason', None) or 'handshake failed'))}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -125,11 +149,11 @@ def _session(tls: ssl.SSLContext, *, private: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read at most `ANSWER_BYTES` of the body; a connection with more left in it is closed."""
+async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """Read at most `most` bytes of the body; a connection with more left in it is closed."""
     pieces = bytearray()
-    while len(pieces) < ANSWER_BYTES:
-        piece = await response.content.read(ANSWER_BYTES - len(pieces))
+    while len(pieces) < most:
+        piece = await response.content.read(most - len(pieces))
         if not piece:
             return bytes(pieces)
         pieces += piece
@@ -141,5 +165,5 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 def _refused(response: aiohttp.ClientResponse, beginning: bytes) -> str:
     if 300 <= response.status < 400:
         return f"answered {response.status}: redirects are not followed, name the final URL"
-    text = printable(" ".join(beginning.decode("utf-8", "backslashreplace").split()), SHOWN_CHARACTERS)
+    text = shown(beginning[:1_000].decode("utf-8", "backslashreplace"))
     return f"answered {response.status}" + (f": {text}" if text else "")

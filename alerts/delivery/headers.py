@@ -17,8 +17,13 @@ def is_ours(name: str) -> bool:
     return lower in _OURS or lower.startswith(SIGNED_PREFIX)
 
 
-def request_headers(extra: Mapping[str, str], signed: Mapping[str, str]) -> dict[str, str]:
-    """Return a receiver's own headers below ours: they cannot replace a signature or how the body is framed."""
+def request_headers(
+    extra: Mapping[str, str], signed: Mapping[str, str], of_format: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return a receiver's own headers below ours: they cannot replace a signature or how the body is framed.
+
+    of_format: what the receiver's format demands, such as its content type.
+    """
     kept = {name: value for name, value in extra.items() if not is_ours(name)}
     ours = {"Content-Type": "application/json", "User-Agent": f"bitcoin-watchdog/{VERSION}"}
-    return {**kept, **ours, **signed}
+    return {**kept, **ours, **(of_format or {}), **signed}

@@ -53,10 +53,10 @@ class Arrival:
     problem: str
     attempt: int
     status: int | None
-    body: Mapping[str, Any] | None  # Any: JSON of whoever sent it
+    body: Mapping[str, Any] | None  # Any: JSON of an unknown sender
 
     def as_object(self) -> dict[str, object]:
-        """For the lines of `--out`."""
+        """Return the object for the lines of `--out`."""
         return {
             "received": rfc3339(self.received_ns),
             "id": self.id,
@@ -69,7 +69,10 @@ class Arrival:
 
 
 class WebhookInbox:
-    """Takes webhooks at any path. `tell` hears of each arrival before it is answered."""
+    """Takes webhooks at any path.
+
+    tell: called with each arrival before it is answered, in their order, one at a time, in a thread: it may block.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class WebhookInbox:
         self._keys, self._clock, self._tell, self._faults = keys, clock, tell, faults or Misbehaviour()
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._count = 0
+        self._order = asyncio.Lock()
 
     def app(self) -> web.Application:
         """Return the application that answers."""
@@ -102,7 +106,9 @@ class WebhookInbox:
         verified = (not problem) if self._keys else None
         answered = None if hang_up else status
         attempt = self._attempt(message_id)
-        self._tell(Arrival(received_ns, message_id, verified, problem, attempt, answered, parsed(raw)))
+        arrival = Arrival(received_ns, message_id, verified, problem, attempt, answered, parsed(raw))
+        async with self._order:
+            await asyncio.to_thread(self._tell, arrival)
         await asyncio.sleep(self._faults.delay_s)
         if hang_up and request.transport is not None:
             request.transport.abort()
@@ -110,7 +116,7 @@ class WebhookInbox:
         return web.Response(status=status, headers={"Retry-After": after} if after is not None else None)
 
     def _problem(self, headers: Mapping[str, str], raw: bytes, now_ns: int) -> str:
-        """Why the message is not to be believed; empty when it is, or when no secret is known."""
+        """Return why the message cannot be trusted; empty when it can, or when no secret is known."""
         if not self._keys:
             return ""
         try:
@@ -128,7 +134,7 @@ class WebhookInbox:
 
 
 async def _without_version(_request: web.Request, response: web.StreamResponse) -> None:
-    """Strangers need not know which library in which version listens."""
+    """Hide the name and version of the library that listens."""
     response.headers["Server"] = "watchdog"
 
 

@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from alerts.delivery.client import WebhookClient
+from alerts.delivery.courier import Courier
 from alerts.delivery.formats import ENCODERS
 from alerts.delivery.journal import line
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock
-from alerts.routing import Receiver
+from alerts.delivery.redaction import redacted_body
+from alerts.delivery.unexpected import failed_here
+from alerts.routing import Receiver, Subject
 
 IN_ONE_REQUEST = 100  # alerts
 IDLE_S = 3600.0  # between two looks at a receiver that needs nothing; a change of its settings comes at once
-FIRING_TYPES = ("incident.opened", "incident.updated", "incident.escalated", "incident.acknowledged")
-PageOf = Callable[[str], str | None]
-"""The address of an incident's page, by its id."""
+PageOf = Callable[[str, Subject], str | None]
+"""The address of the page of an incident or a case, by its id."""
 _LOG = logging.getLogger("watchdog.delivery")
 
 
@@ -33,7 +34,7 @@ class Keepalive:
     def __init__(
         self,
         receiver: Receiver,
-        client: WebhookClient,
+        client: Courier,
         ledger: Ledger,
         clock: DeliveryClock,
         page_of: PageOf,
@@ -78,8 +79,7 @@ class Keepalive:
 
     async def _round(self) -> None:
         receiver = self._receiver
-        types = [one for one in FIRING_TYPES if one in receiver.events]
-        ids = await self._ledger.firing(types, receiver.severity) if types else ()
+        ids = await self._ledger.firing(receiver)
         for start in range(0, len(ids or ()), IN_ONE_REQUEST):
             if self._stopped or self._receiver is not receiver or not self._wanted():
                 return
@@ -96,14 +96,18 @@ class Keepalive:
     async def _post(self, receiver: Receiver, ids: Sequence[str]) -> bool:
         """Send one request. Return False when it failed."""
         alive = ENCODERS[receiver.format].alive
-        found = await self._ledger.pictures(ids)
+        found = await self._ledger.pictures(receiver, ids)
+        if found and receiver.nodes and receiver.about == "incidents":  # cases: those of which a notice was to be sent
+            found = [one for one in found if one["node"] in receiver.nodes]
         if not found or alive is None:
             return found is not None
-        incidents = [{**one, "url": self._page_of(str(one["id"]))} for one in found]
         now_ns = self._clock.wall_ns()
-        body = alive(incidents, receiver, now_ns)
         message_id = f"keepalive_{now_ns:x}_{secrets.token_hex(4)}"
-        answer = await self._client.post(receiver, message_id, now_ns // 1_000_000_000, body)
+        try:
+            body = alive([self._shown(one, receiver) for one in found], receiver, now_ns)
+            answer = await self._client.send(receiver, message_id, now_ns // 1_000_000_000, [body])
+        except Exception as error:  # noqa: BLE001 (what fails in our code must not end all receivers)
+            answer = failed_here(error, receiver.name, message_id)
         self._answered(answer.status)
         if answer.error:
             self.failed += 1
@@ -116,3 +120,7 @@ class Keepalive:
                 _LOG.info(line("keepalive", receiver=receiver.name, fate="sent", alerts=len(found)))
         self._failing = bool(answer.error)
         return not answer.error
+
+    def _shown(self, one: Mapping[str, object], receiver: Receiver) -> Mapping[str, object]:
+        """Return an incident or case as this receiver may see it, with its page."""
+        return redacted_body({**one, "url": self._page_of(str(one["id"]), receiver.about)}, receiver)

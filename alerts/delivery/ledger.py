@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from alerts.delivery.journal import line
 from alerts.delivery.ports import DeliveryClock, Due, OutboxLike, Outcome
+from alerts.routing import Receiver
 from watchdog.core.episode import Episode
 from watchdog.core.errors import StoreError, StoreUnavailableError
-from watchdog.core.finding import Severity
 
 RETRY_S = 1.0
 LARGEST_BATCH = 500  # outcomes in one transaction
@@ -59,13 +59,13 @@ class Ledger:
         """Merge openings that wait; how many notices merged, None while the database fails."""
         return await self._ask("write", lambda: self._outbox.merge(self._clock.wall_ns(), receiver, least, in_hand))
 
-    async def firing(self, types: Collection[str], floor: Severity) -> Sequence[str] | None:
+    async def firing(self, receiver: Receiver) -> Sequence[str] | None:
         """Return the ids that the port gives; None while the database fails."""
-        return await self._ask("read", lambda: self._outbox.firing(types, floor))
+        return await self._ask("read", lambda: self._outbox.firing(receiver))
 
-    async def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]] | None:
-        """Incident objects as the port has them; None while the database fails."""
-        return await self._ask("read", lambda: self._outbox.pictures(ids))
+    async def pictures(self, receiver: Receiver, ids: Sequence[str]) -> Sequence[Mapping[str, object]] | None:
+        """Return the objects that the port gives; None while the database fails."""
+        return await self._ask("read", lambda: self._outbox.pictures(receiver, ids))
 
     def note(self, outcome: Outcome) -> asyncio.Future[None]:
         """Store an outcome; the future is done when it is stored."""

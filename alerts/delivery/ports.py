@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from alerts.notice import Notice
-from watchdog.core.finding import Severity
+from alerts.routing import Receiver
 
 
 class Due(Protocol):
@@ -26,9 +26,14 @@ class Due(Protocol):
         """Tries so far."""
         ...
 
+    @property
+    def kept(self) -> str:
+        """What the channel returned for the first notice of the same case or incident; empty for nothing."""
+        ...
+
 
 class Fate(StrEnum):
-    """What became of one attempt."""
+    """The outcome of one attempt."""
 
     SENT = "sent"
     RETRY = "retry"
@@ -39,8 +44,8 @@ class Fate(StrEnum):
 class Outcome:
     """What the outbox stores of one attempt.
 
-    status: the HTTP status, None without an answer. at_ns and retry_at_ns: wall clock; retry_at_ns is
-    None unless the fate is RETRY. error: one harmless line, empty when sent. took_ms: duration.
+    status: see `Response`. at_ns and retry_at_ns: wall clock; retry_at_ns is
+    None unless the fate is RETRY. error: one harmless line, empty when sent. took_ms: duration. kept: see `Due`.
     """
 
     id: str
@@ -50,6 +55,7 @@ class Outcome:
     error: str = ""
     retry_at_ns: int | None = None
     took_ms: int = 0
+    kept: str = ""
 
 
 class OutboxLike(Protocol):
@@ -74,12 +80,15 @@ class OutboxLike(Protocol):
         """
         ...
 
-    def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
-        """Return the ids of unresolved incidents with a change of one of these event types at `floor` or above."""
+    def firing(self, receiver: Receiver) -> Sequence[str]:
+        """Return the ids of unresolved incidents, or cases, of which the receiver was to be notified.
+
+        Of incidents: those with a change of one of its events at its severity or above.
+        """
         ...
 
-    def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
-        """Return the incident objects of those that are still not resolved, without their evidence."""
+    def pictures(self, receiver: Receiver, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+        """Return the objects of those incidents or cases that are still not resolved, without their evidence."""
         ...
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
@@ -91,11 +100,11 @@ class DeliveryClock(Protocol):
     """Wall time for what is stored, monotonic time for every wait."""
 
     def wall_ns(self) -> int:
-        """Unix time, nanoseconds; may step."""
+        """Return Unix time, nanoseconds; may step."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from any start; never steps."""
+        """Return seconds from any start; never steps."""
         ...
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
@@ -110,11 +119,11 @@ class SystemDeliveryClock:
         self._wall_ns = wall_ns
 
     def wall_ns(self) -> int:
-        """Unix time, nanoseconds."""
+        """Return Unix time, nanoseconds."""
         return self._wall_ns()
 
     def monotonic(self) -> float:
-        """Seconds; never steps."""
+        """Return seconds; never steps."""
         return time.monotonic()
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:

@@ -13,17 +13,21 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from alerts.delivery.answers import Response
 from alerts.delivery.chains import Chains
-from alerts.delivery.client import Response, WebhookClient
-from alerts.delivery.formats import misplaced, notice_body
+from alerts.delivery.courier import Courier
+from alerts.delivery.formats import misplaced, notice_bodies
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import Keepalive, PageOf
+from alerts.delivery.kept import KeptTexts
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, Due, Fate, Outcome
 from alerts.delivery.schedule import Breaker, Bucket, RetryDecision, given_up, retry_after, retry_delay, verdict
+from alerts.delivery.unexpected import failed_here
+from alerts.delivery.wording import aliases_of
 from alerts.incident import RANK
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
@@ -68,13 +72,13 @@ class ReceiverQueue:
     def __init__(
         self,
         receiver: Receiver,
-        client: WebhookClient,
+        client: Courier,
         ledger: Ledger,
         clock: DeliveryClock,
         chance: random.Random,
         *,
         on_attempt: OnAttempt,
-        page_of: PageOf = lambda _id: None,
+        page_of: PageOf = lambda _id, _about: None,
     ) -> None:
         self.receiver = receiver
         self.counts = ReceiverCounts()
@@ -94,6 +98,7 @@ class ReceiverQueue:
         )
         self._misplaced = False  # logged once
         self._chains = Chains()
+        self._threads = KeptTexts()
         self._failed_at: dict[str, int] = {}  # accepted notices of the queue when a notice failed last
         self._wake, self._go, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._under_way: Counter[int] = Counter()  # attempts by `_class`
@@ -171,7 +176,7 @@ class ReceiverQueue:
         fixed = self._unstored + self.under_way
         if self.gone or not self.receiver.enabled or fixed > WINDOW or (probing and self._chains):
             return POLL_S
-        self._chains.fetching()
+        self._chains.held.begin_fetch()
         found = await self._ledger.due(self.receiver.name, PAST_FULL if crowded else WINDOW)
         if not crowded:
             self._more = found is not None and len(found) == WINDOW
@@ -191,8 +196,8 @@ class ReceiverQueue:
         least = min(max(rate, MERGE_LEAST), MERGE_MOST)
         if now < self._merge_at or self._chains.most_alike() - self._bucket.available(now) < least:
             return
-        self._chains.drop_idle()  # what is held could be sent beside the notice that names it
-        merged = await self._ledger.merge(self.receiver.name, least, frozenset(self._chains.held))
+        self._chains.evict(0)  # what is held could be sent beside the notice that names it
+        merged = await self._ledger.merge(self.receiver.name, least, self._chains.held.ids())
         if merged:
             self.counts.merged += merged
             self._warn("openings-merged", notices=merged, rate_per_minute=rate)
@@ -214,7 +219,7 @@ class ReceiverQueue:
             now = self._clock.monotonic()
             outage = self._breaker.is_open and self.under_way > 0
             if self.gone or not self.receiver.enabled or outage or self._breaker.wait_s(now) > 0:
-                self._chains.drop_idle()  # fetched again when attempts may be made
+                self._chains.evict(0)  # fetched again when attempts may be made
                 break
             if self._under_way[_class(rank)] >= AT_ONCE:
                 break
@@ -235,12 +240,14 @@ class ReceiverQueue:
 
     async def _send(self, due: Due, class_: int) -> None:
         """Make one attempt with the first notice of a chain; after a failure the rest of the chain waits."""
-        incident = due.notice.incident_id
+        incident = due.notice.subject
         try:
             await self._keepalive.clear_of(incidents_of(due.notice))
-            body = notice_body(due.notice, self.receiver, self._clock.wall_ns())
-            seconds = self._clock.wall_ns() // 1_000_000_000
-            answer = await self._client.post(self.receiver, due.notice.id, seconds, body)
+            now_ns = self._clock.wall_ns()
+            bodies = await self._bodies(due, now_ns)
+            answer = await self._client.send(self.receiver, due.notice.id, now_ns // 1_000_000_000, bodies)
+        except Exception as error:  # noqa: BLE001 (one notice that fails in our code must not end all receivers)
+            answer = failed_here(error, self.receiver.name, due.notice.id)
         finally:
             self._under_way[class_] -= 1
         self._note_misplaced(answer.status)
@@ -259,10 +266,17 @@ class ReceiverQueue:
         self._wake_when_low()
         self._go.set()
 
+    async def _bodies(self, due: Due, now_ns: int) -> Sequence[bytes]:
+        """Encode a notice; in a thread where every text of a case, which may be large, is searched for addresses."""
+        receiver, kept = self.receiver, self._threads.kept(due)
+        if receiver.redact == "none":
+            return notice_bodies(due.notice, receiver, now_ns, kept)
+        return await asyncio.to_thread(notice_bodies, due.notice, receiver, now_ns, kept)
+
     def _release(self, due: Due, outcome: Outcome) -> Callable[[asyncio.Future[None]], None]:
         def stored(future: asyncio.Future[None]) -> None:
             self._unstored -= 1
-            self._chains.release(due.notice.id)
+            self._chains.held.release(due.notice.id)
             self._wake_when_low()
             if not future.cancelled():
                 self._on_attempt(due, outcome)
@@ -276,12 +290,13 @@ class ReceiverQueue:
 
     def _judge(self, due: Due, answer: Response) -> Outcome:
         """Apply an answer to the receiver's state, and return the outcome for the notice."""
-        meaning, now_ns, now = verdict(answer.status), self._clock.wall_ns(), self._clock.monotonic()
+        meaning, now_ns, now = answer.meaning or verdict(answer.status), self._clock.wall_ns(), self._clock.monotonic()
         took_ms = round(answer.took_s * 1000)
         self.counts.attempts += 1
         if meaning is RetryDecision.ACCEPTED:
             self._accept(due.notice.id)
-            return Outcome(due.notice.id, Fate.SENT, answer.status, now_ns, took_ms=took_ms)
+            kept = self._threads.note(due, answer.kept)
+            return Outcome(due.notice.id, Fate.SENT, answer.status, now_ns, took_ms=took_ms, kept=kept)
         self.counts.failed += 1
         self.counts.last_error = answer.error
         asked = retry_after(answer.retry_after, now_ns)
@@ -330,6 +345,7 @@ class ReceiverQueue:
             receiver=self.receiver.name,
             id=due.notice.id,
             incident=due.notice.incident_id,
+            case=due.notice.case_id,
             type=due.notice.type,
             attempt=due.attempts + 1,
             fate=outcome.fate.value,
@@ -342,10 +358,12 @@ class ReceiverQueue:
 
 
 def incidents_of(notice: Notice) -> list[str]:
-    """Return the ids of the incidents that a notice is about."""
+    """Return the ids of the incidents, or of the case, that a notice is about."""
     named = notice.body.get("incidents") if notice.type == MERGED else None
     listed = [str(one["id"]) for one in named] if isinstance(named, list) else []
-    return [notice.incident_id, *listed]
+    if notice.case_id:  # what is kept alive goes by the id of now; the root is that of the first notice
+        listed = [str(notice.body.get("id")), *aliases_of(notice)]
+    return [notice.subject, *listed]
 
 
 def _class(rank: int) -> int:

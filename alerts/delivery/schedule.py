@@ -65,7 +65,7 @@ def verdict(status: int | None) -> RetryDecision:
 
 
 def retry_delay(attempts: int, retry_after_s: float | None, chance: random.Random) -> float:
-    """Seconds until the next attempt after `attempts` (1 or more) have failed."""
+    """Return the seconds until the next attempt after `attempts` (1 or more) have failed."""
     planned = DELAYS_S[min(attempts, len(DELAYS_S)) - 1] * chance.uniform(1 - JITTER, 1 + JITTER)
     if retry_after_s is None:
         return planned
@@ -85,7 +85,7 @@ def given_up(attempts: int, last: RetryDecision, *, others_accepted: bool) -> bo
 
 
 def retry_after(header: str | None, now_ns: int) -> float | None:
-    """Seconds that a Retry-After header asks for, 0 to `RETRY_AFTER_CAP_S`; None when absent or unreadable.
+    """Return the seconds of a Retry-After header, 0 to `RETRY_AFTER_CAP_S`; None when absent or unreadable.
 
     Both forms of RFC 9110 section 10.2.3: seconds, or a date (compared with `now_ns`, wall clock).
     """
@@ -118,7 +118,7 @@ class Breaker:
         return self.opened > 0
 
     def wait_s(self, now: float) -> float:
-        """Seconds until an attempt may be made; 0 when it may be made now."""
+        """Return the seconds until an attempt may be made; 0 when it may be made now."""
         return max(self.closed_until - now, 0.0)
 
     def hold(self, now: float, seconds: float) -> None:
@@ -157,7 +157,7 @@ class Bucket:
     filled: float | None = None
 
     def take(self, now: float, *, urgent: bool = True) -> float:
-        """0 when one send may go now (it is counted), else the seconds until it may."""
+        """Return 0 when one send may go now (it is counted), else the seconds until it may."""
         if self.per_minute <= 0:
             return 0.0
         self._fill(now)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alerts.delivery.client import Response, WebhookClient
-from alerts.delivery.formats import signal_body
+from alerts.delivery.answers import Response
+from alerts.delivery.courier import Courier
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import PageOf
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
 from alerts.delivery.receiver_queue import OnAttempt, ReceiverCounts, ReceiverQueue
+from alerts.delivery.signals import SignalQueue, send_signal
 from alerts.delivery.texts import HEARTBEAT, TEST
 from alerts.routing import Receiver
 
@@ -47,7 +47,10 @@ class ReceiverStatus:
 
 
 class Sender:
-    """Delivers the notices of an outbox. `run` is the whole service; the other methods are called in its event loop."""
+    """Delivers the notices of an outbox. `run` is the whole service; the other methods are called in its event loop.
+
+    signals: messages beside the outbox.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Sender:
         heartbeat: HeartbeatPlan | None = None,
         vitals: HeartbeatFields = dict,
         on_attempt: OnAttempt = lambda _due, _outcome: None,
-        page_of: PageOf = lambda _id: None,
+        page_of: PageOf = lambda _id, _about: None,
         tls: ssl.SSLContext | None = None,
         seed: int | None = None,
     ) -> None:
@@ -76,19 +79,21 @@ class Sender:
         self._full_before = 0  # of queues that have ended
         self.heartbeats = 0
         self.heartbeat_failures = 0
+        self.signals = SignalQueue(self._clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set; then give attempts `GRACE_S` to end and store their outcomes."""
         self._loop = asyncio.get_running_loop()
         self._ledger = ledger = Ledger(self._outbox, self._clock)
         keeping = asyncio.create_task(ledger.run())
-        async with WebhookClient(self._tls) as client:
+        async with Courier(self._tls) as client:
             beating = asyncio.create_task(self._beat(client))
+            signalling = asyncio.create_task(self.signals.run(client, lambda: list(self._receivers.values())))
             stopped = asyncio.create_task(stop.wait())
             try:
-                await self._tend(client, ledger, stopped, (keeping, beating))
+                await self._tend(client, ledger, stopped, (keeping, beating, signalling))
             finally:
-                await _cancel(beating, stopped)
+                await _cancel(beating, signalling, stopped)
                 await self._end_queues()
                 await ledger.close(keeping)
 
@@ -138,7 +143,7 @@ class Sender:
 
     async def _tend(
         self,
-        client: WebhookClient,
+        client: Courier,
         ledger: Ledger,
         stopped: asyncio.Task[bool],
         others: tuple[asyncio.Task[None], ...],
@@ -155,7 +160,7 @@ class Sender:
                 if task.done():
                     task.result()
 
-    async def _fit_queues(self, client: WebhookClient, ledger: Ledger) -> None:
+    async def _fit_queues(self, client: Courier, ledger: Ledger) -> None:
         for name in [name for name in self._queues if name not in self._receivers]:
             queue = self._queues.pop(name)
             self._full_before += queue.counts.full
@@ -183,7 +188,7 @@ class Sender:
             await asyncio.wait(self._running.values(), timeout=GRACE_S)
         await _cancel(*self._running.values())
 
-    async def _beat(self, client: WebhookClient) -> None:
+    async def _beat(self, client: Courier) -> None:
         """Send heartbeats by monotonic time; the settings may change in between."""
         while True:
             plan = self._heartbeat
@@ -193,7 +198,7 @@ class Sender:
             self._beat_changed.clear()
             await self._clock.wait(self._beat_changed, plan.every_s if plan else 3600.0)
 
-    async def _beat_once(self, client: WebhookClient, receiver: Receiver, plan: HeartbeatPlan) -> None:
+    async def _beat_once(self, client: Courier, receiver: Receiver, plan: HeartbeatPlan) -> None:
         vitals = self._vitals()
         if vitals is None:
             self.heartbeat_failures += 1
@@ -208,19 +213,10 @@ class Sender:
         _LOG.log(level, line("heartbeat", receiver=receiver.name, fate=fate, status=answer.status, error=answer.error))
 
 
-async def send_signal(
-    client: WebhookClient, receiver: Receiver, kind: str, now_ns: int, data: Mapping[str, object]
-) -> Response:
-    """Send a heartbeat or a test at once, one attempt, beside the outbox; its id is new each time."""
-    message_id = f"{kind.rpartition('.')[2]}_{now_ns:x}_{secrets.token_hex(4)}"
-    body = signal_body(kind, receiver, now_ns, data)
-    return await client.post(receiver, message_id, now_ns // 1_000_000_000, body)
-
-
 async def send_test(receiver: Receiver, clock: DeliveryClock, tls: ssl.SSLContext | None = None) -> Response:
     """Send one signed test message to a receiver."""
     now_ns = clock.wall_ns()
-    async with WebhookClient(tls) as client:
+    async with Courier(tls) as client:
         data = {"receiver": receiver.name, "text": "a test of bitcoin-watchdog: nothing happened"}
         return await send_signal(client, receiver, TEST, now_ns, data)
 

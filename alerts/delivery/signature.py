@@ -64,7 +64,7 @@ def signed_headers(keys: Sequence[bytes], message_id: str, timestamp: int, body:
 
 
 def verify(keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, now_s: float) -> None:
-    """SignatureError unless the body was signed with one of the keys not more than `TOLERANCE_S` from now.
+    """Raise SignatureError unless one of the keys signed the body at most `TOLERANCE_S` from now.
 
     headers: names in lower case. Comparisons take the same time wherever texts differ.
     """

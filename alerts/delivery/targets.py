@@ -80,7 +80,7 @@ def kind_of(address: IpAddress) -> str | None:
 
 
 def refusal(host: str) -> str | None:
-    """Why a literal address is refused, None when it is public. A text that is no plain address is refused too."""
+    """Return why a literal address is refused, None when it is public. A text that is no address is refused too."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

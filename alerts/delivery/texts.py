@@ -10,6 +10,7 @@ from watchdog.core.text import printable
 
 HEARTBEAT = "watchdog.heartbeat"
 TEST = "watchdog.test"
+SILENCE_ENDING = "watchdog.silence_ending"
 NOT_YET = "0001-01-01T00:00:00Z"  # Go's zero time
 TEXT_LIMIT = 1_000  # characters of an annotation: chat services cut or refuse longer ones
 SIGNAL_NAMES = {HEARTBEAT: "WatchdogHeartbeat", TEST: "WatchdogTest"}
@@ -23,13 +24,18 @@ def rfc3339(time_ns: int) -> str:
 
 
 def encode(message: object) -> bytes:
-    """JSON in ASCII without spaces: what peers sent can neither break a line nor steer a terminal."""
+    """Encode JSON in ASCII without spaces: what peers sent can neither break a line nor steer a terminal."""
     return json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Harmless texts of what is there."""
+    """Return harmless texts of what is there."""
     return {name: printable(str(value), TEXT_LIMIT) for name, value in values.items() if value not in (None, "")}
+
+
+def compact(values: Mapping[str, object]) -> dict[str, object]:
+    """Return what is there: neither None nor empty."""
+    return {name: value for name, value in values.items() if value not in (None, "", [], {}, ())}
 
 
 def nanoseconds(seconds: object) -> int | None:
