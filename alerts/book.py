@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import groupby
 from operator import itemgetter
 
@@ -15,6 +15,8 @@ from alerts.transitions import Transitions
 from watchdog.core.finding import Finding
 
 END_NS = (1 << 63) - 1
+Placed = Callable[[int, str, Finding | None], None]
+"""Hears of each finding that was applied: its time, and the id of its incident. None: all of the incident is over."""
 
 
 class IncidentBook:
@@ -30,7 +32,7 @@ class IncidentBook:
     table: the incidents. now_ns: the latest event time reached, `NEVER_NS` before the first. counters: findings, late
     (behind the book's time), unmatched (a clear for a key that does not fire), overflow (put under the rule's common
     incident), forgotten (settled incidents dropped at the cap). record: an earlier book's state, to continue exactly
-    there; the book takes over the record's incidents.
+    there; the book takes over the record's incidents. placed: hears where each finding went; None at first.
     """
 
     def __init__(self, policy: Policy | None = None, record: BookRecord | None = None) -> None:
@@ -38,6 +40,7 @@ class IncidentBook:
         self.counters: Counter[str] = Counter()
         self.table = IncidentTable(self.policy, self.counters)
         self.now_ns = NEVER_NS
+        self.placed: Placed | None = None
         self._transitions = Transitions(self.table, self.policy, self.counters)
         self._held: list[Finding] = []
         if record is not None:
@@ -74,6 +77,7 @@ class IncidentBook:
         if life.state is IncidentState.RESOLVED:
             return []
         time_ns = max(time_ns, life.opened_ns)
+        self._place(time_ns, life.id, None)
         return [self._transitions.resolve(life, time_ns, Reason.RESOLVED_BY_OPERATOR, f"by {operator}")]
 
     def clear_others(self, kept: Collection[str]) -> list[IncidentChange]:
@@ -82,11 +86,30 @@ class IncidentBook:
         A condition that still holds fires again and its incident continues; the others resolve after `resolve_after`.
         """
         others = [life for life in self.table.live.values() if life.firing and life.rule not in kept]
+        for life in others:
+            self._place(self.now_ns, life.id, None)
         return [
             change
             for life in others
             for change in self._transitions.clear_all(life, self.now_ns, self.now_ns, "the rules were changed")
         ]
+
+    def remove_node(self, node: str) -> list[IncidentChange]:
+        """Resolve all incidents of a node at the book's time: the service no longer watches it.
+
+        Held findings of the node are dropped, so that none reopens an incident later.
+        """
+        self._held = [held for held in self._held if held.node != node]
+        changes: list[IncidentChange] = []
+        for life in [one for one in self.table.live.values() if one.node == node]:
+            self._place(self.now_ns, life.id, None)
+            life.quiet.update(dict.fromkeys(life.firing, self.now_ns))
+            life.firing.clear()
+            if life.state is not IncidentState.RESOLVED:
+                time_ns = max(self.now_ns, life.opened_ns)
+                life.cleared_ns = life.cleared_ns or time_ns
+                changes.append(self._transitions.resolve(life, time_ns, Reason.NODE_REMOVED, "no longer watched"))
+        return changes
 
     def rewind(self, now_ns: int, *, clears: bool = True) -> list[IncidentChange]:
         """Restart time at `now_ns`, as a clock was ahead and has been set back.
@@ -100,6 +123,7 @@ class IncidentBook:
         for life in list(self.table.live.values()):
             life.rewind(now_ns)
             if clears and life.firing:
+                self._place(now_ns, life.id, None)
                 changes += self._transitions.clear_all(life, now_ns - 1, now_ns, "a clock was set back")
             else:
                 self._transitions.timers.arm(life)
@@ -140,7 +164,14 @@ class IncidentBook:
             self.counters["late"] += finding.time_ns < self.now_ns
             clears = finding.change == "clear"
             changes += self._transitions.clear(finding) if clears else self._transitions.fire(finding)
+            life = self.table.matching(finding, key_text(finding.key)) if self.placed is not None else None
+            if life is not None:
+                self._place(finding.time_ns, life.id, finding)
         return changes
+
+    def _place(self, time_ns: int, incident: str, finding: Finding | None) -> None:
+        if self.placed is not None:
+            self.placed(time_ns, incident, finding)
 
     def _expire(self, now_ns: int) -> list[IncidentChange]:
         self.now_ns = max(self.now_ns, now_ns)

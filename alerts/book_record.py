@@ -40,7 +40,7 @@ class BooksRecord:
 
 def encoded(record: BookRecord | BooksRecord) -> bytes:
     """Return a record as msgpack, for a checkpoint. TypeError: a finding holds a value that is no plain number."""
-    return msgspec.msgpack.encode(record, enc_hook=_plain)
+    return msgspec.msgpack.encode(record, enc_hook=plain_value)
 
 
 def decoded(blob: bytes, type_: type[Snapshot]) -> Snapshot:
@@ -55,7 +55,7 @@ def decoded(blob: bytes, type_: type[Snapshot]) -> Snapshot:
     return record
 
 
-def _plain(value: object) -> object:
+def plain_value(value: object) -> object:
     """Convert a NumPy number or a read-only mapping for the encoder."""
     if isinstance(value, Mapping):
         return dict(value)

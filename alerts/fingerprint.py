@@ -29,12 +29,12 @@ def _key_text(items: tuple[tuple[str, str], ...]) -> str:
 
 
 def fingerprint(rule: str, node: str, incident: Mapping[str, str]) -> str:
-    """32 hex digits for rule, node and incident key: findings with equal fingerprints belong to one attack."""
+    """Return 32 hex digits for rule, node and incident key: findings with equal ones belong to one attack."""
     return _digest((rule, node, key_text(incident)), 16)
 
 
 def incident_id(rule: str, node: str, incident: Mapping[str, str], opened_ns: int) -> str:
-    """16 hex digits, the same in every run over the same events (64 bits: one clash expected beyond 10^9 incidents)."""
+    """Return 16 hex digits, the same in every run over the same events (64 bits: one clash beyond 10^9 incidents)."""
     return _digest((rule, node, key_text(incident), str(opened_ns)), 8)
 
 

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     RESOLVED_BY_OPERATOR = "resolved by operator"
+    NODE_REMOVED = "node removed"
     REOPENED = "reopened"
 
 

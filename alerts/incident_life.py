@@ -134,13 +134,13 @@ class IncidentLife:
         return True
 
     def due_ns(self) -> int | None:
-        """When the incident resolves if nothing more happens; None while a member fires or once resolved."""
+        """Return when the incident resolves if nothing more happens; None while a member fires or once resolved."""
         if self.state is IncidentState.RESOLVED or self.cleared_ns is None:
             return None
         return self.cleared_ns + self.resolve_after_ns
 
     def settles_ns(self, policy: Policy) -> int | None:
-        """Until when a new finding reopens a resolved incident; None while it is not resolved."""
+        """Return until when a new finding reopens a resolved incident; None while it is not resolved."""
         if self.resolved_ns is None:
             return None
         return self.resolved_ns + max(self.resolve_after_ns, policy.reopen_ns)
@@ -170,7 +170,7 @@ class IncidentLife:
             self.history_beyond += 1
 
     def rewind(self, now_ns: int) -> None:
-        """No time is later than this. Its history and evidence keep the times that they were given."""
+        """Cap all times at `now_ns`. History and evidence keep theirs."""
         self.opened_ns, self.updated_ns = min(self.opened_ns, now_ns), min(self.updated_ns, now_ns)
         self.cleared_ns = None if self.cleared_ns is None else min(self.cleared_ns, now_ns)
         self.resolved_ns = None if self.resolved_ns is None else min(self.resolved_ns, now_ns)
@@ -244,7 +244,7 @@ def new_life(finding: Finding, key: Mapping[str, str]) -> IncidentLife:
 
 
 def opening_text(finding: Finding) -> str:
-    """Why an incident opens, or opens again: how long the condition held, from the finding's own times."""
+    """Return why an incident opens, or opens again: how long the condition held, from the finding's own times."""
     held_ns = finding.time_ns - finding.since_ns
     return f"condition held for {rough_duration(held_ns)}" if held_ns >= SECOND_NS else "condition met"
 

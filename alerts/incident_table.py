@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-
-from msgspec.structs import replace
+from dataclasses import replace
 
 from alerts.fingerprint import key_text
 from alerts.incident import Incident, IncidentState, Policy

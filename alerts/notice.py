@@ -19,9 +19,21 @@ EVENT_TYPES = (
     "incident.acknowledged",
     "incident.resolved",
 )
+CASE_EVENT_TYPES = (
+    "case.opened",
+    "case.severity",
+    "case.stage",
+    "case.merged",
+    "case.acknowledged",
+    "case.resolved",
+    "case.reopened",
+    "case.reminder",
+    "case.escalated",
+    "case.updated",
+)
 MERGED = "incidents.opened"
 """The event type of a notice that names many openings of one rule; it goes to receivers of `incident.opened`."""
-NOTICE_TYPES = (*EVENT_TYPES, MERGED)
+NOTICE_TYPES = (*EVENT_TYPES, MERGED, *CASE_EVENT_TYPES)
 
 _TYPES: Mapping[Reason, str] = {
     Reason.OPENED: "incident.opened",
@@ -34,6 +46,7 @@ _TYPES: Mapping[Reason, str] = {
     Reason.ACKNOWLEDGED: "incident.acknowledged",
     Reason.RESOLVED: "incident.resolved",
     Reason.RESOLVED_BY_OPERATOR: "incident.resolved",
+    Reason.NODE_REMOVED: "incident.resolved",
 }
 
 
@@ -77,7 +90,9 @@ class Notice:
     """A row of the outbox: one change that is sent to one receiver.
 
     id: the webhook-id, see `notice_id`. created_ns: wall clock. body: the `data` object of the webhook, the incident
-    as `alerts.render.as_object` gives it plus `url`; shared by all notices of one change, so never written to.
+    as `alerts.render.as_object` gives it plus `url`; shared by all notices of one change, so never written to. case_id:
+    the root of the case that it is about (`CaseLife.root`), whose body is that of `alerts.case_change`; incident_id is
+    empty then.
     """
 
     id: str
@@ -87,6 +102,12 @@ class Notice:
     severity: Severity
     created_ns: int
     body: Mapping[str, object]
+    case_id: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What it is about; the notices of one subject are sent in order."""
+        return self.case_id or self.incident_id
 
 
 def event_type(reason: Reason) -> str:
@@ -101,5 +122,18 @@ def reasons_of(types: Collection[str]) -> list[Reason]:
 
 def notice_id(record: ChangeRecord, receiver: str) -> str:
     """Return `msg_` and 32 hex digits: equal for the same change and receiver, in every run."""
-    parts = json.dumps((record.incident.id, record.key, receiver), ensure_ascii=True)
+    return _message_id(record.incident.id, record.key, receiver)
+
+
+def case_event_id(type_: str, root: str, number: int, receiver: str) -> str:
+    """Return the id of a notice of a case: equal for the same change and receiver, in every run.
+
+    The type is part of it, as reminders and escalations have numbers of their own, and as a change after a kill may be
+    another one when the rules were changed meanwhile.
+    """
+    return _message_id("case", root, type_, number, receiver)
+
+
+def _message_id(*named: str | int) -> str:
+    parts = json.dumps(named, ensure_ascii=True)
     return "msg_" + hashlib.blake2b(parts.encode("ascii"), digest_size=16, person=b"watchdog").hexdigest()

@@ -69,7 +69,7 @@ def as_line(incident: Incident, title: str = "") -> str:
 
 
 def table(incidents: Sequence[Incident], width: int, *, colour: bool = False, until_ns: int | None = None) -> str:
-    """Incidents as text of at most `width` columns (at least 60), each with its summary and who is involved.
+    """Render incidents in at most `width` columns (at least 60), each with its summary and those involved.
 
     Where the rules' ids do not fit beside the other columns, each has a line of its own: it is what people look up.
     until_ns: how far the input went; what still fires has lasted until then. Without it, until its latest change.
@@ -84,7 +84,7 @@ def table(incidents: Sequence[Incident], width: int, *, colour: bool = False, un
 
 
 def tally(incidents: Sequence[Incident]) -> str:
-    """`4 incidents: 1 critical, 3 warning`."""
+    """Return `4 incidents: 1 critical, 3 warning`."""
     counts = Counter(incident.severity for incident in incidents)
     parts = [f"{counts[severity]} {severity}" for severity in reversed(SEVERITIES) if counts[severity]]
     total = f"{len(incidents)} incident{'' if len(incidents) == 1 else 's'}"
@@ -118,7 +118,7 @@ def _rows(incident: Incident, width: int, until_ns: int | None, *, colour: bool,
 
 
 def _end_ns(incident: Incident, until_ns: int | None) -> int:
-    """When its last key cleared; else when it was resolved by hand; else the end of what was seen."""
+    """Return when its last key cleared; else when it was resolved by hand; else the end of what was seen."""
     if incident.cleared_ns is not None:
         return incident.cleared_ns
     if incident.resolved_ns is not None:
@@ -127,7 +127,7 @@ def _end_ns(incident: Incident, until_ns: int | None) -> int:
 
 
 def _involved(incident: Incident, room: int) -> str:
-    """As many entities as fit in `room` columns, and how many more there are."""
+    """Return as many entities as fit in `room` columns, and the number of the others."""
     names = [printable(entity) for entity in incident.entities]
     shown = ""
     for place, name in enumerate(names):
