@@ -10,31 +10,40 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from alerts.case_change import CaseChange
+from alerts.case_notice import CaseReason
+from alerts.decide import Decision, HeldReason
 from alerts.delivery.sender import HeartbeatPlan
+from alerts.maintenance import QuietWindow, in_maintenance
 from alerts.notice import ChangeRecord
-from alerts.routing import FORMATS, Receiver
+from alerts.routing import FORMATS, REDACTIONS, SUBJECTS, Receiver
 from alerts.store.actions import Actions
+from alerts.store.audit import Audit
+from alerts.store.case_acts import CaseActs
+from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import Outbox
+from alerts.store.recordings import Recordings
+from alerts.store.timed_notices import TimedNotices
 from alerts.store.writer import IncidentWriter
 from rules.load import RuleSet, load
-from watchdog.core.errors import WatchdogError
+from watchdog.core.errors import StateError, WatchdogError
 from watchdog.core.finding import SEVERITIES
-from watchdog.core.source import SourceOptions
-from watchdog.engine.coverage import wanted_kinds
-from watchdog.pipeline.checkpoint import read_checkpoint
+from watchdog.core.text import printable
 from watchdog.pipeline.clock import Clock
-from watchdog.service.capabilities import Capability
+from watchdog.service.capabilities import ALONE, Capability
 from watchdog.service.config.settings import ReceiverSettings, ServiceConfig
-from watchdog.service.engine_thread import Bundle, EngineLoop
-from watchdog.service.feed import Feed
-from watchdog.service.first_start import LEAD_NS, first_starts, start_before
-from watchdog.service.live_pipeline import LivePipeline, check_fits
+from watchdog.service.engine_thread import Bundle, EngineLoop, discard
+from watchdog.service.fleet_start import FleetStart
+from watchdog.service.house_claims import join_house
+from watchdog.service.house_key import any_key, house_key
+from watchdog.service.node_start import NodeStart, checkpoint_path, orphans, retired, take_over
+from watchdog.service.nodes import Nodes
 from watchdog.service.pid_file import PidFile
+from watchdog.service.stored_positions import StoredPositions
 from watchdog.service.writer_thread import Routes, WriterLoop
 
-CHECKPOINT_FILE = "watchdog.checkpoint"
 DEFAULTS_CHANGED = "0006"
 """The database revision of the present receiver defaults. The first start on an older one logs what changed."""
 _LOG = logging.getLogger("watchdog.service")
@@ -48,12 +57,17 @@ class Store:
     queries: IncidentQueries
     outbox: Outbox
     actions: Actions
+    cases: CaseQueries
+    case_acts: CaseActs
+    audit: Audit
+    links: Recordings
 
     @classmethod
     def open(cls, url: str) -> Store:
         """Open the database for this service alone. StoreError when it cannot be opened or another service has it."""
         database = Database.open(url, exclusive=True)
-        return cls(database, IncidentQueries(database), Outbox(database), Actions(database))
+        rest = (CaseQueries(database), CaseActs(database), Audit(database), Recordings(database))
+        return cls(database, IncidentQueries(database), Outbox(database), Actions(database), *rest)
 
 
 @dataclass(slots=True)
@@ -72,8 +86,14 @@ class ServiceParts:
     in_force: InForce
     pid_file: PidFile
     store: Store
-    engine: EngineLoop
+    start: NodeStart
+    nodes: Nodes
     writer: WriterLoop
+
+    @property
+    def engine(self) -> EngineLoop:
+        """The engine of the only node. ServiceError with several."""
+        return self.nodes.only
 
     def close(self) -> None:
         """Release what other processes may wait for: the database and the pid file."""
@@ -83,7 +103,7 @@ class ServiceParts:
 
 def load_rules(config: ServiceConfig) -> RuleSet:
     """Load the rules of a configuration. RuleError with every mistake."""
-    return load(config.rules, packs=config.packs)
+    return load(config.rules, packs=config.packs, exceptions=config.exceptions)
 
 
 def build(
@@ -100,91 +120,101 @@ def build(
     rules = load_rules(config)
     config.checkpoint.folder.mkdir(parents=True, exist_ok=True)
     pid_file = PidFile(config.checkpoint.folder)
+    on_disk = StoredPositions()
     try:
         store = Store.open(config.database.reveal())
     except WatchdogError:
         pid_file.release()
         raise
     try:
-        if store.database.found_revision < DEFAULTS_CHANGED:
+        if "" < store.database.found_revision < DEFAULTS_CHANGED:  # empty: a new database, which no version wrote
             for line in config.changed:
                 _LOG.warning("changed with this version: %s", line)
-        engine, first = _engine(config, rules, store, clock, wall_ns)
+        take_over(config)
+        room = config.queues.changes + 1 + len(config.nodes) + len(orphans(config))  # what starting makes fits as well
+        out: queue.Queue[Bundle] = queue.Queue(room if config.several else config.queues.changes)
+        start = NodeStart(FleetStart(), store.actions, out, clock, wall_ns, on_disk, store.links, store.case_acts)
+        nodes = _started(config, rules, start)
     except (WatchdogError, OSError):
         store.database.close()
         pid_file.release()
         raise
-    writer = WriterLoop(
-        IncidentWriter(store.database),
-        engine.out,
+    writer = _writer(config, store.database, start, stored)
+    return ServiceParts(InForce(config, rules), pid_file, store, start, nodes, writer)
+
+
+def _writer(
+    config: ServiceConfig, database: Database, start: NodeStart, stored: Callable[[Sequence[ChangeRecord]], None]
+) -> WriterLoop:
+    return WriterLoop(
+        IncidentWriter(database),
+        start.out,
         routes(config),
-        checkpoint=config.checkpoint.folder / CHECKPOINT_FILE,
-        clock=clock,
-        wall_ns=wall_ns,
+        checkpoint=partial(checkpoint_path, config),
+        fleet=config.several,
+        clock=start.clock,
+        wall_ns=start.wall_ns,
         stored=stored,
+        on_disk=start.on_disk,
+        escalated=TimedNotices(database).escalated,
     )
-    if first or engine.fresh:
-        engine.out.put(Bundle(first, engine.checkpoint() if engine.fresh else None))
-    return ServiceParts(InForce(config, rules), pid_file, store, engine, writer)
 
 
-def _engine(
-    config: ServiceConfig, rules: RuleSet, store: Store, clock: Clock, wall_ns: Callable[[], int]
-) -> tuple[EngineLoop, list[ChangeRecord]]:
-    """Return the engine thread, resumed from the checkpoint, and the changes that starting made."""
-    path = config.checkpoint.folder / CHECKPOINT_FILE
-    saved = read_checkpoint(path) if path.exists() else None
-    wanted, skew_ns = wanted_kinds(rules.plans), config.clock_skew
-    options = SourceOptions(
-        config.node,
-        wanted,
-        True,
-        None,
-        config.asmap,
-        rules.lists,
-        wall_ns=wall_ns,
-        skew_ns=skew_ns,
-        settings=config.source_settings,
-    )
-    feed = Feed(config.sources, options, clock, wall_ns, state_file=str(path))
-    if saved is not None:
-        check_fits(saved, config.node, str(path))
-    positions = {name: one for name, one in (saved.positions if saved else {}).items() if one}
-    start_ns = start_before(config.start, wall_ns())
-    starts = first_starts(config.sources, saved.starts if saved else {}, positions, start_ns)
-    feed.open(positions, {name: max(1, from_ns - LEAD_NS) for name, from_ns in starts.items()})
-    watch = LivePipeline(rules, config.node, feed.kinds)
-    bundles: queue.Queue[Bundle] = queue.Queue(config.queues.changes)
-    first = watch.resume(saved) if saved else []
-    fresh = any(name not in watch.quiet.starts for name in starts)
-    if fresh:
-        watch.begin(starts)
-    feed.keep_promises(watch.engine.marks)
-    watch.actions.forget_after(store.actions.last_id())
-    for promise in feed.promises():
-        first += watch.process(promise)
-    for action in store.actions.after(watch.actions.last_id):  # made after the checkpoint, or while no service ran
-        first += watch.act(action)
-    every_s = config.checkpoint.every_ns / 1e9
-    engine = EngineLoop(watch, feed, bundles, clock, every_s=every_s, asmap=config.asmap or "")
-    engine.fresh = fresh
-    return engine, first
+def _started(config: ServiceConfig, rules: RuleSet, start: NodeStart) -> Nodes:
+    """Return the engines of all nodes, resumed from their checkpoints; the queue has what starting made."""
+    nodes = Nodes(start.out, labelled=config.several)
+    try:
+        for path in orphans(config):
+            try:
+                start.out.put(retired(path, rules))
+            except StateError as error:
+                _LOG.warning("%s; it is left alone", error)
+            else:
+                _LOG.warning("node %s is no longer configured: its incidents are resolved", printable(path.stem))
+        if config.several:
+            nodes.fleet = start.fleet.build(
+                config, rules, start.actions, start.case_acts, start.out, clock=start.clock, wall_ns=start.wall_ns
+            )
+        for settings in config.nodes:
+            nodes.add(start.build(config, settings, rules))
+        join_house(nodes)
+    except BaseException:
+        for engine in nodes:
+            discard(engine)
+        raise
+    for engine in nodes.loops:
+        if engine.first is not None:
+            start.out.put(engine.first)
+            engine.first = None
+    return nodes
 
 
 def routes(config: ServiceConfig) -> Routes:
-    """Return the receivers, and the address of an incident's page."""
-    return Routes([receiver(one) for one in config.receivers], partial(_page_of, config.api.url))
+    """Return the receivers, and the addresses of the pages of an incident and a case."""
+    url = config.api.url
+    receivers = [receiver(one, house_key) for one in config.receivers]
+    pages = (partial(_page_of, url, "incidents"), partial(_page_of, url, "cases"))
+    return Routes(receivers, *pages, partial(held_by_window, config.maintenance))
 
 
-def _page_of(url: str, incident_id: str) -> str:
-    return f"{url}/incidents/{incident_id}"
+def held_by_window(windows: Sequence[QuietWindow], change: CaseChange, now_ns: int) -> Decision | None:
+    """Return the decision to hold back what the wall clock makes; the book decides of all other changes."""
+    if not {CaseReason.REMINDER, CaseReason.ESCALATED}.intersection(change.reasons):
+        return None
+    window = in_maintenance(windows, change.node, change.severity, now_ns)
+    return None if window is None else Decision("", HeldReason.MAINTENANCE, window.name, window.place)
 
 
-def receiver(settings: ReceiverSettings) -> Receiver:
-    """Return a receiver with its secrets, for routing and sending."""
+def _page_of(url: str, subject: str, id_: str) -> str:
+    return f"{url}/{subject}/{id_}"
+
+
+def receiver(settings: ReceiverSettings, key_of: Callable[[Path], bytes] = any_key) -> Receiver:
+    """Return a receiver with its secrets, for routing and sending. key_of: the key of the house for `redact: hash`."""
+    url = settings.url.reveal()
     return Receiver(
         name=settings.name,
-        url=settings.url.reveal(),
+        url=url,
         format=next(one for one in FORMATS if one == settings.format),
         secrets=tuple(one.reveal() for one in settings.secrets),
         severity=next(one for one in SEVERITIES if one == settings.severity),
@@ -195,6 +225,17 @@ def receiver(settings: ReceiverSettings) -> Receiver:
         headers={name: value.reveal() for name, value in settings.headers.items()},
         enabled=settings.enabled,
         keepalive_s=settings.keepalive_ns / 1e9,
+        nodes=settings.nodes,
+        about=next(one for one in SUBJECTS if one == settings.about),
+        places=settings.places,
+        template=settings.template,
+        own={name: tuple(one.reveal() for one in values) for name, values in settings.own.items()},
+        urls=(url, *(one.reveal() for one in settings.more_urls)) if settings.more_urls else (),
+        labels=settings.labels,
+        proxy=settings.proxy.reveal() if settings.proxy else "",
+        tls=settings.tls,
+        redact=next(one for one in REDACTIONS if one == settings.redact),
+        redact_key=key_of(settings.house) if settings.redact == "hash" else b"",
     )
 
 
@@ -219,8 +260,9 @@ def rule_facts(rules: RuleSet, judged: Mapping[str, Capability]) -> list[dict[st
             "pane_s": plan.pane_ns / 1e9,
             "incident": list(plan.incident),
             "place": Path(plan.place).name if plan.place.startswith("/") else plan.place,
-            "can_fire": judged[plan.id].word,
-            "lacks": list(judged[plan.id].lacks),
+            "scope": plan.scope,
+            "can_fire": judged.get(plan.id, ALONE).word,
+            "lacks": list(judged.get(plan.id, ALONE).lacks),
         }
         for plan in rules.plans
     ]

@@ -14,8 +14,8 @@ from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.episode import Episode
 from watchdog.core.errors import PositionError
-from watchdog.core.kinds import ALL_KINDS
-from watchdog.core.source import END_OF_TIME_NS, Ending, Skipped, Source, SourceOptions
+from watchdog.core.kinds import any_kinds
+from watchdog.core.source import END_OF_TIME_NS, Ending, Lacking, Refused, Skipped, Source, SourceOptions, Troubled
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
 from watchdog.service.timekeeping import Timekeeping
@@ -34,12 +34,13 @@ class Channel:
     source_watermark_ns, source_watermark_at_s: the source's own latest watermark, and when it came (monotonic).
     idle_since_s: start of the latest poll without news, or the time up to which the source answers for it (`Waiting`).
     error: why it is down; empty while it works. down_s: time of the first failed poll. warned_s: time of the latest
-    warning about that. heard_s: time of its latest event. net_lines, net_s: lines of the category `net` since it was
-    opened, and the time of the latest. times: whether its times fit the wall clock. distrusted: its watermark is not
-    trusted, and the engine does not know yet. doubted_ns: the watermark when its times were first not trusted.
-    believed_ns: later times in `position` are not trusted. since_ns: without a position, skip what was written before.
-    skipped: what was skipped; None when nothing was to be. restarts: of a live source, after failures. last_error: of
-    the latest failure, also once it works again. abandoned: producers of a live source that did not end in time.
+    warning about that. heard_s: time of its latest event. gave: the latest poll had an event or a heartbeat.
+    net_lines, net_s: lines of the category `net` since it was opened, and the time of the latest. times: whether its
+    times fit the wall clock. distrusted: its watermark is not trusted, and the engine does not know yet. doubted_ns:
+    the watermark when its times were first not trusted. believed_ns: later times in `position` are not trusted.
+    since_ns: without a position, skip what was written before. skipped: what was skipped; None when nothing was to
+    be. restarts: of a live source, after failures. last_error: of the latest failure, also once it works again.
+    abandoned: producers of a live source that did not end in time.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Channel:
     source_watermark_at_s: float = 0.0
     idle_since_s: float | None = None
     position: Mapping[str, object] | None = None
-    kinds: frozenset[str] = ALL_KINDS
+    kinds: frozenset[str] = field(default_factory=any_kinds)
     ended: bool = False
     error: str = ""
     failures: int = 0
@@ -61,6 +62,7 @@ class Channel:
     retry_s: float = 0.0
     errors: int = 0  # since the start of the service
     heard_s: float | None = None
+    gave: bool = False
     net_lines: int = 0
     net_s: float | None = None
     times: Timekeeping = field(default_factory=Timekeeping)
@@ -101,6 +103,20 @@ class Channel:
             self.abandoned += sum(one.abandoned is True for one in self._ending)
             self._ending = [one for one in self._ending if one.abandoned is None]
 
+    def note_trouble(self, now_s: float) -> bool:
+        """Take over what a source that keeps trying says of its input; return whether it gives nothing now.
+
+        The source logs it, and reports the time as gaps.
+        """
+        source: object = self.source
+        text = source.trouble if isinstance(source, Troubled) else ""
+        if text and not self.error:
+            self.down_s = now_s
+            self.errors += 1
+        if text:
+            self.error = self.last_error = text
+        return bool(text)
+
     @property
     def live(self) -> bool:
         """Whether it runs beside the engine, so that its watermark comes from its heartbeats alone."""
@@ -115,6 +131,13 @@ class Channel:
     def finite(self) -> bool:
         """Whether it is a part of a recording: its times are of the past."""
         return self.scheme.finished
+
+
+def lacks_of(channel: Channel) -> frozenset[str]:
+    """Return the kinds that its input cannot give now: by its own word, or because the node refuses the calls."""
+    source: object = channel.source
+    own = source.lacking if isinstance(source, Lacking) else frozenset()
+    return own.union(*source.forbidden.values()) if isinstance(source, Refused) else own
 
 
 def cure_of(state_file: str) -> str:
@@ -143,9 +166,11 @@ def skipped_text(skipped: Skipped, since_ns: int) -> str:
     moment = datetime.fromtimestamp(since_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if skipped.note and not skipped.size:
         return skipped.note
-    span = rough_duration(since_ns - skipped.from_ns) if skipped.size and skipped.from_ns is not None else "0s"
+    if not skipped.size:
+        return f"begins at {moment}; nothing older to skip"
+    span = f" ({rough_duration(since_ns - skipped.from_ns)})" if skipped.from_ns is not None else ""
     more = f"; {skipped.note}" if skipped.note else ""
-    return f"begins at {moment}, {skipped.size} bytes ({span}) before that are passed over{more}"
+    return f"begins at {moment}, {skipped.size} bytes{span} before that are skipped unread{more}"
 
 
 def several(text: str, options: SourceOptions, cure: str) -> list[Channel]:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from alerts.delivery.ports import SystemDeliveryClock
+from alerts.delivery.ports import Due, Outcome, SystemDeliveryClock
 from alerts.delivery.sender import Sender
 from alerts.notice import ChangeRecord
+from alerts.routing import Subject
 from alerts.store.due import StoredOutbox
 from watchdog.core.errors import ServiceError
 from watchdog.core.text import counted
@@ -19,13 +20,17 @@ from watchdog.pipeline.clock import Clock, SystemClock
 from watchdog.service.abilities import Abilities
 from watchdog.service.announcer import Announcer
 from watchdog.service.assembly import build, heartbeat, routes
+from watchdog.service.audit_log import audit_start
 from watchdog.service.bounded_executor import ANSWER_S, WAITING_MOST, BoundedExecutor
 from watchdog.service.callers import Callers
 from watchdog.service.chores import Chores
 from watchdog.service.config.settings import ServiceConfig
+from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.hub import Hub
+from watchdog.service.notice_delays import NoticeDelays
 from watchdog.service.reload import Reloader
 from watchdog.service.sign_of_life import SignOfLife
+from watchdog.service.supervisor import Supervisor
 from watchdog.service.vitals import Stored, Vitals
 
 T = TypeVar("T")
@@ -40,8 +45,8 @@ class Daemon:
     """One service: built by `watchdog run`, which awaits `run`. All of it belongs to one event loop.
 
     Building it raises what `assembly.build` raises. serve: starts the web over this service and returns how to close
-    it; None for no web. on_end: called when the end begins. clock and wall_ns: monotonic seconds and unix time in ns,
-    for tests to replace.
+    it; None for no web. on_end: called when the end begins. supervisor: the service manager, if any. clock and
+    wall_ns: monotonic seconds and unix time in ns, for tests to replace.
     """
 
     def __init__(
@@ -50,33 +55,38 @@ class Daemon:
         *,
         serve: Callable[[Daemon], Awaitable[Close]] | None = None,
         on_end: Callable[[], None] = lambda: None,
+        supervisor: Supervisor | None = None,
         clock: Clock | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.clock, self.wall_ns = clock or SystemClock(), wall_ns
         self.hub: Final = Hub(config.queues.events)
         self.stored: Final = Stored({}, {})
+        self.delays: Final = NoticeDelays()
         self.callers: Final = Callers()
         self.started_s: Final = self.clock.monotonic()
         self.ready: Final = asyncio.Event()
-        self._serve, self._on_end = serve, on_end
+        self._serve, self._on_end, self._supervisor = serve, on_end, supervisor or Supervisor()
         self._stop, self._sender_stop = asyncio.Event(), asyncio.Event()
         self._reloads: set[asyncio.Future[tuple[bool, str]]] = set()
         self._announcer = Announcer(self.hub)
+        self._watching = ""
         parts = build(config, self.clock, wall_ns, self._on_stored)
         self.in_force, self.store = parts.in_force, parts.store
-        self.engine, self.writer = parts.engine, parts.writer
+        self.nodes, self.writer = parts.nodes, parts.writer
+        audit_start(self.store.audit, self.in_force.rules, wall_ns())
         self.api_queries: Final = BoundedExecutor("database", waiting_most=WAITING_MOST, answer_s=ANSWER_S)
         self._chores = Chores(
             parts, self.hub, self.stored, clock=self.clock, wall_ns=wall_ns, stopped=self._stop.is_set
         )
         self.vitals: Final = Vitals(
-            self.engine, self.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
+            self.nodes, self.writer, self.stored, self.clock, unstored_s=lambda: self.sender.unstored_s
         )
-        self.abilities: Final = Abilities(self.engine, self.in_force)
-        self.sign_of_life: Final = SignOfLife(self.vitals, self.engine, config.node, self.clock)
+        self.abilities: Final = Abilities(self.nodes, self.in_force)
+        self.sign_of_life: Final = SignOfLife(self.vitals, self.nodes, self.clock)
         self.sign_of_life.cannot_fire = self.abilities.cannot_fire
         self.sender: Final = self._new_sender(config)
+        self._chores.silences.announce = self.sender.signals.put
         self._reloader = Reloader(parts, self.sender, self.hub, self.abilities, self._chores)
         self._close_parts = parts.close
 
@@ -85,25 +95,39 @@ class Daemon:
         """The configuration in force; a reload replaces it."""
         return self.in_force.config
 
+    @property
+    def engine(self) -> EngineLoop:
+        """The engine of the only node. ServiceError with several."""
+        return self.nodes.only
+
     async def run(self) -> None:
         """Watch until `stop`, SIGTERM or SIGINT; SIGHUP reloads.
 
         ServiceError when a part of the service failed; StoreError when its database is one that waiting cannot heal.
         """
         self._announcer.start()
+        self.writer.cases_stored = self._announcer.cases_stored
         self._handle_signals()
         close_web: Close | None = None
         tasks: list[asyncio.Task[None]] = []
         try:
             close_web = await self._serve(self) if self._serve else None
-            self.engine.start()
+            await self._chores.silences.first()
+            for engine in self.nodes.loops:
+                engine.start()
             self.writer.start()
             sending = asyncio.create_task(self.sender.run(self._sender_stop))
             chores = [asyncio.create_task(loop) for loop in self._chores.loops()]
+            watching = [f"{counted(len(engine.feed.names), 'source')} of node {engine.node}" for engine in self.nodes]
+            self._watching = f"watching {', '.join(watching)}"
+            if self._supervisor.there:
+                chores.append(asyncio.create_task(self._supervisor.keep_alive(self.vitals, self._watching)))
             tasks = [sending, *chores]
-            _LOG.info("watching %s of node %s", counted(len(self.engine.feed.names), "source"), self.config.node)
+            for each in watching:
+                _LOG.info("watching %s", each)
             self.abilities.log()
             self.ready.set()
+            self._supervisor.ready(self._watching)
             await self._until_stopped(tasks)
             await self._end(sending, close_web, chores)
         finally:
@@ -113,7 +137,7 @@ class Daemon:
             await asyncio.gather(*tasks, return_exceptions=True)  # one failure is one line, however many tasks met it
             self.api_queries.close()
             self._chores.housekeeping.close()
-            self._close_parts()
+            await asyncio.to_thread(self._close_parts)
 
     def stop(self) -> None:
         """Drain, keep the state, end. Called in the event loop."""
@@ -129,11 +153,19 @@ class Daemon:
 
     async def reload(self) -> tuple[bool, str]:
         """Reload configuration and rules, all or nothing; return whether that worked, and what changed or why not."""
-        return await self._reloader.reload()
+        self._supervisor.reloading()
+        try:
+            return await self._reloader.reload()
+        finally:
+            self._supervisor.ready(self._watching)
 
     def look_for_actions(self) -> None:
         """Fetch operators' actions now: one has just been stored."""
         self._chores.look_for_actions()
+
+    def look_for_silences(self) -> None:
+        """Pass silences to the engines now: one has just been stored."""
+        self._chores.silences.look()
 
     def _new_sender(self, config: ServiceConfig) -> Sender:
         return Sender(
@@ -142,17 +174,26 @@ class Daemon:
             SystemDeliveryClock(self.wall_ns),
             heartbeat=heartbeat(config),
             vitals=self.sign_of_life,
-            on_attempt=self._announcer.attempted,
+            on_attempt=self._attempted,
             page_of=self._page_of,
         )
 
-    def _page_of(self, incident_id: str) -> str:
-        return self.writer.routes.url_of(incident_id)  # a reload replaces the routes
+    def _attempted(self, due: Due, outcome: Outcome) -> None:
+        self.delays.note(due, outcome)
+        self._announcer.attempted(due, outcome)
+
+    def _page_of(self, id_: str, about: Subject) -> str | None:
+        routes = self.writer.routes  # a reload replaces them
+        return (routes.case_url_of if about == "cases" else routes.url_of)(id_)
 
     def _on_stored(self, records: Sequence[ChangeRecord]) -> None:
         """Wake the sender and announce the changes. Called in the writer's thread."""
         self.sender.poke_from_thread()
         self._announcer.stored(records)
+        for record in records:
+            engine = self.nodes.engines.get(record.incident.node)
+            if engine is not None and engine.recorder is not None:
+                engine.recorder.note(record)
 
     def _handle_signals(self) -> None:
         def hang_up() -> None:
@@ -175,7 +216,7 @@ class Daemon:
                     if task.done():
                         task.result()
                         raise ServiceError("a part of the service ended by itself; see the log")
-                if not (self.engine.alive and self.writer.alive):
+                if not (self.nodes.alive and self.writer.alive):
                     raise self.writer.failure or ServiceError("a thread of the service has failed; see the log")
         finally:
             stopped.cancel()
@@ -185,8 +226,9 @@ class Daemon:
     ) -> None:
         """End in order: sources, chores, then sender, web and threads together. StoreError when the writer failed."""
         _LOG.info("ending")
+        self._supervisor.stopping()
         self._on_end()
-        self.engine.stop()
+        self.nodes.stop()
         self._sender_stop.set()
         self.hub.close()
         for task in chores:
@@ -202,17 +244,18 @@ class Daemon:
 
     async def _join_threads(self) -> None:
         """Join both threads after a failure, so that none outlives the loop; an orderly end has joined them."""
-        self.engine.give_up()
+        self.nodes.give_up()
         self.writer.give_up()
-        if self.engine.alive:
-            await asyncio.to_thread(self.engine.join, ENGINE_END_S)
+        if any(engine.alive for engine in self.nodes.loops):
+            await asyncio.to_thread(self.nodes.join, ENGINE_END_S)
         if self.writer.alive:
             await asyncio.to_thread(self.writer.join, WRITER_END_S)
 
     async def _drain(self) -> None:
-        """Wait for the engine, then for the writer. A restart computes again what was not stored in time."""
-        if not await asyncio.to_thread(self.engine.join, ENGINE_END_S):
-            self.engine.give_up()
+        """Wait for the engines, then for the writer. A restart computes again what was not stored in time."""
+        if not await asyncio.to_thread(self.nodes.join, ENGINE_END_S):
+            self.nodes.give_up()
+        self.writer.finish()
         if not await asyncio.to_thread(self.writer.join, WRITER_END_S):
             self.writer.give_up()
             _LOG.warning("the database did not store every change in time; a restart computes the rest again")

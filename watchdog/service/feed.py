@@ -18,8 +18,7 @@ source breaks this, or its times do not fit for another reason (`timekeeping`), 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -27,10 +26,9 @@ from watchdog.core.batch import Batch, Slice
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import PositionError, SourceError, WatchdogError
 from watchdog.core.moments import CLOCK, clock_reset_ns
-from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, SourceOptions, Waiting
+from watchdog.core.source import END_OF_TIME_NS, Skipping, Source, Waiting
 from watchdog.core.text import printable
 from watchdog.engine.coverage import GAP
-from watchdog.pipeline.clock import Clock
 from watchdog.pipeline.clock_reset import fitting, gap_of
 from watchdog.pipeline.scheduler import Scheduler
 from watchdog.service.channel import (
@@ -38,19 +36,21 @@ from watchdog.service.channel import (
     Channel,
     cure_of,
     is_heard,
+    lacks_of,
     least_promise,
     not_before,
     several,
     skipped_text,
     time_without,
 )
+from watchdog.service.followed_sources import DOWN_S, FollowedSources
+from watchdog.service.in_force import Shares
 from watchdog.service.timekeeping import earliest
 from watchdog.sources.registry import kinds_of, open_sources, scheme_of
 
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
 STEP_NS = 200_000_000  # promises of silence are made in steps of at least this, so that an idle service is idle
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
-DOWN_S = 30.0  # a source that fails for longer does not hold up the others, and the service is unhealthy
 REMIND_S = 600.0  # between two warnings of one failure
 GAP_STEP_NS = 10_000_000_000  # of event time, between two gap events of a source that is down
 DAMAGE, UNTRUE = "source-error", "clock-fault"  # reasons of gap events: it cannot be read, its times cannot be right
@@ -59,19 +59,9 @@ _LOG = logging.getLogger("watchdog.sources")
 
 
 @dataclass(slots=True)
-class Feed:
-    """Slices of all sources, the one furthest behind in event time first. Belongs to the engine's thread.
+class Feed(FollowedSources):
+    """Slices of all sources, the one furthest behind in event time first. Belongs to the engine's thread."""
 
-    options.skew_ns: how far times may be ahead of the wall clock. state_file: where positions are kept, for messages.
-    """
-
-    texts: Sequence[str]
-    options: SourceOptions
-    clock: Clock
-    wall_ns: Callable[[], int] = time.time_ns
-    state_file: str = ""
-    channels: list[Channel] = field(default_factory=list)
-    moved: int = 0  # slices with gap events that were moved up to the watermark
     _scheduler: Scheduler = field(default_factory=Scheduler)
 
     def open(self, positions: Mapping[str, Mapping[str, object]], since_ns: Mapping[str, int] = NO_STARTS) -> None:
@@ -96,8 +86,12 @@ class Feed:
         if twice is not None:
             self.close()
             raise SourceError(f"source {twice!r} is given twice")
+        kinds = {one.name: one.kinds for one in self.channels}
+        recorded = {one.name for one in self.channels if one.scheme.mode == "recorded"}
+        self.in_force = Shares(self.options.node, kinds, self.order, apart=recorded)
         for channel in self.channels:
             self._note_end(channel)
+            self.in_force.note(channel.name, self.clock.monotonic(), gave=False, failed=False, ended=channel.ended)
 
     def close(self) -> None:
         """Close all sources."""
@@ -105,46 +99,13 @@ class Feed:
             if channel.source is not None:
                 channel.source.close()
 
-    @property
-    def names(self) -> list[str]:
-        """Names of all sources."""
-        return [channel.name for channel in self.channels]
-
-    @property
-    def kinds(self) -> dict[str, frozenset[str]]:
-        """The kinds of events that each source can give, by name, open or not."""
-        return {channel.name: channel.kinds for channel in self.channels}
-
-    @property
-    def ended(self) -> bool:
-        """Whether all sources have ended."""
-        return all(channel.ended for channel in self.channels)
-
-    @property
-    def down(self) -> list[str]:
-        """Names of sources that have failed for longer than `DOWN_S`; from any thread."""
-        now_s = self.clock.monotonic()
-        return [one.name for one in list(self.channels) if one.error and now_s - one.down_s > DOWN_S]
-
-    @property
-    def clock_faults(self) -> dict[str, str]:
-        """Why the times of a source are not trusted, by name; from any thread."""
-        now_s = self.clock.monotonic()
-        told = ((one.name, one.times.told(now_s)) for one in list(self.channels))
-        return {name: text for name, text in told if text}
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether the engine got a watermark that is not trusted: its state must not be saved."""
-        return any(one.distrusted or self._ahead_ns(one) > self._skew_ns for one in self.channels)
-
     def promises(self) -> list[Slice]:
         """Return a slice without events for each source, to bring a new engine up to the watermarks so far."""
         return [
             Slice(channel.name, (), channel.watermark_ns, channel.position or {})
             for channel in self.channels
             if channel.watermark_ns > START_NS
-        ]
+        ] + self.in_force.promises()
 
     def keep_promises(self, marks: Mapping[str, int]) -> None:
         """Keep the watermarks that a restored engine has, by source name.
@@ -172,11 +133,29 @@ class Feed:
                 return None
             channel = self.channels[chosen]
             promised_ns = max(channel.watermark_ns, channel.restored_watermark_ns)
-            slice_ = self._poll(channel)
-            news = slice_ is not None and bool(slice_.batches)
-            self._scheduler.note(chosen, news=news, drained=not news or (slice_ is not None and slice_.caught_up))
+            channel.gave = False
+            found = self._poll(channel)
+            news = found is not None and bool(found.batches)
+            self._scheduler.note(chosen, news=news, drained=not news or (found is not None and found.caught_up))
+            slice_ = self._in_force(channel, found)
             if slice_ is not None:
                 return self._in_time(slice_, promised_ns)
+
+    def _in_force(self, channel: Channel, found: Slice | None) -> Slice | None:
+        """Return what the engine takes of a poll. A decision is a slice of its own: it is saved before its effect."""
+        now_s, moved = self.clock.monotonic(), self.in_force.moved
+        failed = bool(channel.error or channel.distrusted or channel.times.fault)
+        lacks = lacks_of(channel)
+        self.in_force.note(channel.name, now_s, gave=channel.gave, failed=failed, ended=channel.ended, lacks=lacks)
+        slice_ = None if found is None else self.in_force.divide(found)
+        self.moved += self.in_force.moved - moved
+        if self.in_force.judge(channel.name, now_s, self._proven_ns):
+            self.changed, self.revision = True, self.revision + 1
+            slice_ = slice_ or Slice(channel.name, (), channel.promised_ns, channel.position or {})
+        return slice_
+
+    def _proven_ns(self, name: str) -> int | None:
+        return next(one.source_watermark_ns for one in self.channels if one.name == name)
 
     def _poll(self, channel: Channel) -> Slice | None:
         """Return a slice of events, a slice with only a watermark, or None."""
@@ -196,6 +175,8 @@ class Feed:
             channel.watermark_ns, channel.restored_watermark_ns = reset_ns, START_NS
         if found is not None and is_heard(channel, found):
             channel.heard_s = now_s
+            channel.gave = True
+        channel.gave |= found is not None and channel.live and not channel.error
         self._note_times(channel, source, found, now_s)
         if channel.distrusted or channel.times.fault:
             return self._doubted(channel, found, now_s)
@@ -221,16 +202,6 @@ class Feed:
         channel.times.live |= found is None or found.caught_up
         if found is not None:
             channel.believed_ns = END_OF_TIME_NS
-
-    def _ahead_ns(self, channel: Channel) -> int:
-        """Return by how much a source's watermark is ahead of the wall clock; 0 or less when it is not."""
-        if self.options.skew_ns is None or channel.finite or channel.ended or channel.promised_ns == START_NS:
-            return 0
-        return channel.promised_ns - self.wall_ns()
-
-    @property
-    def _skew_ns(self) -> int:
-        return self.options.skew_ns or 0
 
     def _judge_times(self) -> None:
         """Find sources whose times cannot be right, or whose watermark a clock gave that was then set back."""
@@ -291,6 +262,8 @@ class Feed:
 
     def _note_work(self, channel: Channel) -> None:
         """Record a poll that worked. Opening alone does not count: a broken disk may allow it."""
+        if channel.note_trouble(self.clock.monotonic()):
+            return
         channel.error = ""
         if channel.fault.on and channel.fault.worked(self.clock.monotonic()):
             after = rough_duration(int((self.clock.monotonic() - channel.down_s) * 1e9))

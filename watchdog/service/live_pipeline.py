@@ -10,28 +10,26 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from alerts.books import IncidentBooks
-from alerts.incident import Incident, IncidentChange
-from alerts.incident_table import IncidentError
+from alerts.claims import words_of
+from alerts.incident import IncidentChange
+from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.notice import ChangeRecord
+from alerts.rule_texts import rule_texts
 from alerts.store.actions import Action
 from rules.load import RuleSet
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StateError
-from watchdog.core.finding import Finding
+from watchdog.core.finding import FLEET
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.core.text import printable
 from watchdog.engine.engine import Engine
 from watchdog.engine.source_groups import Kinds
 from watchdog.pipeline.checkpoint import Checkpoint
-from watchdog.pipeline.pipeline import Pipeline
-from watchdog.service.first_start import Quiet
-from watchdog.service.pending_actions import PendingActions
+from watchdog.service.pipeline_records import PipelineRecords
 
 ACTION_AHEAD_NS = 600_000_000_000
 """An action further ahead of event time than this is on an incident of an old recording: it is applied at once."""
@@ -40,51 +38,21 @@ NAMED = 10  # rules, in one line of the log
 _LOG = logging.getLogger("watchdog.engine")
 
 
-class LivePipeline:
+class LivePipeline(PipelineRecords):
     """A `Pipeline` that also applies operators' actions. Belongs to the engine's thread.
 
     The engine thread calls `resume` or `begin` before the first slice. Methods that return records return all changes
-    since the last call, each with its incident. sources: the kinds of events that each can give, by name. quiet: holds
-    back changes from before a first start.
+    since the last call, each with its incident. sources: the kinds of events that each can give, by name. alone: no
+    other pipeline of the service has incidents; else an action on an incident that is unknown here belongs to another.
     """
 
-    def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds]) -> None:
-        self.quiet = Quiet()
+    def __init__(self, rules: RuleSet, node: str, sources: Mapping[str, Kinds], *, alone: bool = True) -> None:
+        super().__init__(rules, _engine(rules, sources, node), self._before)
         self.rules, self._node, self._sources = rules, node, dict(sources)
-        self._pipeline = Pipeline(_engine(rules, sources, node), self._note, self._before, own=OWN_RULES)
-        self.actions = PendingActions()
+        self.alone = alone
         self.seen: Counter[tuple[str, str]] = Counter()  # events by kind and source, since the start
-        self.own_open = False  # whether a finding about the service's own input fires
         self.refused = 0  # actions that could not be applied
         self.restarted_rules: frozenset[str] = frozenset()  # rules that the last change or start left with empty state
-        self._titles = {plan.id: plan.title for plan in rules.plans}
-        self._titles |= {one.id: one.title for one in OWN_RULES.values()}
-        self._records: list[ChangeRecord] = []  # since they were last returned
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of the rules in force."""
-        return self._pipeline.engine
-
-    @property
-    def books(self) -> IncidentBooks:
-        """The incidents."""
-        return self._pipeline.books
-
-    @property
-    def events(self) -> int:
-        """Number of events processed."""
-        return self._pipeline.events
-
-    @property
-    def first_event_ns(self) -> int | None:
-        """Earliest event time, None before the first event."""
-        return self._pipeline.first_event_ns
-
-    @property
-    def last_event_ns(self) -> int | None:
-        """Latest event time, None before the first event."""
-        return self._pipeline.last_event_ns
 
     def begin(self, starts: Mapping[str, int]) -> None:
         """Hold back changes from before the starts (ns, by name) of sources that are read for the first time.
@@ -94,42 +62,33 @@ class LivePipeline:
         reached = {name: mark for name, mark in self.engine.marks.items() if 0 < mark < END_OF_TIME_NS}
         reported = {name: max(mark, self.quiet.starts.get(name, 0)) for name, mark in reached.items()}
         self.quiet.begin({**reported, **starts}, self.engine.groups)
+        self.case_rows.begin(max(starts.values(), default=0))
 
     def process(self, slice_: Slice) -> list[ChangeRecord]:
         """Pass a slice of one source through engine and books."""
-        for batch in slice_.batches:
-            if batch.rows:
-                self.seen[batch.kind, slice_.source] += batch.rows
-        begun = self._pipeline.begun_anew
-        self._pipeline.process(slice_)
-        if self._pipeline.begun_anew > begun:  # actions may wait for a time that is far off now
+        for part in slice_.parts:
+            for batch in part.batches:
+                if batch.rows:
+                    self.seen[batch.kind, slice_.source] += batch.rows
+        begun = self.pipeline.begun_anew
+        self.pipeline.process(slice_)
+        if self.pipeline.begun_anew > begun:  # actions may wait for a time that is far off now
             self.quiet.rewind(self.last_event_ns or slice_.until_ns, self.engine.groups)
             return self.hurry()
         return self._take_records()
 
-    def own_findings(self, ask: Callable[[AbstractSet[tuple[str, str]]], Sequence[Finding]]) -> bool:
-        """Take in findings by the wall clock; return whether there are any. `ask` gets what fires already."""
-        findings = ask(self.books[self._pipeline.own_part].table.firing)
-        self._pipeline.note_own(findings)
-        return bool(findings)
-
-    def advance_own(self, now_ns: int) -> list[ChangeRecord]:
-        """Apply them and the time of the wall clock."""
-        self._pipeline.advance_own(now_ns)
-        self.own_open = bool(self.books[self._pipeline.own_part].table.firing)
-        return self._take_records()
-
     def finish(self) -> list[ChangeRecord]:
         """Close the engine's open panes: all sources have ended. Incidents that are not due to resolve stay open."""
-        self._pipeline.finish()
+        self.pipeline.finish()
         return self.hurry()
 
     def act(self, action: Action) -> list[ChangeRecord]:
         """Apply an action when event time reaches it: at once if it has, else later, or with `hurry`."""
         if not self.actions.receive(action):
             return []
+        self._judge(action)
         holder = self.books.holder(action.incident_id)
-        parts = set(range(len(self.engine.groups))) if holder is None else {holder} - {self._pipeline.own_part}
+        parts = set(range(len(self.engine.groups))) if holder is None else {holder} - {self.pipeline.own_part}
         times = {part: self.books[part].now_ns for part in parts if not self.engine.ended(part)}
         waiting = {part for part, now_ns in times.items() if now_ns < action.at_ns}
         if waiting and (self.last_event_ns is None or action.at_ns - max(times.values()) <= ACTION_AHEAD_NS):
@@ -138,10 +97,20 @@ class LivePipeline:
             self._act(action)
         return self._take_records()
 
+    def _judge(self, action: Action) -> None:
+        """Let the budget of a rule learn of an operator's verdict. At once, as it counts from the next hour on only."""
+        judged, own = action.judged, self.engine.node
+        if action.verdict is None or own not in (judged.node, FLEET):
+            return
+        scores = judged.scores if action.verdict == "false_alarm" else {}
+        if not self.engine.budgets.mark(judged.rule, action.incident_id, scores, action.at_ns) and judged.node == own:
+            _LOG.info("verdict %s on %s: rule %s has no budget", action.verdict, action.incident_id, judged.rule)
+
     def hurry(self) -> list[ChangeRecord]:
         """Apply all waiting actions: no event will reach their times."""
         for action in self.actions.pop_all():
             self._act(action)
+        self.case_rows.acts.hurry()
         return self._take_records()
 
     def change_rules(self, rules: RuleSet, promises: Sequence[Slice]) -> list[ChangeRecord]:
@@ -153,18 +122,21 @@ class LivePipeline:
         """
         self.rules = rules
         self._titles |= {plan.id: plan.title for plan in rules.plans}
-        self._restart_rules(self._pipeline.change_engine(_engine(rules, self._sources, self._node)))
-        self._pipeline.move_books()
+        if self.pipeline.cases is not None:
+            self.pipeline.cases.change_rules(words_of(rules.plans))
+            self.pipeline.cases.advise(rule_texts(rules.plans))
+        self._restart_rules(self.pipeline.change_engine(_engine(rules, self._sources, self._node)))
+        self.pipeline.move_books()
         self.quiet.divide(self.engine.groups, self.books.holder)
         self.actions.wait_again(range(len(self.engine.groups)))  # those past its time apply it soon
         for promise in promises:
-            self._pipeline.process(promise)
+            self.pipeline.process(promise)
         return self._take_records()
 
     def checkpoint(self, sources: Sequence[str], asmap: str) -> Checkpoint:
         """Return all that a later run needs to resume exactly here."""
         return replace(
-            self._pipeline.checkpoint(self.rules.hash, sources, asmap),
+            self.pipeline.checkpoint(self.rules.hash, sources, asmap),
             last_action=self.actions.applied_up_to,
             acted=self.actions.applied_early,
             starts=self.quiet.starts,
@@ -176,10 +148,10 @@ class LivePipeline:
 
         StateError when it is damaged or of another version.
         """
-        restarted = self._pipeline.resume(saved)
+        restarted = self.pipeline.resume(saved)
         self.quiet.restore(saved.starts, saved.held, self.engine.groups, self.books.holder)
-        kept = self._pipeline.positions
-        self._pipeline.positions = {name: kept[name] for name in self._sources if name in kept}
+        kept = self.pipeline.positions
+        self.pipeline.positions = {name: kept[name] for name in self._sources if name in kept}
         self.actions.restore(saved.last_action, saved.acted)
         self._restart_rules(restarted)
         return self._take_records()
@@ -201,11 +173,17 @@ class LivePipeline:
         self.actions.applied(action.id)
         try:
             changes = self._changes_by(action)
+        except UnknownIncidentError as error:
+            if self.alone:
+                self._refuse(action, error)
         except IncidentError as error:
-            self.refused += 1
-            _LOG.warning("action %d by %s: %s", action.id, printable(action.who), printable(str(error)))
+            self._refuse(action, error)
         else:
             self._note(changes, action.id)
+
+    def _refuse(self, action: Action, error: IncidentError) -> None:
+        self.refused += 1
+        _LOG.warning("action %d by %s: %s", action.id, printable(action.who), printable(str(error)))
 
     def _changes_by(self, action: Action) -> list[IncidentChange]:
         if action.verb == "note":
@@ -213,27 +191,6 @@ class LivePipeline:
         book = self.books.book_with(action.incident_id)
         act = book.acknowledge if action.verb == "ack" else book.resolve
         return act(action.incident_id, action.who, action.at_ns)
-
-    def _note(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
-        """Record changes, except those from before a first start."""
-        self._record(self.quiet.news(changes, self.books.holder) if self.quiet else changes, action)
-
-    def _record(self, changes: Sequence[IncidentChange], action: int = 0) -> None:
-        """Record changes, each with the present state of its incident."""
-        pictures: dict[str, Incident | None] = {}
-        taken = self.actions.applied_up_to
-        for change in changes:
-            if change.id not in pictures:
-                pictures[change.id] = self.books.incident(change.id)
-            picture = pictures[change.id]
-            if picture is not None:
-                title = self._titles.get(picture.rule, "")
-                self._records.append(ChangeRecord(picture, change, title, action, taken))
-
-    def _take_records(self) -> list[ChangeRecord]:
-        """Return the records since the last call."""
-        records, self._records = self._records, []
-        return records
 
     def _restart_rules(self, restarted: frozenset[str]) -> None:
         """Clear what fired under rules that restart with empty state or were removed."""

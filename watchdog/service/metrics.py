@@ -9,24 +9,36 @@ from dataclasses import dataclass
 from alerts.delivery.receiver_queue import HELD_MOST
 from alerts.delivery.sender import Sender
 from watchdog.core.release import VERSION
-from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, Source
+from watchdog.core.source import END_OF_TIME_NS, Counting, FormCounting, MessageCounting, Source
 from watchdog.core.text import printable
+from watchdog.engine.engine import Engine
+from watchdog.service.abilities import Abilities
 from watchdog.service.bounded_executor import BoundedExecutor
+from watchdog.service.budget_facts import budget_metrics
 from watchdog.service.callers import Callers
 from watchdog.service.capabilities import Capability
+from watchdog.service.case_metrics import all_case_metrics
 from watchdog.service.channel import Channel
-from watchdog.service.engine_thread import COMMANDS_MOST, EngineLoop
+from watchdog.service.commands import COMMANDS_MOST
+from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.exposition import Exposition, Labels
+from watchdog.service.extract_metrics import extract_metrics
+from watchdog.service.followed_sources import FollowedSources
 from watchdog.service.hub import MOST_WATCHERS, Hub
+from watchdog.service.node_metrics import message_metrics, node_metrics
+from watchdog.service.nodes import Nodes, label_of
+from watchdog.service.notice_delays import NoticeDelays
+from watchdog.service.recorder_metrics import recorder_metrics
+from watchdog.service.rpc_metrics import rpc_metrics
 from watchdog.service.vitals import Stored, Vitals
 from watchdog.service.writer_thread import WriterLoop
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The parts that are measured."""
+    """The parts that are measured. now_s: monotonic seconds."""
 
-    engine: EngineLoop
+    nodes: Nodes
     writer: WriterLoop
     sender: Sender
     hub: Hub
@@ -34,16 +46,38 @@ class Measured:
     api_queries: BoundedExecutor
     callers: Callers
     vitals: Vitals
-    judged: Mapping[str, Capability]
+    abilities: Abilities
+    delays: NoticeDelays
+    now_s: float
 
 
 def exposition(measured: Measured, now_ns: int) -> str:
     """Return the whole text. now_ns: wall clock. Queries no database."""
     out = Exposition()
     out.add("watchdog_build_info", "gauge", "Version of the program.", [({"version": VERSION}, 1)])
-    _events(out, measured, now_ns)
-    _sources(out, measured)
-    _rules(out, measured)
+    for engine in measured.nodes:
+        out.common = label_of(measured.nodes, engine)
+        _events(out, engine, now_ns)
+        _sources(out, engine)
+        _rules(out, engine, measured.abilities.now(engine.node))
+        _engine(out, engine)
+        channels = list(engine.feed.channels)
+        node_metrics(out, engine.node_state, channels, {"node": engine.node}, measured.now_s)
+        message_metrics(out, engine.traffic.totals, {"node": engine.node})
+        _in_force(out, engine)
+        if engine.recorder is not None:
+            recorder_metrics(out, engine.recorder, engine.node)
+        rpc_metrics(out, channels, {"node": engine.node})
+        extract_metrics(out, channels, {"node": engine.node})
+    if (fleet := measured.nodes.fleet) is not None:
+        out.common = {"node": fleet.node}
+        _events(out, fleet, now_ns)
+        _rules(out, fleet, {})
+        _engine(out, fleet)
+    out.common = {}
+    all_case_metrics(out, measured.nodes.loops, measured.writer.counts, measured.delays, measured.stored)
+    for engine in measured.nodes:
+        budget_metrics(out, engine.watch.engine.budgets.facts(), engine.node)
     _incidents(out, measured)
     _deliveries(out, measured)
     _queues(out, measured)
@@ -51,8 +85,8 @@ def exposition(measured: Measured, now_ns: int) -> str:
     return out.text()
 
 
-def _events(out: Exposition, measured: Measured, now_ns: int) -> None:
-    watch = measured.engine.watch
+def _events(out: Exposition, engine: EngineLoop, now_ns: int) -> None:
+    watch = engine.watch
     seen = sorted(dict(watch.seen).items())
     labelled = [({"kind": kind, "source": printable(source)}, rows) for (kind, source), rows in seen]
     out.add("watchdog_events_total", "counter", "Events read.", labelled)
@@ -77,17 +111,33 @@ def _events(out: Exposition, measured: Measured, now_ns: int) -> None:
     if 0 < watermark_ns < END_OF_TIME_NS:
         lag = (now_ns - watermark_ns) / 1e9
         out.one("watchdog_lag_seconds", "gauge", "Wall clock minus the watermark of the slowest source.", lag)
-    waits = [
-        ({"sources": ", ".join(map(printable, part.feeding)), "starts": ", ".join(map(printable, part.telling))}, at_ns)
-        for number, part in enumerate(watch.engine.groups)
-        if part.feeding and (at_ns := watch.engine.moment_ns(number)) > 0 and not watch.engine.ended(number)
-    ]
     about = "Wall clock minus the watermark of the rules that wait for these sources (starts: only for node starts)."
-    out.add("watchdog_rules_lag_seconds", "gauge", about, [(names, (now_ns - at_ns) / 1e9) for names, at_ns in waits])
+    out.add(
+        "watchdog_rules_lag_seconds",
+        "gauge",
+        about,
+        [(names, (now_ns - at_ns) / 1e9) for names, at_ns in group_times(watch.engine)],
+    )
 
 
-def _sources(out: Exposition, measured: Measured) -> None:
-    channels = [({"source": printable(one.name)}, one) for one in list(measured.engine.feed.channels)]
+def group_times(engine: Engine) -> list[tuple[Labels, int]]:
+    """Return the time of each source group that has not ended, with labels of its own.
+
+    The second stage is left out: it has the time of the slowest group below, and the labels of one.
+    """
+    return [
+        (
+            {"sources": ", ".join(map(printable, group.feeding)), "starts": ", ".join(map(printable, group.telling))},
+            time_ns,
+        )
+        for number, group in enumerate(engine.groups)
+        if group.feeding and not group.fed_by
+        if (time_ns := engine.moment_ns(number)) > 0 and not engine.ended(number)
+    ]
+
+
+def _sources(out: Exposition, engine: EngineLoop) -> None:
+    channels = [({"source": printable(one.name)}, one) for one in list(engine.feed.channels)]
     out.add(
         "watchdog_source_up",
         "gauge",
@@ -107,7 +157,7 @@ def _sources(out: Exposition, measured: Measured) -> None:
         [(labels, one.watermark_ns / 1e9) for labels, one in channels if 0 < one.watermark_ns < END_OF_TIME_NS],
     )
     _live_sources(out, [(labels, one) for labels, one in channels if one.live])
-    wrong = measured.engine.feed.clock_faults
+    wrong = engine.feed.clock_faults
     about = "1 while the times of a source do not fit the clock of this machine, so that none of its events is judged."
     faulty = [(labels, float(one.name in wrong)) for labels, one in channels]
     out.add("watchdog_source_clock_wrong", "gauge", about, faulty)
@@ -117,6 +167,22 @@ def _sources(out: Exposition, measured: Measured) -> None:
     )
     _source_starts(out, channels)
     _source_counts(out, channels)
+
+
+def _in_force(out: Exposition, engine: EngineLoop) -> None:
+    if not isinstance(engine.feed, FollowedSources):
+        return
+    given: dict[tuple[str, str], bool] = {}  # by family and member
+    for standing in engine.feed.in_force.standings:
+        for family in standing.share.families:
+            for name in standing.share.members:
+                given[family, name] = given.get((family, name), False) or bool(standing.kinds_of(name))
+    about = "1 for the source whose events are judged, of several that give the same kinds; 0 for those on standby."
+    rows = [
+        ({"node": engine.node, "source": printable(name), "family": family}, float(gives))
+        for (family, name), gives in given.items()
+    ]
+    out.add("watchdog_source_in_force", "gauge", about, rows)
 
 
 def _live_sources(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) -> None:
@@ -160,6 +226,19 @@ def _source_counts(out: Exposition, channels: Sequence[tuple[Labels, Channel]]) 
     about = "Lines of a log that begin like this form but do not match it, since it was opened; untimed: no time."
     out.add("watchdog_log_lines_unread_total", "counter", about, unread)
 
+    unread = [
+        ({**labels, "subject": printable(subject)}, unread)
+        for labels, one in channels
+        if one.source is not None
+        for subject, (_, unread) in _message_counts(one.source).items()
+    ]
+    about = "Messages of peer-observer that fit no known form, since the source was opened; each is also a source:gap."
+    out.add("watchdog_source_messages_unread_total", "counter", about, unread)
+
+
+def _message_counts(source: Source) -> Mapping[str, tuple[int, int]]:
+    return source.message_counts if isinstance(source, MessageCounting) else {}
+
 
 def _line_forms(source: Source) -> Mapping[str, tuple[int, int]]:
     return source.line_forms if isinstance(source, FormCounting) else {}
@@ -169,8 +248,8 @@ def _counters(source: Source) -> Mapping[str, int]:
     return source.counters if isinstance(source, Counting) else {}
 
 
-def _rules(out: Exposition, measured: Measured) -> None:
-    engine = measured.engine.watch.engine
+def _rules(out: Exposition, loop: EngineLoop, capabilities: Mapping[str, Capability]) -> None:
+    engine = loop.watch.engine
     _keys(out, "watchdog", "", [({"key": key}, counts) for key, counts in engine.usage.key_counts().items()])
     by_rule = sorted(engine.usage.rule_key_counts().items())
     shared = " Rules of one key share them: add up those without '_rule' instead."
@@ -182,10 +261,8 @@ def _rules(out: Exposition, measured: Measured) -> None:
         "Time spent on deciding a rule.",
         [({"rule": rule}, seconds) for rule, seconds in spent],
     )
-    judged = sorted(measured.judged.items())
-    about = (
-        "1 where the sources can make a rule fire, 0 where they cannot, NaN where it depends on what they will hold."
-    )
+    judged = sorted(capabilities.items())
+    about = "1 where the sources can make a rule fire, 0 where they cannot, NaN where their content decides."
     values = [({"rule": rule}, math.nan if one.can_fire is None else float(one.can_fire)) for rule, one in judged]
     out.add("watchdog_rule_can_fire", "gauge", about, values)
     out.one("watchdog_findings_total", "counter", "Findings of all rules.", engine.statistics.findings)
@@ -196,7 +273,7 @@ def _keys(out: Exposition, prefix: str, shared: str, rows: Sequence[tuple[Labels
         [(labels, float(counts[name])) for labels, counts in rows] for name in ("live", "evicted", "refused")
     )
     out.add(f"{prefix}_keys", "gauge", f"Keys followed.{shared}", live)
-    out.add(f"{prefix}_key_evictions_total", "counter", f"Keys let go to make room.{shared}", evicted)
+    out.add(f"{prefix}_key_evictions_total", "counter", f"Keys evicted to make room.{shared}", evicted)
     out.add(f"{prefix}_key_refusals_total", "counter", f"Keys for which there was no room.{shared}", refused)
 
 
@@ -208,13 +285,31 @@ def _incidents(out: Exposition, measured: Measured) -> None:
         "Incidents that are not resolved.",
         [({"state": state, "severity": severity}, count) for (state, severity), count in known],
     )
-    changes = sorted(dict(measured.engine.counts.changes).items())
+    about = "Incidents that are not resolved, by rule."
+    by_rule = [
+        ({"node": printable(node), "rule": rule, "severity": severity}, count)
+        for (node, rule, severity), count in sorted(measured.stored.by_rule.items())
+    ]
+    out.add("watchdog_incidents_open", "gauge", about, by_rule)
+    opened = {**{engine.node: 0 for engine in measured.nodes}, **measured.writer.opened.opened}
+    about = "Incidents that opened or opened again, since the start of the service."
+    samples = [({"node": printable(node)}, count) for node, count in sorted(opened.items())]
+    out.add("watchdog_incidents_opened_total", "counter", about, samples)
+
+
+def _engine(out: Exposition, engine: EngineLoop) -> None:
+    changes = sorted(dict(engine.counts.changes).items())
     out.add(
         "watchdog_incident_changes_total",
         "counter",
         "Changes of incidents, by reason.",
         [({"reason": reason}, count) for reason, count in changes],
     )
+    counts = engine.counts
+    about = "Time the engine waited for room for changes."
+    out.one("watchdog_queue_full_seconds_total", "counter", about, counts.full_s)
+    out.one("watchdog_engine_busy_seconds_total", "counter", "Time the engine worked.", counts.busy_s)
+    out.one("watchdog_checkpoints_total", "counter", "Checkpoints made.", counts.checkpoints)
 
 
 def _deliveries(out: Exposition, measured: Measured) -> None:
@@ -250,24 +345,24 @@ def _deliveries(out: Exposition, measured: Measured) -> None:
 
 
 def _queues(out: Exposition, measured: Measured) -> None:
-    engine = measured.engine.counts
+    engines = list(measured.nodes)
     lengths = {
-        "changes": measured.engine.out.qsize(),
-        "commands": measured.engine.commands,
+        "changes": measured.nodes.out.qsize(),
+        "commands": sum(len(one.orders) for one in engines),
         "requests": measured.api_queries.waiting,
         "outcomes": measured.sender.unstored,
         "stream": measured.hub.deepest,
     }
     limits = {
-        "changes": measured.engine.out.maxsize,
-        "commands": COMMANDS_MOST,
+        "changes": measured.nodes.out.maxsize,
+        "commands": COMMANDS_MOST * len(engines),
         "requests": measured.api_queries.waiting_most or 0,
         "outcomes": HELD_MOST * len(measured.sender.status()),
         "stream": measured.hub.limit,
     }
     full = {
-        "changes": engine.full,
-        "commands": engine.refused,
+        "changes": sum(one.counts.full for one in engines),
+        "commands": sum(one.orders.refused for one in engines),
         "requests": measured.api_queries.refused,
         "outcomes": measured.sender.unstored_full,
         "stream": measured.hub.dropped,
@@ -275,8 +370,6 @@ def _queues(out: Exposition, measured: Measured) -> None:
     out.add("watchdog_queue_length", "gauge", "What waits.", _by_queue(lengths))
     out.add("watchdog_queue_limit", "gauge", "How much may wait.", _by_queue(limits))
     out.add("watchdog_queue_full_total", "counter", "Times there was no room.", _by_queue(full))
-    about = "Time the engine waited for room for changes."
-    out.one("watchdog_queue_full_seconds_total", "counter", about, engine.full_s)
     out.one("watchdog_watchers", "gauge", "Live pages.", measured.hub.watchers)
     out.one("watchdog_watchers_limit", "gauge", "How many live pages there may be.", MOST_WATCHERS)
 
@@ -286,9 +379,7 @@ def _by_queue(numbers: Mapping[str, int]) -> list[tuple[Labels, float]]:
 
 
 def _store(out: Exposition, measured: Measured) -> None:
-    engine, writer = measured.engine.counts, measured.writer.counts
-    out.one("watchdog_engine_busy_seconds_total", "counter", "Time the engine worked.", engine.busy_s)
-    out.one("watchdog_checkpoints_total", "counter", "Checkpoints made.", engine.checkpoints)
+    writer = measured.writer.counts
     out.one("watchdog_checkpoint_failures_total", "counter", "Checkpoints not written.", writer.checkpoint_failures)
     decisions = [
         ({"receiver": printable(receiver), "decision": decision, "reason": reason}, count)

@@ -8,43 +8,55 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from watchdog.core.kinds import ALL_KINDS
+from watchdog.core.kinds import any_kinds
+from watchdog.core.river_classes import river_installed
 from watchdog.core.text import printable
 from watchdog.service.capabilities import Facts
 from watchdog.service.config.settings import ServiceConfig
+from watchdog.sources.capture.prune import prune_fault
 from watchdog.sources.capture.tree import FILES
 from watchdog.sources.log.categories import LogTail, look_at_tail
 from watchdog.sources.registry import kinds_of, recorded_schemes, scheme_of, split_source
-from watchdog.sources.scheme import FOLDER, Scheme
+from watchdog.sources.scheme import FOLDER, SOCKET, Scheme
 
 LOOKED_AT: Final = 50  # entries of a capture folder
 _ARCHIVES: Final = (".tar", ".tar.xz", ".tar.gz")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PathProblem:
     """One thing about a path. mistake: nothing but a change of rights or configuration helps; else a warning."""
 
     text: str
     mistake: bool = False
 
 
-def check_paths(config: ServiceConfig) -> list[Finding]:
-    """Return mistakes and warnings about the paths of sources, asmap and checkpoint, for the present user."""
-    found = [one for text in config.sources for one in _source(text)]
+def check_paths(config: ServiceConfig) -> list[PathProblem]:
+    """Return mistakes and warnings about the paths of sources, asmap, recorders and checkpoint, for this user."""
+    found = [one for text in config.sources for one in path_problems(text, config.source_settings.get(text, {}))]
     if config.asmap is not None:
         found += _readable(Path(config.asmap), folder=False)
-    return [*found, *_writable(config.checkpoint.folder)]
+    recorded = [one.recorder.folder for one in config.nodes if one.recorder is not None]
+    found += [one for folder in recorded for one in _writable(folder, "recordings")]
+    return [*found, *_writable(config.checkpoint.folder, "checkpoints")]
+
+
+def path_problems(text: str, settings: Mapping[str, object]) -> list[PathProblem]:
+    """Return mistakes and warnings about the path of one source; none for a source that has no path."""
+    found = list(_source(text))
+    if settings.get("prune") and not found and (fault := prune_fault(Path(split_source(text)[1]))):
+        found.append(PathProblem(f"prune: {fault}", mistake=True))
+    return found
 
 
 def source_kinds(sources: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Return the kinds that each source can give, before any is opened; `ALL_KINDS` where that is not known.
+    """Return the kinds that each source can give, before any is opened; all kinds where that is not known.
 
     A recording counts as its parts.
     """
@@ -55,7 +67,7 @@ def source_kinds(sources: Iterable[str]) -> dict[str, frozenset[str]]:
             kinds[text] = kinds_of(text)
             continue
         parts = [name for name, part in recorded_schemes().items() if row.finished and _holds(place, part)]
-        kinds |= {f"{name}:{place}": kinds_of(f"{name}:{place}") for name in parts} or {text: ALL_KINDS}
+        kinds |= {f"{name}:{place}": kinds_of(f"{name}:{place}") for name in parts} or {text: any_kinds()}
     return kinds
 
 
@@ -66,7 +78,8 @@ def _holds(folder: str, part: Scheme) -> bool:
 def facts_of(sources: Iterable[str], asmap: str | None, seen: frozenset[str] = frozenset()) -> Facts:
     """Return what the ends of the logs show of -debug categories. asmap: its path, None for none."""
     tails = [look_at_tail(Path(path)) for scheme, path in map(split_source, sources) if scheme == "log"]
-    return Facts(asmap is not None, seen, _any(one.net for one in tails), _any(one.addrman for one in tails))
+    net, addrman = _any(one.net for one in tails), _any(one.addrman for one in tails)
+    return Facts(asmap is not None, seen, net, addrman, river=river_installed())
 
 
 def _any(answers: Iterable[bool | None]) -> bool | None:
@@ -74,11 +87,14 @@ def _any(answers: Iterable[bool | None]) -> bool | None:
     return True if True in known else None if None in known or not known else False
 
 
-def _source(text: str) -> Iterator[Finding]:
+def _source(text: str) -> Iterator[PathProblem]:
     (scheme, place), row = split_source(text), scheme_of(text)
     if not row.place_is_path:
         return
     path = Path(place)
+    if row.place == SOCKET:
+        yield from _socket(path)
+        return
     archive = scheme == "capture" and place.endswith(_ARCHIVES)
     faults = _readable(path, folder=row.place == FOLDER and not archive)
     yield from faults
@@ -90,22 +106,38 @@ def _source(text: str) -> Iterator[Finding]:
         yield from _log(path, look_at_tail(path))
 
 
-def _readable(path: Path, *, folder: bool) -> list[Finding]:
+def _readable(path: Path, *, folder: bool) -> list[PathProblem]:
     """Check a path that must be readable; empty when it is."""
     try:
         mode = path.stat().st_mode
     except PermissionError:
-        return [Finding(_shut(path), mistake=True)]
+        return [PathProblem(_shut(path), mistake=True)]
     except (OSError, ValueError):
-        return [Finding(f"{_shown(path)} does not exist (yet)")]
+        return [PathProblem(f"{_shown(path)} does not exist (yet)")]
     if folder != stat.S_ISDIR(mode):
         wanted, given = ("folder", "file") if folder else ("file", "folder")
-        return [Finding(f"{_shown(path)} is a {given}, and a {wanted} is wanted", mistake=True)]
+        return [PathProblem(f"{_shown(path)} is a {given}, and a {wanted} is wanted", mistake=True)]
     if not folder and not stat.S_ISREG(mode):
-        return [Finding(f"{_shown(path)} is no regular file", mistake=True)]
+        return [PathProblem(f"{_shown(path)} is no regular file", mistake=True)]
     if not _may(path, os.R_OK | (os.X_OK if folder else 0)):
-        return [Finding(f"{_shown(path)} cannot be read by user {user()}", mistake=True)]
+        return [PathProblem(f"{_shown(path)} cannot be read by user {user()}", mistake=True)]
     return []
+
+
+def _socket(path: Path) -> Iterator[PathProblem]:
+    """Check a socket that this user must be able to connect to; its node may be down."""
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        yield PathProblem(_shut(path), mistake=True)
+    except (OSError, ValueError):
+        yield PathProblem(f"{_shown(path)} does not exist (yet)")
+    else:
+        if not stat.S_ISSOCK(mode):
+            yield PathProblem(f"{_shown(path)} is no socket", mistake=True)
+        elif not _may(path, os.W_OK):
+            text = f"user {user()} cannot connect to {_shown(path)}: it needs write permission"
+            yield PathProblem(text, mistake=True)
 
 
 def _shut(path: Path) -> str:
@@ -116,48 +148,50 @@ def _shut(path: Path) -> str:
     return f"{_shown(path)} cannot be reached by user {user()}"
 
 
-def _capture(path: Path) -> Iterator[Finding]:
+def _capture(path: Path) -> Iterator[PathProblem]:
     """Check that a capture folder holds files of peers, and that this user may read them."""
     found = 0
     try:
         with os.scandir(path) as entries:
             folders = [entry.path for entry in islice(entries, LOOKED_AT) if entry.is_dir()]
     except OSError as error:
-        yield Finding(
+        yield PathProblem(
             f"{_shown(path)} cannot be listed by user {user()}: {(error.strerror or '').lower()}", mistake=True
         )
         return
     for folder in folders:
         if not _may(Path(folder), os.R_OK | os.X_OK):
-            yield Finding(f"{_shown(Path(folder))} cannot be read by user {user()}", mistake=True)
+            yield PathProblem(f"{_shown(Path(folder))} cannot be read by user {user()}", mistake=True)
             return
         for file in (Path(folder) / name for name in FILES):
             found += _exists(file)
             if _exists(file) and not _may(file, os.R_OK):
-                yield Finding(f"{_shown(file)} cannot be read by user {user()}", mistake=True)
+                yield PathProblem(f"{_shown(file)} cannot be read by user {user()}", mistake=True)
                 return
     if not found:
-        yield Finding(f"{_shown(path)} holds no messages of any peer (yet): does the node run with -capturemessages?")
+        yield PathProblem(
+            f"{_shown(path)} holds no messages of any peer (yet): does the node run with -capturemessages?"
+        )
 
 
-def _log(path: Path, tail: LogTail) -> Iterator[Finding]:
+def _log(path: Path, tail: LogTail) -> Iterator[PathProblem]:
     if not tail.lines and path.suffix not in (".gz", ".xz"):
-        yield Finding(f"{_shown(path)} has no line with a time at its end: is it a debug.log, with -logtimestamps?")
+        yield PathProblem(f"{_shown(path)} has no line with a time at its end: is it a debug.log, with -logtimestamps?")
     for category, shown in (("net", tail.net), ("addrman", tail.addrman)):
         if shown is False:
-            yield Finding(
+            yield PathProblem(
                 f"{_shown(path)} has no [{category}] line at its end: does the node run with -debug={category}?"
             )
 
 
-def _writable(folder: Path) -> list[Finding]:
-    """Check the folder of checkpoints, which a start creates if missing."""
+def _writable(folder: Path, what: str) -> list[PathProblem]:
+    """Check the folder of checkpoints or recordings, which a start creates if missing."""
     there = next((one for one in (folder, *folder.parents) if _exists(one)), None)
     if there is None or (there.is_dir() and _may(there, os.W_OK | os.X_OK)):
         return []
     if not there.is_dir():
-        return [Finding(f"{_shown(there)} is a file, and a folder for checkpoints is wanted", mistake=True)]
-    return [Finding(f"{_shown(there)} cannot be written by user {user()}: checkpoints go there", mistake=True)]
+        return [PathProblem(f"{_shown(there)} is a file, and a folder for {what} is wanted", mistake=True)]
+    return [PathProblem(f"{_shown(there)} cannot be written by user {user()}: {what} go there", mistake=True)]
 
 
 def _exists(path: Path) -> bool:
@@ -171,7 +205,7 @@ def _exists(path: Path) -> bool:
 def _may(path: Path, mode: int) -> bool:
     """Return whether the effective user has these rights."""
     try:
-        return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+        return os.access(path, mode, effective_ids=bool(os.supports_effective_ids))
     except (OSError, ValueError):
         return False
 

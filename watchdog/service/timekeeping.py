@@ -1,13 +1,13 @@
 """Whether the times of one source fit this machine's clock, judged while the source is followed.
 
-A time can be wrong in three ways, and all of them are one fault, as none of such events is judged:
+A time can be wrong in three ways. All three are one fault: rules do not judge such events.
 
     ahead of the wall clock       the source leaves the event out and counts it (`Dated`)
-    behind what was promised      the event is late: the clock of whoever writes the source was set back
+    behind the promised time      the event is late: the clock of the source's writer was set back
     the promise itself is ahead   this machine's clock was set back, or a checkpoint is of a time when it was ahead
 
-The fault ends with the first event whose time fits. What was made of the source's events before that is dropped, since
-their times and the new ones are of two clocks: see `core.moments.CLOCK`.
+The fault ends with the first event whose time fits. State made from earlier events of the source is dropped, since
+their times and the new ones come from two clocks: see `core.moments.CLOCK`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from watchdog.engine.coverage import GAP
 WINDOW_S = 300.0
 STEP_S = 1.0  # within which events are counted together
 WRONG_SHARE, WRONG_LEAST = 0.1, 20
-"""Above this share of the events of `WINDOW_S`, and at least so many: fewer are stragglers of a node's threads."""
+"""Above this share of the events of `WINDOW_S`, and at least this number: fewer are stragglers of a node's threads."""
 LONE_S = 10.0
-"""After a wrong time without a right one: also a source that says little is not judged, and must not seem to be."""
+"""After a wrong time without a right one: a source with few events is not judged either, and must not seem to be."""
 SETTLE_S = 20.0
 """The fault is shown for at least this long: probes ask each ten seconds or so, and must see it."""
 
@@ -34,8 +34,8 @@ SETTLE_S = 20.0
 class Timekeeping:
     """The times of one source, by monotonic seconds of the feed; belongs to the engine's thread.
 
-    fault: what is wrong, empty while nothing is. begun_s: since when. shown: what people are told until shown_s, also
-    when it is over. live: the source was read up to its end once; times of older input say nothing of the clocks now.
+    fault: its description, empty without one. begun_s: since when. shown: the text for operators until shown_s, also
+    after the fault. live: the source was read up to its end once; times of older input do not depend on today's clocks.
     """
 
     fault: str = ""
@@ -51,11 +51,11 @@ class Timekeeping:
     _seen: deque[tuple[float, int, int]] = field(default_factory=deque)  # when, events, wrong ones among them
 
     def opened(self) -> None:
-        """The source was opened again: it counts from 0."""
+        """Note that the source was opened again: its counts begin at 0."""
         self._untrue = 0
 
     def note(self, source: Source, batches: Iterable[Batch], promised_ns: int, skew_ns: int, now_s: float) -> None:
-        """What a poll gave. promised_ns: earlier events are late."""
+        """Note the result of a poll. promised_ns: earlier events are late."""
         rows = late = stale = 0
         for batch in batches:
             if batch.rows and batch.kind != GAP:
@@ -80,7 +80,7 @@ class Timekeeping:
         self._rows, self._wrong = self._rows + rows, self._wrong + wrong
 
     def judge(self, now_s: float) -> str:
-        """Why the source's times are not believed, empty when they are."""
+        """Return why the source's times are distrusted, empty when they are not."""
         while self._seen and now_s - self._seen[0][0] > WINDOW_S:
             _, rows, wrong = self._seen.popleft()
             self._rows, self._wrong = self._rows - rows, self._wrong - wrong
@@ -91,7 +91,7 @@ class Timekeeping:
         return ""
 
     def begin(self, fault: str, now_s: float) -> None:
-        """The times are not believed from now on."""
+        """Distrust the times from now on."""
         if not self.fault:
             self.begun_s = now_s
             self.faults += 1
@@ -99,16 +99,16 @@ class Timekeeping:
         self.shown_s = now_s + SETTLE_S
 
     def end(self) -> None:
-        """They fit again; what was counted before says nothing of that."""
+        """Trust the times again; drop the earlier counts."""
         self.fault, self._wrong_s = "", None
         self._seen.clear()
         self._rows = self._wrong = 0
 
     def told(self, now_s: float) -> str:
-        """What people are told now: the fault, and for `SETTLE_S` the one that is over. From any thread."""
+        """Return the fault to show, and for `SETTLE_S` one that is over. From any thread."""
         return self.fault or (self.shown if now_s < self.shown_s else "")
 
 
 def earliest(batches: Iterable[Batch]) -> int | None:
-    """The earliest event time; None without events."""
-    return min((int(one.time_ns.min()) for one in batches if one.rows and one.kind != GAP), default=None)
+    """Return the earliest event time; None without events."""
+    return min((int(batch.time_ns.min()) for batch in batches if batch.rows and batch.kind != GAP), default=None)

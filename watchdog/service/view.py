@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from watchdog.core.errors import WatchdogError
 from watchdog.service.config.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from alerts.case_acts import CaseVerb
+    from alerts.silence import ClaimSilence
     from alerts.store.actions import Done
+    from alerts.store.audit import Audit
+    from alerts.store.case_acts import CaseDone
+    from alerts.store.cases import CaseQueries
     from alerts.store.incidents import IncidentQueries
     from alerts.store.outbox import Outbox
+from alerts.store.silences import KeptSilence, Silences
+from alerts.store.verdicts import OperatorVerdict
 
 T = TypeVar("T")
 
@@ -23,7 +31,8 @@ class Announcement:
     number: counts up from 1 since the start of the service. event: `incident` (data: the incident object as
     `as_object` gives it, without its evidence, plus `change`: {sequence, reason, text, time}), `delivery` (one was
     tried, or is sent again; data: the object of `Delivery.as_object`), `deliveries` (many changed at once; data:
-    receivers, status) or `reload` (data: ok, text).
+    receivers, status), `case` (data: a case as `GET /api/v1/cases` lists it, with its first parties and latest notice
+    only) or `reload` (data: ok, text).
     """
 
     number: int
@@ -69,8 +78,16 @@ class Subscription(Protocol):
         ...
 
 
-class ServiceView(Protocol):
-    """The service as page and API use it. `queries` and `outbox` block: call them through `ask`."""
+class UnknownNodeError(WatchdogError):
+    """The service watches no node of this name."""
+
+
+class UnknownPeerError(WatchdogError):
+    """The node has no connection of this number."""
+
+
+class HistoryView(Protocol):
+    """What the database has, and what operators do to it. Queries block: call them through `ask`."""
 
     @property
     def queries(self) -> IncidentQueries:
@@ -79,12 +96,17 @@ class ServiceView(Protocol):
 
     @property
     def outbox(self) -> Outbox:
-        """Notices and what became of them."""
+        """Notices and their outcome."""
         ...
 
     @property
-    def api(self) -> ApiSettings:
-        """Where the API listens, its token and public address."""
+    def cases(self) -> CaseQueries:
+        """Stored cases; blocks too."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """Who changed what; blocks too."""
         ...
 
     async def ask(self, call: Callable[[], T], /) -> T:
@@ -94,10 +116,20 @@ class ServiceView(Protocol):
         """
         ...
 
-    async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
+    async def act(
+        self, incident_id: str, action: str, who: str, text: str, *, verdict: OperatorVerdict | None = None
+    ) -> Done:
         """Store an operator's `ack`, `resolve` or `note`, wake the engine, and return the result.
 
-        UnknownIncidentError when there is no such incident, IncidentError when it cannot change that way.
+        verdict: with `resolve`, what the incident was. UnknownIncidentError when there is no such incident,
+        IncidentError when it cannot change that way.
+        """
+        ...
+
+    async def act_on_case(self, case: str, verb: CaseVerb, who: str, text: str, party: str = "") -> CaseDone:
+        """Store what an operator does with a case, wake the engines, and return the result.
+
+        UnknownIncidentError when there is no such case, IncidentError when it cannot change that way.
         """
         ...
 
@@ -108,7 +140,40 @@ class ServiceView(Protocol):
         """
         ...
 
-    def rules(self) -> Sequence[Mapping[str, object]]:
+
+class SilenceView(Protocol):
+    """Silences, and cases to choose a party from. `silences` and `cases` block: call them through `ask`."""
+
+    @property
+    def silences(self) -> Silences:
+        """Stored silences."""
+        ...
+
+    @property
+    def cases(self) -> CaseQueries:
+        """Stored cases."""
+        ...
+
+    def standing_silences(self) -> Sequence[ClaimSilence]:
+        """Return those of the configuration."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Return the time of the wall clock, as unix ns."""
+        ...
+
+    async def silence(self, change: Callable[[Silences, int], KeptSilence], /) -> KeptSilence:
+        """Store a change of silences with the time of the wall clock, wake the engines, and return the result.
+
+        SilenceError when it cannot be; else what `ask` raises.
+        """
+        ...
+
+
+class StateView(Protocol):
+    """The service as it runs now. node: of this node only; UnknownNodeError when it is not watched."""
+
+    def rules(self, node: str | None = None) -> Sequence[Mapping[str, object]]:
         """Return the rules in force, in the form of `watchdog rules list --json`."""
         ...
 
@@ -116,22 +181,42 @@ class ServiceView(Protocol):
         """Return the receivers without secrets: name, format, host, severity, events, enabled."""
         ...
 
-    def subscribe(self) -> Subscription | None:
-        """Return a subscription from now on; None when there are too many."""
-        ...
+    def status(self, node: str | None = None) -> Mapping[str, object]:
+        """Return facts for the page's head: node, version, uptime_s, event_time, lag_s, sources, queues.
 
-    def status(self) -> Mapping[str, object]:
-        """Return facts for the page's head: node, version, uptime_s, event_time, lag_s, sources, queues."""
+        With several nodes also `nodes`: node, state, reason, event_time, lag_s, events of each.
+        """
         ...
 
     def health(self) -> Health:
         """Return whether the service is alive: its threads have heartbeats. Not ok where a restart would help."""
         ...
 
-    def readiness(self) -> Health:
+    def readiness(self, node: str | None = None) -> Health:
         """Return whether the service does its work: sources open, database reachable, engine caught up."""
         ...
 
     def metrics(self) -> str:
         """Return the Prometheus text (version 0.0.4)."""
+        ...
+
+    def peers(self, node: str) -> Mapping[str, object]:
+        """Return the peers of a node with what they send and get, and the latest numbers of the node itself."""
+        ...
+
+    def messages(self, node: str, conn: int) -> Mapping[str, object]:
+        """Return the latest messages of a peer, and keep further ones for a while. UnknownPeerError: see there."""
+        ...
+
+
+class ServiceView(HistoryView, SilenceView, StateView, Protocol):
+    """The service as page and API use it."""
+
+    @property
+    def api(self) -> ApiSettings:
+        """Where the API listens, its token and public address."""
+        ...
+
+    def subscribe(self) -> Subscription | None:
+        """Return a subscription from now on; None when there are too many."""
         ...

@@ -3,52 +3,89 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
-from alerts.notice import EVENT_TYPES
-from alerts.routing import DEFAULT_EVENTS, FORMATS
+from alerts.notice import CASE_EVENT_TYPES, EVENT_TYPES
+from alerts.routing import DEFAULT_CASE_EVENTS, FORMATS, SUBJECTS
+from rules.load import pack_names
 from watchdog.core.durations import DAY_NS, HOUR_NS, MINUTE_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES
 from watchdog.located_yaml.keys import Key
+from watchdog.service.config.channel_keys import CHANNEL_KEYS
+from watchdog.service.config.shapes import Section, Shape
+from watchdog.service.log_form import FORMS
 from watchdog.sources.registry import syntaxes
-
-Shape = Literal[
-    "start", "text", "path", "paths", "sources", "choice", "choices", "duration", "whole", "flag", "listen", "url",
-    "secret", "secrets", "sealed", "headers", "receiver",
-]  # fmt: skip
+from watchdog.sources.shares import ORDER
 
 NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NODES_NODE = re.compile(r"[A-Za-z0-9._-]{1,63}")  # under `nodes`: with `.checkpoint` it is the name of a file
 RECEIVER = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+TOKENS_MOST = 64
+ROLES = ("viewer", "operator")
 LEVELS = ("debug", "info", "warning", "error")
 _SECRET_ORIGIN = "`file: PATH` or `env: NAME`"  # noqa: S105 (the words for where a secret comes from)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A table of the file. by_name: its keys are names that people choose, each with a table of these keys."""
-
-    name: str
-    about: str
-    keys: tuple[Key[Shape], ...]
-    by_name: bool = False
-
-
+_SOURCES = (
+    f"Where events come from: {', '.join(syntaxes()[:-1])} or {syntaxes()[-1]}. Live files are followed. A source with "
+    "further keys is a mapping that begins with its scheme: `log: FILE`."
+)
+_ORDER: Key[Shape] = Key(
+    "order",
+    "choices",
+    "Which sources are asked first for the kinds of events that several of them give: schemes, the first one first. "
+    "The others follow in the usual order. The next one takes over when a source gives nothing for 30 s.",
+    shown=", ".join(f"`{scheme}`" for scheme in ORDER),
+    choices=ORDER,
+)
 TOP = Section(
     "",
     "At the top of the file. Relative paths are relative to the folder of the file.",
     (
-        Key("node", "text", "Name of the node; events and incidents carry it.", "node"),
         Key(
-            "sources",
-            "sources",
-            f"Where events come from: {', '.join(syntaxes()[:-1])} or {syntaxes()[-1]}. Live files are followed. A "
-            "source with further keys is a mapping that begins with its scheme: `log: FILE`.",
-            required=True,
+            "node",
+            "text",
+            "Name of the only node; events and incidents carry it. Several nodes go into `nodes` instead.",
+            "node",
         ),
+        Key("sources", "sources", f"{_SOURCES} Required without `nodes`.", shown="none"),
+        _ORDER,
         Key("rules", "paths", "Rule files, or folders of *.yaml, after the shipped packs.", shown="none"),
-        Key("packs", "flag", "Whether the shipped rules are used.", "true"),
+        Key(
+            "packs",
+            "packs",
+            "Which of the shipped packs of rules are used: a list of names. `true` is `[default]`, `false` none. "
+            "`peer-observer` has the heuristics and bands of peer-observer.",
+            "true",
+            choices=pack_names(),
+        ),
+        Key(
+            "tracepoints",
+            "tracepoints",
+            "Tracepoints beyond Core's, such as those of FIBRE: `PROVIDER:NAME: [FIELD: TYPE, ...]`, all arguments in "
+            "order. See [SOURCES.md](SOURCES.md#tracepoints).",
+            shown="none",
+        ),
+        Key(
+            "silences",
+            "silences",
+            "Claims that are held back until a date, see [Silences](#silences-an-entry). Those of a day or a week are "
+            "made with `watchdog silences add`.",
+            shown="none",
+        ),
+        Key(
+            "maintenance",
+            "windows",
+            "Times of the week in which notices are held back, see [Maintenance](#maintenance-an-entry).",
+            shown="none",
+        ),
+        Key(
+            "except",
+            "exceptions",
+            "Events that do not count for some rules, see [RULES.md](RULES.md#exceptions). Rule files have them too.",
+            shown="none",
+        ),
         Key("asmap", "path", "An asmap file of Bitcoin Core, for ASNs and netgroups.", shown="none"),
         Key(
             "start",
@@ -80,13 +117,52 @@ TOP = Section(
             high=HOUR_NS,
         ),
         Key(
+            "escalation",
+            "escalation",
+            "Whom else to notify of cases that stay unacknowledged, see [CASES.md](CASES.md#escalation-and-reminders).",
+            shown="none",
+        ),
+        Key(
+            "reminders",
+            "reminders",
+            "How often to notify again of cases that are open, unacknowledged and firing: a duration by severity, for "
+            "this one and those above.",
+            shown="none",
+            low=MINUTE_NS,
+            high=30 * DAY_NS,
+        ),
+        Key(
             "log_level",
             "choice",
             "The least important lines that are logged. Their times are UTC.",
             "info",
             choices=LEVELS,
         ),
+        Key(
+            "log_format",
+            "choice",
+            "What a line of the log is: text, or a JSON object with `time`, `level`, `logger`, `message`, and for an "
+            "opened or escalated incident `incident`, `rule`, `severity`, `node`, `attack`.",
+            "text",
+            choices=FORMS,
+        ),
     ),
+)
+NODES = Section(
+    "nodes",
+    "Several nodes in one service, each by its name: letters, digits, `.`, `-` and `_`, at most 63. A mistake beside "
+    "`node` or `sources`.",
+    (
+        Key("sources", "sources", _SOURCES, required=True),
+        _ORDER,
+        Key(
+            "recorder",
+            "recorder",
+            "Recorder of this node alone, with the keys of `recorder`.",
+            shown="`recorder`, in a folder of the node's name",
+        ),
+    ),
+    by_name=True,
 )
 CHECKPOINT = Section(
     "checkpoint",
@@ -113,7 +189,23 @@ API = Section(
             "address. At least 16 characters.",
             shown="none: no changes over the API",
         ),
+        Key(
+            "tokens",
+            "tokens",
+            "Further tokens, each with a name and a role, at most 64: what is done with one is stored under its name. "
+            "A reload brings changes into force.",
+            shown="none",
+        ),
         Key("public_url", "url", "The page's address for people; goes into alerts.", shown="`http://` and the address"),
+    ),
+)
+TOKEN = Section(
+    "api.tokens",
+    "A token of one person or program.",
+    (
+        Key("name", "text", "The name in the story of cases and in the audit: letters, digits, `.-_@`.", required=True),
+        Key("role", "choice", "`viewer` may read, `operator` may change too.", required=True, choices=ROLES),
+        Key("token", "secret", f"{_SECRET_ORIGIN}: the token, at least 16 characters.", required=True),
     ),
 )
 RECEIVERS = Section(
@@ -122,12 +214,19 @@ RECEIVERS = Section(
     (
         Key(
             "url",
-            "sealed",
+            "targets",
             "Where notices go; one with a password or token comes from a file or the environment. For the format "
-            "`alertmanager`: Alertmanager's base, such as `http://127.0.0.1:9093`.",
-            required=True,
+            "`alertmanager`: Alertmanager's base, such as `http://127.0.0.1:9093`, or a list of all members of the "
+            "cluster.",
+            shown="required by most formats",
         ),
-        Key("format", "choice", "What is sent, see [WEBHOOKS.md](WEBHOOKS.md).", "webhook", choices=FORMATS),
+        Key(
+            "format",
+            "choice",
+            "What is sent, see [WEBHOOKS.md](WEBHOOKS.md); for people [CHANNELS.md](CHANNELS.md).",
+            "webhook",
+            choices=FORMATS,
+        ),
         Key(
             "keepalive",
             "duration",
@@ -145,13 +244,27 @@ RECEIVERS = Section(
             "Older signing keys, newest first; they sign too until they are removed.",
             shown="none",
         ),
+        Key(
+            "about",
+            "choice",
+            "What it hears of: cases, one for each attack, or every incident.",
+            "cases",
+            choices=SUBJECTS,
+        ),
         Key("severity", "choice", "The least severity that is sent.", "warning", choices=SEVERITIES),
         Key(
             "events",
             "choices",
-            "The events that are sent.",
-            shown=", ".join(f"`{one}`" for one in DEFAULT_EVENTS),
-            choices=EVENT_TYPES,
+            "The events that are sent, `case.` with `about: cases` and `incident.` with `about: incidents`. There the "
+            "default is all but `incident.updated`.",
+            shown=", ".join(f"`{one}`" for one in DEFAULT_CASE_EVENTS),
+            choices=(*CASE_EVENT_TYPES, *EVENT_TYPES),
+        ),
+        Key(
+            "nodes",
+            "nodes",
+            "Only changes at these nodes are sent; `*fleet*` names incidents and cases that accuse no single node.",
+            shown="all",
         ),
         Key(
             "rate_per_minute", "whole", "Requests a minute at most; 0 is no limit.", "60", unit="requests", high=60_000
@@ -172,7 +285,14 @@ RECEIVERS = Section(
             "Headers of each request; `authorization` and the like come from a file or the environment.",
             shown="none",
         ),
+        Key(
+            "template",
+            "template",
+            "A text of your own for the messages of formats for people, see [TEMPLATES.md](TEMPLATES.md).",
+            shown="the usual text",
+        ),
         Key("enabled", "flag", "false keeps the receiver in the file and sends it nothing.", "true"),
+        *CHANNEL_KEYS,
     ),
     by_name=True,
 )
@@ -223,7 +343,57 @@ QUEUES = Section(
         ),
     ),
 )  # fmt: skip
-SECTIONS = (CHECKPOINT, API, RECEIVERS, HEARTBEAT, RETENTION, QUEUES)
+RECORDER = Section(
+    "recorder",
+    "Records what the sources give, beside the watching; off unless given. [RECORDER.md](RECORDER.md) says how.",
+    (
+        Key(
+            "folder",
+            "path",
+            "The folder of the files; under `nodes` it has a folder for each node. No other watchdog may record there.",
+            required=True,
+        ),
+        Key(
+            "keep", "size", "Bytes of all files together; the oldest goes first.", "2GiB", unit="size",
+            low=1 << 20, high=1 << 50,
+        ),
+        Key("kinds", "kinds", "Kinds that are recorded, or beginnings of kinds.", shown="all but `rpc:addrman_entry`"),
+        Key(
+            "payload",
+            "payloads",
+            'Bytes of the payload that are recorded with each message, by message type; `"*"` is all other types.',
+            shown="none",
+        ),
+        Key(
+            "peers",
+            "expression",
+            'An expression of `where`, such as `direction == "in"`: of the kinds that have its fields, only events for '
+            "which it holds are recorded.",
+            shown="all",
+        ),
+        Key(
+            "before",
+            "duration",
+            "Files of this time before an incident of severity warning and above are kept.",
+            "10m",
+            unit="duration",
+            high=DAY_NS,
+        ),
+        Key("after", "duration", "The same after it.", "10m", unit="duration", high=DAY_NS),
+        Key(
+            "keep_incidents",
+            "duration",
+            "How long they are kept. They take at most half of `keep`.",
+            "30d",
+            unit="duration",
+            low=HOUR_NS,
+            high=3650 * DAY_NS,
+        ),
+    ),
+)  # fmt: skip
+SECTIONS = (NODES, CHECKPOINT, API, RECEIVERS, HEARTBEAT, RETENTION, QUEUES, RECORDER)
+OPTIONAL = (HEARTBEAT.name, RECORDER.name)
+"""Sections that are in force only where they are given."""
 SEALED_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"})
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110, token
 LEAST_TOKEN = 16  # characters of the API's token

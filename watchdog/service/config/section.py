@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from watchdog.located_yaml.keys import Key
+from watchdog.located_yaml.nodes import Node, Scalar, Table
 from watchdog.located_yaml.problem import Location, SourceText
-from watchdog.located_yaml.reader import Node, Scalar, Table
 from watchdog.located_yaml.suggest import did_you_mean
-from watchdog.service.config.keys import Section, Shape
-from watchdog.service.config.receivers import Found
+from watchdog.service.config.found import Found
+from watchdog.service.config.shapes import Section, Shape
 from watchdog.service.config.values import ConfigValue, Reading, read_value
 
 ReadValue = Callable[[Key[Shape], Node, Reading], ConfigValue | None]

@@ -10,11 +10,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from alerts.delivery.headers import is_ours
+from alerts.delivery.template import CompiledTemplate
+from alerts.escalation import Escalation
+from alerts.maintenance import QuietWindow
+from alerts.silence import ClaimSilence
+from rules.exceptions import ExceptionSource
+from rules.load import DEFAULT_PACK
+from watchdog.core.declared import Declaration
+from watchdog.core.sizes import UNITS_TEXT, exact_size, parse_size
 from watchdog.located_yaml import values
 from watchdog.located_yaml.keys import Key
+from watchdog.located_yaml.nodes import Node, Scalar, Series, Table
 from watchdog.located_yaml.problem import Location, Report
-from watchdog.located_yaml.reader import Node, Scalar, Series, Table
 from watchdog.located_yaml.suggest import did_you_mean
+from watchdog.located_yaml.tracepoints import read_tracepoints
 from watchdog.located_yaml.values import parse_integer
 from watchdog.service.config.keys import (
     HEADER,
@@ -22,10 +31,10 @@ from watchdog.service.config.keys import (
     LEAST_TOKEN,
     SEALED_HEADERS,
     VARIABLE,
-    Shape,
 )
 from watchdog.service.config.secret import Secret
-from watchdog.service.config.settings import SourceEntry
+from watchdog.service.config.settings import ApiToken, RecorderSettings, SourceEntry
+from watchdog.service.config.shapes import Shape
 from watchdog.service.config.url_secrets import password_part, secret_part
 from watchdog.service.first_start import start_before
 
@@ -35,11 +44,21 @@ ConfigValue = (
     | bool
     | Path
     | Secret
+    | RecorderSettings
     | tuple[str, ...]
     | tuple[Path, ...]
     | tuple[Secret, ...]
     | tuple[SourceEntry, ...]
     | Mapping[str, Secret]
+    | Mapping[str, Path]
+    | Mapping[str, int]
+    | tuple[Declaration, ...]
+    | tuple[ApiToken, ...]
+    | CompiledTemplate
+    | tuple[ClaimSilence, ...]
+    | tuple[QuietWindow, ...]
+    | tuple[ExceptionSource, ...]
+    | tuple[Escalation, ...]
 )
 ORIGINS = ("file", "env")
 
@@ -73,9 +92,9 @@ def read_value(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | N
         case "path":
             return _path(node, key.name, reading)
         case "secret":
-            return _secret(node, key.name, reading)
+            return read_secret(node, key.name, reading)
         case "sealed":
-            return _sealed(node, key.name, reading)
+            return read_sealed(node, key.name, reading)
         case "listen":
             return _listen(node, key.name, report)
         case "url":
@@ -88,12 +107,26 @@ def _several(key: Key[Shape], node: Node, reading: Reading) -> ConfigValue | Non
     """Read values that are lists or tables."""
     if key.shape == "headers":
         return _headers(node, key.name, reading)
+    if key.shape == "intervals":
+        return _intervals(node, key, reading.report)
+    if key.shape == "tracepoints":
+        return read_tracepoints(node, reading.report)
+    if key.shape == "sizes":
+        return _sizes(node, key, reading.report)
+    if isinstance(node, Scalar) and key.shape == "packs" and node.text in ("true", "false"):
+        return (DEFAULT_PACK,) if node.text == "true" else ()
     if key.shape == "secrets":
         items = node.items if isinstance(node, Series) else (node,)
-        found = [_secret(item, key.name, reading) for item in items]
+        found = [read_secret(item, key.name, reading) for item in items]
         return tuple(one for one in found if one is not None)
-    words = {"paths": "a path or a list of paths"}
+    words = {
+        "paths": "a path or a list of paths",
+        "nodes": "a node or a list of nodes",
+        "packs": "true, false or a list of packs",
+    }
     scalars = values.scalars(node, key.name, words.get(key.shape, "a list"), reading.report)
+    if key.shape == "nodes":
+        return tuple(dict.fromkeys(one.text for one in scalars))
     if key.shape == "paths":
         return tuple(reading.folder / one.text for one in scalars)
     chosen = [values.choice(one, key.name, key.choices, reading.report) for one in scalars]
@@ -117,12 +150,12 @@ def _path(node: Node, name: str, reading: Reading) -> Path | None:
     return reading.folder / text if text else None
 
 
-def _secret(node: Node, name: str, reading: Reading) -> Secret | None:
+def read_secret(node: Node, name: str, reading: Reading) -> Secret | None:
     """Read `{file: PATH}` or `{env: NAME}`; a secret written in the open is neither used nor shown."""
     report = reading.report
     if not isinstance(node, Table):
-        hint = "write {file: PATH} or {env: NAME}; a secret does not stand in this file"
-        report.error(_hidden(node.place, reading), f"'{name}' must name a file or an environment variable", hint)
+        hint = "write {file: PATH} or {env: NAME}; a secret does not belong in this file"
+        report.error(hidden(node.place, reading), f"'{name}' must name a file or an environment variable", hint)
         return None
     if len(node.entries) != 1 or node.entries[0].key.text not in ORIGINS:
         report.error(node.place, f"'{name}' must have one key, file or env")
@@ -138,7 +171,7 @@ def _secret(node: Node, name: str, reading: Reading) -> Secret | None:
 
 def _from_environment(text: str, place: Location, reading: Reading) -> Secret | None:
     if not VARIABLE.fullmatch(text):
-        reading.report.error(_hidden(place, reading), "not the name of an environment variable")
+        reading.report.error(hidden(place, reading), "not the name of an environment variable")
         return None
     found = reading.environment.get(text)
     if found is None or not found.strip():
@@ -179,21 +212,21 @@ def _checked(secret: Secret, place: Location, report: Report) -> Secret | None:
     return None
 
 
-def _sealed(node: Node, name: str, reading: Reading) -> Secret | None:
+def read_sealed(node: Node, name: str, reading: Reading) -> Secret | None:
     """Read a URL, in the open or, when it holds a secret, from a file or the environment."""
     if isinstance(node, Table):
-        return _secret(node, name, reading)
+        return read_secret(node, name, reading)
     found = values.scalar(node, name, "a URL, or {file: PATH} or {env: NAME}", reading.report)
     if found is None:
         return None
     try:
         secret = secret_part(found.text) if name == "url" else password_part(found.text)
     except ValueError:
-        reading.report.error(_hidden(node.place, reading), f"'{name}' is not a URL")
+        reading.report.error(hidden(node.place, reading), f"'{name}' is not a URL")
         return None
     if secret:
         hint = "put the whole URL into a file and write {file: PATH}, or {env: NAME}"
-        reading.report.error(_hidden(node.place, reading), f"'{name}' {secret}", hint)
+        reading.report.error(hidden(node.place, reading), f"'{name}' {secret}", hint)
         return None
     return Secret("the configuration", found.text)
 
@@ -252,13 +285,59 @@ def _headers(node: Node, name: str, reading: Reading) -> Mapping[str, Secret] | 
         elif header in found:
             reading.report.error(entry.key.place, f"header '{header}' is given twice", "upper and lower case are one")
         elif isinstance(entry.value, Table):
-            secret = _secret(entry.value, header, reading)
+            secret = read_secret(entry.value, header, reading)
             found |= {header: secret} if secret else {}
         elif header in SEALED_HEADERS:
             hint = "write {file: PATH} or {env: NAME}"
-            reading.report.error(_hidden(entry.value.place, reading), f"header '{header}' holds a secret", hint)
+            reading.report.error(hidden(entry.value.place, reading), f"header '{header}' holds a secret", hint)
         else:
             found[header] = Secret("the configuration", values.text(entry.value, header, reading.report))
+    return found
+
+
+def _intervals(node: Node, key: Key[Shape], report: Report) -> Mapping[str, int] | None:
+    """Read a table of the key's choices with durations in ns; `off` is 0."""
+    table = values.table(node, key.name, report)
+    if table is None:
+        return None
+    found: dict[str, int] = {}
+    for entry in table.entries:
+        name = entry.key.text
+        if name not in key.choices:
+            hint = did_you_mean(name, key.choices, "calls")
+            report.error(entry.key.place, f"unknown call '{name[:80]}' in '{key.name}'", hint)
+        elif isinstance(entry.value, Scalar) and entry.value.text == "off":
+            found[name] = 0
+        elif (value := values.duration(entry.value, name, key.low, key.high, report)) is not None:
+            found[name] = value
+    return found
+
+
+def _sizes(node: Node, key: Key[Shape], report: Report) -> Mapping[str, int] | None:
+    """Read a table with a size in bytes for each of the key's choices."""
+    table = values.table(node, key.name, report)
+    if table is None:
+        return None
+    found: dict[str, int] = {}
+    for entry in table.entries:
+        name = entry.key.text
+        if name not in key.choices:
+            report.error(
+                entry.key.place, f"unknown key '{name[:80]}' in '{key.name}'", did_you_mean(name, key.choices, "keys")
+            )
+            continue
+        scalar = values.scalar(entry.value, name, "a size such as 1GiB", report)
+        size = None if scalar is None else parse_size(scalar.text)
+        if scalar is not None and size is None:
+            hint = f"a number with {UNITS_TEXT}, such as 500MiB"
+            report.error(entry.value.place, f"'{name}' is not a size: '{scalar.text[:60]}'", hint)
+        elif size is not None and not key.low <= size <= key.high:
+            report.error(entry.value.place, f"'{name}' must be {exact_size(key.low)} to {exact_size(key.high)}")
+        elif size is not None:
+            found[name] = size
+    for name in key.choices:
+        if not any(entry.key.text == name for entry in table.entries):
+            report.error(table.place, f"'{key.name}' lacks '{name}'", f"write {{{name}: 1GiB}}")
     return found
 
 
@@ -268,7 +347,7 @@ def check_token(secret: Secret, place: Location, report: Report) -> None:
         report.error(place, f"the token is shorter than {LEAST_TOKEN} characters")
 
 
-def _hidden(place: Location, reading: Reading) -> Location:
+def hidden(place: Location, reading: Reading) -> Location:
     """Return the place, and hide its line from all problems: it may hold a secret."""
     reading.hidden.add(place.line)
     return place

@@ -1,0 +1,1 @@
+"""Detects the nodes of this machine and reports which of their interfaces the watchdog can use; writes nothing."""
