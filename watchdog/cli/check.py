@@ -5,19 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rules.load import RuleSet, load
 from watchdog.cli.arguments import add_config_argument, config_hint
 from watchdog.cli.exits import BAD_INPUT, WRONG
+from watchdog.cli.folding import fitted
 from watchdog.cli.output import LONGEST, warn
+from watchdog.core.asmap import Asmap
+from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.text import counted, printable
 from watchdog.located_yaml.problem import Problem, RuleSetError
 from watchdog.service.capabilities import capabilities, lines
+from watchdog.service.config.holds import ended_silences, unknown_names
 from watchdog.service.config.read import ConfigError, NamedRules, load_config
 from watchdog.service.config.schema import config_schema
 from watchdog.service.config.settings import ServiceConfig
+from watchdog.service.exception_record import read_records, useless_lines
 from watchdog.service.source_paths import check_paths, facts_of, source_kinds
 
 SUMMARY = (
@@ -48,13 +55,14 @@ def run(args: argparse.Namespace) -> int:
                 sys.stdout.write(f"{problem.render()}\n")
         return BAD_INPUT if any(problem.unreadable for problem in problems) else WRONG
     warn((*config.warnings, *(problem.render() for problem in rules.warnings)))
-    if config.asmap is not None and not Path(config.asmap).is_file():
-        sys.stderr.write(f"watchdog: {config.asmap}: no such file\n")
-        return BAD_INPUT
+    if config.asmap is not None:
+        Asmap.load(config.asmap)  # what it raises is printed by the command line, with exit code 2
+    warn(_needless(config, rules))
     if not _sources_are_right(config, rules):
         return WRONG
     print(
-        f"no mistakes: {counted(len(config.sources), 'source')}, {counted(len(rules.plans), 'rule')} "
+        f"no mistakes: {_nodes_text(config)}{counted(len(config.sources), 'source')}, "
+        f"{counted(len(rules.plans), 'rule')} "
         f"(hash {rules.hash}), {counted(len(config.receivers), 'receiver')}"
     )
     return 0
@@ -65,26 +73,50 @@ def _sources_are_right(config: ServiceConfig, rules: RuleSet) -> bool:
     found = check_paths(config)
     warn(one.text for one in found if not one.mistake)
     mistakes = [one.text for one in found if one.mistake]
-    judged = capabilities(rules.plans, source_kinds(config.sources), facts_of(config.sources, config.asmap))
-    for line in (*mistakes, *lines(judged)):
-        print(printable(line, LONGEST))
+    for line in (*mistakes, *_lacks(config, rules)):
+        sys.stdout.write(fitted(f"{printable(line, LONGEST)}\n"))
     return not mistakes
 
 
+def _needless(config: ServiceConfig, rules: RuleSet) -> list[str]:
+    """Return a line for each silence, window and exception that has ended, names nothing, or has not matched lately."""
+    now_ns = time.time_ns()
+    records = read_records(config.checkpoint.folder)
+    techniques = {**dict.fromkeys(OWN_RULES, ""), **{plan.id: plan.technique for plan in rules.plans}}
+    nodes = [node.name for node in config.nodes]
+    return [
+        *ended_silences(config.silences, now_ns),
+        *unknown_names(config.silences, config.maintenance, nodes, techniques),
+        *useless_lines(rules.exceptions, records, now_ns),
+    ]
+
+
+def _lacks(config: ServiceConfig, rules: RuleSet) -> Iterator[str]:
+    """Yield a line for each thing that rules lack, at each node."""
+    for node in config.nodes:
+        facts = replace(facts_of(node.sources, config.asmap), nodes=len(config.nodes))
+        judged = capabilities(rules.plans, source_kinds(node.sources), facts)
+        yield from (f"node {node.name}: {line}" if config.several else line for line in lines(judged))
+
+
+def _nodes_text(config: ServiceConfig) -> str:
+    return f"{counted(len(config.nodes), 'node')}, " if config.several else ""
+
+
 def _read(path: Path) -> tuple[ServiceConfig | None, RuleSet | None, Sequence[Problem]]:
-    """Configuration and rules, None for what has mistakes, and all of these: the configuration's, then the rules'."""
+    """Return configuration and rules, None for each that has mistakes, and the mistakes in this order."""
     config: ServiceConfig | None = None
     rules: RuleSet | None = None
     problems: list[Problem] = []
     try:
         config = load_config(path)
-        named: NamedRules | None = NamedRules(config.rules, config.packs)
+        named: NamedRules | None = NamedRules(config.rules, config.packs, config.exceptions)
     except ConfigError as error:
         problems += error.problems
         named = error.rules
     if named is not None:
         try:
-            rules = load(named.paths, packs=named.packs)
+            rules = load(named.paths, packs=named.packs, exceptions=named.exceptions)
         except RuleSetError as error:
             problems += error.problems
     return config, rules, problems

@@ -6,10 +6,11 @@ import argparse
 import sys
 import time
 
+from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import STATUSES, Outbox
-from watchdog.cli.database import add_database_argument, known_incident, opened
+from watchdog.cli.database import add_database_argument, known_case, known_incident, run_verb
 from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import delivery_table
 from watchdog.cli.output import add_json_arguments, json_text, write_output
@@ -29,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     listing.add_argument("--receiver", metavar="NAME", help="to this receiver")
     listing.add_argument("--incident", metavar="ID", help="of this incident; its first digits do (at least 4)")
+    listing.add_argument("--case", metavar="ID", help="of this case; its first digits do (at least 4)")
+    listing.add_argument("--node", metavar="NAME", help="of incidents and cases of this node")
     listing.add_argument(
         "--limit", type=int, default=50, metavar="N", help="at most this many (default: 50, most: 1000)"
     )
@@ -45,19 +48,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; return the exit code."""
-    database = opened(args)
-    try:
-        code: int = args.work(args, database)
-    finally:
-        database.close()
-    return code
+    return run_verb(args)
 
 
 def _list(args: argparse.Namespace, database: Database) -> int:
     outbox = Outbox(database)
     incident = args.incident and known_incident(IncidentQueries(database), args.incident)
     page = outbox.page(
-        receiver=args.receiver, status=args.status, incident=incident, limit=args.limit, cursor=args.cursor
+        receiver=args.receiver,
+        status=args.status,
+        incident=incident,
+        case=args.case and known_case(CaseQueries(database), args.case)["id"],
+        node=args.node,
+        limit=args.limit,
+        cursor=args.cursor,
     )
     rows = [row.as_object() for row in page.rows]
     if args.json or args.jsonl:

@@ -6,11 +6,12 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from watchdog.cli.arguments import add_rule_arguments
+from watchdog.cli.arguments import add_rule_arguments, declare_kinds
+from watchdog.cli.fleet import add_fleet_arguments, fleet_of
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
-from watchdog.offline.evaluate import evaluate
+from watchdog.offline.evaluate import evaluate, evaluate_fleet
 from watchdog.offline.replay import Progress, ReplayOptions
 from watchdog.offline.scorecard import as_data, as_text
 
@@ -32,6 +33,10 @@ and name none. The delay is that of the best incidents: of the class with a true
 of the class; of these, the first that opened after the label began. `open`: all of them were open before, from an
 earlier attack. The demo's table has the same delays.
 
+A case belongs to a label when one of its claims, in the label's time, names a true entity; where no case does, when a
+claim has the label's class and began then. Labels are independent when their entities share no address or prefix, and
+they are not both an eclipse at one time.
+
 --json prints one object:
   recordings: list of
     name, seconds (event time), node_days, grace (seconds), incidents (number, of any severity)
@@ -40,10 +45,14 @@ earlier attack. The demo's table has the same delays.
     labels: list of
       attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
       delay (seconds from start to the first of the best incidents that opened then, 0 if none did; null if missed),
-      entity_named (true, false; null for benign), incidents (those that name the class), secondary (others)
+      entity_named (true, false; null for benign), incidents (those that name the class), secondary (others),
+      pages (cases of it; null for benign), glued_with (labels of independent attacks in one of these cases),
+      notices (of these cases, from start to end and grace), delay_to_notice (seconds from start to the first of them),
+      top_name (first name of the last of them), top_true (whether it took part; null without a name)
     unlabelled: list of incidents, unlabelled_per_node_day, benign: list of incidents
   summary: labels, found, entity_named, unlabelled, node_days, unlabelled_per_node_day, classes (class -> labels, found,
-    entity_named)
+    entity_named), cases, pages_without_label, exactly_one (labels with one case), wrong_glue (pairs of independent
+    labels in one case), notices_per_label, median_delay_to_notice (seconds), top_true (labels whose top name took part)
 An incident is an object: id, rule, attack, severity, opened, resolved (unix seconds, null), summary; under labels also
 named (whether it names a true entity)."""
 
@@ -52,15 +61,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog evaluate`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = DETAILS
-    parser.add_argument(
-        "recordings", nargs="+", metavar="RECORDING", help="folder of a recording with labels.json in it"
-    )
+    parser.add_argument("sources", nargs="*", metavar="RECORDING", help="folder of a recording with labels.json in it")
+    add_fleet_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
     add_rule_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay and compare."""
+    declare_kinds()
     options = ReplayOptions(rules=args.rules, packs=not args.no_packs, asmap=args.asmap)
     bar = ProgressBar()
 
@@ -68,7 +77,12 @@ def run(args: argparse.Namespace) -> int:
         bar.show(step.share, step.time_ns, step.events, step.incidents, name)
 
     try:
-        scores = evaluate(_distinct(args.recordings), options, progress=show)
+        fleet = fleet_of(args, {})
+        scores = (
+            evaluate(_distinct(args.sources), options, progress=show)
+            if fleet is None
+            else evaluate_fleet(fleet, options, progress=show)
+        )
     finally:
         bar.clear()
     write_output("-", f"{json.dumps(as_data(scores), indent=1)}\n" if args.json else fitted(as_text(scores)))

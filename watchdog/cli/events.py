@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from watchdog.cli.arguments import add_declaring_argument, declare_kinds
 from watchdog.cli.folding import fitted
 from watchdog.core.kinds import KINDS, kind_named
 from watchdog.docs_build.event_pages import as_data, listing, page_of
@@ -21,11 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="a kind, such as p2p:addr, or how several begin, such as p2p",
     )
+    add_declaring_argument(parser)
     parser.add_argument("--json", action="store_true", help="as JSON: an object for one kind, a list for several")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the catalogue or a part of it; WatchdogError, with a hint, for an unknown kind."""
+    declare_kinds(args.config)
     begin = args.kind or ""
     several = [kind for kind in KINDS.values() if kind.name.startswith(begin)]
     if begin not in KINDS and several:

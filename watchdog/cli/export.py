@@ -1,4 +1,4 @@
-"""`watchdog export`: a recording to Parquet, CSV or JSON lines."""
+"""`watchdog export`: a recording to Parquet, CSV, JSON lines or Core's message capture."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from watchdog.cli.arguments import add_kind_argument
+from watchdog.cli.arguments import add_kind_argument, declare_kinds
 from watchdog.cli.output import tell_damage
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import chosen_kinds
-from watchdog.offline.export import ExportOptions, export
+from watchdog.core.text import counted
+from watchdog.offline.export import Exported, ExportOptions, export
+from watchdog.offline.export_capture import CaptureExport, export_capture
 
-SUMMARY = "Turn an events file into Parquet, CSV or JSON lines. Byte strings are hex in the order of the wire."
+SUMMARY = (
+    "Turn an events file into Parquet, CSV, JSON lines or the files of -capturemessages. Byte strings are hex in the "
+    "order of the wire."
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", metavar="FILE", help="an events file, as `watchdog record` writes it")
-    parser.add_argument("--format", required=True, choices=("parquet", "csv", "jsonl"), help="what to write")
+    parser.add_argument("--format", required=True, choices=("parquet", "csv", "jsonl", "capture"), help="what to write")
     add_kind_argument(parser, "export only this kind, or those that begin so (p2p); may be given again (default: all)")
     parser.add_argument("--since", type=_time_ns, metavar="TIME", help="first time: ISO 8601 (UTC) or unix seconds")
     parser.add_argument("--until", type=_time_ns, metavar="TIME", help="end of time, not included")
@@ -27,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out",
         default="-",
         metavar="PATH|-",
-        help="file, or for CSV and Parquet of several kinds a folder with one file a kind (default: standard output)",
+        help="file, or for CSV and Parquet of several kinds a folder with one file a kind, or for capture a new folder "
+        "(default: standard output)",
     )
 
 
@@ -37,12 +43,34 @@ def run(args: argparse.Namespace) -> int:
         raise WatchdogError(
             f"'{args.file}' is a folder, not an events file; make one: watchdog record recording:{args.file} --out FILE"
         )
+    declare_kinds()
+    if args.format == "capture":
+        return _export_capture(args)
     done = export(args.file, args.out, ExportOptions(args.format, chosen_kinds(args.kind), args.since, args.until))
     sys.stderr.write(f"{args.file}: {sum(done.rows.values()):,} events of {_kinds(len(done.rows))}\n")
+    return _torn(args.file, done)
+
+
+def _export_capture(args: argparse.Namespace) -> int:
+    if args.out == "-":
+        raise WatchdogError("a capture is a folder; give --out DIR")
+    if args.kind:
+        raise WatchdogError("a capture holds messages only; leave --kind out")
+    done = export_capture(args.file, Path(args.out), args.since, args.until)
+    sys.stderr.write(f"{args.file}: {counted(done.messages, 'message')} of {counted(len(done.peers), 'peer')}\n")
+    if done.cut:
+        lack = "their payload is not whole in the recording (see --payload of 'watchdog record')"
+        sys.stderr.write(f"left out: {counted(done.cut, 'message')}, {lack}\n")
+    if done.odd:
+        sys.stderr.write(f"left out: {counted(done.odd, 'message')} of a type that is not printable\n")
+    return _torn(args.file, done)
+
+
+def _torn(file: str, done: Exported | CaptureExport) -> int:
     if done.torn_at is None:
         return 0
     torn = f"torn at byte {done.torn_at.offset} ({done.torn_at.reason})"
-    return tell_damage([f"'{args.file}' is {torn}; everything before it was exported"])
+    return tell_damage([f"'{file}' is {torn}; everything before it was exported"])
 
 
 def _kinds(number: int) -> str:

@@ -52,6 +52,7 @@ def incident_page(one: Object) -> str:
             updated=_time(one["updated"]),
             resolved=_time(one["resolved"]),
             acknowledged=one["acknowledged_by"] or "-",
+            verdict=_judgement(one.get("verdict")),
             findings=one["findings"],
             members=members["count"]
             if one["state"] == "resolved"
@@ -65,21 +66,33 @@ def incident_page(one: Object) -> str:
         *_listed(
             "said by operators", [_said(done) for done in cast("Sequence[Object]", one["actions"]) if done["text"]]
         ),
+        *_listed("recordings", [_recording(row) for row in cast("Sequence[Object]", one["recordings"])]),
         *_listed("deliveries", [_delivery(row) for row in cast("Sequence[Object]", one["deliveries"])]),
         *_events(cast("Sequence[Object]", one["evidence"])),
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
+def _judgement(verdict: object) -> str:
+    """Render an operator's verdict."""
+    if not verdict:
+        return "-"
+    found = cast("Object", verdict)
+    words = str(found["verdict"]).replace("_", " ")
+    return f"{words}, by {_text(found['who'])} at {_time(found['time'])} UTC"
+
+
 def delivery_table(rows: Sequence[Object]) -> str:
     """Render a page of deliveries: a line each, with the error below."""
-    lines = [f"{'STATUS':7}  {'CREATED (UTC)':19}  {'TYPE':21}  {'INCIDENT':16}  {'TRIES':>5}  {'ID':36}  RECEIVER"]
+    lines = [
+        f"{'STATUS':7}  {'CREATED (UTC)':19}  {'TYPE':21}  {'INCIDENT OR CASE':16}  {'TRIES':>5}  {'ID':36}  RECEIVER"
+    ]
     for row in rows:
         cells = (
             f"{row['status']:7}",
             _time(row["created"]),
             f"{row['type']:21}",
-            f"{row['incident']:16}",
+            f"{row['incident'] or row['case']:16}",
             f"{row['attempts']:>5}",
             f"{row['id']:36}",
             _text(row["receiver"]),
@@ -115,6 +128,10 @@ def _change(change: Object) -> str:
 def _said(done: Object) -> str:
     """Render an operator's text on a note, an acknowledgement or a resolution."""
     return f"{_time(done['time'])}  {done['action']} by {_text(done['who'])}: {_text(done['text'])}"
+
+
+def _recording(row: Object) -> str:
+    return f"{_time(row['from'])} to {_time(row['to'])}  {row['size']} bytes  {_text(row['path'])}"
 
 
 def _delivery(row: Object) -> str:

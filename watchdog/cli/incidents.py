@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -18,12 +16,15 @@ from alerts.store.database import Database
 from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
 from alerts.store.redact import Redactor
 from alerts.store.retention import remove_resolved
+from alerts.store.verdicts import VERDICTS, OperatorVerdict
 from watchdog.cli.arguments import some_of
-from watchdog.cli.database import add_database_argument, known_incident, opened
+from watchdog.cli.database import add_verb, known_incident, run_verb
 from watchdog.cli.folding import fitted
 from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
+from watchdog.cli.operator import add_who_argument, operator_name
 from watchdog.cli.output import add_json_arguments, check_output, json_line, json_text, write_output
+from watchdog.cli.rule_advice import advice_lines
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 from watchdog.core.text import counted, printable
 
@@ -34,24 +35,26 @@ PORTION = 200  # incidents read at once by an export
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog incidents`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = _verb(verbs, "list", "the latest incidents", _list)
+    listing = add_verb(verbs, "list", "the latest incidents", _list)
     _add_filters(listing, 50)
     listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
     add_json_arguments(listing)
-    showing = _verb(verbs, "show", "one incident with evidence, changes, notes and deliveries", _show)
+    showing = add_verb(verbs, "show", "one incident with evidence, changes, notes and deliveries", _show)
     _add_id(showing)
     showing.add_argument("--json", action="store_true", help="the JSON object")
     for name, line in (
-        ("ack", "somebody has seen it"),
-        ("resolve", "it is over; it reopens when the rule fires again"),
-        ("note", "write something down"),
+        ("ack", "mark an incident as seen"),
+        ("resolve", "close an incident; it reopens when the rule fires again"),
+        ("note", "add a note to an incident"),
     ):
-        page = _verb(verbs, name, line, _act)
+        page = add_verb(verbs, name, line, _act)
         page.set_defaults(verb=name)
         _add_id(page)
         page.add_argument("text", nargs=None if name == "note" else "?", default="", help="what to keep with it")
-        page.add_argument("--who", help="name of the operator (default: your login name)")
-    export = _verb(verbs, "export", "incidents with their evidence as JSON lines, addresses replaced", _export)
+        add_who_argument(page)
+        if name == "resolve":
+            _add_verdict(page)
+    export = add_verb(verbs, "export", "incidents with their evidence as JSON lines, addresses replaced", _export)
     _add_filters(export, 1_000)
     export.add_argument(
         "--redact-key-file",
@@ -61,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="16 to 64 secret bytes; addresses and netgroups become hashes with this key, alike for alike",
     )
     export.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
-    removing = _verb(verbs, "remove", "old incidents that are resolved; all others stay", _remove)
+    removing = add_verb(verbs, "remove", "old incidents that are resolved; all others stay", _remove)
     removing.add_argument(
         "--older-than",
         type=duration_ns,
@@ -73,23 +76,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb; return the exit code."""
-    database = opened(args)
-    try:
-        return cast("Callable[[argparse.Namespace, Database], int]", args.work)(args, database)
-    finally:
-        database.close()
+    return run_verb(args)
 
 
-def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    line: str,
-    work: Callable[[argparse.Namespace, Database], int],
-) -> argparse.ArgumentParser:
-    page = verbs.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.", allow_abbrev=False)
-    page.set_defaults(work=work)
-    add_database_argument(page)
-    return page
+def _add_verdict(page: argparse.ArgumentParser) -> None:
+    """Add the operator's verdict, which teaches the budget of the rule."""
+    judged = page.add_mutually_exclusive_group()
+    judged.add_argument(
+        "--not-an-attack",
+        action="store_const",
+        dest="verdict",
+        const="false_alarm",
+        help="a false alarm: a rule with a budget learns from it",
+    )
+    judged.add_argument(
+        "--verdict", choices=VERDICTS, help="the same as a word; `attack` takes back that it was a false alarm"
+    )
 
 
 def _add_id(page: argparse.ArgumentParser) -> None:
@@ -152,18 +154,26 @@ def _show(args: argparse.Namespace, database: Database) -> int:
     one = queries.one(id_)
     if one is None:
         raise UnknownIncidentError(f"no incident {id_!r}")
-    write_output("-", json_line(one) if args.json else fitted(incident_page(one)))
+    if args.json:
+        write_output("-", json_line(one))
+        return 0
+    lines = advice_lines(cast("str", one["rule"]), args.config)
+    advice = "".join(f"  {line}\n" for line in lines)
+    write_output("-", fitted(incident_page(one) + (f"\nwhat to do:\n{advice}" if advice else "")))
     return 0
 
 
 def _act(args: argparse.Namespace, database: Database) -> int:
     queries = IncidentQueries(database)
     id_ = known_incident(queries, args.id)
-    who = args.who if args.who is not None else _login()
-    done = queries.act(id_, cast("Verb", args.verb), who, args.text, time.time_ns())
+    verdict = cast("OperatorVerdict | None", getattr(args, "verdict", None))
+    done = queries.act(id_, cast("Verb", args.verb), operator_name(args), args.text, time.time_ns(), verdict=verdict)
     told = {"ack": "acknowledged", "resolve": "resolved", "note": "noted"}[args.verb]
     if done.already:
-        told = f"is already {printable(done.already)}" + ("" if done.id is None else "; the text was added")
+        added = " and ".join([*(["the text"] if args.text else []), *(["the verdict"] if verdict else [])])
+        told = f"is already {printable(done.already)}" + (f"; {added} was added" if added else "")
+    if verdict:
+        told += f": {verdict.replace('_', ' ')}"
     write_output("-", f"{id_} {told}\n")
     return 0
 
@@ -195,14 +205,6 @@ def _remove(args: argparse.Namespace, database: Database) -> int:
     gone = remove_resolved(database, time.time_ns() - args.older_than)
     write_output("-", f"{counted(gone, 'incident')} removed\n")
     return 0
-
-
-def _login() -> str:
-    """Return the name of the user, or the number without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def _count(text: str) -> int:

@@ -28,14 +28,25 @@ COMMANDS = (
     ("evaluate", "measure the rules on labelled recordings: found, missed, delay, false alarms"),
     ("rules", "check, list and describe rules"),
     ("record", "write what sources see to a recording of our own format"),
+    ("serve-stream", "serve what sources see to other programs over a Unix socket"),
     ("export", "turn a recording into Parquet, CSV or JSON lines"),
+    ("tap", "print what sources see as it comes: lines, JSON, bytes, or tables of measures"),
+    ("top", "show a node and its peers on one screen, from a running service or a source"),
     ("events", "list the kinds of events and their fields"),
-    ("run", "watch nodes for good"),
+    ("tracepoints", "list the tracepoints of a node's binary and the kinds that they give"),
+    ("extract", "read a node's tracepoints and serve them as a stream"),
+    ("doctor", "find the nodes of this machine, and print what opens each way to hear them"),
+    ("init", "write a configuration for the nodes of this machine"),
+    ("run", "watch nodes until stopped"),
     ("check", "check the whole configuration without touching node or network"),
-    ("reload", "let the running service read rules and receivers again"),
-    ("incidents", "list, show, acknowledge, resolve, annotate and export kept incidents"),
+    ("reload", "apply changed rules, receivers and nodes to the running service"),
+    ("incidents", "list, show, acknowledge, resolve, annotate and export stored incidents"),
+    ("cases", "list, show, acknowledge, resolve, annotate and split cases, one for each attack"),
+    ("silences", "list, add, extend, expire and preview silences"),
+    ("audit", "list who changed what"),
     ("deliveries", "list what was sent to receivers, and send again"),
-    ("receivers", "list receivers, send one a test, make a signing secret"),
+    ("receivers", "list receivers, send one a test, preview a message, make a signing secret"),
+    ("drill", "test the alerts: a marked case through the running service to every receiver"),
     ("receive", "receive webhooks, verify and print them: for demos and debugging"),
 )
 """Every command in the order of the help page, with its line there; one without a module is not shown."""
@@ -93,7 +104,12 @@ class OneLineParser(argparse.ArgumentParser):
 
 def available() -> tuple[str, ...]:
     """Return the commands whose module exists, in the order of the help page."""
-    return tuple(name for name, _ in COMMANDS if importlib.util.find_spec(f"watchdog.cli.{name}") is not None)
+    return tuple(name for name, _ in COMMANDS if importlib.util.find_spec(module_of(name)) is not None)
+
+
+def module_of(name: str) -> str:
+    """Return the module of a command."""
+    return f"watchdog.cli.{name.replace('-', '_')}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -130,7 +146,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _answer_in_json(text: str, args: argparse.Namespace) -> None:
-    """With `--json`, an error is a document too: whoever parses standard output gets one in any case."""
+    """Print errors as documents too with `--json`: parsers of standard output get one in any case."""
     if getattr(args, "json", False) is True:
         with contextlib.suppress(OSError, ValueError):  # the line on standard error follows
             sys.stdout.write(json.dumps({"error": one_line(text)}) + "\n")
@@ -152,13 +168,19 @@ def _run(argv: Sequence[str], args: argparse.Namespace) -> int:
     return command.run(args)
 
 
-def _parse(argv: Sequence[str], args: argparse.Namespace) -> Command:
-    """Fill the namespace and return the command's module; SystemExit for help, version and wrong arguments."""
-    names = available()
+def program_parser() -> OneLineParser:
+    """Return the parser of the program itself, without its commands."""
     parser = OneLineParser(
         prog="watchdog", description="Watch Bitcoin nodes: events in, incidents out.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"watchdog {VERSION}")
+    return parser
+
+
+def _parse(argv: Sequence[str], args: argparse.Namespace) -> Command:
+    """Fill the namespace and return the command's module; SystemExit for help, version and wrong arguments."""
+    names = available()
+    parser = program_parser()
     chosen = argv[0] if argv else ""
     if chosen and not chosen.startswith("-") and chosen not in names:
         near = difflib.get_close_matches(chosen, names, n=1)
@@ -170,7 +192,7 @@ def _parse(argv: Sequence[str], args: argparse.Namespace) -> Command:
             continue
         page = listing.add_parser(name, help=line, allow_abbrev=False)
         if name == chosen:
-            command = cast("Command", importlib.import_module(f"watchdog.cli.{name}"))
+            command = cast("Command", importlib.import_module(module_of(name)))
             page.description = command.SUMMARY
             command.configure(page)
     parser.parse_args(argv, args)

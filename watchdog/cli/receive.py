@@ -28,6 +28,7 @@ SUMMARY = "Receive webhooks, verify their signatures and print them readably: fo
 DEFAULT_LISTEN = "127.0.0.1:8390"
 LARGEST_SECRET_FILE = 4_096  # bytes
 TEXT_LIMIT = 400
+MOST_LINES = 20  # of a message for people
 APART_NS = MINUTE_NS  # event time that is further from our clock is shown beside it
 EARLIEST_S, LATEST_S = 0, 253_402_300_799  # what a date can show: 1970 to 9999
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Misbehaviour, out: TextIO | None) -> None:
-    colour = sys.stdout.isatty()
+    colour, loop = sys.stdout.isatty(), asyncio.get_running_loop()
 
     def tell(arrival: Arrival) -> None:
         if out is not None:
@@ -77,13 +78,13 @@ async def _serve(host: str, port: int, keys: tuple[bytes, ...], faults: Misbehav
             out.flush()
         try:
             print(readable(arrival, colour=colour), flush=True)
-        except OSError as error:  # nobody sees what comes from here on
+        except OSError as error:  # later output has no reader
             unseen.append(OSError(error.errno, error.strerror, "standard output"))
-            stop.set()
+            loop.call_soon_threadsafe(stop.set)
 
     stop, unseen = asyncio.Event(), list[OSError]()
     for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, stop.set)
     listening = await listen(WebhookInbox(keys, SystemDeliveryClock(), tell, faults).app(), host, port, end_s=1.0)
     try:
         shown = f"[{host}]" if ":" in host else host
@@ -107,8 +108,7 @@ def readable(arrival: Arrival, *, colour: bool = False) -> str:
     incident = _incident(body)
     severity = str(incident.get("severity") or "")
     mark = _coloured(severity, colour=colour)
-    named = body.get("type") or f"alertmanager {body.get('status', '')}".strip()
-    kind = printable(str(named if body else "no JSON object"))
+    kind = printable(str(_named(body) if body else "no JSON object"))
     rule = printable(str(incident.get("rule") or ""))
     trust = {None: "not verified", True: "verified", False: f"REFUSED: {printable(arrival.problem)}"}[arrival.verified]
     again = f", attempt {arrival.attempt}" if arrival.attempt > 1 else ""
@@ -119,10 +119,30 @@ def readable(arrival: Arrival, *, colour: bool = False) -> str:
     if happened_ns is not None and abs(happened_ns - arrival.received_ns) > APART_NS:  # of a recording, or late
         head = f"{head}  of {rfc3339(happened_ns)[:19].replace('T', ' ')}"
     texts = [
-        printable(str(incident[name]), TEXT_LIMIT) for name in ("title", "summary", "url", "text") if incident.get(name)
+        printable(str(incident[name]), TEXT_LIMIT)
+        for name in ("title", "headline", "summary", "url", "text")
+        if incident.get(name)
     ]
+    texts = texts or [printable(line, TEXT_LIMIT) for line in _message(body)]
     lines = [f"{head}  [{trust}{again}, {answered}, {printable(arrival.id)}]", *(f"    {text}" for text in texts)]
     return "\n".join(lines)
+
+
+def _named(body: Mapping[str, Any]) -> str:
+    """Return what a message is: the type of a webhook, else the format that its fields belong to."""
+    if "alerts" in body:
+        return f"alertmanager {body.get('status', '')}".strip()
+    if "event_action" in body:
+        return f"pagerduty {body['event_action']}"
+    formats = {"data": body.get("type"), "chat_id": "telegram", "attachments": "teams", "blocks": "slack"}
+    return str(next((name for field, name in formats.items() if field in body and name), body.get("type", "other")))
+
+
+def _message(body: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a message for people: of Slack, Telegram or PagerDuty; empty for others."""
+    payload = body.get("payload")
+    text = payload.get("summary") if isinstance(payload, dict) else body.get("text")
+    return [line for line in text.split("\n") if line.strip()][:MOST_LINES] if isinstance(text, str) else []
 
 
 def _incident(body: Mapping[str, Any]) -> Mapping[str, Any]:

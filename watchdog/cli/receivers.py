@@ -1,32 +1,35 @@
-"""`watchdog receivers`: list the receivers of a configuration, send one a test, make a signing secret."""
+"""`watchdog receivers`: list the receivers of a configuration, send one a test, show a message, make a secret."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
-from alerts.delivery.formats import misplaced
+from alerts.delivery.answers import Response
+from alerts.delivery.formats import misplaced, place_of, signs
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.sender import send_test
 from alerts.delivery.signature import new_secret
-from alerts.routing import Receiver
+from alerts.routing import DEFAULTS, Receiver
+from watchdog.cli import receivers_preview
 from watchdog.cli.exits import WRONG
+from watchdog.cli.output import write_output
 from watchdog.core.errors import WatchdogError
 from watchdog.core.text import printable
 from watchdog.located_yaml.suggest import did_you_mean
 from watchdog.service.assembly import receiver as receiver_of
 from watchdog.service.config.read import DEFAULT_PATH, load_config
 
-SUMMARY = "List the receivers of a configuration, send one a test message, make a signing secret."
-COLUMNS = ("NAME", "FORMAT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")
+SUMMARY = "List the receivers of a configuration, send one a test message, preview a message, make a signing secret."
+COLUMNS = ("NAME", "FORMAT", "ABOUT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the three actions."""
+    """Add the arguments of the actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the receivers, without their secrets", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
@@ -36,6 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     test.add_argument("name", metavar="NAME", help="the receiver's name")
     _add_config(test)
+    showing = actions.add_parser(
+        "preview", help="print what a receiver would be sent about a case; sends nothing", allow_abbrev=False
+    )
+    showing.add_argument("name", metavar="NAME", help="the receiver's name")
+    receivers_preview.configure(showing)
+    _add_config(showing)
     actions.add_parser("secret", help="print a new signing secret", allow_abbrev=False)
 
 
@@ -44,9 +53,14 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "secret":
         print(new_secret())
         return 0
-    receivers = [receiver_of(settings) for settings in load_config(args.config).receivers]
+    config = load_config(args.config)
+    receivers = [receiver_of(settings) for settings in config.receivers]
     if args.action == "test":
         return _test(_named(args.name, receivers, args.config))
+    if args.action == "preview":
+        text = receivers_preview.preview(_named(args.name, receivers, args.config), config, args.type, args.case)
+        write_output("-", f"{text}\n")
+        return 0
     if args.json:
         print(json.dumps([as_object(receiver) for receiver in receivers], indent=2))
     else:
@@ -59,11 +73,12 @@ def as_object(receiver: Receiver) -> dict[str, object]:
     return {
         "name": receiver.name,
         "format": receiver.format,
+        "about": receiver.about,
         "severity": receiver.severity,
         "rate_per_minute": receiver.rate_per_minute,
         "secrets": len(receiver.secrets),
         "enabled": receiver.enabled,
-        "host": urlsplit(receiver.url).hostname,
+        "host": place_of(receiver),
         "events": list(receiver.events),
     }
 
@@ -94,8 +109,15 @@ def _test(receiver: Receiver) -> int:
             print(f"  {hint}")
         return WRONG
     signed = "signed" if receiver.secrets else "not signed: it has no secret"
-    print(f"{receiver.name}: answered {answer.status} {took}, {signed}")
+    print(f"{receiver.name}: {_taken(receiver, answer)} {took}" + (f", {signed}" if signs(receiver.format) else ""))
     return 0
+
+
+def _taken(receiver: Receiver, answer: Response) -> str:
+    """Return how a message was accepted, in the words of its way."""
+    if answer.status is None:
+        return "delivered"
+    return f"exit code {answer.status}" if receiver.format == "exec" else f"answered {answer.status}"
 
 
 def _print_table(receivers: Sequence[dict[str, object]]) -> None:
@@ -103,17 +125,23 @@ def _print_table(receivers: Sequence[dict[str, object]]) -> None:
         (
             str(one["name"]),
             str(one["format"]),
+            str(one["about"]),
             str(one["severity"]),
             str(one["rate_per_minute"] or "no limit"),
             str(one["secrets"] or "no"),
             "on" if one["enabled"] else "off",
             printable(str(one["host"])),
-            " ".join(str(event).removeprefix("incident.") for event in one["events"])
-            if isinstance(one["events"], list)
-            else "",
+            _events(one),
         )
         for one in receivers
     ]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     for row in (COLUMNS, *rows):
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _events(receiver: Mapping[str, Any]) -> str:
+    """Return the events of a receiver without their `case.` or `incident.`; `default` for the default ones."""
+    if tuple(receiver["events"]) == DEFAULTS[receiver["about"]]:
+        return "default"
+    return " ".join(str(event).rpartition(".")[2] for event in receiver["events"])

@@ -11,8 +11,8 @@ from watchdog.service.config.read import ConfigError, load_config
 from watchdog.service.pid_file import ask_reload
 
 SUMMARY = (
-    "Tell the running service to read its configuration and rules again. All of it comes into force, or nothing. "
-    "Exit code 0 when it did, 1 when something is wrong in it, 2 when no service answers."
+    "Make the running service read its configuration and rules again, and apply all changes or none. "
+    "Exit code 0 when they apply, 1 for mistakes (nothing changes), 2 when no service answers."
 )
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
-from watchdog.cli.arguments import add_rule_arguments, node_name
+from watchdog.cli.arguments import add_rule_arguments, declare_kinds, node_name, speed
 from watchdog.cli.database import database_url
 from watchdog.cli.exits import INTERRUPTED
+from watchdog.cli.fleet import add_fleet_arguments, fleet_of
+from watchdog.cli.interrupts import Interrupt
 from watchdog.cli.output import check_output, cut_text, late_text, tell_damage, warn, write_output
 from watchdog.cli.progress import ProgressBar
 from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
+from watchdog.offline.replay_fleet import replay_fleet
 
 SUMMARY = (
     "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "
@@ -29,17 +29,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog replay`."""
     parser.add_argument(
         "sources",
-        nargs="+",
+        nargs="*",
         metavar="SOURCE",
-        help="capture:DIR, snapshots:FILE, log:FILE, events:FILE or recording:DIR; several are merged in event time",
+        help="capture:DIR, snapshots:FILE, log:FILE, events:FILE, recording:DIR or stream:SOCKET; several are merged "
+        "in event time",
     )
+    add_fleet_arguments(parser)
     add_rule_arguments(parser)
     parser.add_argument(
         "--node", default="node", type=node_name, metavar="NAME", help="name of the node that was recorded"
     )
     parser.add_argument(
         "--speed",
-        type=_speed,
+        type=speed,
         default=None,
         metavar="max|N",
         help="seconds of event time in a real second (default: max, as fast as possible)",
@@ -58,11 +60,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep the incidents in this database too (sqlite:///FILE or postgresql://...); once, however often",
     )
     parser.add_argument("--table", action="store_true", help="print a table for people instead of JSON lines")
+    parser.add_argument(
+        "--cases",
+        action="store_true",
+        help="print cases instead of incidents: one for each attack, with the notices that people would get",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay, then write; return 130 when interrupted with a checkpoint to resume from."""
     check_output(args.out)
+    declare_kinds()
     result = _replayed(args)
     if not result.titles:
         warn(["no rules are in force; add --rules PATH or leave out --no-packs"])
@@ -74,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
             f"watchdog: interrupted, state kept in '{args.checkpoint}'; the same command resumes from it\n"
         )
         return INTERRUPTED
-    write_output(args.out, _text(result, table=args.table, out=args.out))
+    write_output(args.out, _text(result, args))
     warn(late_text(result.late))
     warn(cut_text(result.cut))
     code = tell_damage(result.faults)
@@ -88,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _replayed(args: argparse.Namespace) -> ReplayResult:
     """Replay with a progress bar; with a checkpoint, an interrupt ends it where it can resume."""
+    fleet = fleet_of(args, {"--checkpoint": args.checkpoint, "--db": args.db})
     options = ReplayOptions(
         rules=args.rules,
         packs=not args.no_packs,
@@ -102,8 +111,10 @@ def _replayed(args: argparse.Namespace) -> ReplayResult:
     def show(step: Progress) -> None:
         bar.show(step.share, step.time_ns, step.events, step.incidents)
 
-    interrupt = _Interrupt() if args.checkpoint is not None else None
+    interrupt = Interrupt() if args.checkpoint is not None else None
     try:
+        if fleet is not None:
+            return replay_fleet(fleet, options, progress=show)
         return replay(args.sources, options, progress=show, stopped=interrupt.came if interrupt else lambda: False)
     finally:
         bar.clear()
@@ -111,43 +122,9 @@ def _replayed(args: argparse.Namespace) -> ReplayResult:
             interrupt.restore()
 
 
-def _text(result: ReplayResult, *, table: bool, out: str) -> str:
-    if not table:
-        return result.lines()
-    colour = out == "-" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
-    return result.table(shutil.get_terminal_size((WIDTH_OFF_TERMINAL, 24)).columns, colour=colour)
-
-
-def _speed(text: str) -> float | None:
-    """Parse `max` or a positive number."""
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not (math.isfinite(speed) and speed > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither 'max' nor a number above 0")
-    return speed
-
-
-class _Interrupt:
-    """Notes SIGINT and SIGTERM: the replay stops between two slices, where its state is whole; a second one ends it."""
-
-    def __init__(self) -> None:
-        self._came = False
-        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self._came:
-            raise KeyboardInterrupt
-        self._came = True
-
-    def came(self) -> bool:
-        """Return whether to stop."""
-        return self._came
-
-    def restore(self) -> None:
-        """Restore the previous handlers."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+def _text(result: ReplayResult, args: argparse.Namespace) -> str:
+    if not args.table:
+        return result.case_lines() if args.cases else result.lines()
+    colour = args.out == "-" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
+    width = shutil.get_terminal_size((WIDTH_OFF_TERMINAL, 24)).columns
+    return result.cases_table(width, colour=colour) if args.cases else result.table(width, colour=colour)

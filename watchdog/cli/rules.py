@@ -6,23 +6,28 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rules.digest import rule_hash
-from rules.load import RuleSet, load
+from rules.load import RuleSet, load, pack_names
 from rules.schema import json_schema
 from rules.show import show_rule
+from watchdog.cli.arguments import add_declaring_argument, declare_kinds
 from watchdog.cli.exits import BAD_INPUT, WRONG
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import warn
 from watchdog.core.errors import RuleError
 from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
+from watchdog.core.river_classes import river_installed
+from watchdog.core.text import printable
 from watchdog.located_yaml.problem import RuleSetError, plain
-from watchdog.service.capabilities import Capability, capabilities
+from watchdog.service.budget_facts import fact_line, fact_object, learnt_facts
+from watchdog.service.capabilities import ALONE, WITHOUT_RIVER, Capability, Facts, capabilities, lines
 from watchdog.service.config.read import DEFAULT_PATH, ConfigError, load_config
+from watchdog.service.node_start import checkpoint_path
 from watchdog.service.source_paths import facts_of, source_kinds
 
 SUMMARY = "check, list and describe rules"
@@ -34,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="read rule files and print every mistake", allow_abbrev=False)
     check.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder of *.yaml")
     check.add_argument("--no-packs", action="store_true", help="without the shipped rules, which are read first")
+    add_declaring_argument(check)
     listing = actions.add_parser("list", help="list the rules in force", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
     listing.add_argument(
@@ -46,12 +52,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the rule's id")
     show.add_argument("--json", action="store_true", help="a JSON object: what 'list' says, and the place of each key")
+    show.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="a service's checkpoint: what the rule's budgets have learnt (default: the configuration's, if any)",
+    )
+    add_declaring_argument(show)
     _add_rules(show)
-    actions.add_parser("schema", help="print the JSON Schema of rule files", allow_abbrev=False)
+    schema = actions.add_parser("schema", help="print the JSON Schema of rule files", allow_abbrev=False)
+    add_declaring_argument(schema)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action; the exit code. RuleError when list or show meet a rule set with mistakes."""
+    declare_kinds(args.config)
     if args.action == "schema":
         print(json.dumps(json_schema(), indent=2))
         return 0
@@ -60,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     found = _loaded(args)
     warn(problem.render() for problem in found.warnings)
     if args.action == "show":
-        return _show(found, args.id, as_json=args.json)
+        return _show(found, args.id, as_json=args.json, states=_states(args))
     _list(found, args)
     return 0
 
@@ -91,9 +106,10 @@ def _check(paths: Sequence[Path], *, packs: bool) -> int:
 
 def _loaded(args: argparse.Namespace) -> RuleSet:
     """Load the rules of the command line, after those of `--config`."""
-    if args.action == "list" and args.config is not None:
+    if args.config is not None:
         config = load_config(args.config)
-        return load([*config.rules, *args.rules], packs=config.packs and not args.no_packs)
+        packs = () if args.no_packs else config.packs
+        return load([*config.rules, *args.rules], packs=packs, exceptions=config.exceptions)
     return load(args.rules, packs=not args.no_packs)
 
 
@@ -105,21 +121,25 @@ def _judged(found: RuleSet, given: Path | None) -> dict[str, Capability]:
         warn([f"{error.in_one_line()}; so it is not known which rules can fire"])
         config = None
     if config is None:
-        return {name: one._replace(can_fire=None) for name, one in capabilities(found.plans, {}).items()}
-    return capabilities(found.plans, source_kinds(config.sources), facts_of(config.sources, config.asmap))
+        judged = capabilities(found.plans, {}, Facts(river=river_installed()))
+        return {name: one if one == WITHOUT_RIVER else one._replace(can_fire=None) for name, one in judged.items()}
+    facts = replace(facts_of(config.sources, config.asmap), nodes=len(config.nodes))
+    return capabilities(found.plans, source_kinds(config.sources), facts)
 
 
 def _list(found: RuleSet, args: argparse.Namespace) -> None:
     """Print a line for each rule."""
     if args.json:
         judged = _judged(found, args.config)
-        print(json.dumps([_facts(plan, judged[plan.id]) for plan in found.plans], indent=2))
+        print(json.dumps([_facts(plan, judged.get(plan.id, ALONE)) for plan in found.plans], indent=2))
         return
     rows = [(plan.id, plan.severity, plan.maturity, plan.attack, plan.title) for plan in found.plans]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         sys.stdout.write(fitted("  ".join([*cells, plain(row[4])]) + "\n"))
+    if not river_installed():
+        warn(lines({plan.id: WITHOUT_RIVER for plan in found.plans if plan.drifts or plan.model}))
 
 
 def _facts(plan: RulePlan, judged: Capability) -> dict[str, object]:
@@ -130,8 +150,12 @@ def _facts(plan: RulePlan, judged: Capability) -> dict[str, object]:
         "attack": plan.attack,
         "severity": plan.severity,
         "maturity": plan.maturity,
+        "technique": plan.technique,
+        "role": plan.role,
+        "names": plan.names,
         "kinds": plan.kinds,
         "by": plan.by,
+        "scope": plan.scope,
         "over_s": plan.over_ns / 1e9,
         "pane_s": plan.pane_ns / 1e9,
         "incident": plan.incident,
@@ -141,6 +165,21 @@ def _facts(plan: RulePlan, judged: Capability) -> dict[str, object]:
         "lacks": judged.lacks,
         **plan.metadata,
     }
+
+
+def _states(args: argparse.Namespace) -> dict[str, Path]:
+    """Return the checkpoint that is named, else by node those of the configuration, as far as there are any."""
+    if args.state is not None:
+        return {"": args.state}
+    if args.config is None and not DEFAULT_PATH.is_file():
+        return {}
+    try:
+        config = load_config(args.config or DEFAULT_PATH)
+    except ConfigError as error:
+        warn([f"{error.in_one_line()}; so it is not known what budgets have learnt"])
+        return {}
+    paths = {node.name: checkpoint_path(config, node.name) for node in config.nodes}
+    return {node: path for node, path in paths.items() if path.is_file()}
 
 
 def _show_own(own: OwnRule, *, as_json: bool) -> int:
@@ -153,16 +192,14 @@ def _show_own(own: OwnRule, *, as_json: bool) -> int:
     return 0
 
 
-def _show(found: RuleSet, rule_id: str, *, as_json: bool) -> int:
-    """Print one rule or built-in finding; RuleError, with the nearest id, for an unknown id."""
+def _show(found: RuleSet, rule_id: str, *, as_json: bool, states: Mapping[str, Path]) -> int:
+    """Print one rule or built-in finding; RuleError, with the nearest id, for an unknown id. states: by node."""
     if (own := OWN_RULES.get(rule_id)) is not None:
         return _show_own(own, as_json=as_json)
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)
     if plan is None:
-        near = difflib.get_close_matches(rule_id, [*(plan.id for plan in found.plans), *OWN_RULES], n=1)
-        raise RuleError(
-            f"no rule '{rule_id}'" + (f", did you mean '{near[0]}'" if near else "") + "; see 'watchdog rules list'"
-        )
+        raise RuleError(_no_rule(found, rule_id))
+    learnt = [(node, fact) for node, path in states.items() for fact in learnt_facts(path, [plan])]
     if as_json:
         source = found.sources[rule_id]
         places = {name: f"{one.key.place.source.name}:{one.key.place.line}" for name, one in source.entries.items()}
@@ -170,9 +207,22 @@ def _show(found: RuleSet, rule_id: str, *, as_json: bool) -> int:
             **_facts(plan, _judged(found, None)[rule_id]),
             "places": places,
             "text": "\n".join(show_rule(plan, source)),
+            "detectors": [fact_object(fact, node) for node, fact in learnt],
         }
         print(json.dumps(facts, indent=2))
         return 0
-    for line in show_rule(plan, found.sources[rule_id]):
+    for node, fact in learnt:
+        print(f"# {f'{printable(node)}: ' if len(states) > 1 else ''}{fact_line(fact)}")
+    for line in show_rule(plan, found.sources[rule_id], {fact.name for _, fact in learnt}):
         print(line)
     return 0
+
+
+def _no_rule(found: RuleSet, rule_id: str) -> str:
+    """Return what is wrong with the id of a rule: it is in a pack that is not used, or there is no such rule."""
+    packs = [name for name in pack_names() if any(one.id == rule_id for one in load((), packs=[name]).plans)]
+    if packs:
+        cure = f"give a configuration with 'packs: [default, {packs[0]}]': --config {DEFAULT_PATH}"
+        return f"rule '{rule_id}' is in the pack '{packs[0]}', which is not in use here; {cure}"
+    near = difflib.get_close_matches(rule_id, [*(plan.id for plan in found.plans), *OWN_RULES], n=1)
+    return f"no rule '{rule_id}'" + (f", did you mean '{near[0]}'" if near else "") + "; see 'watchdog rules list'"

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from alerts.case_house import HOUSE
 from alerts.incident import Incident
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError
+from watchdog.core.finding import FLEET
+from watchdog.offline.case_scores import CaseScores, score_cases
 from watchdog.offline.labels import Label, LabelMatch, grace_of, is_alarm, match, read_labels
 from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, replay
+from watchdog.offline.replay_fleet import replay_fleet
 
 DAY_S = 86_400.0
 SCHEME = "recording:"
@@ -83,6 +87,7 @@ class RecordingScore:
     faults: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     late: Mapping[str, int] = field(default_factory=dict)
+    cases: CaseScores = field(default_factory=CaseScores)
 
     @property
     def per_node_day(self) -> float:
@@ -105,6 +110,36 @@ def evaluate(
         reporter = _reporter(progress, name)
         result = replay([f"{SCHEME}{folder}"], replace(options, checkpoint=None), progress=reporter)
         scores.append(score(name, known, result))
+    return scores
+
+
+def evaluate_fleet(
+    nodes: Mapping[str, Sequence[str]],
+    options: ReplayOptions,
+    *,
+    progress: Callable[[str, Progress], None] | None = None,
+) -> list[RecordingScore]:
+    """Replay labelled recordings of several nodes together; return a score for each node, then that of the fleet.
+
+    nodes: one recording for each. The incidents of a node, also those of rules over nodes that accuse it, are compared
+    with its labels; those that accuse no single node with the labels of all. Errors as `replay`.
+    """
+    folders = {}
+    for node, texts in nodes.items():
+        if len(texts) != 1:
+            raise SourceError(f"node {node}: one labelled recording, not {len(texts)} sources")
+        folders[node] = folder_of(texts[0])
+    labels = {node: read_labels(folder / "labels.json") for node, folder in folders.items()}
+    sources = {node: [f"{SCHEME}{folder}"] for node, folder in folders.items()}
+    result = replay_fleet(sources, options, progress=_reporter(progress, "fleet"))
+    labels[FLEET] = tuple(dict.fromkeys(label for known in labels.values() for label in known))
+    scores = []
+    for node, known in labels.items():
+        own = [one for one in result.incidents if one.node == node]
+        cases = [one for one in result.cases if one.life.node == (HOUSE if node == FLEET else node)]
+        faults = result.faults if node == FLEET else ()
+        unseen = result.unseen if node == FLEET else ()
+        scores.append(score(node, known, replace(result, incidents=own, faults=faults, unseen=unseen, cases=cases)))
     return scores
 
 
@@ -144,6 +179,7 @@ def score(name: str, labels: Sequence[Label], result: ReplayResult) -> Recording
         tuple(result.faults),
         tuple(result.unseen),
         result.late,
+        score_cases(labels, result.cases, end_s, grace_s),
     )
 
 

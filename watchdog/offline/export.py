@@ -24,6 +24,7 @@ from watchdog.archive.reader import EventsFile, Torn
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.errors import WatchdogError
 from watchdog.core.kinds import KINDS
+from watchdog.core.payload_columns import with_payload_columns
 from watchdog.core.prefix import prefix_texts
 from watchdog.core.text import printable
 
@@ -226,7 +227,7 @@ class _Csv:
         self._header: list[str] | None = None
 
     def write(self, batch: Batch) -> None:
-        columns = plain_columns(batch)
+        columns = plain_columns(with_payload_columns(batch))  # one header for all batches
         text = io.StringIO()
         out = csv.writer(text, lineterminator="\n")
         if self._header is None:
@@ -256,7 +257,7 @@ class _Parquet:
         self._rows = 0
 
     def write(self, batch: Batch) -> None:
-        self._held.append(self._table(batch))
+        self._held.append(self._table(with_payload_columns(batch)))  # one schema for all batches
         self._rows += batch.rows
         if self._rows >= ROW_GROUP:
             self._flush()

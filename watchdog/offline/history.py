@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from alerts.books import IncidentBooks
+from alerts.case_document import StoredCase
 from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.store.database import Database
@@ -35,8 +36,8 @@ class History:
         if len(self._records) >= BATCH:
             self._flush()
 
-    def settle(self, books: IncidentBooks) -> None:
-        """Store the changes, and each changed incident's present state: its counts grow between changes too."""
+    def settle(self, books: IncidentBooks, cases: Sequence[StoredCase] = ()) -> None:
+        """Store the changes, each changed incident's present state (its counts grow between changes too), and cases."""
         if self.held:
             return
         for change in self._latest.values():
@@ -44,6 +45,7 @@ class History:
             if len(self._records) >= BATCH:
                 self._flush()
         self._flush()
+        self._writer.record((), (), cases)
 
     def _add(self, change: IncidentChange, books: IncidentBooks) -> None:
         incident = books.incident(change.id)

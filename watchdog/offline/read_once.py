@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError
 from watchdog.core.source import END_OF_TIME_NS, FormCounting, Source
+from watchdog.engine.coverage import GAP
 from watchdog.sources.faults import Damaged
+from watchdog.sources.shares import part_of_gaps, scheme_in, shares_of
 
 SHOWN: Final = 10  # lines shown to people; the rest is a count
 
@@ -18,10 +21,11 @@ class FiniteSource:
 
     faults: lines of damage, each with its place. last_word: give a failed source the end of time as its
     watermark, so that no rule waits for it; a recording does not, since a repaired input may be appended later.
+    without: kinds that another source of the replay gives.
     """
 
-    def __init__(self, source: Source, *, last_word: bool = True) -> None:
-        self._source, self._last_word = source, last_word
+    def __init__(self, source: Source, *, last_word: bool = True, without: frozenset[str] = frozenset()) -> None:
+        self._source, self._last_word, self._without = source, last_word, without
         self._position: Mapping[str, object] = {}
         self._error = ""
 
@@ -32,8 +36,8 @@ class FiniteSource:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """As the source's own."""
-        return self._source.kinds
+        """As the source's own, without those that another one gives."""
+        return self._source.kinds - self._without
 
     @property
     def ended(self) -> bool:
@@ -66,9 +70,17 @@ class FiniteSource:
             self._error = f"{self.name}: cannot be read: {(error.strerror or str(error)).lower()}"
         else:
             self._position = self._position if found is None else found.position
-            return found
+            return found if found is None or not self._without else self._narrowed(found)
         self._source.close()
         return Slice(self.name, (), END_OF_TIME_NS, self._position) if self._last_word else None
+
+    def _narrowed(self, found: Slice) -> Slice:
+        """Return a slice without the kinds of others; its gaps count for its own kinds only."""
+        parts = (
+            part_of_gaps(batch, self.kinds) if batch.kind == GAP else batch for batch in found.batches if batch.rows
+        )
+        kept = tuple(part for part in parts if part is not None and part.kind not in self._without)
+        return replace(found, batches=kept)
 
     def close(self) -> None:
         """Close the source."""
@@ -78,6 +90,16 @@ class FiniteSource:
 def finite(sources: Iterable[Source], *, last_word: bool = True) -> list[FiniteSource]:
     """Wrap sources to be read once."""
     return [FiniteSource(source, last_word=last_word) for source in sources]
+
+
+def replayed(sources: Sequence[Source]) -> list[FiniteSource]:
+    """Wrap sources to be read once by rules: a kind that several schemes give comes from the first of them only."""
+    without: dict[str, frozenset[str]] = {}
+    for share in shares_of({source.name: source.kinds for source in sources}):
+        first = scheme_in(share.members[0])
+        for name in (one for one in share.members if scheme_in(one) != first):
+            without[name] = without.get(name, frozenset()) | share.kinds
+    return [FiniteSource(source, without=without.get(source.name, frozenset())) for source in sources]
 
 
 def faults_of(sources: Sequence[Source]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A recording that is made while a clock is set right: the place where a source starts anew is an event of it.
+"""A recording made while a clock is corrected: an event marks the place where a source restarts.
 
 A clock that was ahead leaves a source with promises of the future, and every event of the right time is late in each
 replay until that time has come. A replay has no wall clock to see that by, so the recorder writes the gap with the
@@ -61,7 +61,7 @@ class ClockGuard:
         self.source.close()
 
     def poll(self) -> Slice | None:
-        """The source's next slice; a slice of future events, then one that resets, where a clock was set back."""
+        """Return the source's next slice; where a clock was set back, one of future events, then one that resets."""
         if self._next is not None:
             held, self._next = self._next, None
             return held
@@ -78,7 +78,7 @@ class ClockGuard:
         return self._reset(found, begin_ns, wall_ns + SKEW_NS)
 
     def _reset(self, found: Slice, begin_ns: int, latest_ns: int) -> Slice:
-        """Rows after `latest_ns` are of the clock that was wrong: they go first, as a slice of their own."""
+        """Put rows after `latest_ns`, which have the wrong clock's times, first, as a slice of their own."""
         self.source.close()
         self.source = self._reopen(found.position, latest_ns)
         gap = gap_of(self._node, self.name, (min(self._mark_ns, begin_ns), begin_ns), CLOCK, begin_ns)

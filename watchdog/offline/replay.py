@@ -6,15 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from alerts.case_document import stored_cases
+from alerts.case_feed import NodeCases
+from alerts.case_render import case_line, case_table
+from alerts.cases import CasePicture
+from alerts.claims import words_of
 from alerts.incident import Incident
 from alerts.render import as_line, as_object, table
+from alerts.rule_texts import rule_texts
 from rules.load import RuleSet, load
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.source import Source, SourceOptions
 from watchdog.engine.coverage import ALWAYS_WANTED, wanted_kinds
 from watchdog.engine.engine import Engine
 from watchdog.offline.history import History, opened_history
-from watchdog.offline.read_once import faults_of, finite, shown, unread_of
+from watchdog.offline.read_once import faults_of, replayed, shown, unread_of
 from watchdog.pipeline.atomic_file import check_place
 from watchdog.pipeline.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from watchdog.pipeline.clock import Clock, Pace, SystemClock
@@ -61,7 +67,8 @@ class ReplayResult:
     cut: keys, by rule, that got no finding of their own because too many fired in one pane.
     late: events by kind that came behind their source's watermark, and were not judged. faults: a line for each damaged
     file of the input, with the place; everything that could be read was used. unseen: a line for each part that a
-    recording lacks. held: the checkpoint is from before the first damage, and a repaired input resumes there.
+    recording lacks. cases: by opening time. held: the checkpoint is from before the first damage, and a repaired input
+    resumes there.
     """
 
     incidents: Sequence[Incident]
@@ -75,6 +82,7 @@ class ReplayResult:
     unseen: Sequence[str] = ()
     held: bool = False
     cut: Mapping[str, int] = field(default_factory=dict)
+    cases: Sequence[CasePicture] = ()
 
     def lines(self) -> str:
         """Return one JSON object a line, by opening time."""
@@ -87,6 +95,14 @@ class ReplayResult:
     def table(self, width: int, *, colour: bool = False) -> str:
         """Return a table for people, at most `width` columns wide."""
         return table(self.incidents, width, colour=colour, until_ns=self.last_event_ns)
+
+    def case_lines(self) -> str:
+        """Return one JSON object a line for each case, by opening time."""
+        return "".join(f"{case_line(one, self.cases)}\n" for one in self.cases)
+
+    def cases_table(self, width: int, *, colour: bool = False) -> str:
+        """Return a table of the cases for people, at most `width` columns wide."""
+        return case_table(self.cases, width, colour=colour, until_ns=self.last_event_ns)
 
 
 def replay(
@@ -125,7 +141,7 @@ def _replayed(
     progress, stopped, clock = call.progress, call.stopped, call.clock
     keeper = _Keeper(tuple(sources), options, rules.hash, clock, history)
     saved = keeper.saved()
-    inputs = finite(_opened(sources, options, rules, saved.positions if saved else {}))
+    inputs = replayed(_opened(sources, options, rules, saved.positions if saved else {}))
     pipeline, pace = _pipeline(rules, options.node, inputs, saved, history), Pace(options.speed, clock)
     try:
         for slice_ in merged(inputs):
@@ -171,7 +187,11 @@ def _pipeline(
     rules: RuleSet, node: str, inputs: Sequence[Source], saved: Checkpoint | None, history: History | None
 ) -> Pipeline:
     engine = Engine(rules.plans, {source.name: source.kinds for source in inputs}, node=node)
-    pipeline = Pipeline(engine, None if history is None else lambda changes: history.take(changes, pipeline.books))
+    cases = NodeCases.of(node, words_of(rules.plans))
+    cases.advise(rule_texts(rules.plans))
+    pipeline = Pipeline(
+        engine, None if history is None else lambda changes: history.take(changes, pipeline.books), cases=cases
+    )
     if saved is not None and pipeline.resume(saved):
         raise StateError("checkpoint was made with other rules")
     return pipeline
@@ -194,6 +214,7 @@ def _result(pipeline: Pipeline, rules: RuleSet, inputs: Sequence[Source], *, fin
         late=dict(pipeline.engine.statistics.late),
         faults=faults_of(inputs),
         cut=pipeline.engine.usage.findings_cut(),
+        cases=() if pipeline.cases is None else pipeline.cases.pictures(),
     )
 
 
@@ -256,7 +277,8 @@ class _Keeper:
     def store(self, pipeline: Pipeline) -> None:
         """Write to the history the changes it lacks, and the present state of every changed incident."""
         if self._history is not None:
-            self._history.settle(pipeline.books)
+            cases = [] if pipeline.cases is None else stored_cases(pipeline.cases.events.book)
+            self._history.settle(pipeline.books, cases)
 
     def remove(self) -> None:
         """Remove the checkpoint file: the replay is complete."""

@@ -8,6 +8,7 @@ from alerts.incident import Incident
 from alerts.render import time_text
 from watchdog.core.durations import rough_duration
 from watchdog.core.text import printable
+from watchdog.offline.case_scores import LabelCases, as_summary, odd_lines, summary_text
 from watchdog.offline.evaluate import DAY_S, LabelScore, RecordingScore
 from watchdog.offline.labels import LabelMatch
 from watchdog.offline.read_once import shown
@@ -29,6 +30,7 @@ def as_data(scores: Sequence[RecordingScore]) -> dict[str, object]:
             "unlabelled": unlabelled,
             "node_days": round(days, 6),
             "unlabelled_per_node_day": round(unlabelled / days, 3) if days else 0.0,
+            **as_summary([score.cases for score in scores]),
             "classes": {name: _counts(one for one in attacks if one.label.class_ == name) for name in classes},
         },
     }
@@ -44,6 +46,7 @@ def as_text(scores: Sequence[RecordingScore]) -> str:
     unlabelled = sum(len(score.unlabelled) for score in scores)
     days = sum(score.seconds for score in scores) / DAY_S
     rate = unlabelled / days if days else 0.0
+    lines.append(summary_text([score.cases for score in scores]))
     lines.append(
         f"{found} of {len(attacks)} labels found{_by_class(found - named)}, a true entity named in {named}; "
         f"{unlabelled} unlabelled incidents of warning and above in {days:.2f} node-days ({rate:.1f} a day)"
@@ -70,6 +73,7 @@ def _section(score: RecordingScore) -> list[str]:
         )
     lines.append(f"  unlabelled, warning and above: {len(score.unlabelled)} ({score.per_node_day:.1f} a node-day)")
     lines += [_incident_line(incident) for incident in score.unlabelled[:SHOWN_INCIDENTS]]
+    lines += [f"  {line}" for line in odd_lines(score.cases)[:SHOWN_INCIDENTS]]
     if len(score.unlabelled) > SHOWN_INCIDENTS:
         lines.append(f"    and {len(score.unlabelled) - SHOWN_INCIDENTS} more")
     if score.benign:
@@ -112,14 +116,14 @@ def _recording(score: RecordingScore) -> dict[str, object]:
         "torn": shown(score.faults),
         "unseen": list(score.unseen),
         "late": dict(score.late),
-        "labels": [_label(one) for one in score.labels],
+        "labels": [_label(one, case) for one, case in zip(score.labels, score.cases.labels, strict=True)],
         "unlabelled": [_incident(incident) for incident in score.unlabelled],
         "unlabelled_per_node_day": round(score.per_node_day, 3),
         "benign": [_incident(incident) for incident in score.benign],
     }
 
 
-def _label(one: LabelScore) -> dict[str, object]:
+def _label(one: LabelScore, case: LabelCases) -> dict[str, object]:
     found_by = "class" if any(match.primary for match in one.matches) else "entity" if one.found else None
     return {
         "attack": one.label.attack,
@@ -132,6 +136,12 @@ def _label(one: LabelScore) -> dict[str, object]:
         "entity_named": None if one.benign else one.named,
         "incidents": [_match(match) for match in one.matches if match.primary],
         "secondary": [_match(match) for match in one.matches if not match.primary],
+        "pages": None if one.benign else len(case.cases),
+        "glued_with": list(case.glued_with),
+        "notices": case.notices,
+        "delay_to_notice": case.delay_s,
+        "top_name": case.top_name,
+        "top_true": case.top_true,
     }
 
 

@@ -1,0 +1,1 @@
+"""Tap: what sources give, as lines, JSON or bytes, and as measures of it."""

@@ -1,0 +1,1 @@
+"""`watchdog top`: a node and its peers on one screen."""
