@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from watchdog.core.declared import declared
 from watchdog.core.kinds import KINDS, PEER_FIELDS, PSEUDO_FIELDS, Field, Kind
 from watchdog.sources.registry import SCHEMES
 
@@ -19,10 +20,13 @@ AREAS: Mapping[str, str] = {
     "node": "The node's process",
     "chain": "The chain between polls",
     "log": "Lines of debug.log",
+    "zmq": "Notifications of the node over ZMQ",
     "validation": "Blocks",
     "mempool": "Mempool",
     "utxocache": "Coins cache",
     "coin_selection": "Wallet",
+    "finding": "Findings of rules",
+    "fleet": "Nodes compared",
     "source": "What sources say of themselves",
 }
 INTRODUCTION = """\
@@ -35,9 +39,12 @@ otherwise. `prefix` is a netgroup, netblock or subnet: a number inside, text suc
 people.
 Fields marked *c* are constant for the life of a connection.
 
-**Sources.** `capture`, `snapshots` and `log` are read today, and `recording:` is these three together; `events:` gives
-back what was recorded, as the sources that it was recorded from. `tracepoint` stands for kinds that Bitcoin Core's
-tracepoints give; no live source reads them yet.
+**Sources.** `capture`, `snapshots`, `rpc` and `log` are read today, and `recording:` is capture, snapshots and log
+together; `events:` gives back what was recorded, as the sources that it was recorded from. `tracepoint` stands for
+kinds that Bitcoin Core's tracepoints give; `nats:` and `peer-observer:` give most of them, and some of the others: the
+table below has all. `rules` stands for findings: rules give
+them to rules over findings, no source has them, and `watchdog record` leaves them out. `fleet` stands for comparisons
+of several nodes: only rules with `scope: fleet` read them.
 
 **One fact, several sources.** A message in a capture may also be a line in the log and a step of a counter. Where other
 kinds report the same fact, the page says so: a rule counts one of them.
@@ -65,7 +72,8 @@ def listing(kinds: Collection[Kind]) -> str:
 
 def page_of(kind: Kind) -> str:
     """Render one kind with its fields, as a plain table."""
-    fields = [*kind.fields.values(), *PSEUDO_FIELDS.values()]
+    constants = (field for name, field in PSEUDO_FIELDS.items() if name not in kind.fields)
+    fields = [*kind.fields.values(), *constants]
     name, typ, unit = (max(len(text(field)) for field in fields) for text in (_name, _type, _unit))
     lines = [kind.name, f"  {kind.description}.", f"  from: {', '.join(kind.sources)}"]
     others = [other for other in kind.same_fact if other != kind.name]
@@ -100,13 +108,18 @@ def main(arguments: list[str]) -> int:
 
 def _sources_table() -> str:
     lines = ["| source | kinds |", "| --- | --- |"]
-    named = dict.fromkeys(name for kind in KINDS.values() for name in kind.sources)
+    kinds = [kind for kind in KINDS.values() if kind.name not in {one.kind_name for one in declared()}]
+    named = dict.fromkeys(name for kind in kinds for name in kind.sources)
     for source in (*(name for name in SCHEMES if name in named), *(name for name in named if name not in SCHEMES)):
-        names = [kind.name for kind in KINDS.values() if source in kind.sources]
-        only = [name for name in names if KINDS[name].sources == (source,)]
+        names = [kind.name for kind in kinds if source in kind.sources]
+        only = [name for name in names if "capture" not in KINDS[name].sources]
         shown = names if source in SCHEMES else only
-        note = "" if source in SCHEMES else "; and all kinds of capture"
+        note = "; and all kinds of capture" if source == "tracepoint" else ""
         lines.append(f"| {source} | {', '.join(f'`{name}`' for name in shown)}{note} |")
+    for name, row in SCHEMES.items():
+        if name not in named and row.kinds is not None:  # a source of kinds that others give, too
+            given = row.kinds()
+            lines.append(f"| {name} | {', '.join(f'`{kind.name}`' for kind in kinds if kind.name in given)} |")
     return "## Which source gives what\n\n" + "\n".join(lines) + "\n"
 
 

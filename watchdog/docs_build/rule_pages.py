@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from rules.budget import promises
 from rules.digest import rule_hash
 from rules.evasion import QUESTIONS
 from rules.load import RuleSet, load
@@ -19,7 +20,8 @@ from watchdog.core.durations import exact_duration
 from watchdog.core.kinds import KINDS
 from watchdog.core.own_rules import OWN_RULES, OwnRule
 from watchdog.core.plan import RulePlan
-from watchdog.located_yaml.reader import Node, Scalar, Series, Table
+from watchdog.docs_build.rule_matrix import matrix
+from watchdog.located_yaml.nodes import Node, Scalar, Series, Table
 from watchdog.sources.registry import SCHEMES
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
@@ -33,6 +35,7 @@ QUOTED = re.compile(
 )  # a value in quotes may hold #
 COMMENT = re.compile(r"(?:^|\s)#+\s?(.*)$")
 ODD = re.compile(r"^[\s\"'\[\]{}&*!|>%@`,?:-]|[:#]|\s$")  # what YAML could take for something else
+CASE_REASON = "`technique`: "  # the comment above the words for cases, which is shown beside them
 SHOWN = 20  # entries of a named list
 INTRODUCTION = """\
 # Shipped rules
@@ -98,15 +101,7 @@ def own_page(rule: OwnRule) -> str:
         f"# {rule.id}\n\n{rule.title}.\n",
         _table(
             ("attack", "severity", "from", "one incident for each", "resolved"),
-            [
-                (
-                    "data",
-                    rule.severity,
-                    "the wall clock",
-                    rule.by,
-                    f"{after} after it cleared",
-                )
-            ],
+            [("data", rule.severity, "the wall clock", rule.by, f"{after} after it cleared")],
         ),
         f"## When it fires\n\n{rule.about}",
         f"## What causes it\n\n{_bullets(rule.causes)}",
@@ -128,7 +123,7 @@ def index(plans: Sequence[RulePlan]) -> str:
         parts.append(f"## {attack}\n\n{_table(('rule', 'severity', 'from', 'what it sees'), rows)}")
     built_in = [(f"[{one.id}]({one.id}.md)", one.severity, one.by, one.title) for one in OWN_RULES.values()]
     parts.append(f"{BUILT_IN}\n{_table(('finding', 'severity', 'for each', 'what it sees'), built_in)}")
-    return "\n".join(parts)
+    return "\n".join([*parts, matrix(plans)])
 
 
 def page(
@@ -146,7 +141,9 @@ def page(
         ),
         f"## What it looks at\n\n{_looks_at(plan, source, lists)}",
         f"## When it fires\n\n{_fires(plan, source)}",
+        f"## What to do\n\n{plan.metadata.get('do') or 'The text of its technique, if that is a shipped one.'}",
         f"## Where the numbers come from\n\n{_numbers(plan, source)}",
+        f"## In cases\n\n{_in_cases(plan, source)}",
         f"## What else can make it fire\n\n{_bullets(_texts(plan, 'false_positives')) or 'Nothing is known.'}",
         f"## False alarms\n\n{_false_alarms(figures.get(plan.id))}",
         f"## How it could be evaded\n\n{_evasion(plan)}",
@@ -260,7 +257,7 @@ def _fires(plan: RulePlan, source: RuleSource) -> str:
 
 
 def _false_alarms(figure: Figure | None) -> str:
-    """False alarms a day with their upper limit, or why there is no figure."""
+    """Describe the false alarms a day with their upper limit, or why there is no figure."""
     if figure is None:
         return "Not measured."
     if not figure.measured:
@@ -317,8 +314,16 @@ def _tuning(plan: RulePlan, source: RuleSource) -> str:
     )
 
 
+def _in_cases(plan: RulePlan, source: RuleSource) -> str:
+    """Render the three words of the case layer, with the reason that the comment above them gives."""
+    reasons = [note.removeprefix(CASE_REASON) for note in numbers_explained(source) if note.startswith(CASE_REASON)]
+    words = _table(("technique", "role", "names"), [(plan.technique or "none", plan.role, plan.names)])
+    return "\n".join([words, *reasons])
+
+
 def _numbers(plan: RulePlan, source: RuleSource) -> str:
-    notes = _bullets(list(numbers_explained(source)))
+    numbers = [note for note in numbers_explained(source) if not note.startswith(CASE_REASON)]
+    notes = _bullets([*numbers, *promises(plan)])
     if not notes:
         notes = "The references below." if _texts(plan, "references") else "No source is given."
     return CITATION.sub(_cited, "\n\n".join([notes, *said_of_all(source)]))

@@ -14,7 +14,7 @@ from watchdog.web.answer import answer
 from watchdog.web.incidents import ACCEPTED
 from watchdog.web.parameters import Parameters, json_object
 
-KNOWN = ("receiver", "status", "incident", "limit", "cursor")
+KNOWN = ("receiver", "status", "incident", "case", "node", "limit", "cursor")
 
 
 class DeliveryRoutes:
@@ -34,12 +34,20 @@ class DeliveryRoutes:
         """Answer with a page of deliveries, newest first."""
         parameters = Parameters(request.query.items(), KNOWN)
         status = cast("Status | None", parameters.choice("status", STATUSES))
-        receiver, incident = parameters.text("receiver"), parameters.text("incident")
+        receiver, incident, case, node = (parameters.text(one) for one in ("receiver", "incident", "case", "node"))
         limit, cursor = parameters.limit(), parameters.cursor(decoded_position)
         parameters.done()
         outbox = self._view.outbox
         page = await self._view.ask(
-            lambda: outbox.page(receiver=receiver, status=status, incident=incident, limit=limit, cursor=cursor)
+            lambda: outbox.page(
+                receiver=receiver,
+                status=status,
+                incident=incident,
+                case=case,
+                node=node,
+                limit=limit,
+                cursor=cursor,
+            )
         )
         rows = [row.as_object() for row in page.rows]
         return answer({"deliveries": rows, "cursor": page.cursor})

@@ -89,7 +89,7 @@ class Door:
             self._callers.leave(host)
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        """Without descriptors or memory another try at once would fail as well, and spin."""
+        """Pause after a lack of descriptors or memory: another try at once would fail as well, and spin."""
         self._callers.accept_errors += 1
         self._loop.remove_reader(listening)
         self._loop.call_later(RETRY_S, self._resume, listening)

@@ -1,10 +1,12 @@
-"""Who may ask for what: the token, the Host header, and the headers that every answer carries."""
+"""Who may ask for what: the tokens, the Host header, and the headers that every answer carries."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
 from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from watchdog.core.text import printable
-from watchdog.service.config.settings import ApiSettings
+from watchdog.service.config.settings import ApiSettings, Role
 from watchdog.service.view import ServiceView
 from watchdog.web.problem import ProblemError
 
@@ -28,13 +30,25 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 READING = frozenset({"GET", "HEAD"})
-HARMLESS_PATHS = frozenset({"/", "/deliveries", "/rules", "/healthz", "/readyz"})
-HARMLESS_FOLDERS = ("/static/", "/incidents/")
+HARMLESS_PATHS = frozenset({"/", "/cases", "/deliveries", "/rules", "/healthz", "/readyz"})
+HARMLESS_FOLDERS = ("/static/", "/incidents/", "/cases/")
 """The empty page, which asks for the token itself, and yes-or-no answers for probes. All else may need the token."""
 
 
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Whose token a request has. name: empty for `api.token`, which names no one."""
+
+    name: str
+    role: Role
+
+
+ANY_OPERATOR = Bearer("", "operator")
+_BEARER: ContextVar[Bearer | None] = ContextVar("bearer", default=None)
+
+
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Signal `on_response_prepare`: what tells browsers to run nothing but our own files, and strangers no versions."""
+    """Signal `on_response_prepare`: add headers that let browsers run only our files, and hide our version."""
     response.headers.update(HEADERS)
 
 
@@ -44,17 +58,23 @@ def guard(view: ServiceView) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         check_host(request.headers.get("Host", ""), view.api)
-        changing = request.method not in READING
+        changing, bearer = request.method not in READING, None
         if changing or not (is_loopback(view.api.host) or _is_harmless(request.path)):
-            check_token(request, view.api)
-        return await handler(request)
+            bearer = check_token(request, view.api)
+            if changing and bearer.role != "operator":
+                raise ProblemError(HTTPStatus.FORBIDDEN, f"the token '{bearer.name}' may only read: its role is viewer")
+        before = _BEARER.set(bearer)
+        try:
+            return await handler(request)
+        finally:
+            _BEARER.reset(before)  # the next request of the connection runs in the same context
 
     return check
 
 
 def may_see_details(request: web.Request, api: ApiSettings) -> bool:
     """Return whether an answer that anybody gets may hold more than yes or no."""
-    return is_loopback(api.host) or _has_token(request, api)
+    return is_loopback(api.host) or _bearer(request, api) is not None
 
 
 def is_loopback(host: str) -> bool:
@@ -66,7 +86,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(header: str, api: ApiSettings) -> None:
-    """421 for a name that is not ours while we listen on loopback only.
+    """Raise 421 for a name that is not ours while we listen on loopback only.
 
     A page of a stranger can point its own name at 127.0.0.1 (DNS rebinding) and would then be of our origin; the Host
     header still tells its name. Beyond loopback the token does this work, as we cannot know all our names there.
@@ -78,27 +98,42 @@ def check_host(header: str, api: ApiSettings) -> None:
         raise ProblemError(HTTPStatus.MISDIRECTED_REQUEST, detail)
 
 
-def check_token(request: web.Request, api: ApiSettings) -> None:
-    """401 without the right `Authorization: Bearer`, 403 where no token is configured that could be right."""
-    if api.token is None:
+def check_token(request: web.Request, api: ApiSettings) -> Bearer:
+    """Return whose token a request has. Raise 401 without a right one, 403 where none is configured."""
+    if api.token is None and not api.tokens:
         raise ProblemError(HTTPStatus.FORBIDDEN, "no token is configured ('api.token'), so this is off")
-    if not _has_token(request, api):
+    found = _bearer(request, api)
+    if found is None:
         given = "Authorization" in request.headers
         detail = "the token is wrong" if given else "a token is needed: 'Authorization: Bearer TOKEN'"
         raise ProblemError(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="watchdog"'})
+    return found
 
 
-def _has_token(request: web.Request, api: ApiSettings) -> bool:
+def present_bearer() -> Bearer | None:
+    """Return whose token the present request was let in with; None when it needed none."""
+    return _BEARER.get()
+
+
+def _bearer(request: web.Request, api: ApiSettings) -> Bearer | None:
+    """Return whose token a request has. All are compared, each in constant time: the answer tells nothing of others."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if api.token is None or scheme.lower() != "bearer":
-        return False
-    wanted = api.token.reveal().encode("utf-8", "surrogateescape")
-    # An empty configured token must open nothing.
-    return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), wanted) and bool(wanted)
+    if scheme.lower() != "bearer":
+        return None
+    sent = given.strip().encode("utf-8", "surrogateescape")
+    known = [(ANY_OPERATOR, api.token)] if api.token is not None else []
+    known += [(Bearer(one.name, one.role), one.token) for one in api.tokens]
+    found: Bearer | None = None
+    for bearer, token in known:
+        wanted = token.reveal().encode("utf-8", "surrogateescape")
+        # An empty configured token must open nothing.
+        if hmac.compare_digest(sent, wanted) and wanted:
+            found = found or bearer
+    return found
 
 
 def _host_name(header: str) -> str:
-    """`Host` without its port, lower case; empty when it is none."""
+    """Return `Host` without its port, lower case; empty when it is none."""
     try:
         return (urlsplit(f"//{header}").hostname or "").lower()
     except ValueError:

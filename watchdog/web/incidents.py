@@ -68,14 +68,16 @@ class IncidentRoutes:
 
     async def _act(self, request: web.Request, action: str) -> web.Response:
         id_ = request.match_info["id"]
-        who, text = await action_body(request, text_needed=action == "note")
-        done = await self._view.act(id_, action, who, text)
+        who, text, verdict = await action_body(
+            request, text_needed=action == "note", verdict_allowed=action == "resolve"
+        )
+        done = await self._view.act(id_, action, who, text, verdict=verdict)
         number = None if done.id is None else str(done.id)
         return answer({"incident": id_, "action": action, "id": number, "already": done.already or None}, ACCEPTED)
 
 
 def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[IncidentFilter, int, str | None]:
-    """Filter, rows and cursor of a query. `severity` is the least that is shown; `state` may name several.
+    """Read filter, rows and cursor of a query. `severity` is the least that is shown; `state` may name several.
 
     ProblemError (400) with every mistake.
     """

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import get_args
 
+from alerts.case_notice import CaseReason
+from alerts.decide import HeldReason
 from alerts.incident import Reason
-from alerts.notice import NOTICE_TYPES
-from alerts.store.actions import TEXT_LIMIT, VERBS, WHO_LIMIT
+from alerts.notice import CASE_EVENT_TYPES, NOTICE_TYPES
+from alerts.silence import COMMENT_LIMIT
+from alerts.store.actions import TEXT_LIMIT, VERBS
 from alerts.store.incidents import STATES
 from alerts.store.outbox import STATUSES
+from alerts.store.verdicts import VERDICTS
 from watchdog.core.finding import ATTACKS, SEVERITIES, Maturity
 from watchdog.service.capabilities import LACKS
-
-Json = dict[str, object]
-
-TEXT: Json = {"type": "string"}
-COUNT: Json = {"type": "integer", "minimum": 0}
-TRUTH: Json = {"type": "boolean"}
-TIME: Json = {"type": "number", "description": "Unix seconds"}
-MAYBE_TIME: Json = {"type": ["number", "null"], "description": "Unix seconds, null until it occurs"}
-MAYBE_TEXT: Json = {"type": ["string", "null"]}
-ANYTHING: Json = {"type": "object"}
-TEXTS: Json = {"type": "object", "additionalProperties": TEXT}
-MEASURES: Json = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
-CURSOR: Json = {"type": ["string", "null"], "description": "Where the next page starts, null at the end"}
-SHARE: Json = {"type": "number", "minimum": 0, "maximum": 1}
-MAYBE_SHARE: Json = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
-
-
-def listed(items: Json) -> Json:
-    """Return an array."""
-    return {"type": "array", "items": items}
-
-
-def closed(fields: Mapping[str, Json], optional: Sequence[str] = ()) -> Json:
-    """Return an object with exactly these fields."""
-    required = [name for name in fields if name not in optional]
-    return {"type": "object", "properties": dict(fields), "required": required, "additionalProperties": False}
-
-
-def named(schema: str) -> Json:
-    """Return a schema of this document."""
-    return {"$ref": f"#/components/schemas/{schema}"}
-
+from watchdog.web.openapi_cases import CASE_SCHEMAS
+from watchdog.web.openapi_parts import (
+    ANYTHING,
+    COUNT,
+    CURSOR,
+    MAYBE_SHARE,
+    MAYBE_TEXT,
+    MAYBE_TIME,
+    MEASURES,
+    SHARE,
+    TEXT,
+    TEXTS,
+    TIME,
+    TRUTH,
+    WHO,
+    Json,
+    closed,
+    listed,
+    named,
+)
 
 _HEAD: Mapping[str, Json] = {
     "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
@@ -71,12 +63,90 @@ _EVENT = closed({"time": TIME, "kind": TEXT, "fields": ANYTHING})
 _STEP = closed(
     {"time": TIME, "until": TIME, "reason": {"enum": [one.value for one in Reason]}, "text": TEXT, "count": COUNT}
 )
-_DEED = closed({"id": COUNT, "action": {"enum": list(VERBS)}, "who": TEXT, "text": TEXT, "time": TIME})
+_VERDICT: Json = {"enum": list(VERDICTS)}
+_DEED = closed(
+    {
+        "id": COUNT,
+        "action": {"enum": list(VERBS)},
+        "who": TEXT,
+        "text": TEXT,
+        "time": TIME,
+        "verdict": {"enum": [*VERDICTS, None]},
+    }
+)
+_JUDGEMENT: Json = {"anyOf": [closed({"verdict": _VERDICT, "who": TEXT, "time": TIME}), {"type": "null"}]}
+_MAYBE_NUMBER: Json = {"type": ["number", "null"]}
+_BY_TYPE: Json = {
+    "type": "object",
+    "description": "By message type; `other` for those that Core does not know",
+    "additionalProperties": closed(
+        {"count": COUNT, "bytes": COUNT, "per_s": {"type": "number", "description": "Lately, as of the latest event"}}
+    ),
+}
+_NODE_STATE = closed(
+    dict.fromkeys(
+        (
+            "blocks", "headers", "tip_age_s", "mempool_transactions", "mempool_bytes", "uptime_s", "addresses_new",
+            "addresses_tried",
+        ),
+        _MAYBE_NUMBER,
+    )
+)  # fmt: skip
+_PEER = closed(
+    {
+        "conn": {"type": ["integer", "null"], "description": "Number of the connection by the source of its messages"},
+        "peer": TEXT,
+        "network": TEXT,
+        "direction": TEXT,
+        "connection_type": TEXT,
+        "asn": {"type": ["integer", "null"]},
+        "age_s": _MAYBE_NUMBER,
+        "user_agent": MAYBE_TEXT,
+        "ping_s": _MAYBE_NUMBER,
+        "min_ping_s": _MAYBE_NUMBER,
+        "addresses": {**_MAYBE_NUMBER, "description": "Addresses that the node took from it"},
+        "addresses_dropped": {**_MAYBE_NUMBER, "description": "Addresses beyond Core's rate limit"},
+        "polled": MAYBE_TIME,
+        "messages": {"anyOf": [closed({"received": _BY_TYPE, "sent": _BY_TYPE}), {"type": "null"}]},
+    }
+)
+_MESSAGE = closed({"time": TIME, "flow": {"enum": ["received", "sent"]}, "type": TEXT, "size": COUNT})
+_RECORDED = closed(
+    {
+        "path": {**TEXT, "description": "Events file on the machine of the service, see RECORDER.md"},
+        "from": TIME,
+        "to": TIME,
+        "size": COUNT,
+    }
+)
 _BY_SEVERITY = closed(dict.fromkeys(SEVERITIES, COUNT))
-_WHO: Json = {"type": "string", "maxLength": WHO_LIMIT, "default": "api"}
 _REASON: Json = {"type": "string", "maxLength": TEXT_LIMIT}
 
+SILENCE: Json = closed(
+    {
+        "id": {**TEXT, "description": "A number, or `file:` and digits for one of the configuration"},
+        "state": {"enum": ["active", "expired", "over"]},
+        **dict.fromkeys(("party", "rule", "technique", "node"), MAYBE_TEXT),
+        "from": TIME,
+        "until": TIME,
+        "author": TEXT,
+        "comment": TEXT,
+        "changed_by": {**MAYBE_TEXT, "description": "Who extended or expired it last"},
+        "expired": MAYBE_TIME,
+        "place": {**MAYBE_TEXT, "description": "Its line in the configuration"},
+    }
+)
+NEW_SILENCE: Json = closed(
+    {
+        **{name: {**MAYBE_TEXT, "maxLength": 100} for name in ("party", "rule", "technique", "node", "for")},
+        "until": {"type": ["number", "string"], "description": "Unix seconds or RFC 3339, in place of `for`"},
+        "who": WHO,
+        "comment": {**TEXT, "minLength": 1, "maxLength": COMMENT_LIMIT},
+    },
+    optional=("party", "rule", "technique", "node", "for", "until", "who"),
+)
 SCHEMAS: Mapping[str, Json] = {
+    **CASE_SCHEMAS,
     "IncidentPage": closed({"incidents": listed(named("IncidentHead")), "cursor": CURSOR}),
     "IncidentHead": closed({**_HEAD, "members": closed({"count": COUNT, "firing": COUNT})}),
     "Incident": closed(
@@ -90,16 +160,18 @@ SCHEMAS: Mapping[str, Json] = {
             "cleared": MAYBE_TIME,
             "changes": listed(_STEP),
             "changes_beyond": COUNT,
+            "verdict": _JUDGEMENT,
             "notes": listed(_DEED),
             "actions": listed(_DEED),
             "deliveries": listed(named("Delivery")),
+            "recordings": listed(_RECORDED),
         }
     ),
     "Delivery": closed(
         {
             "id": {"type": "string", "pattern": "^(msg|mrg)_[0-9a-f]{32}$"},
             "receiver": TEXT,
-            "incident": TEXT,
+            "incident": {**MAYBE_TEXT, "description": "Null when it is about a case"},
             "incident_opened": {**MAYBE_TIME, "description": "Event time in unix seconds, null when it is not kept"},
             "type": {"enum": list(NOTICE_TYPES)},
             "severity": {"enum": list(SEVERITIES)},
@@ -111,11 +183,50 @@ SCHEMAS: Mapping[str, Json] = {
             "last_status": {"type": ["integer", "null"]},
             "last_error": MAYBE_TEXT,
             "merged_into": {**MAYBE_TEXT, "description": "Id of the delivery that names this opening in its place"},
+            "case": {**MAYBE_TEXT, "description": "The case's id in its first notice; null when about an incident"},
+        }
+    ),
+    "CaseDecision": closed(
+        {
+            "time": {**TIME, "description": "Event time of the change, unix seconds"},
+            "decided": {**TIME, "description": "Wall clock, unix seconds"},
+            "type": {"enum": list(CASE_EVENT_TYPES)},
+            "number": {**COUNT, "description": "Counts the notices of `root`; what one notice reports has one number"},
+            "root": {**TEXT, "description": "The case's id in its first notice"},
+            "receiver": TEXT,
+            "decision": {"enum": ["sent", "held"]},
+            "reason": {"enum": [*(one.value for one in HeldReason), None]},
+            "detail": TEXT,
+            "place": {**TEXT, "description": "In the configuration, such as `watchdog.yaml:12`; empty without one"},
+            "delivery": {**MAYBE_TEXT, "description": "Id of the delivery; null when it was held back"},
+            "status": {"enum": [*STATUSES, None]},
+            "settled": MAYBE_TIME,
+            "error": MAYBE_TEXT,
+        }
+    ),
+    "CaseDecisions": closed(
+        {
+            "case": TEXT,
+            "root": TEXT,
+            "decisions": listed(named("CaseDecision")),
+            "pending": {
+                "description": "What waits for the end of an interval; `due` in event time, unix seconds",
+                "oneOf": [
+                    {"type": "null"},
+                    closed({"reasons": listed({"enum": [one.value for one in CaseReason]}), "due": TIME}),
+                ],
+            },
         }
     ),
     "DeliveryPage": closed({"deliveries": listed(named("Delivery")), "cursor": CURSOR}),
-    "Action": closed({"who": _WHO, "text": _REASON}, optional=("who", "text")),
-    "Note": closed({"who": _WHO, "text": {**_REASON, "minLength": 1}}, optional=("who",)),
+    "Action": closed({"who": WHO, "text": _REASON}, optional=("who", "text")),
+    "Resolution": closed({"who": WHO, "text": _REASON, "verdict": _VERDICT}, optional=("who", "text", "verdict")),
+    "Note": closed({"who": WHO, "text": {**_REASON, "minLength": 1}}, optional=("who",)),
+    "Silence": SILENCE,
+    "Silences": closed({"silences": listed(named("Silence"))}),
+    "OneSilence": closed({"silence": named("Silence")}),
+    "NewSilence": NEW_SILENCE,
+    "ExpiredBy": closed({"who": WHO}, optional=("who",)),
     "Nothing": closed({}),
     "Accepted": closed(
         {
@@ -140,6 +251,11 @@ SCHEMAS: Mapping[str, Json] = {
                             "enum": [True, False, "unknown"],
                             "description": "Whether the sources can make it fire",
                         },
+                        "detectors": {
+                            "type": "array",
+                            "items": {"type": "object", "required": ["node", "name", "budget", "threshold"]},
+                            "description": "What its detectors with a budget have learnt, by node",
+                        },
                         "lacks": {
                             "type": "array",
                             "items": {"enum": list(LACKS)},
@@ -156,6 +272,26 @@ SCHEMAS: Mapping[str, Json] = {
             "service": {"type": "object", "required": ["node", "version"]},
             "incidents": closed({"open": _BY_SEVERITY, "acknowledged": _BY_SEVERITY}),
             "receivers": listed({"type": "object", "required": ["name"]}),
+        }
+    ),
+    "Peers": closed(
+        {
+            "node": TEXT,
+            "time": {**MAYBE_TIME, "description": "Latest event about a peer, unix seconds; null before any"},
+            "state": _NODE_STATE,
+            "peers": listed(_PEER),
+            "peers_beyond": {**COUNT, "description": "Peers that gave way to others, for want of room"},
+        }
+    ),
+    "PeerMessages": closed(
+        {
+            "node": TEXT,
+            "conn": {"type": "integer"},
+            "peer": TEXT,
+            "connection_type": TEXT,
+            "watched": {**TRUTH, "description": "Whether messages were kept before this request"},
+            "kept_s": {"type": "number", "description": "For how long further messages are kept"},
+            "messages": listed(_MESSAGE),
         }
     ),
     "Health": closed(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 
 from aiohttp import web
@@ -12,12 +13,31 @@ from watchdog.core.finding import SEVERITIES
 from watchdog.core.own_rules import OWN_RULES
 from watchdog.core.text import printable
 from watchdog.service.exposition import CONTENT_TYPE
-from watchdog.service.view import Health, ServiceView
+from watchdog.service.view import Health, ServiceView, UnknownNodeError
 from watchdog.web.answer import answer
 from watchdog.web.guard import may_see_details
 from watchdog.web.openapi import openapi_document
+from watchdog.web.parameters import Parameters
+from watchdog.web.problem import not_found
 
 UNRESOLVED = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+
+
+def _node(request: web.Request, *, strict: bool) -> str | None:
+    """Return the parameter `node`. strict: any other parameter is a mistake (400); probes may have others."""
+    parameters = Parameters(request.query.items(), ("node",))
+    if strict:
+        parameters.done()
+    return parameters.text("node")
+
+
+@contextmanager
+def _known(node: str | None) -> Iterator[None]:
+    """Answer with 404 where the service watches no node of this name."""
+    try:
+        yield
+    except UnknownNodeError:
+        raise not_found(f"node '{node}'") from None
 
 
 class OperationRoutes:
@@ -38,22 +58,26 @@ class OperationRoutes:
             web.get("/metrics", self.metrics),
         ]
 
-    async def rules(self, _request: web.Request) -> web.Response:
+    async def rules(self, request: web.Request) -> web.Response:
         """Answer with the rules in force and the built-in findings."""
+        with _known(node := _node(request, strict=True)):
+            rules = self._view.rules(node)
         own = [
             {"id": one.id, "title": one.title, "attack": "data", "severity": one.severity, "about": one.about}
             for one in OWN_RULES.values()
         ]
-        return answer({"rules": self._view.rules(), "own": own})
+        return answer({"rules": rules, "own": own})
 
-    async def status(self, _request: web.Request) -> web.Response:
+    async def status(self, request: web.Request) -> web.Response:
         """Answer with facts about the service, its receivers, and the numbers of unresolved incidents."""
+        node = _node(request, strict=True)
         counts = await self._view.ask(self._view.queries.counts)
         unresolved = {
             state.value: {severity: counts.get((state.value, severity), 0) for severity in SEVERITIES}
             for state in UNRESOLVED
         }
-        facts: Mapping[str, object] = self._view.status()
+        with _known(node):
+            facts: Mapping[str, object] = self._view.status(node)
         return answer({"service": facts, "incidents": unresolved, "receivers": self._view.receivers()})
 
     async def openapi(self, _request: web.Request) -> web.Response:
@@ -66,7 +90,8 @@ class OperationRoutes:
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Answer whether the service does its work."""
-        return self._health(request, self._view.readiness())
+        with _known(node := _node(request, strict=False)):
+            return self._health(request, self._view.readiness(node))
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with the metrics for Prometheus."""

@@ -31,6 +31,8 @@ class StaticPage:
         return [
             web.get("/", self.index),
             web.get("/incidents/{id}", self.index),
+            web.get("/cases", self.index),
+            web.get("/cases/{id}", self.index),
             web.get("/deliveries", self.index),
             web.get("/rules", self.index),
             web.get("/static/{name}", self.static),

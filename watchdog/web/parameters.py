@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -15,11 +15,15 @@ from aiohttp import web
 
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT
 from alerts.store.cursor import CursorError
+from alerts.store.verdicts import VERDICTS, OperatorVerdict
+from watchdog.web.guard import present_bearer
 from watchdog.web.problem import ProblemError
 
 LIMIT_DEFAULT = 50
 LIMIT_MOST = 200
 SHOWN = 60
+_ACTION: Mapping[str, int] = {"who": WHO_LIMIT, "text": TEXT_LIMIT}
+VERDICT_LIMIT = max(len(one) for one in VERDICTS)
 _NUMBER = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999
 
@@ -35,7 +39,8 @@ class Parameters:
         for name in self._query:
             if name not in known:
                 near = difflib.get_close_matches(name[:SHOWN], known, 1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+                there_are = f"known are {', '.join(known)}" if known else "this path takes none"
+                hint = f"did you mean '{near[0]}'?" if near else there_are
                 self.wrong(name[:SHOWN], f"no such parameter; {hint}")
             elif times[name] > 1:
                 self.wrong(name, "given more than once")
@@ -64,7 +69,7 @@ class Parameters:
         return frozenset(given) & frozenset(choices)
 
     def limit(self) -> int:
-        """`limit`: rows of a page, 1 to `LIMIT_MOST`."""
+        """Read `limit`: rows of a page, 1 to `LIMIT_MOST`."""
         value = self.text("limit")
         if value is None:
             return LIMIT_DEFAULT
@@ -74,7 +79,7 @@ class Parameters:
         return int(value)
 
     def cursor(self, decoded: Callable[[str], object]) -> str | None:
-        """`cursor` as it is, where `decoded` takes it; CursorError of that is a mistake like others."""
+        """Read `cursor` as it is, where `decoded` takes it; CursorError of that is a mistake like others."""
         value = self.text("cursor")
         if value is None:
             return None
@@ -90,20 +95,21 @@ class Parameters:
         value = self.text(name)
         if value is None:
             return None
-        found = _time_ns(value)
+        found = moment_ns(value)
         if found is None:
             self.wrong(name, f"'{value[:SHOWN]}' is no time; write unix seconds or '2026-01-31T12:00:00Z'")
         return found
 
     def done(self) -> None:
-        """400 with every mistake, when there is one."""
+        """Raise 400 with every mistake, when there is one."""
         count = len(self._mistakes)
         if count:
             detail = f"{count} {'parameter is' if count == 1 else 'parameters are'} wrong"
             raise ProblemError(HTTPStatus.BAD_REQUEST, detail, parameters=self._mistakes)
 
 
-def _time_ns(value: str) -> int | None:
+def moment_ns(value: str) -> int | None:
+    """Return unix seconds or RFC 3339 as ns; None for any other text."""
     if _NUMBER.fullmatch(value):
         whole, _, part = value.partition(".")
         if abs(int(whole)) > _LAST_SECOND:
@@ -119,25 +125,52 @@ def _time_ns(value: str) -> int | None:
         return None
 
 
-async def action_body(request: web.Request, *, text_needed: bool) -> tuple[str, str]:
-    """(who, text) of a body like `{"who": "anna", "text": "our own crawler"}`; both may be left out, unless needed.
+async def action_body(
+    request: web.Request, *, text_needed: bool, verdict_allowed: bool = False
+) -> tuple[str, str, OperatorVerdict | None]:
+    """Read who, text and verdict of a body like `{"who": "anna", "text": "our own crawler", "verdict": "false_alarm"}`.
 
+    who: the name of the request's token where that has one, whatever the body says.
+    All are optional, unless a text is needed; a verdict is a mistake where it is not allowed.
     415 when it is not declared as JSON, which a form of another site cannot do; 400 with every mistake.
     """
+    limits = {**_ACTION, "verdict": VERDICT_LIMIT} if verdict_allowed else _ACTION
+    found = await texts_body(request, limits, needed=("text",) if text_needed else ())
+    said = found.get("verdict", "")
+    verdict = next((one for one in VERDICTS if one == said), None)
+    if said and verdict is None:
+        mistake = ("verdict", f"must be one of {', '.join(VERDICTS)}")
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is wrong", parameters=[mistake])
+    return found["who"], found["text"], verdict
+
+
+async def texts_body(
+    request: web.Request, limits: Mapping[str, int], *, needed: Collection[str] = ()
+) -> dict[str, str]:
+    """Read a JSON object of texts, all of them optional unless needed. limits: most characters of each by name.
+
+    who: see `action_body`. ProblemError: 415 or 400, see there.
+    """
     found = await json_object(request)
-    mistakes = [(name[:SHOWN], "no such field; known are who, text") for name in found if name not in ("who", "text")]
-    values = {"who": "api", "text": ""}
-    for name, most in (("who", WHO_LIMIT), ("text", TEXT_LIMIT)):
-        value = found.get(name, values[name])
+    mistakes = [(name[:SHOWN], f"no such field; known are {', '.join(limits)}") for name in found if name not in limits]
+    values = dict.fromkeys(limits, "")
+    for name, most in limits.items():
+        value = found.get(name, "")
         if not isinstance(value, str) or len(value) > most:
             mistakes.append((name, f"no text of at most {most} characters"))
-        else:
-            values[name] = value.strip()
-    if text_needed and not values["text"] and not any(name == "text" for name, _ in mistakes):
-        mistakes.append(("text", "is needed"))
+            continue
+        values[name] = value.strip()
+        if name in needed and not values[name]:
+            mistakes.append((name, "is needed"))
     if mistakes:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is wrong", parameters=mistakes[:10])
-    return values["who"] or "api", values["text"]
+    return values | {"who": acting(values.get("who", ""))}
+
+
+def acting(said: str) -> str:
+    """Return who makes the present request: the name of its token where that has one, else what the body says."""
+    bearer = present_bearer()
+    return (bearer.name if bearer is not None else "") or said or "api"
 
 
 async def json_object(request: web.Request) -> dict[str, object]:

@@ -253,7 +253,7 @@ async def listen(
 
 
 def _flow(link: asyncio.Transport) -> tuple[int, int]:
-    """Bytes that the other side has taken so far, and bytes that still wait for it, in our buffer and in the kernel's.
+    """Return the bytes that the other side took so far, and the bytes that wait for it, in our buffer and the kernel's.
 
     Linux counts both (TCP_INFO's `tcpi_bytes_acked`, tcp(7), and SIOCOUTQ, which is TIOCOUTQ). Elsewhere the bytes
     taken are only known up to a constant while the same bytes wait.

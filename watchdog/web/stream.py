@@ -48,7 +48,7 @@ class EventStream:
             task.cancel()
 
     async def get(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/v1/events/stream`."""
+        """Answer `GET /api/v1/events/stream`."""
         self._remember()
         subscription = self._view.subscribe()
         if subscription is None:

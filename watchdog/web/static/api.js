@@ -32,6 +32,18 @@ export async function read(path, { signal } = {}) {
   }
 }
 
+/** Send JSON to a path; the JSON of the answer. Throws Problem. */
+export async function send(path, body) {
+  const headers = { Accept: "application/json", "Content-Type": "application/json", ...authorization() };
+  const answer = await ask(path, { method: "POST", body: JSON.stringify(body), headers });
+  return answer.json();
+}
+
+/** Whether a token is kept. */
+export function hasToken() {
+  return sessionStorage.getItem(TOKEN) !== null;
+}
+
 /** The response of a path; throws Problem, or the AbortError when it was called off. */
 export async function ask(path, options) {
   let answer;

@@ -120,14 +120,16 @@ function errorCell({ last_error: error, merged_into: carrier }) {
 }
 
 function cells(one) {
-  const link = { href: `/incidents/${one.incident}`, "data-route": true, "data-delivery": one.id, title: one.id };
+  const subject = one.incident ?? one.case;
+  const path = one.incident === null ? "cases" : "incidents";
+  const link = { href: `/${path}/${subject}`, "data-route": true, "data-delivery": one.id, title: one.id };
   return [
     exact(one.created),
     badge("delivery", one.status),
     foreign(one.receiver),
-    one.type.replace("incident.", ""),
+    one.type.replace(/^(incident|case)\./, ""),
     badge("severity", one.severity),
-    el("span", {}, el("a", link, el("code", {}, one.incident)), openedElsewhen(one)),
+    el("span", {}, el("a", link, el("code", {}, subject)), openedElsewhen(one)),
     el("span", { class: "line" }, `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`),
     one.next !== null ? el("span", { class: "line" }, "next ", exact(one.next)) : one.settled !== null ? exact(one.settled) : "",
     errorCell(one),

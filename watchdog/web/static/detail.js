@@ -1,6 +1,7 @@
 // One incident: summary, timeline, entities, members, evidence, operators' notes and deliveries.
 
 import { badge, el, foreign, maturityBadge, section, table } from "/static/dom.js";
+import { operatorNotes, recordings } from "/static/notes.js";
 import { both, exact, lasted, utc } from "/static/times.js";
 
 const SMALL = new Set(["updated", "member joined", "member cleared"]);
@@ -20,6 +21,7 @@ export function incidentView(incident, eventTime) {
     section("Measures", measures(incident)),
     section("Entities", entities(incident)),
     section("Members", members(incident)),
+    section("Recordings", recordings(incident)),
     section("Evidence", evidence(incident)),
     section("Operator notes", operatorNotes(incident)),
     section("Deliveries", deliveries(incident)),
@@ -56,11 +58,18 @@ function facts(incident, eventTime) {
     ["Rule", foreign(incident.rule)],
     ["Key", Object.keys(incident.key).length ? fields(incident.key) : null],
     ["Acknowledged", by === null ? null : ["by ", foreign(by)]],
+    ["Verdict", judgement(incident.verdict)],
     ["Findings", String(incident.findings)],
     ["Id", el("code", {}, incident.id)],
   ];
   const shown = pairs.filter(([, value]) => value !== null);
   return el("dl", { class: "facts" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/** What an operator calls the incident: `attack` or `false alarm`. */
+function judgement(found) {
+  if (!found) return null;
+  return [`${found.verdict.replace("_", " ")}, by `, foreign(found.who), " ", both(found.time)];
 }
 
 /** A warm-up loses no input: the rule's window began before monitoring did. */
@@ -156,16 +165,6 @@ function evidence(incident) {
     fields(event.fields),
   ]);
   return table("Evidence", ["Time", "Event", "Fields"], rows);
-}
-
-/** The texts of notes, acknowledgements and resolutions. */
-function operatorNotes(incident) {
-  const withText = incident.actions.filter((done) => done.text);
-  if (!withText.length) return null;
-  const shown = withText.map((done) =>
-    el("li", {}, el("div", { class: "when" }, exact(done.time), ` ${done.action} by `, foreign(done.who)), foreign(done.text)),
-  );
-  return el("ol", { class: "notes" }, shown);
 }
 
 function deliveries(incident) {

@@ -1,14 +1,19 @@
 // The filters: form, address bar and API use the same names.
 
-const NAMES = ["state", "severity", "attack", "node", "text"];
-const DEFAULTS = { state: "open,acknowledged" };
+const INCIDENTS = {
+  names: ["state", "severity", "attack", "node", "text"],
+  defaults: { state: "open,acknowledged" },
+  words: ({ id, title, rule, summary, node, entities, key }) =>
+    [id, title, rule, summary, node, ...entities, ...Object.values(key)],
+};
 const SEVERITIES = ["info", "warning", "high", "critical"];
 
 export class Filters {
-  /** changed: called when other rows are needed; narrowed: when only the text changed. */
-  constructor(form, { changed, narrowed }) {
-    this.form = form;
-    this.load();
+  /** changed: called when other rows are needed; narrowed: when only the text changed. about: names of the fields, their
+   *  defaults, and the words of a row in which the text is looked for. */
+  constructor(form, { changed, narrowed }, about = INCIDENTS) {
+    Object.assign(this, { form, ...about });
+    this.load("");
     form.addEventListener("submit", (event) => event.preventDefault());
     let timer = 0;
     form.addEventListener("input", (event) => {
@@ -21,12 +26,12 @@ export class Filters {
 
   /** The form's values, by name. */
   get values() {
-    return Object.fromEntries(NAMES.map((name) => [name, this.form.elements[name].value.trim()]));
+    return Object.fromEntries(this.names.map((name) => [name, this.form.elements[name].value.trim()]));
   }
 
   /** Whether any filter differs from its default. */
   get narrow() {
-    return Object.entries(this.values).some(([name, value]) => value !== (DEFAULTS[name] ?? ""));
+    return Object.entries(this.values).some(([name, value]) => value !== (this.defaults[name] ?? ""));
   }
 
   /** The query of a page of the API. */
@@ -36,13 +41,13 @@ export class Filters {
     return new URLSearchParams(given).toString();
   }
 
-  /** Fill the form from the address bar's query. */
-  load() {
-    const query = new URLSearchParams(location.search);
-    for (const name of NAMES) {
+  /** Fill the form from a query, that of the address bar. */
+  load(search = location.search) {
+    const query = new URLSearchParams(search);
+    for (const name of this.names) {
       const field = this.form.elements[name];
-      field.value = query.get(name) ?? DEFAULTS[name] ?? "";
-      if (field.selectedIndex === -1) field.value = DEFAULTS[name] ?? "";
+      field.value = query.get(name) ?? this.defaults[name] ?? "";
+      if (field.selectedIndex === -1) field.value = this.defaults[name] ?? "";
     }
   }
 
@@ -53,26 +58,25 @@ export class Filters {
 
   /** The query string for links of this page, so that filters survive a click. */
   search() {
-    const given = Object.entries(this.values).filter(([name, value]) => value !== (DEFAULTS[name] ?? ""));
+    const given = Object.entries(this.values).filter(([name, value]) => value !== (this.defaults[name] ?? ""));
     return given.length ? `?${new URLSearchParams(given)}` : "";
   }
 
-  /** Whether the service would list the incident. */
-  wants(incident) {
-    const { state, severity, attack, node } = this.values;
+  /** Whether the service would list the row. */
+  wants(one) {
+    const { state, severity, attack, node, since } = this.values;
     return (
-      (!state || state.split(",").includes(incident.state)) &&
-      (!severity || SEVERITIES.indexOf(incident.severity) >= SEVERITIES.indexOf(severity)) &&
-      (!attack || incident.attack === attack) &&
-      (!node || incident.node === node)
+      (!state || state.split(",").includes(one.state)) &&
+      (!severity || SEVERITIES.indexOf(one.severity) >= SEVERITIES.indexOf(severity)) &&
+      (!attack || one.attack === attack) &&
+      (!node || one.node === node) &&
+      (!since || one.opened >= Date.now() / 1000 - Number(since))
     );
   }
 
   /** Whether the text filter shows it. */
-  shows(incident) {
+  shows(one) {
     const wanted = this.values.text.toLowerCase();
-    if (!wanted) return true;
-    const { id, title, rule, summary, node, entities, key } = incident;
-    return [id, title, rule, summary, node, ...entities, ...Object.values(key)].join("\n").toLowerCase().includes(wanted);
+    return !wanted || this.words(one).join("\n").toLowerCase().includes(wanted);
   }
 }

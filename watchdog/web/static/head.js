@@ -13,8 +13,8 @@ export function posture({ open, acknowledged }, sight) {
     el("span", { class: "count", "data-value": severity }, el("b", {}, String(open[severity])), ` ${severity}`),
   );
   const looked = Object.values(acknowledged).reduce((sum, count) => sum + count, 0);
-  const blind = { none: "not monitoring", ended: "nothing open, all sources have ended" }[sight];
-  const calm = el("span", { class: "count", "data-value": sight === "whole" ? "calm" : sight }, blind ?? "nothing open");
+  const blind = { none: "not monitoring", ended: "no incident open, all sources have ended" }[sight];
+  const calm = el("span", { class: "count", "data-value": sight === "whole" ? "calm" : sight }, blind ?? "no incident open");
   const rest = looked ? [el("span", { class: "count quiet" }, el("b", {}, String(looked)), " acknowledged")] : [];
   const first = sight === "none" && counts.length ? [calm] : [];
   return [...first, ...(counts.length ? [el("span", { class: "quiet" }, "open"), ...counts] : [calm]), ...rest];
@@ -31,7 +31,8 @@ export function sightOf({ sources = [] }) {
 /** Why incidents may be missing from the page: failing sources, delayed events. */
 export function trouble({ sources = [], lag_s: lag = null }) {
   const failing = sources.filter((source) => source.state === "failing");
-  const words = failing.map((source) => `source ${source.name} fails: ${source.error}`);
+  const whose = ({ node }) => (node === undefined ? "" : `${node}: `);
+  const words = failing.map((source) => `${whose(source)}source ${source.name} fails: ${source.error}`);
   return lag !== null && lag > LATE_S ? [...words, `events are ${lasted(lag)} behind`] : words;
 }
 

@@ -1,4 +1,4 @@
-// The list of incidents: pages from the API, updated live, latest opened first.
+// Lists of rows: pages from the API, updated live; and the list of incidents, latest opened first.
 
 import { Problem, read } from "/static/api.js";
 import { badge, el, foreign, maturityBadge } from "/static/dom.js";
@@ -13,11 +13,12 @@ const EMPTY = {
   ended: "All sources have ended, so monitoring has stopped. Select another state to see resolved incidents.",
 };
 
-export class IncidentList {
+/** A list that others fill in: `page` reads rows, `row` draws one, `later` orders them, `emptyText` explains none. */
+export class LiveList {
   /** parts: {list, empty, more}; failed: called with a Problem, or with null when reading works. */
   constructor(parts, filters, failed) {
     Object.assign(this, { ...parts, filters, failed });
-    this.rows = new Map(); // id -> {incident, node}
+    this.rows = new Map(); // id -> {one, node}
     this.news = new Map(); // updates that arrived while a page was loading, which the page may lack
     this.cursor = null;
     this.asked = new AbortController();
@@ -35,7 +36,7 @@ export class IncidentList {
     this.list.setAttribute("aria-busy", "true");
     this.more.disabled = true;
     try {
-      const page = await read(`/api/v1/incidents?${this.filters.query(cursor)}`, { signal: asked.signal });
+      const page = await this.page(cursor, asked.signal);
       if (asked.signal.aborted) return;
       this.show(page, cursor === null);
       this.failed(null);
@@ -49,33 +50,33 @@ export class IncidentList {
 
   show(page, first) {
     if (first) this.rows.clear();
-    for (const incident of page.incidents) this.put(incident);
+    for (const one of page.rows) this.put(one);
     this.cursor = page.cursor;
-    for (const incident of this.news.values()) this.place(incident);
+    for (const one of this.news.values()) this.place(one);
     this.arrange();
   }
 
-  /** Show a changed incident: move its row, or remove it. */
-  update(incident) {
-    if (this.list.getAttribute("aria-busy") === "true") this.news.set(incident.id, incident);
-    this.place(incident);
+  /** Show what changed: move its row, or remove it. */
+  update(one) {
+    if (this.list.getAttribute("aria-busy") === "true") this.news.set(one.id, one);
+    this.place(one);
     if (this.rows.size > MOST_ROWS) this.load();
     else this.arrangeSoon();
   }
 
-  place(incident) {
-    if (!this.filters.wants(incident)) this.rows.delete(incident.id);
-    else if (this.rows.has(incident.id) || this.cursor === null || this.isWithin(incident)) this.put(incident);
+  place(one) {
+    if (!this.filters.wants(one)) this.rows.delete(one.id);
+    else if (this.rows.has(one.id) || this.cursor === null || this.isWithin(one)) this.put(one);
   }
 
-  put(incident) {
-    this.rows.set(incident.id, { incident, node: this.row(incident) });
+  put(one) {
+    this.rows.set(one.id, { one, node: this.row(one) });
   }
 
   /** Whether it comes before the last loaded row; later ones come with the next page. */
-  isWithin(incident) {
-    const last = [...this.rows.values()].at(-1)?.incident;
-    return !last || later(incident, last) <= 0;
+  isWithin(one) {
+    const last = [...this.rows.values()].at(-1)?.one;
+    return !last || this.later(one, last) <= 0;
   }
 
   /** Note how many sources the service can read: without any, an empty list is no good news. */
@@ -87,25 +88,41 @@ export class IncidentList {
   /** Draw the rows in order, hide those that the text filter excludes, and explain an empty list. */
   arrange() {
     const focused = document.activeElement?.dataset?.id;
-    const ordered = [...this.rows.values()].sort((one, other) => later(one.incident, other.incident));
-    this.rows = new Map(ordered.map((row) => [row.incident.id, row]));
-    for (const { incident, node } of ordered) node.hidden = !this.filters.shows(incident);
+    const ordered = [...this.rows.values()].sort((row, other) => this.later(row.one, other.one));
+    this.rows = new Map(ordered.map((row) => [row.one.id, row]));
+    for (const { one, node } of ordered) node.hidden = !this.filters.shows(one);
     this.list.replaceChildren(...ordered.map((row) => row.node));
     this.more.hidden = this.cursor === null;
     this.mark(this.chosen);
     if (focused) this.list.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     const none = !ordered.some((row) => !row.node.hidden);
     this.empty.hidden = !none;
-    this.empty.textContent = this.filters.narrow ? "No incident matches these filters." : EMPTY[this.sight];
+    this.empty.textContent = this.emptyText();
   }
 
-  /** Mark the incident that is open beside the list. */
+  /** Mark the one that is open beside the list. */
   mark(id) {
     this.chosen = id;
     for (const link of this.list.querySelectorAll("a[data-id]")) {
       if (link.dataset.id === id) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
+  }
+
+  /** Order of the list, as in the API: latest opening time first, then id. */
+  later(one, other) {
+    return other.opened - one.opened || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0);
+  }
+}
+
+export class IncidentList extends LiveList {
+  async page(cursor, signal) {
+    const page = await read(`/api/v1/incidents?${this.filters.query(cursor)}`, { signal });
+    return { rows: page.incidents, cursor: page.cursor };
+  }
+
+  emptyText() {
+    return this.filters.narrow ? "No incident matches these filters." : EMPTY[this.sight];
   }
 
   row(incident) {
@@ -130,9 +147,4 @@ export class IncidentList {
       el("a", attributes, head, foreign(incident.summary, { class: "summary" }), foot),
     );
   }
-}
-
-/** Order of the list, as in the API: latest opening time first, then id. */
-function later(one, other) {
-  return other.opened - one.opened || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0);
 }

@@ -1,6 +1,7 @@
 // The rules in force: all are read at once, as they are few, and shown in steps.
 
 import { Problem, read } from "/static/api.js";
+import { budgets } from "/static/budgets.js";
 import { badge, el, foreign, table } from "/static/dom.js";
 
 const STEP = 50; // rows more
@@ -53,7 +54,7 @@ function words({ id, title, attack, severity, kinds = [], lacks = [], place = ""
 
 function cells(rule) {
   return [
-    el("span", { class: "rule" }, foreign(rule.title), el("code", { class: "quiet" }, foreign(rule.id))),
+    el("span", { class: "rule" }, foreign(rule.title), el("code", { class: "quiet" }, foreign(rule.id)), budgets(rule)),
     badge("severity", rule.severity),
     rule.attack,
     ability(rule),
