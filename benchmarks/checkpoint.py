@@ -6,6 +6,7 @@ from benchmarks import w30
 from benchmarks.rivals import dict_pickle
 from benchmarks.rivals.pure_python import PurePython
 from benchmarks.rounds import Row, Settings, by_cost, cpu_seconds, in_turns
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.engine import Engine
 
 GATE = 5.0
@@ -21,7 +22,7 @@ def measure(settings: Settings) -> list[Row]:
     engine, rival = loaded(rows)
     states = dict_pickle.key_states(rival)
     blob, pickled = engine.snapshot(), dict_pickle.dump(states)
-    again = Engine(w30.plans(w30.rules(DENSITY)), {w30.SOURCE: None})
+    again = Engine(w30.plans(w30.rules(DENSITY)), {w30.SOURCE: ALL_KINDS})
     again.restore(blob)
     if again.usage.key_counts() != engine.usage.key_counts():
         raise AssertionError("a restored engine has other keys")
@@ -40,7 +41,7 @@ def measure(settings: Settings) -> list[Row]:
 def loaded(rows: int) -> tuple[Engine, PurePython]:
     """Engine and plain Python after the same events of many keys."""
     chosen = w30.rules(DENSITY)
-    engine, rival = Engine(w30.plans(chosen), {w30.SOURCE: None}), PurePython(chosen)
+    engine, rival = Engine(w30.plans(chosen), {w30.SOURCE: ALL_KINDS}), PurePython(chosen)
     stream = w30.workload(rows, DENSITY, peers=PEERS, groups=GROUPS)
     for part in stream.slices(0, rows, BATCH_ROWS):
         engine.process(part)

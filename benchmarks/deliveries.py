@@ -14,6 +14,7 @@ from statistics import median
 from alerts.delivery.sender import Sender
 from alerts.incident import Reason
 from alerts.notice import Notice
+from alerts.routing import Receiver
 from alerts.store.database import Database
 from alerts.store.due import StoredOutbox
 from alerts.store.writer import IncidentWriter
@@ -42,24 +43,30 @@ def measure(settings: Settings) -> list[Row]:
 
 async def _sent_per_second(folder: Path, incidents: int) -> float:
     """Fill an outbox, then send all of it."""
-    database = Database.open(f"sqlite:///{folder}/watchdog.db")
     async with target() as there:
         receiver = receiver_for(there.url)
-        events = tuple(Evidence(n, "p2p:addr", {"peer": "136.43.1.1:8333", "entries": 1000}) for n in range(EVENTS))
-        wholes = [incident(number, evidence=events) for number in range(incidents)]
-        notices: list[Notice] = []
-        for sequence, reason in enumerate(REASONS, start=1):
-            records = [record(one, sequence, reason) for one in wholes]
-            new = told(records, receiver, now_ns=time.time_ns())
-            IncidentWriter(database).record(records, new)
-            notices += new
+        database, notices = await asyncio.to_thread(_filled, folder, receiver, incidents)
         begun = time.perf_counter()
         async with running(Sender(StoredOutbox(database), [receiver])):
             await until(lambda: len(there.accepted) >= len(notices), 120)
             seconds = time.perf_counter() - begun
         assert _arrived(there.seen) == _made(notices), "a notice was lost, sent twice, or came out of order"
-    database.close()
+    await asyncio.to_thread(database.close)
     return len(notices) / seconds
+
+
+def _filled(folder: Path, receiver: Receiver, incidents: int) -> tuple[Database, list[Notice]]:
+    """Return a database with the notices of all incidents, none sent."""
+    database = Database.open(f"sqlite:///{folder}/watchdog.db")
+    events = tuple(Evidence(n, "p2p:addr", {"peer": "136.43.1.1:8333", "entries": 1000}) for n in range(EVENTS))
+    wholes = [incident(number, evidence=events) for number in range(incidents)]
+    notices: list[Notice] = []
+    for sequence, reason in enumerate(REASONS, start=1):
+        records = [record(whole, sequence, reason) for whole in wholes]
+        new = told(records, receiver, now_ns=time.time_ns())
+        IncidentWriter(database).record(records, new)
+        notices += new
+    return database, notices
 
 
 def _made(notices: Sequence[Notice]) -> dict[str, list[str]]:

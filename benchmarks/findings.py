@@ -17,7 +17,7 @@ from benchmarks.rivals.plain_incidents import PlainIncidents
 from benchmarks.rounds import Row, Settings, by_cost, cpu_seconds, in_turns
 from rules.load import load_text
 from watchdog.core.batch import Batch, Column, Slice, Strings
-from watchdog.core.kinds import KINDS, dtype_of
+from watchdog.core.kinds import ALL_KINDS, KINDS, dtype_of
 from watchdog.core.plan import RulePlan
 from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
@@ -72,7 +72,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _run(plans: Sequence[RulePlan], slices: Sequence[Slice], groups: int) -> None:
-    course = Pipeline(Engine(plans, {SOURCE: None}))
+    course = Pipeline(Engine(plans, {SOURCE: ALL_KINDS}))
     for one in slices:
         course.process(one)
     course.finish()

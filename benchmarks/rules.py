@@ -15,6 +15,7 @@ from benchmarks.rivals.pure_python import PurePython
 from benchmarks.rounds import Row, Settings, by_rate, cpu_seconds, in_turns
 from watchdog.core.batch import Slice
 from watchdog.core.finding import Finding
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.engine import Engine
 
 BATCH_ROWS = 10_000
@@ -70,7 +71,7 @@ def _contest(
     rows = QUICK_ROWS if settings.quick else ROUND_ROWS
     warm_up = 3 * QUICK_ROWS if settings.quick else min(WARM_UP_S * density, WARM_UP_ROWS)
     stream = w30.workload(warm_up + settings.rounds * rows, density)
-    engine = Engine(w30.plans(chosen), {w30.SOURCE: None})
+    engine = Engine(w30.plans(chosen), {w30.SOURCE: ALL_KINDS})
     findings: list[Finding] = []
 
     def process(slices: Sequence[Slice]) -> None:

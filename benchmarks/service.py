@@ -89,9 +89,9 @@ async def _rested(settle_s: float, rest_s: float) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="watchdog-bench-") as name:
         async with target() as there, _watched(Path(name), ALL, there.url) as service:
             await asyncio.sleep(settle_s)
-            before, begun = _cpu_s(service.process.pid), time.monotonic()
+            before, begun = cpu_s(service.process.pid), time.monotonic()
             await asyncio.sleep(rest_s)
-            used, passed = _cpu_s(service.process.pid) - before, time.monotonic() - begun
+            used, passed = cpu_s(service.process.pid) - before, time.monotonic() - begun
             return max(100 * used / passed, 1e-3), _peak_mb(service.process.pid)
 
 
@@ -103,8 +103,8 @@ async def _watched(folder: Path, sources: Sequence[str], url: str) -> AsyncItera
     await asyncio.sleep(0.2)  # files that are there when the service looks for them
     texts = "\n".join(f"  - {text}" for text in sources)
     (folder / "watchdog.yaml").write_text(
-        f"sources:\n{texts}\napi: {{listen: '127.0.0.1:{_free_port()}'}}\n"
-        f"receivers:\n  bench: {{url: '{url}', allow_private: true, rate_per_minute: 0}}\n"
+        f"sources:\n{texts}\napi: {{listen: '127.0.0.1:{free_port()}'}}\n"
+        f"receivers:\n  bench: {{url: '{url}', about: incidents, allow_private: true, rate_per_minute: 0}}\n"
     )
     service = ServiceProcess(folder)
     try:
@@ -179,14 +179,15 @@ async def _until(condition: Callable[[], bool], limit_s: float) -> None:
         await asyncio.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time: fields 14 and 15 of /proc/PID/stat (man proc_pid_stat), the name before them cut off."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
