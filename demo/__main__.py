@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.service import Running, claimed, logged, running
-from demo.texts import alert_line, attacks_table, coloured, event_time, near
+from demo.texts import alert_lines, attacks_table, coloured, event_time, near
 from rules.load import load
 from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.cli.progress import ProgressBar
@@ -31,6 +31,7 @@ PATIENCE_S = 300.0  # a slow machine needs less than a minute
 
 NEXT = """\
 Next, after `. .venv/bin/activate`:
+  watchdog cases list --db {database}
   watchdog incidents list --db {database}
   watchdog rules list             what is watched for; docs/rules/ explains each
   watchdog replay recording:{recording} --table    this table again, by hand
@@ -75,15 +76,15 @@ async def show(folder: Path, out: Path, *, stay: bool) -> bool:
     print(f"Source recording:{near(RECORDING)}, {len(load(()).plans)} shipped rules.\n")
     async with running(folder, RECORDING) as service:
         print(f"The service watches; page and API on {service.url}")
-        print("Alerts that reached a receiver, in the order of the recording's time (UTC).")
-        print("They are sent by severity, so a high one may arrive before an earlier warning.\n", flush=True)
+        print("Notices that reached a receiver, one for each attack. They are listed by the")
+        print("recording's time (UTC); a high one is sent before an earlier warning.\n", flush=True)
         if not await watched(service):
             return False
         result = service.result()
         write_whole(out, result.lines().encode())
         report(service, result, out, folder)
         if stay:
-            print(f"\nopen {service.url} , Ctrl-C ends", flush=True)
+            print(f"\nopen {service.url}/cases , Ctrl-C ends", flush=True)
             while not await service.pause(3600.0):
                 continue
     if stay:
@@ -112,7 +113,7 @@ async def watched(service: Running) -> bool:
     finally:
         bar.clear()
         for arrival in sorted(service.arrivals, key=event_time):  # of one time: as they came
-            print(alert_line(arrival, colour=coloured()))
+            print(alert_lines(arrival, colour=coloured()))
         sys.stdout.flush()
 
 
@@ -122,9 +123,13 @@ def report(service: Running, result: ReplayResult, out: Path, folder: Path) -> N
     arrivals = service.arrivals
     verified, ids = sum(one.verified is True for one in arrivals), len({one.id for one in arrivals})
     print(f"\n{len(arrivals)} webhooks arrived, {verified} with the right signature, {ids} different ids.\n")
+    print("The same in a chat (format slack): a thread for each case, first lines only.\n")
+    print(service.chat.lines(width))
     spent = (result.last_event_ns or 0) - (result.first_event_ns or 0)
     print(f"Incidents in {rough_duration(spent)} of the node's time ({result.events:,} events):\n")
     print(result.table(width, colour=coloured()))
+    print("Incidents of one attack make one case:\n")
+    print(result.cases_table(width, colour=coloured()))
     print(attacks_table(score(RECORDING.name, read_labels(RECORDING / "labels.json"), result), width))
     print(f"With their evidence, as JSON lines: {near(out)}\n")
     database = near(folder / "watchdog.db")

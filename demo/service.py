@@ -18,6 +18,7 @@ from alerts.delivery.inbox import Arrival, WebhookInbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import new_secret, secret_key
 from alerts.incident import Reason
+from demo.chat import TOKEN, DemoChat, chatting
 from watchdog.cli.run import serve
 from watchdog.core.errors import ServiceError
 from watchdog.offline.replay import ReplayResult
@@ -45,6 +46,14 @@ receivers:
     severity: info
     allow_private: true
     rate_per_minute: 0
+  chat:
+    format: slack
+    url: http://{host}:{chat}
+    token: {{file: chat.token}}
+    channel: demo
+    severity: info
+    allow_private: true
+    rate_per_minute: 0
 """
 
 
@@ -67,14 +76,17 @@ def claimed(parent: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def configured(folder: Path, source: Path, receiver: int, secret: str) -> ServiceConfig:
-    """Write the service's configuration to `folder` and read it as `watchdog run` does. receiver: its port."""
-    key = folder / "demo.secret"
-    key.touch(mode=0o600)
-    key.write_text(secret, encoding="ascii")
+def configured(folder: Path, source: Path, ports: tuple[int, int], secret: str) -> ServiceConfig:
+    """Write the service's configuration to `folder` and read it as `watchdog run` does. ports: of receiver and chat."""
+    receiver, chat = ports
+    for name, value in (("demo.secret", secret), ("chat.token", TOKEN)):
+        key = folder / name
+        key.touch(mode=0o600)
+        key.write_text(value, encoding="ascii")
     path = folder / "watchdog.yaml"
     quoted = json.dumps(f"recording:{source}")
-    path.write_text(CONFIG.format(source=quoted, host=HOST, port=free_port(), receiver=receiver), encoding="utf-8")
+    text = CONFIG.format(source=quoted, host=HOST, port=free_port(), receiver=receiver, chat=chat)
+    path.write_text(text, encoding="utf-8")
     return load_config(path)
 
 
@@ -112,10 +124,10 @@ async def receiver(secret: str, arrivals: list[Arrival]) -> AsyncIterator[int]:
 
 
 class Running:
-    """A service that runs, and what its receiver got. It ends by itself on a signal or a failure."""
+    """A service that runs, and what its receiver and its chat got. It ends by itself on a signal or a failure."""
 
-    def __init__(self, daemon: Daemon, task: asyncio.Task[None], arrivals: list[Arrival]) -> None:
-        self.daemon, self.arrivals, self._task = daemon, arrivals, task
+    def __init__(self, daemon: Daemon, task: asyncio.Task[None], arrivals: list[Arrival], chat: DemoChat) -> None:
+        self.daemon, self.arrivals, self.chat, self._task = daemon, arrivals, chat, task
 
     @property
     def url(self) -> str:
@@ -137,7 +149,10 @@ class Running:
     async def delivered(self) -> bool:
         """Whether everything was read, judged, stored and sent."""
         engine = self.daemon.engine
-        if not engine.finished or self.daemon.writer.counts.records < sum(engine.counts.changes.values()):
+        counts = self.daemon.writer.counts
+        if not engine.finished or counts.records < sum(engine.counts.changes.values()):
+            return False
+        if counts.case_changes < engine.watch.case_rows.given:
             return False
         waiting = await self.daemon.ask(self.daemon.store.outbox.counts)
         return not self.daemon.sender.unstored and not any(status == "waiting" for _, status in waiting)
@@ -147,22 +162,26 @@ class Running:
         watch = self.daemon.engine.watch
         titles = {plan.id: plan.title for plan in watch.rules.plans}
         incidents = watch.books.incidents()
-        return ReplayResult(incidents, titles, watch.events, watch.first_event_ns, watch.last_event_ns, finished=True)
+        first_ns, last_ns = watch.pipeline.first_event_ns, watch.last_event_ns
+        cases = watch.pipeline.cases
+        pictures = () if cases is None else cases.pictures()
+        return ReplayResult(incidents, titles, watch.events, first_ns, last_ns, finished=True, cases=pictures)
 
 
 @asynccontextmanager
 async def running(folder: Path, recording: Path) -> AsyncIterator[Running]:
-    """Receiver and service over a recording; both have ended afterwards, the receiver last."""
-    secret, arrivals = new_secret(), list[Arrival]()
-    async with receiver(secret, arrivals) as port:
-        daemon = Daemon(configured(folder, recording, port, secret), serve=serve)
+    """Receiver, chat and service over a recording; all have ended afterwards, the service first."""
+    secret, arrivals, chat = new_secret(), list[Arrival](), DemoChat()
+    async with receiver(secret, arrivals) as port, chatting(chat, HOST) as chat_port:
+        ports = port, chat_port
+        daemon = await asyncio.to_thread(lambda: Daemon(configured(folder, recording, ports, secret), serve=serve))
         task = asyncio.create_task(daemon.run())
         ready = asyncio.create_task(daemon.ready.wait())
         try:
             await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
             # a terminal that goes away ends the demo; for the service alone it would be a reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, daemon.stop)
-            yield Running(daemon, task, arrivals)
+            yield Running(daemon, task, arrivals, chat)
         finally:
             ready.cancel()
             daemon.stop()

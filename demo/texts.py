@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,30 +15,39 @@ from watchdog.core.text import printable
 from watchdog.offline.evaluate import LabelScore, RecordingScore
 
 NAME_WIDTH, DELAY_WIDTH = 24, 9  # columns of the table of attacks; the rest belongs to the rules
-RULE_WIDTH = 27  # columns of a rule's name in a line of an alert
+PARTY_WIDTH = 27  # columns of the names in a line of an alert
 
 
 def event_time(arrival: Arrival) -> float:
     """Unix seconds of the node's time at which what a webhook reports happened; 0 when it does not say."""
-    data = (arrival.body or {}).get("data")
-    updated = data.get("updated") if isinstance(data, dict) else None
-    return float(updated) if isinstance(updated, int | float) else 0.0
+    change = _data(arrival).get("change")
+    happened = change.get("time") if isinstance(change, dict) else None
+    return float(happened) if isinstance(happened, int | float) else 0.0
 
 
-def alert_line(arrival: Arrival, *, colour: bool) -> str:
-    """One webhook in at most 80 columns: event time, severity, event, rule, whether it is to be believed."""
-    data = (arrival.body or {}).get("data")
-    incident = data if isinstance(data, dict) else {}
-    updated = event_time(arrival)
-    time = datetime.fromtimestamp(updated, UTC).strftime("%H:%M:%S") if updated else "-"
-    severity = printable(str(incident.get("severity") or "-"), 8)
+def alert_lines(arrival: Arrival, *, colour: bool) -> str:
+    """One webhook in at most 80 columns: event time, severity, event, who; below it what the case is."""
+    case = _data(arrival)
+    change = case.get("change")
+    happened = event_time(arrival)
+    time = datetime.fromtimestamp(happened, UTC).strftime("%H:%M:%S") if happened else "-"
+    severity = printable(str(case.get("severity") or "-"), 8)
     code = next((code for name, code in COLOURS.items() if name == severity), None)
     mark = f"\x1b[{code}m{severity:<8}\x1b[0m" if colour and code else f"{severity:<8}"
-    kind = printable(str((arrival.body or {}).get("type") or "-"), 24).removeprefix("incident.")
+    kind = printable(str((arrival.body or {}).get("type") or "-"), 24).removeprefix("case.")
     trust = "signature verified" if arrival.verified else f"REFUSED: {printable(arrival.problem, 60)}"
     again = f", attempt {arrival.attempt}" if arrival.attempt > 1 else ""
-    rule = printable(str(incident.get("rule") or "-"), RULE_WIDTH - 1)
-    return f"{time:<8}  {mark}  {kind:<9} {rule:<{RULE_WIDTH}} {trust}{again}"
+    names = change.get("parties") if isinstance(change, dict) else None
+    who, *others = names if isinstance(names, list) and names else ["-"]
+    more = f" and {len(others)} more" if others else ""
+    who = f"{printable(str(who), PARTY_WIDTH - 1 - len(more))}{more}"
+    headline = printable(str(case.get("headline") or "-"), 70)
+    return f"{time:<8}  {mark}  {kind:<9} {who:<{PARTY_WIDTH}} {trust}{again}\n          {headline}"
+
+
+def _data(arrival: Arrival) -> Mapping[str, object]:
+    data = (arrival.body or {}).get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def attacks_table(scored: RecordingScore, width: int) -> str:
