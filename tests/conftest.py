@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.declared import only_here
+from tests.support.event_loops import LoopGuard, guarded_loops
 from tests.support.parts import lacking, shared
 from tests.support.postgres import Server, binaries
+from tests.support.wheel import built_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +42,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.recordings)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loop_guard() -> Iterator[LoopGuard]:
+    """Watch event loops for calls that block them."""
+    with guarded_loops() as guard:
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def declarations() -> Iterator[None]:
+    """Take back the tracepoints that a test declared: their kinds are known to the whole process."""
+    with only_here():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def unblocked_loops(loop_guard: LoopGuard) -> Iterator[None]:
+    """Fail the test that blocked an event loop, even where the error was caught."""
+    loop_guard.take()
+    yield
+    if blocked := loop_guard.take():
+        pytest.fail("\n".join(blocked), pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A real PostgreSQL server; skipped where Debian's package is missing, a failure in CI."""
@@ -54,6 +80,12 @@ def postgres() -> Iterator[Server]:
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree."""
+    return built_wheel(root, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The contract of all keyed structures: a new one is added to CASES and held to every test here.
+"""The contract of all keyed structures: a new one joins CASES in tests/support/detector_rigs.py and is held to it all.
 
 The model is River's checks of estimators: whatever the structure computes, its input stays untouched, the order within
 a pane does not matter, memory is bounded, a restored snapshot continues exactly, and a damaged one is refused.
@@ -8,203 +8,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from detectors.baseline import Baseline
-from detectors.distinct import DistinctWindow, Touches
-from detectors.extremes import Extremes, Latest
-from detectors.quantiles import QuantileWindow
-from detectors.shares import ValueCounts
 from detectors.state import State
-from detectors.window_banks import BankChanges, WindowBank
-from detectors.windows import Changes, Ints, Window
+from tests.support.detector_rigs import CASES, LIMIT, PANES, SLOTS, Pane, Rig
 
-WIDTH, SLOTS, PANES = 3, 5, 12
-LIMIT = 40  # pairs of the structures that take a limit
-
-
-@dataclass(frozen=True)
-class Pane:
-    """Rows of one pane: slot, time, value."""
-
-    number: int
-    slots: Ints
-    times: Ints
-    values: Ints
-
-    def shuffled(self, chance: random.Random) -> Pane:
-        """Return the same rows in another order."""
-        order = np.array(chance.sample(range(len(self.slots)), len(self.slots)), np.int64)
-        return Pane(self.number, self.slots[order], self.times[order], self.values[order])
-
-
-class Rig(Protocol):
-    """A structure behind one interface for all tests."""
-
-    def close(self, pane: Pane) -> object:
-        """Close a pane; what comes out, comparable by `same`."""
-
-    def forget(self, slots: Ints) -> None:
-        """Forget these slots."""
-
-    def state(self) -> State:
-        """The state."""
-
-    def restore(self, state: State, closed: int) -> None:
-        """Continue from a state."""
-
-    def size(self) -> int:
-        """Values that are remembered."""
-
-
-class _Rig:
-    structure: Any  # any of the structures below
-
-    def forget(self, slots: Ints) -> None:
-        self.structure.purge(slots)
-
-    def state(self) -> State:
-        return self.structure.state()  # type: ignore[no-any-return] # every structure returns one
-
-    def restore(self, state: State, closed: int) -> None:
-        self.structure.restore(state, closed, SLOTS)
-
-    def size(self) -> int:
-        return len(self.structure) if hasattr(self.structure, "__len__") else 0
-
-
-ALL = np.arange(SLOTS)
-
-
-class SumsRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = Window(1, WIDTH)
-        self.structure.reserve(SLOTS)
-
-    def close(self, pane: Pane) -> object:
-        arrivals = Changes(pane.slots, np.full(len(pane.slots), pane.number), pane.values[:, None])
-        decided = self.structure.close(arrivals, Changes.none(1), pane.number, pane.number + 1)
-        return decided.slots, decided.values, decided.live
-
-    def restore(self, state: State, closed: int) -> None:
-        self.structure.restore(state, closed)
-
-
-class BankRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = WindowBank(1, [WIDTH, WIDTH + 2])
-
-    def close(self, pane: Pane) -> object:
-        members = pane.slots % 2
-        cells = self.structure.cells(members, pane.slots, SLOTS)
-        arrivals = BankChanges(cells, np.full(len(cells), pane.number), pane.values[None, :])
-        nothing = np.zeros(0, np.int64)
-        none = BankChanges(nothing, nothing, np.zeros((1, 0), np.int64))
-        decided = self.structure.close(arrivals, none, pane.number, pane.number + 1)
-        self.structure.take_back(nothing)
-        return [_by_slot(part.slots, part.values[0], part.live) for _, part in sorted(decided.items())]
-
-    def forget(self, slots: Ints) -> None:
-        for member in (0, 1):
-            self.structure.purge(member, slots)
-
-    def restore(self, state: State, closed: int) -> None:
-        self.structure.restore(state, closed, np.full(2, SLOTS))
-
-
-def _by_slot(slots: Ints, *columns: Ints) -> list[Ints]:
-    """Cells are numbered in order of arrival; what they say of a slot must not depend on it."""
-    order = np.argsort(slots, kind="stable")
-    return [column[order] for column in (slots, *columns)]
-
-
-class DistinctRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = DistinctWindow(WIDTH, cap=8, max_pairs=LIMIT)
-        self.structure.reserve(SLOTS)
-
-    def close(self, pane: Pane) -> object:
-        panes, widths = np.full(len(pane.slots), pane.number), np.full(len(pane.slots), WIDTH)
-        touches = Touches(pane.slots, panes, pane.values.view(np.uint64), widths)
-        self.structure.close(touches, pane.number, pane.number + 1)
-        self.structure.resample(np.arange(SLOTS))
-        return self.structure.pairs[:SLOTS] << self.structure.level[:SLOTS]
-
-
-class SharesRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = ValueCounts(WIDTH, max_pairs=LIMIT)
-
-    def close(self, pane: Pane) -> object:
-        words, panes = pane.values.view(np.uint64), np.full(len(pane.slots), pane.number)
-        changes = self.structure.close(pane.slots, panes, words, pane.number, pane.number + 1)
-        sums = np.zeros((SLOTS, 2), np.int64)
-        np.add.at(sums, changes.slots, changes.deltas)
-        return self.structure.tops(ALL), sums
-
-
-class QuantileRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = QuantileWindow(WIDTH, 0.9, max_pairs=LIMIT)
-
-    def close(self, pane: Pane) -> object:
-        panes = np.full(len(pane.slots), pane.number)
-        self.structure.close(pane.slots, panes, pane.values, pane.number, pane.number + 1)
-        return self.structure.of(ALL)
-
-
-class ExtremesRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = Extremes(WIDTH, least=True)
-
-    def close(self, pane: Pane) -> object:
-        self.structure.close(pane.slots, pane.values, pane.number)
-        return self.structure.of(ALL)
-
-
-class LatestRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = Latest()
-        self.structure.reserve(SLOTS)
-
-    def close(self, pane: Pane) -> object:
-        panes = np.full(len(pane.slots), pane.number)
-        self.structure.close(pane.slots, panes, pane.times, pane.values)
-        return self.structure.values[:SLOTS].copy()
-
-
-class BaselineRig(_Rig):
-    def __init__(self) -> None:
-        self.structure = Baseline(4.0, 1.0, 0.05, 4, up=True, down=True)
-        self.structure.reserve(SLOTS)
-
-    def close(self, pane: Pane) -> object:
-        slots, first = np.unique(pane.slots, return_index=True)
-        own = [pane.values[pane.slots == slot].max() for slot in slots.tolist()]
-        values = np.array(own, np.float64).reshape(len(first))
-        odd, expected = self.structure.judge(slots, values)
-        self.structure.learn(slots, values)
-        return odd, expected
-
-    def restore(self, state: State, closed: int) -> None:
-        self.structure.restore(state)
-
-
-CASES: dict[str, Callable[[], Rig]] = {
-    "sums": SumsRig,
-    "bank": BankRig,
-    "distinct": DistinctRig,
-    "shares": SharesRig,
-    "quantile": QuantileRig,
-    "extremes": ExtremesRig,
-    "latest": LatestRig,
-    "baseline": BaselineRig,
-}
 every = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
 
 
@@ -362,9 +175,9 @@ def test_a_baseline_refuses_non_finite_values(value: float) -> None:
         baseline.judge(np.arange(2), np.array([1.0, value]))
 
 
-@pytest.mark.parametrize("name", ["mean", "variance"])
+@pytest.mark.parametrize("name", ["mean", "variance", "old"])
 def test_a_baseline_refuses_a_non_finite_state(name: str) -> None:
     baseline = Baseline(4.0, 1.0, 0.05, 4, up=True)
-    state = {**baseline.state(), name: np.full(len(baseline.mean), np.nan)}
+    state = {**baseline.state(), name: np.full(len(baseline.learnt.mean), np.nan)}
     with pytest.raises(ValueError, match="no samples"):
         baseline.restore(state)

@@ -38,7 +38,7 @@ start: beginning
 checkpoint: {{every: 1s, folder: state}}
 api: {{listen: "127.0.0.1:0", public_url: "http://watch.example.com"}}
 receivers:
-  am: {{url: "{url}", format: alertmanager, keepalive: {keepalive}, allow_private: true}}
+  am: {{url: "{url}", format: alertmanager, about: incidents, keepalive: {keepalive}, allow_private: true}}
 """
 
 

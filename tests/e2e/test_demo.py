@@ -51,22 +51,28 @@ def test_the_demo_shows_incidents_and_attacks_and_writes_json_lines(root: Path, 
     assert all(one["evidence"] and one["rule"] in printed for one in incidents)
     assert f"{len(incidents)} incident" in printed
     assert f"JSON lines: {out}" in printed
-    assert printed.rstrip().splitlines()[-5].startswith("Next")
+    assert printed.rstrip().splitlines()[-6].startswith("Next")
 
 
 @pytest.mark.slow
 def test_the_alerts_arrive_with_right_signatures_and_an_id_each(root: Path, tmp_path: Path) -> None:
     printed = run_demo(root, tmp_path / "incidents.jsonl")
     with closing(sqlite3.connect(tmp_path / "demo-service" / "watchdog.db")) as database:
-        sent = database.execute("select type, status, attempts from outbox").fetchall()
+        sent = database.execute("select type, status, attempts from outbox where receiver = 'demo'").fetchall()
         incidents = {row[0] for row in database.execute("select id from incidents")}
-    alerts = re.findall(r"^\d\d:\d\d:\d\d +\w+ +(\w+) +[a-z0-9-]+ +(.*)$", printed, re.MULTILINE)
-    assert len(alerts) >= len(incidents) > 0
-    times = re.findall(r"^(\d\d:\d\d:\d\d) +\w+ +\w+ +[a-z0-9-]+ +signature", printed, re.MULTILINE)
+    alerts = re.findall(
+        r"^\d\d:\d\d:\d\d +\w+ +(?:case\.)?(\w+) +[-0-9./]+.* (signature verified|REFUSED.*)$", printed, re.MULTILINE
+    )
+    attacks = sum(label.class_ != "benign" for label in read_labels(root / "demo" / "recording" / "labels.json"))
+    assert len(alerts) == attacks < len(incidents)
+    times = re.findall(r"^(\d\d:\d\d:\d\d) +\w+ +\S+ +[-0-9./]+.* signature", printed, re.MULTILINE)
     assert times == sorted(times), "alerts are not in the order of event time"
     assert {trust for _, trust in alerts} == {"signature verified"}
-    assert sorted(f"incident.{kind}" for kind, _ in alerts) == sorted(kind for kind, _, _ in sent)
+    assert {kind for kind, _ in alerts} == {"opened"}
+    assert sorted(f"case.{kind}" for kind, _ in alerts) == sorted(kind for kind, _, _ in sent)
     assert {(status, attempts) for _, status, attempts in sent} == {("sent", 1)}
+    chat = printed.split("a thread for each case, first lines only.\n\n")[1].split("\n\n")[0].splitlines()
+    assert len([line for line in chat if not line.startswith("  > ")]) == attacks, "a thread for each case"
     many = len(alerts)
     assert f"{many} webhooks arrived, {many} with the right signature, {many} different ids." in printed
     lines = (tmp_path / "incidents.jsonl").read_text(encoding="utf-8").splitlines()
@@ -80,8 +86,11 @@ def test_on_a_terminal_it_stays_with_page_and_api_until_it_is_told_to_end(
 ) -> None:
     with on_terminal(root, tmp_path / "incidents.jsonl") as (process, ours):
         shown = read_until(ours, "Ctrl-C ends")
-        url = re.findall(r"open (http://127\.0\.0\.1:\d+) ", shown)[0]
-        with urlopen(url, timeout=10) as page, urlopen(f"{url}/api/v1/incidents?limit=100", timeout=10) as answer:
+        url = re.findall(r"open (http://127\.0\.0\.1:\d+)/cases ", shown)[0]
+        with (
+            urlopen(f"{url}/cases", timeout=10) as page,
+            urlopen(f"{url}/api/v1/incidents?limit=100", timeout=10) as answer,
+        ):
             assert (page.status, page.headers.get_content_type()) == (200, "text/html")
             kept = json.loads(answer.read())["incidents"]
         assert f"{len(kept)} incidents: " in shown

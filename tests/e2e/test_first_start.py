@@ -21,7 +21,7 @@ sources: [capture:captures, log:debug.log]
 packs: false
 rules: rules.yaml
 receivers:
-  test: {{url: "{url}", allow_private: true, rate_per_minute: 0}}
+  test: {{url: "{url}", about: incidents, allow_private: true, rate_per_minute: 0}}
 """
 RULES = """
 rules:
@@ -90,7 +90,7 @@ def test_a_week_of_old_attacks_sends_nothing_and_one_under_way_one_opening(tmp_p
         ping(tmp_path, peer, now + second)
     service = ServiceProcess(tmp_path, "--no-web")
     service.wait_for(WATCHING)
-    assert "are passed over" in service.text()
+    assert "are skipped unread" in service.text()
 
     def notified() -> bool:
         ping(tmp_path, peer, time.time())
@@ -108,7 +108,7 @@ def test_a_week_of_old_attacks_sends_nothing_and_one_under_way_one_opening(tmp_p
     before = len(receiver.requests)
     again = ServiceProcess(tmp_path, "--no-web")
     again.wait_for(WATCHING)
-    assert "are passed over" not in again.text()
+    assert "begins at" not in again.text()
     again.end()
     assert len(receiver.requests) == before
 

@@ -60,9 +60,9 @@ log_level: debug
 checkpoint: {{every: 1s, folder: state}}
 api: {{listen: "127.0.0.1:{port}", token: {{file: token}}}}
 receivers:
-  plain: {{url: "{plain}", allow_private: true, rate_per_minute: 0}}
-  shown: {{url: "{shown}", allow_private: true, rate_per_minute: 0}}
-  team: {{url: "{team}", allow_private: true, rate_per_minute: 0, format: alertmanager-webhook}}
+  plain: {{url: "{plain}", about: incidents, allow_private: true, rate_per_minute: 0}}
+  shown: {{url: "{shown}", about: incidents, allow_private: true, rate_per_minute: 0}}
+  team: {{url: "{team}", about: incidents, allow_private: true, rate_per_minute: 0, format: alertmanager-webhook}}
 """
 
 

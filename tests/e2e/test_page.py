@@ -256,7 +256,7 @@ def test_an_empty_history_and_an_unknown_incident_say_so(view: StoredView) -> No
         await tab.open(url)
         await tab.until("!document.getElementById('empty').hidden")
         assert "No open incidents" in await text(tab, "#empty")
-        await tab.until("document.getElementById('posture').innerText === 'nothing open'")
+        await tab.until("document.getElementById('posture').innerText === 'no incident open'")
         assert tab.complaints == []
         await tab.open(f"{url}/incidents/{'0' * 16}")
         await tab.until("document.getElementById('detail').innerText.includes('no incident')")
@@ -269,7 +269,7 @@ def test_an_empty_history_and_an_unknown_incident_say_so(view: StoredView) -> No
 def test_what_keeps_the_watchdog_from_seeing_is_told_in_the_head(view: StoredView) -> None:
     async def look(tab: Tab, url: str) -> None:
         await tab.open(url)
-        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'nothing open'")
+        await tab.until(f"{LIVE} && document.getElementById('posture').innerText === 'no incident open'")
         assert await tab.run("document.getElementById('trouble').hidden")
         failing = {"name": "log:debug.log", "state": "failing", "error": "no such file"}
         view.facts = {"lag_s": 300.5, "sources": [failing, {"name": "capture:x", "state": "open", "error": ""}]}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.test_page import EDGES, LIVE, PICTURES, recent, visit
 from tests.support.chromium import NAMES, Tab, installed
+from tests.support.event_loops import scenery
 from tests.support.parts import lacking
 from tests.support.web_view import HOSTILE, RULE, SECOND, StoredView, flood
 
@@ -45,6 +46,11 @@ def many_rules(count: int) -> list[dict[str, object]]:
     return [{**RULE, **more, "id": f"rule-{n}", "title": f"Peer does thing {n}"} for n in range(count)]
 
 
+def keep_picture(path: Path, picture: bytes) -> None:
+    """Keep a screenshot for people to look at."""
+    scenery(lambda: path.write_bytes(picture))
+
+
 async def row(tab: Tab, id_: str) -> str:
     return str(await tab.run(f"document.querySelector('[data-delivery={id_}]').closest('tr').innerText"))
 
@@ -61,7 +67,7 @@ def test_deliveries_are_listed_in_pages_filtered_and_kept_as_they_are(view: Stor
         assert await tab.run("document.activeElement.id") == "deliveries-title"
         await tab.run("document.getElementById('deliveries-more').click()")
         await tab.until(f"{SENT} === 70 && document.getElementById('deliveries-more').hidden")
-        dead = [row.notice.id for row in view.outbox.page(status="dead", limit=100).rows]
+        dead = [row.notice.id for row in scenery(lambda: view.outbox.page(status="dead", limit=100).rows)]
         assert "415 Unsupported Media Type" in await row(tab, dead[0])
         await tab.run("window.same = true")
         await view.resend(dead[0])
@@ -75,7 +81,9 @@ def test_deliveries_are_listed_in_pages_filtered_and_kept_as_they_are(view: Stor
         assert await tab.run("location.search") == "?status=dead"
         await view.resend(dead[1])
         await tab.until(f"{SENT} === {len(dead) - 2}")
-        view.hub.announce("delivery", view.outbox.one(ids[0]).as_object())  # sent: not what is asked for
+        view.hub.announce(
+            "delivery", scenery(lambda: view.outbox.one(ids[0])).as_object()
+        )  # sent: not what is asked for
         await tab.run(f"{form}.receiver.value = 'nobody'; {form}.receiver.{change}")
         await tab.until(
             "document.getElementById('deliveries-empty').innerText === 'No delivery matches these filters.'"
@@ -103,14 +111,14 @@ def test_what_is_tried_for_the_first_time_comes_to_the_top_without_a_reload(view
         await tab.until(f"{LIVE} && {SENT} === 3")
         view.now_ns += SECOND
         view.tell(flood("10.9.9.9", recent(1)))
-        newest = view.outbox.page(limit=1).rows[0]
-        view.outbox.sent(newest.notice.id, 204, view.now_ns)
-        view.hub.announce("delivery", view.outbox.one(newest.notice.id).as_object())
+        newest = scenery(lambda: view.outbox.page(limit=1).rows[0])
+        scenery(lambda: view.outbox.sent(newest.notice.id, 204, view.now_ns))
+        view.hub.announce("delivery", scenery(lambda: view.outbox.one(newest.notice.id)).as_object())
         await tab.until(f"{SENT} === 4")
         first = await tab.run("document.querySelector('#deliveries [data-delivery]').dataset.delivery")
         assert first == newest.notice.id
         assert "sent" in await row(tab, first)
-        view.outbox.give_up(["chat"], "its receiver was removed from the configuration", view.now_ns)
+        scenery(lambda: view.outbox.give_up(["chat"], "its receiver was removed from the configuration", view.now_ns))
         view.hub.announce("deliveries", {"receivers": ["chat"], "status": "dead"})
         await tab.until("document.querySelectorAll('#deliveries [data-value=waiting]').length === 0")
         assert "removed from the configuration" in str(await tab.run("document.getElementById('deliveries').innerText"))
@@ -132,7 +140,7 @@ def test_deliveries_about_another_time_fit_a_window_of_1280_pixels(view: StoredV
             await tab.size(width, 900)
             await tab.open(f"{url}/deliveries")
             await tab.until(f"{LIVE} && {SENT} === 4")
-            (PICTURES / f"deliveries-of-another-time-{width}.png").write_bytes(await tab.picture())
+            keep_picture(PICTURES / f"deliveries-of-another-time-{width}.png", await tab.picture())
             place = "document.querySelector('#deliveries .scroll')"
             assert await tab.run(f"{place}.scrollWidth <= {place}.clientWidth"), "the last column is cut off"
             errors = "[...document.querySelectorAll('#deliveries .error')]"
@@ -152,8 +160,8 @@ def test_a_delivery_about_another_time_shows_both(view: StoredView) -> None:
         await tab.until(f"{LIVE} && {SENT} === 2")
         assert "of 2026-01-12 10:00:00 UTC" in await row(tab, old)
         assert " of 20" not in await row(tab, new)
-        view.outbox.sent(old, 204, view.now_ns)
-        view.hub.announce("delivery", view.outbox.one(old).as_object())
+        scenery(lambda: view.outbox.sent(old, 204, view.now_ns))
+        view.hub.announce("delivery", scenery(lambda: view.outbox.one(old)).as_object())
         await tab.until("document.querySelector('#deliveries .badge[data-value=sent]')")
         assert "of 2026-01-12 10:00:00 UTC" in await row(tab, old), "news keep it"
 
@@ -216,7 +224,7 @@ def test_hostile_and_endless_strings_stay_text_within_the_edges(view: StoredView
                 assert not set("\x1b\u202e\u2066\u200b\x00") & set(str(await tab.run("document.body.innerText")))
                 assert await tab.run(EDGES), f"{path} is wider than {width} px"
                 picture = await tab.picture(whole=width < 1000)
-                (PICTURES / f"{path}-hostile-{width}.png").write_bytes(picture)
+                keep_picture(PICTURES / f"{path}-hostile-{width}.png", picture)
         assert "<script>window.broken=1</script>" in str(await tab.run("document.getElementById('rules').innerText"))
 
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -239,7 +247,7 @@ def test_both_are_readable_narrow_and_wide_light_and_dark_empty_and_full(view: S
                     assert await tab.run(EDGES), f"{path} is wider than {width} px"
                     picture = await tab.picture()
                     name = f"{path}-{count}-{width}-{'dark' if dark else 'light'}.png"
-                    (PICTURES / name).write_bytes(picture)
+                    keep_picture(PICTURES / name, picture)
 
     PICTURES.mkdir(parents=True, exist_ok=True)
     visit(view, look)

@@ -43,7 +43,7 @@ def test_a_receiver_that_fails_gets_its_notice_again_under_the_same_id(tmp_path:
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "snapshots.jsonl").write_text("")
     parts = [
-        f'  {name}: {{url: "{server.url_of(name)}", allow_private: true, timeout: 1s}}\n'
+        f'  {name}: {{url: "{server.url_of(name)}", about: incidents, allow_private: true, timeout: 1s}}\n'
         for name in (*server.faults, "good")
     ]
     (tmp_path / "watchdog.yaml").write_text(CONFIG.format(port=free_port()) + "".join(parts))

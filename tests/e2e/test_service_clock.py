@@ -35,7 +35,7 @@ packs: false
 database: "sqlite:///{folder}/watchdog.db"
 checkpoint: {{every: 1s, folder: state}}
 receivers:
-  test: {{url: "{url}", allow_private: true, rate_per_minute: 0}}
+  test: {{url: "{url}", about: incidents, allow_private: true, rate_per_minute: 0}}
 heartbeat: {{receiver: test, every: 1s}}
 """
 OPENED = "SELECT opened_ns FROM incidents WHERE rule = '{}'"

@@ -16,7 +16,7 @@ from tests.support.capture_files import append, handshake, ping
 from tests.support.receiver import Receiver
 from tests.support.service_process import WATCHING, ServiceProcess, end_all, rows, run_command, until_rows
 from tests.support.waiting import wait_until
-from watchdog.service.assembly import CHECKPOINT_FILE
+from watchdog.service.node_start import CHECKPOINT_FILE
 
 LIMIT, HALF_REQUESTS = 256, 1_100
 RULES = """
@@ -40,7 +40,7 @@ packs: false
 checkpoint: {{every: 1s, folder: state}}
 api: {{listen: "127.0.0.1:0"}}
 receivers:
-  test: {{url: "{url}", allow_private: true, rate_per_minute: 0, severity: info}}
+  test: {{url: "{url}", about: incidents, allow_private: true, rate_per_minute: 0, severity: info}}
 """
 
 

@@ -71,7 +71,8 @@ def free_port() -> int:
 
 
 def configure(folder: Path, port: int, **urls: str) -> None:
-    parts = [f'  {name}: {{url: "{url}", allow_private: true, rate_per_minute: 0}}\n' for name, url in urls.items()]
+    keys = "about: incidents, allow_private: true, rate_per_minute: 0"
+    parts = [f'  {name}: {{url: "{url}", {keys}}}\n' for name, url in urls.items()]
     named = "receivers:\n" + "".join(parts) if parts else ""
     (folder / "watchdog.yaml").write_text(CONFIG.format(port=port, receivers=named))
 

@@ -31,7 +31,7 @@ from tests.support.service_process import (
 from tests.support.stepped_clock import step
 from tests.support.waiting import wait_until
 from watchdog.core.text import printable
-from watchdog.service.assembly import CHECKPOINT_FILE
+from watchdog.service.node_start import CHECKPOINT_FILE
 
 WAITS = "changes wait, retrying"
 HOUR_NS = 3_600 * 10**9
@@ -75,7 +75,7 @@ packs: false
 {more}
 checkpoint: {{every: 1s, folder: state}}
 receivers:
-  test: {{url: "{url}", allow_private: true, rate_per_minute: 0}}
+  test: {{url: "{url}", about: incidents, allow_private: true, rate_per_minute: 0}}
 """
 
 

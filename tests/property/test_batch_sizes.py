@@ -9,6 +9,7 @@ import pytest
 from benchmarks import w30
 from benchmarks.rivals.pure_python import PurePython
 from watchdog.core.finding import Finding
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.engine import Engine
 
 ROWS = 12_000
@@ -24,7 +25,7 @@ def workload(density: int) -> w30.Workload:
 @cache
 def findings(density: int, size: int, distinct: bool) -> tuple[Finding, ...]:
     """Everything that the engine says of the workload in batches of `size` rows."""
-    engine = Engine(w30.plans(w30.rules(density, distinct=distinct)), {w30.SOURCE: None})
+    engine = Engine(w30.plans(w30.rules(density, distinct=distinct)), {w30.SOURCE: ALL_KINDS})
     found = [said for part in workload(density).slices(0, ROWS, size) for said in engine.process(part)]
     return (*found, *engine.finish())
 

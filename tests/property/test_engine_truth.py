@@ -16,6 +16,7 @@ from tests.support.naive_engine import NaiveRule, Row, entropy, quantile, top_sh
 from tests.support.rulesets import plans
 from watchdog.core.batch import Slice
 from watchdog.core.finding import Finding
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.plan import RulePlan
 from watchdog.engine.engine import Engine
 
@@ -187,7 +188,7 @@ def _slices(rows: Sequence[Row], cuts: int, seed: int, source: str = "hand") -> 
 
 
 def _run(compiled: tuple[RulePlan, ...], slices: Sequence[Slice], sources: Sequence[str] = ("hand",)) -> list[Finding]:
-    engine = Engine(compiled, dict.fromkeys(sources))
+    engine = Engine(compiled, dict.fromkeys(sources, ALL_KINDS))
     return [finding for part in slices for finding in engine.process(part)]
 
 
@@ -217,11 +218,11 @@ def test_findings_are_the_same_for_every_split(compiled: Any, rows: list[Row], c
 @settings(deadline=None)
 def test_findings_survive_kills_and_resumes(compiled: Any, rows: list[Row], cuts: int, seed: int) -> None:
     slices = _slices(rows, cuts, seed)
-    engine, found = Engine(compiled, {"hand": None}), []
+    engine, found = Engine(compiled, {"hand": ALL_KINDS}), []
     for part in slices:
         found += engine.process(part)
         blob = engine.snapshot()
-        engine = Engine(compiled, {"hand": None})
+        engine = Engine(compiled, {"hand": ALL_KINDS})
         engine.restore(blob)
     assert found == _run(compiled, slices)
 

@@ -20,6 +20,7 @@ from detectors.ordering import by_log, parted
 from detectors.slots import SlotTable
 from detectors.window_banks import BankChanges, WindowBank
 from tests.support.parts import lacking
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.engine import Engine
 
 NATIVE = kernel.native
@@ -173,7 +174,7 @@ def test_an_engine_finds_and_keeps_the_same(density: int, batch: int) -> None:
     stream, plans = w30.workload(12_000, density, peers=60, groups=12), w30.plans(w30.rules(density // 20))
 
     def work() -> Any:
-        engine, found = Engine(plans, {w30.SOURCE: None}), []
+        engine, found = Engine(plans, {w30.SOURCE: ALL_KINDS}), []
         for part in stream.slices(0, 12_000, batch):
             found += engine.process(part)
         snapshot = engine.snapshot()

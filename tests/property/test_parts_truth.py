@@ -17,12 +17,13 @@ from alerts.render import as_line
 from tests.support.events import SECOND, batch
 from tests.support.rulesets import plans
 from watchdog.core.batch import Batch, Slice
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 
 UNTIL = 120
-KINDS: Mapping[str, frozenset[str] | None] = {
+KINDS: Mapping[str, frozenset[str]] = {
     "capture": frozenset({"net:inbound_message", "net:inbound_connection", "source:gap"}),
     "log": frozenset({"log:connection_accepted", "node:started", "source:gap"}),
     "snapshots": frozenset({"rpc:mempool", "node:started", "source:gap"}),
@@ -67,13 +68,13 @@ ROW = st.fixed_dictionaries(
 ROWS = st.fixed_dictionaries({name: st.lists(ROW, max_size=30) for name in KINDS})
 
 
-def _batches(source: str, rows: Sequence[Row]) -> list[Batch]:
+def batches_of(source: str, rows: Sequence[Row]) -> list[Batch]:
     """The rows as events of the kinds of a source; now and then one is a gap or a start of the node."""
-    common = sorted((KINDS[source] or frozenset()) - {"source:gap", "node:started"})
+    common = sorted(KINDS[source] - {"source:gap", "node:started"})
     by_kind: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         rare = {0: "source:gap", 1: "node:started"}.get(row["pick"], "")
-        kind = rare if rare in (KINDS[source] or ()) else common[row["pick"] % len(common)]
+        kind = rare if rare in KINDS[source] else common[row["pick"] % len(common)]
         before = row["for"] if row["txs"] < 50 else 0  # some gaps are only found at their end
         span = {"from_ns": (row["t"] - before) * SECOND, "to_ns": (row["t"] - before + row["for"]) * SECOND, "lost": 1}
         by_kind[kind].append({**row, **span} if kind == "source:gap" else row)
@@ -86,11 +87,11 @@ def _slices(source: str, rows: Sequence[Row], chance: random.Random) -> list[Sli
     parts = [
         (start, stop, [row for row in rows if start <= row["t"] < stop]) for start, stop in itertools.pairwise(marks)
     ]
-    found = [Slice(source, tuple(_batches(source, inside)), stop * SECOND) for _, stop, inside in parts]
+    found = [Slice(source, tuple(batches_of(source, inside)), stop * SECOND) for _, stop, inside in parts]
     return [*found, Slice(source, (), END_OF_TIME_NS)]
 
 
-def _mixed(rows: Mapping[str, Sequence[Row]], seed: int) -> list[Slice]:
+def mixed(rows: Mapping[str, Sequence[Row]], seed: int) -> list[Slice]:
     """Slices of all sources in any order; each source keeps its own."""
     chance = random.Random(seed)
     queues = [_slices(name, given, chance) for name, given in rows.items()]
@@ -124,9 +125,9 @@ def _run(slices: Sequence[Slice], sources: Mapping[str, Any] = KINDS, kills: ran
 @given(rows=ROWS, seed=st.integers(0, 10_000))
 @settings(deadline=None)
 def test_interleaving_cuts_and_kills_change_no_byte(rows: dict[str, list[Row]], seed: int) -> None:
-    whole = _run(_mixed(rows, 0))
-    assert _run(_mixed(rows, seed)) == whole
-    assert _run(_mixed(rows, seed + 1), kills=random.Random(seed)) == whole
+    whole = _run(mixed(rows, 0))
+    assert _run(mixed(rows, seed)) == whole
+    assert _run(mixed(rows, seed + 1), kills=random.Random(seed)) == whole
     assert whole[2][0].get("source:gap", 0) == whole[2][3], "a gap that several parts see is lost once"
 
 
@@ -134,11 +135,11 @@ def test_interleaving_cuts_and_kills_change_no_byte(rows: dict[str, list[Row]], 
 @settings(deadline=None)
 def test_what_a_part_says_depends_on_its_own_sources_only(rows: dict[str, list[Row]], seed: int) -> None:
     starts = {name: [row for row in rows[name] if row["pick"] == 1] for name in ("log", "snapshots")}
-    whole, told = _run(_mixed(rows, seed)), _run(_mixed({**rows, **starts}, seed))
-    alone = _run(_mixed({**rows, "log": [], "snapshots": []}, seed))
+    whole, told = _run(mixed(rows, seed)), _run(mixed({**rows, **starts}, seed))
+    alone = _run(mixed({**rows, "log": [], "snapshots": []}, seed))
     assert _of(whole, ("many", "silent")) == _of(told, ("many", "silent")), "of others only starts of the node matter"
     assert _of(whole, ("many",)) == _of(alone, ("many",)), "and only where silence counts"
-    few = _run(_mixed({**rows, "capture": []}, seed))
+    few = _run(mixed({**rows, "capture": []}, seed))
     assert _of(whole, ("full",)) == _of(few, ("full",))
 
 
@@ -151,7 +152,10 @@ def _of(result: Any, rules: Sequence[str]) -> list[str]:
 def test_parts_say_what_one_engine_over_all_sources_says(rows: dict[str, list[Row]], seed: int) -> None:
     """Without losses and starts, which a part only counts where they are its own, findings are those of one engine."""
     plain = {name: [row for row in given if row["pick"] > 1] for name, given in rows.items()}
-    together, apart = _opened(_run(_mixed(plain, seed), dict.fromkeys(KINDS))), _opened(_run(_mixed(plain, seed)))
+    together, apart = (
+        _opened(_run(mixed(plain, seed), dict.fromkeys(KINDS, ALL_KINDS))),
+        _opened(_run(mixed(plain, seed))),
+    )
     assert [one for one in together if one[0] in ("many", "accepted", "full")] == [
         one for one in apart if one[0] in ("many", "accepted", "full")
     ]

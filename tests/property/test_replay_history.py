@@ -10,7 +10,7 @@ import pytest
 
 from watchdog.offline.replay import Progress, ReplayOptions, replay
 
-TABLES = ("incidents", "incident_pictures", "incident_changes", "outbox", "actions")
+TABLES = ("incidents", "incident_pictures", "incident_changes", "outbox", "actions", "cases", "case_aliases")
 
 
 class Killed(Exception):

@@ -13,6 +13,7 @@ from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
 from watchdog.core.batch import Slice
 from watchdog.core.finding import Finding
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine import stream
 from watchdog.engine.engine import Engine
 
@@ -26,6 +27,12 @@ rules:
   node-held: {{title: c, {HEAD}, over: 40s, pane: 5s, for: 20s,
     measure: {{n: count(), least: min(size where size > 10), most: max(size)}},
     fire: flat(count(size > 200)) and most - least > 30}}
+  node-odd: {{title: f, {HEAD}, over: 25s, pane: 5s, escalate: {{high: total > 300}},
+    measure: {{total: sum(size), odd: "anomalous(total, floor=20, threshold=3, half_life=5m, warmup=20s, step=10s)"}},
+    fire: odd or total > 250, clear: total < 120}}
+  node-both: {{title: g, {HEAD}, over: 35s, pane: 5s, for: 10s, measure: {{n: count(), least: sum(size where size > 50),
+    quiet: 'anomalous(n, floor=1, threshold=2, half_life=5m, warmup=30s, step=5s, direction="both")',
+    large: "anomalous(least, floor=10, threshold=3, half_life=5m, warmup=30s, step=15s)"}}, fire: quiet or large}}
   by-peer: {{title: d, {HEAD}, by: [peer_addr], over: 50s, pane: 5s,
     measure: {{total: sum(size), least: min(size), most: max(size), latest: last(size)}},
     fire: most - least > 40 or latest > 90, clear: most < 30}}
@@ -56,7 +63,7 @@ def _slices(seed: int) -> list[Slice]:
 
 def _told(slices: list[Slice], least: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Finding], bytes]:
     monkeypatch.setattr(stream, "RUN_LEAST", least)
-    engine = Engine(PLANS, {slices[0].source: None})
+    engine = Engine(PLANS, {slices[0].source: ALL_KINDS})
     findings = [finding for one in slices for finding in engine.process(one)]
     state = engine.snapshot()
     return [*findings, *engine.finish()], state
@@ -84,4 +91,4 @@ def test_runs_are_taken_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream.StreamWindow, "_judge_run", noted)
     for seed in range(12):
         _told(_slices(seed), 2, monkeypatch)
-    assert taken == {60 * SECOND, 30 * SECOND, 40 * SECOND, 50 * SECOND}
+    assert taken == {60 * SECOND, 30 * SECOND, 40 * SECOND, 50 * SECOND, 25 * SECOND, 35 * SECOND}

@@ -14,6 +14,7 @@ from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
 from watchdog.core.batch import Batch, Slice
 from watchdog.core.finding import Finding
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.plan import RulePlan
 from watchdog.engine.coverage import Coverage, Gap
 from watchdog.engine.engine import Engine
@@ -76,7 +77,7 @@ def _history(seed: int, silence: int, gaps: int, starts: int) -> tuple[list[Batc
 
 
 def _findings(compiled: tuple[RulePlan, ...], slices: list[Slice]) -> list[Finding]:
-    engine = Engine(compiled, {"hand": None})
+    engine = Engine(compiled, {"hand": ALL_KINDS})
     return [finding for part in slices for finding in engine.process(part)]
 
 
@@ -137,7 +138,7 @@ def _covered_gaps(engine: Engine) -> list[Gap]:
 
 def test_a_source_that_is_down_for_days_is_one_gap(compiled: Any) -> None:
     """The service reports such a gap each ten seconds."""
-    engine = Engine(compiled, {"hand": None})
+    engine = Engine(compiled, {"hand": ALL_KINDS})
     engine.process(one_slice([batch(KIND, [{"t": 0}, {"t": 1}])], 2))
     for start in range(10, 5 * DAY, 10):
         gap = {"t": start, "from_ns": start * SECOND, "to_ns": (start + 10) * SECOND}
@@ -147,7 +148,7 @@ def test_a_source_that_is_down_for_days_is_one_gap(compiled: Any) -> None:
 
 def test_gaps_that_no_window_reaches_are_forgotten() -> None:
     gaps = [{"t": t, "from_ns": t * SECOND, "to_ns": (t + 5) * SECOND} for t in range(0, 200_000, 20)]
-    engine = Engine(plans(RULES), {"hand": None})
+    engine = Engine(plans(RULES), {"hand": ALL_KINDS})
     for at in range(0, len(gaps), 100):
         engine.process(one_slice([batch("source:gap", gaps[at : at + 100])], gaps[at + 99]["t"] + 10))
     assert {gap[1] for gap in _covered_gaps(engine)} >= {gap["to_ns"] for gap in gaps if gap["t"] > 200_000 - TWO_DAYS}

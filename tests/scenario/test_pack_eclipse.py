@@ -128,6 +128,23 @@ def test_too_few_outbound_peers_count_once_the_node_has_started(uptime: Callable
     assert [one.rule for one in found] == (["eclipse-outbound-deficit"] if alarm else [])
 
 
+# manual    2, and no peer of the node's own since it started: -connect
+@pytest.mark.parametrize(("opened", "manual", "alarm"), [
+    benign("eclipse-outbound-deficit", False, 2, False),
+    attack("eclipse-outbound-deficit", True, 2, True),
+    attack("eclipse-outbound-deficit", False, 0, True),
+])  # fmt: skip
+def test_a_node_with_connect_is_no_deficit_but_one_that_lost_its_peers_is(
+    opened: bool, manual: int, alarm: bool
+) -> None:
+    rows = [
+        {"t": now, "outbound": 0, "manual": manual, "opened": opened, "uptime_s": 9_000 + now}
+        for now in range(0, 2 * HOUR, 60)
+    ]
+    found = incidents("eclipse", {"rpc:peers": rows}, until=2 * HOUR)
+    assert [one.rule for one in found] == (["eclipse-outbound-deficit"] if alarm else [])
+
+
 # same AS   2      3      4 (info)      5 (warning)      6 (high)
 @pytest.mark.parametrize(("same", "severity"), [
     benign("eclipse-outbound-as", 3, None),

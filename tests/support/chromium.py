@@ -8,11 +8,13 @@ import itertools
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+
+from tests.support.event_loops import scenery
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -140,9 +142,9 @@ class Tab:
 @asynccontextmanager
 async def browser() -> AsyncIterator[Tab]:
     """A fresh Chromium with one tab, gone afterwards."""
-    program = installed()
+    program = scenery(installed)
     assert program is not None, "no Chromium: ask `installed` first"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    with _profile() as profile:
         process = await asyncio.create_subprocess_exec(
             program,
             *FLAGS,
@@ -166,6 +168,16 @@ async def browser() -> AsyncIterator[Tab]:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+@contextmanager
+def _profile() -> Iterator[str]:
+    """A folder for the browser's files."""
+    folder = scenery(lambda: tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+    try:
+        yield folder.name
+    finally:
+        scenery(folder.cleanup)
 
 
 async def _address(stderr: asyncio.StreamReader) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tests.support.event_loops import scenery
 from tests.support.waiting import reached
 from watchdog.service.config.read import load_config
 from watchdog.service.daemon import Daemon
@@ -54,9 +55,9 @@ class MovedClock:
 def configure(folder: Path, *receivers: str, sources: str = "log:debug.log", **more: str) -> None:
     """Rules and `watchdog.yaml`; more: node, resolved (how long), database."""
     facts = {"node": "alice", "resolved": "90d", "database": f"sqlite:///{folder}/watchdog.db"} | more
-    (folder / "rules.yaml").write_text(RULES)
+    scenery(lambda: (folder / "rules.yaml").write_text(RULES))
     text = CONFIG.format(sources=sources, receivers=", ".join(receivers), **facts)
-    (folder / "watchdog.yaml").write_text(text)
+    scenery(lambda: (folder / "watchdog.yaml").write_text(text))
 
 
 def hook(name: str, path: str = "hook", severity: str = "info") -> str:
@@ -67,9 +68,10 @@ def hook(name: str, path: str = "hook", severity: str = "info") -> str:
 def serve(folder: Path, story: Callable[[Daemon, MovedClock], Awaitable[None]]) -> None:
     """Run a daemon during the story."""
 
+    clock = MovedClock()
+    daemon = Daemon(load_config(folder / "watchdog.yaml"), clock=clock)
+
     async def run() -> None:
-        clock = MovedClock()
-        daemon = Daemon(load_config(folder / "watchdog.yaml"), clock=clock)
         running = asyncio.create_task(daemon.run())
         ready = asyncio.create_task(daemon.ready.wait())
         await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)

@@ -103,6 +103,7 @@ class _Row:
     fate: Fate = Fate.RETRY
     next_ns: int = 0
     error: str = ""
+    kept: str = ""
 
 
 class MemoryOutbox:
@@ -131,10 +132,10 @@ class MemoryOutbox:
             for row in self.rows.values():
                 if row.notice.receiver != receiver or row.fate is not Fate.RETRY:
                     continue
-                if row.notice.incident_id in blocked or now_ns < row.next_ns <= now_ns + HORIZON_NS:
-                    blocked.add(row.notice.incident_id)
+                if row.notice.subject in blocked or now_ns < row.next_ns <= now_ns + HORIZON_NS:
+                    blocked.add(row.notice.subject)
                 else:
-                    chains.setdefault(row.notice.incident_id, []).append(row)
+                    chains.setdefault(row.notice.subject, []).append(row)
         worst = sorted(chains.values(), key=lambda chain: -max(RANK[row.notice.severity] for row in chain))
         return [row for chain in worst for row in chain][:limit]
 
@@ -143,12 +144,12 @@ class MemoryOutbox:
         self.crowds.append((now_ns, receiver, least, frozenset(in_hand)))
         return 0
 
-    def firing(self, types: Collection[str], floor: Severity) -> Sequence[str]:
+    def firing(self, receiver: Receiver) -> Sequence[str]:
         """Ids of `alive`, whatever is asked for."""
-        self.asked.append((tuple(types), floor))
+        self.asked.append((receiver.events, receiver.severity))
         return list(self.alive)
 
-    def pictures(self, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+    def pictures(self, receiver: Receiver, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
         """Of `alive`."""
         return [self.alive[id_] for id_ in ids if id_ in self.alive]
 
@@ -162,6 +163,13 @@ class MemoryOutbox:
                 assert row.fate is Fate.RETRY, f"{one.id} is settled already"
                 row.attempts += 1
                 row.fate, row.error, row.next_ns = one.fate, one.error, one.retry_at_ns or 0
+                self._keep(row.notice, one.kept)
+
+    def _keep(self, first: Notice, text: str) -> None:
+        """What a channel returned is given with later notices of the same incident."""
+        for row in self.rows.values() if text else ():
+            if (row.notice.receiver, row.notice.subject) == (first.receiver, first.subject):
+                row.kept = row.kept or text
 
     def fates(self) -> list[str]:
         """The fate of each notice."""

@@ -12,8 +12,6 @@ import sys
 import time
 from dataclasses import replace
 
-from msgspec import structs
-
 from alerts.book import IncidentBook
 from alerts.decide import decide, notices
 from alerts.delivery.sender import Sender
@@ -78,7 +76,7 @@ def openings() -> list[ChangeRecord]:
     """Only the first step, of many incidents."""
     book, records = IncidentBook(), []
     for number in range(OPENINGS):
-        for change in book.apply(structs.replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
+        for change in book.apply(replace(finding(number, 0), time_ns=START_NS + number * SECOND)):
             incident = book.table.incident(change.id)
             assert incident is not None
             records.append(ChangeRecord(incident, change, "Flood"))
@@ -112,7 +110,9 @@ async def serve(database: Database, receiver: Receiver, records: list[ChangeReco
 
 def receiver_for(url: str) -> Receiver:
     """Hears everything."""
-    return Receiver("ops", url, secrets=(SECRET,), events=EVENT_TYPES, rate_per_minute=0, allow_private=True)
+    return Receiver(
+        "ops", url, about="incidents", secrets=(SECRET,), events=EVENT_TYPES, rate_per_minute=0, allow_private=True
+    )
 
 
 def main() -> None:

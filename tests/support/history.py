@@ -15,7 +15,7 @@ from watchdog.core.finding import Evidence
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
-RECEIVER = Receiver("team", "https://example.org/hook", events=(*DEFAULT_EVENTS, "incident.updated"))
+RECEIVER = Receiver("team", "https://example.org/hook", about="incidents", events=(*DEFAULT_EVENTS, "incident.updated"))
 
 
 def incident(number: int = 1, **other: Any) -> Incident:

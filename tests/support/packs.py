@@ -10,6 +10,7 @@ from alerts.incident import Incident
 from rules.load import PACKS, load
 from tests.support.events import batch, one_slice
 from tests.support.witness import saw
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.engine import Engine
 from watchdog.pipeline.pipeline import Pipeline
 
@@ -21,8 +22,8 @@ Rows = list[dict[str, Any]]
 
 def incidents(pack: str, events: dict[str, Rows], *, until: float) -> list[Incident]:
     """The incidents of a pack (`eclipse`), by opening time; events by kind, times and `until` in seconds after T0."""
-    plans = load([PACKS / f"{pack}.yaml"], packs=False).plans
-    course = Pipeline(Engine(plans, {"hand": None}))
+    plans = load([PACKS / f"{name}.yaml" for name in pack.split()], packs=False).plans
+    course = Pipeline(Engine(plans, {"hand": ALL_KINDS}))
     start = {"t": T0, "reason": "log-start"}
     batches = [batch("node:started", [start])]
     for kind, rows in events.items():

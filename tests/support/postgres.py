@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.event_loops import scenery
+
 ORDINARY_USERS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 
 
@@ -47,9 +49,9 @@ class Server:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """A server that hangs: it keeps all connections, takes new ones, and answers nothing."""
-        main = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        main = int(scenery((self.folder / "data" / "postmaster.pid").read_text).split()[0])
         os.kill(main, signal.SIGSTOP)  # first, so that it starts nobody new
-        processes = [main, *_children(main)]
+        processes = [main, *scenery(lambda: _children(main))]
         for process in processes:
             os.kill(process, signal.SIGSTOP)
         try:

@@ -14,6 +14,7 @@ from alerts.store.database import Database
 from alerts.store.writer import IncidentWriter
 from tests.support import history
 from tests.support.delivery import SECRET, VirtualClock
+from tests.support.event_loops import scenery
 from tests.support.history import record
 from watchdog.core.finding import Severity
 
@@ -30,7 +31,13 @@ def incident(number: int, severity: Severity, rule: str, state: IncidentState = 
 
 def hears(url: str, **other: Any) -> Receiver:
     """Return a receiver of everything, with the default rate. `other` replaces fields: any of Receiver's types."""
-    plain: dict[str, Any] = {"secrets": (SECRET,), "events": EVENT_TYPES, "severity": "info", "allow_private": True}
+    plain: dict[str, Any] = {
+        "about": "incidents",
+        "secrets": (SECRET,),
+        "events": EVENT_TYPES,
+        "severity": "info",
+        "allow_private": True,
+    }
     return Receiver("ops", url, **(plain | other))
 
 
@@ -41,7 +48,7 @@ def store(database: Database, records: Sequence[ChangeRecord], now_ns: int = NOW
         for each in records
         for one in notices(each, decide(each, [hears("http://127.0.0.1:1/")]), lambda id_: f"/{id_}", now_ns)
     ]
-    IncidentWriter(database).record(records, told)
+    scenery(lambda: IncidentWriter(database).record(records, told))
     return told
 
 

@@ -5,29 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
-from msgspec.structs import replace
 
 from alerts.book import IncidentBook
+from alerts.case_acts import CaseVerb
+from alerts.case_document import StoredCase
 from alerts.decide import decide, notices
 from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.render import as_object
 from alerts.routing import Receiver
+from alerts.silence import ClaimSilence
 from alerts.store.actions import Done, Verb
+from alerts.store.audit import Audit
+from alerts.store.case_acts import CaseActs, CaseDone
+from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from alerts.store.incidents import IncidentQueries
 from alerts.store.outbox import NoReceiverError, Outbox
+from alerts.store.silences import KeptSilence, Silences
+from alerts.store.verdicts import OperatorVerdict
 from alerts.store.writer import IncidentWriter
+from tests.support.event_loops import scenery
 from watchdog.core.finding import Evidence, Finding
+from watchdog.service.announcer import announced_case
 from watchdog.service.config.secret import Secret
 from watchdog.service.config.settings import ApiSettings
 from watchdog.service.hub import Hub, Watcher
-from watchdog.service.view import Check, Health
+from watchdog.service.node_facts import node_facts
+from watchdog.service.node_metrics import NodeState
+from watchdog.service.view import Check, Health, UnknownNodeError, UnknownPeerError
+from watchdog.traffic.node_traffic import NodeTraffic
 from watchdog.web.app import make_app
 
 T = TypeVar("T")
@@ -55,7 +68,7 @@ RULE: Mapping[str, object] = {
 """A rule with a tuple, as plans have them."""
 
 
-def flood(peer: str = "217.94.191.240", second: int = 0, **changes: object) -> Finding:
+def flood(peer: str = "217.94.191.240", second: int = 0, **changes: Any) -> Finding:
     """A flood of addresses by one peer; `changes` are fields of `Finding`."""
     found = Finding(
         rule="addr-beyond-limit",
@@ -89,16 +102,23 @@ class StoredView:
         titles: Mapping[str, str] | None = None,
         database: str | None = None,
     ) -> None:
-        self.database = Database.open(database or f"sqlite:///{folder / 'history.db'}")
+        self.database = scenery(lambda: Database.open(database or f"sqlite:///{folder / 'history.db'}"))
         self.queries, self.outbox = IncidentQueries(self.database), Outbox(self.database)
+        self.cases, self.audit, self._case_acts = (
+            CaseQueries(self.database),
+            Audit(self.database),
+            CaseActs(self.database),
+        )
         self.api = api or ApiSettings(token=Secret("test", TOKEN))
         self.hub = Hub(100)
         self.checks = [Check("loop", ok=True, text="beats")]
         self._book, self._writer = IncidentBook(), IncidentWriter(self.database)
         self._titles = titles or {}
-        self._receivers = [Receiver("chat", "https://chat.example/hook")]
+        self._receivers = [Receiver("chat", "https://chat.example/hook", about="incidents")]
         self.now_ns = START_NS
+        self.standing: Sequence[ClaimSilence] = ()
         self.facts: dict[str, object] = {}
+        self.traffic = NodeTraffic()
         self.rule_list: list[Mapping[str, object]] = [RULE]
 
     def tell(self, *findings: Finding) -> list[str]:
@@ -109,10 +129,14 @@ class StoredView:
         told = [
             notice for one in records for notice in notices(one, decide(one, self._receivers), self._url, self.now_ns)
         ]
-        self._writer.record(records, told)
+        scenery(lambda: self._writer.record(records, told))
         for one in records:
             self._announce(one)
         return list(dict.fromkeys(change.id for change in changes))
+
+    def store_cases(self, rows: Sequence[StoredCase]) -> None:
+        """Store cases as the writer does."""
+        self._writer.record((), (), rows)
 
     def _record(self, change: IncidentChange) -> ChangeRecord:
         incident = self._book.table.incident(change.id)
@@ -132,10 +156,20 @@ class StoredView:
         """In a thread, as the daemon does."""
         return await asyncio.to_thread(call)
 
-    async def act(self, incident_id: str, action: str, who: str, text: str) -> Done:
+    async def act(
+        self, incident_id: str, action: str, who: str, text: str, *, verdict: OperatorVerdict | None = None
+    ) -> Done:
         """Store the action; no engine applies it to the book here."""
         verb, at_ns = cast("Verb", action), self.now_ns + SECOND
-        return await self.ask(lambda: self.queries.act(incident_id, verb, who, text, at_ns))
+        return await self.ask(lambda: self.queries.act(incident_id, verb, who, text, at_ns, verdict=verdict))
+
+    async def act_on_case(self, case: str, verb: CaseVerb, who: str, text: str, party: str = "") -> CaseDone:
+        """Store the act and announce the case, as the daemon does; no engine applies it to the book here."""
+        done = await self.ask(lambda: self._case_acts.act(case, verb, who, text, self.now_ns, party=party))
+        shown = await self.ask(lambda: self.cases.one(done.case))
+        assert shown is not None
+        self.hub.announce("case", announced_case(shown))
+        return done
 
     async def resend(self, delivery_id: str) -> None:
         """As the daemon does, for any receiver but `left`."""
@@ -144,8 +178,26 @@ class StoredView:
         again = await self.ask(lambda: self.outbox.resend(delivery_id, self.now_ns))
         self.hub.announce("delivery", again.as_object())
 
-    def rules(self) -> Sequence[Mapping[str, object]]:
+    @property
+    def silences(self) -> Silences:
+        """Stored silences."""
+        return Silences(self.database)
+
+    def wall_ns(self) -> int:
+        """A clock that the test moves."""
+        return self.now_ns
+
+    def standing_silences(self) -> Sequence[ClaimSilence]:
         """What the test set."""
+        return self.standing
+
+    async def silence(self, change: Callable[[Silences, int], KeptSilence], /) -> KeptSilence:
+        """As the daemon does."""
+        return await self.ask(lambda: change(self.silences, self.now_ns))
+
+    def rules(self, node: str | None = None) -> Sequence[Mapping[str, object]]:
+        """What the test set."""
+        self._check(node)
         return self.rule_list
 
     def receivers(self) -> Sequence[Mapping[str, object]]:
@@ -156,17 +208,36 @@ class StoredView:
         """A watcher of the hub."""
         return self.hub.join()
 
-    def status(self) -> Mapping[str, object]:
+    def status(self, node: str | None = None) -> Mapping[str, object]:
         """The least that a service says of itself, and `facts`."""
+        self._check(node)
         return {"node": "node-1", "version": "0.1.0", **self.facts}
 
     def health(self) -> Health:
         """What the test set."""
         return Health(tuple(self.checks))
 
-    def readiness(self) -> Health:
+    def readiness(self, node: str | None = None) -> Health:
         """The same."""
+        self._check(node)
         return self.health()
+
+    def peers(self, node: str) -> Mapping[str, object]:
+        """What `traffic` has seen."""
+        self._check(node)
+        return {"node": node, **node_facts(NodeState(), self.traffic)}
+
+    def messages(self, node: str, conn: int) -> Mapping[str, object]:
+        """The same, at a standing clock."""
+        self._check(node)
+        found = self.traffic.messages(conn, 0.0)
+        if found is None:
+            raise UnknownPeerError(f"peer {conn}")
+        return {"node": node, **found}
+
+    def _check(self, node: str | None) -> None:
+        if node not in (None, "node-1"):
+            raise UnknownNodeError(f"node '{node}'")
 
     def metrics(self) -> str:
         """One number."""
@@ -176,6 +247,6 @@ class StoredView:
 @asynccontextmanager
 async def serving(view: StoredView, *, heartbeat_s: float = 15.0) -> AsyncIterator[Client]:
     """The application on a free port of 127.0.0.1, and a client for it."""
-    async with TestClient(TestServer(make_app(view, heartbeat_s=heartbeat_s))) as client:
+    async with TestClient(TestServer(scenery(lambda: make_app(view, heartbeat_s=heartbeat_s)))) as client:
         yield client
     view.database.close()

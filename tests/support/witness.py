@@ -2,7 +2,8 @@
 
 `@pytest.mark.attack("ping-flood")`: the rule must fire in this test. `@pytest.mark.benign("ping-flood")`: its benign
 twin, in which the rule reads events (rows that pass `on` and `where`) and must not fire. A rule may be stable only when
-both marks name it (tests/unit/test_maturity.py). The conftest of the scenarios checks the marks after each test.
+both marks name it (tests/unit/test_maturity.py). `@pytest.mark.evasion("ping-flood")`: an attack that stays below the
+rule, as its page accepts; the rule must not fire. The conftest of the scenarios checks the marks after each test.
 """
 
 from __future__ import annotations
@@ -43,11 +44,13 @@ def passes(plan: RulePlan, batch: Batch) -> bool:
 
 def complaints(item: pytest.Item) -> list[str]:
     """Return what the marks of a test claim and its run did not show."""
-    named = {kind: [rule for mark in item.iter_markers(kind) for rule in mark.args] for kind in MARKS}
+    kinds = (*MARKS, "evasion")
+    named = {kind: [rule for mark in item.iter_markers(kind) for rule in mark.args] for kind in kinds}
     return [
         *(f"attack: {rule} did not fire" for rule in named["attack"] if rule not in fired),
         *(f"benign: {rule} read no event" for rule in named["benign"] if rule not in read),
         *(f"benign: {rule} fired" for rule in named["benign"] if rule in fired),
+        *(f"evasion: {rule} fired" for rule in named["evasion"] if rule in fired),
     ]
 
 

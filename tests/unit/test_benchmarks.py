@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import service
+from benchmarks import probes, service
 from benchmarks.rounds import Row, Settings, SkippedError, by_cost, by_rate, in_turns
+from tests.support.parts import lacking
 
 FAST = Row("fast", 10.0, 2.0, "rows/s", 5.0, "slow", 4.0)
 SLOW = Row("slow", 3.0, 2.0, "rows/s", 1.5, "slow", 4.0)
@@ -78,19 +79,33 @@ def test_every_benchmark_can_be_found() -> None:
     names = set(command.BENCHMARKS)
     gates = {"rules-river-500", "rules-river-5000", "rules-python-500", "rules-python-5000", "decode-columns"}
     gates |= {"decode-capture", "replay", "replay-quiet", "live", "state", "checkpoint", "start"}
-    gates |= {"long-silence", "many-findings", "replay-polls"}
-    gates |= {"store-changes", "deliveries", "live-latency", "history-pages", "service-at-rest"}
+    gates |= {"long-silence", "many-findings", "many-keys", "replay-polls", "rpc-addrman", "fleet-rpc"}
+    gates |= {"stream", "store-changes", "deliveries", "live-latency", "history-pages", "service-at-rest"}
+    gates |= {"probe-cpu", "probe-loss", "probe-node-cost", "live-probes"}
     assert names == gates
 
 
-@pytest.mark.parametrize("name", ["store-changes", "history-pages", "deliveries"])
-def test_the_figures_of_store_and_delivery_have_gates_and_can_be_measured_quickly(name: str) -> None:
+@pytest.mark.parametrize("name", ["store-changes", "history-pages", "deliveries", "fleet-rpc"])
+def test_the_figures_with_a_fixed_limit_have_gates_and_can_be_measured_quickly(name: str) -> None:
     rows = command.BENCHMARKS[name](Settings(rounds=1, quick=True))
     assert rows[0].name == name
     for row in rows:
         assert row.gate == 1.0
         assert row.ours > 0
         assert row.note
+
+
+@pytest.mark.slow
+def test_probes_lose_nothing_uncounted_and_are_measured_quickly() -> None:
+    try:
+        exact, half = probes.loss(Settings(rounds=1, quick=True))
+        (cpu,) = probes.cpu(Settings(rounds=1, quick=True))
+        (cost,) = probes.node_cost(Settings(rounds=1, quick=True))
+    except SkippedError as reason:
+        lacking(str(reason))
+    assert (exact.name, exact.ours) == ("probe-loss", 0)
+    assert (half.name, half.gate) == ("probe-loss-half", 1.0)
+    assert min(cpu.ours, cpu.rival or 0, cost.ours, cost.rival or 0) > 0
 
 
 def test_latency_counts_from_the_end_of_the_pane_of_the_last_event() -> None:

@@ -16,7 +16,7 @@ from watchdog.service.capabilities import LACKS, Capability, Facts, capabilities
 from watchdog.service.channel import Channel
 from watchdog.service.source_paths import source_kinds
 from watchdog.sources.log.categories import ENOUGH_LINES
-from watchdog.sources.registry import open_sources
+from watchdog.sources.registry import kinds_of, open_sources
 
 SHIPPED = load([])
 UNKNOWN = Facts()
@@ -43,17 +43,24 @@ def one(on: str, measures: str, fire: str, sources: Sequence[str], facts: Facts 
     return judged(sources, facts, load_text(RULE.format(on=on, measures=measures, fire=fire)))["mine"]
 
 
-def test_a_capture_and_a_log_leave_18_rules_waiting_for_rpc() -> None:
-    found = judged(["capture:a", "log:b"], Facts(log_net=True, log_addrman=True))
+def test_a_capture_and_a_log_leave_32_rules_waiting_for_rpc_and_3_for_tracepoints() -> None:
+    found = judged(["capture:a", "log:b"], Facts(log_net=True, log_addrman=True, asmap=True))
     waiting = {name for name, one in found.items() if one.can_fire is False}
-    assert len(waiting) == 18
-    assert sum(name.startswith("eclipse-") for name in waiting) == 13
-    assert all("rpc" in found[name].lacks for name in waiting)
-    assert lines(found)[0].startswith("18 rules wait for rpc or snapshots: clock-offset, connectivity-lost, ")
+    assert len(waiting) == 35
+    assert sum(name.startswith("eclipse-") for name in waiting) == 15
+    traced = {"rejected-transactions", "replacement-surge", "slow-blocks"}
+    assert {name for name in waiting if "rpc" not in found[name].lacks} == traced
+    assert {found[name].lacks for name in traced} == {("tracepoint",)}
+    first, second = lines(found)
+    assert first.startswith("32 rules wait for rpc or snapshots: addr-limited-by-node, announcement-backlog, ")
+    assert second.startswith(
+        "3 rules wait for tracepoints (watchdog extract, or a nats source): rejected-transactions, "
+    )
 
 
 def test_everything_lets_every_rule_fire() -> None:
-    found = judged(["capture:a", "log:b", "snapshots:c"], Facts(asmap=True, log_net=True, log_addrman=True))
+    every = ["capture:a", "log:b", "snapshots:c", "stream:d"]
+    found = judged(every, Facts(asmap=True, log_net=True, log_addrman=True))
     assert {name for name, one in found.items() if one != (True, ())} == set()
     assert lines(found) == []
 
@@ -94,7 +101,7 @@ def test_numbers_that_no_source_can_raise_keep_a_rule_from_firing(measures: str,
 def test_alternatives_are_all_named_and_needs_are_needs() -> None:
     assert judged([])["connection-churn"] == (False, ("capture", "log:net"))
     assert judged([])["eclipse-inbound-as"] == (False, ("rpc", "asmap"))
-    assert judged([])["node-restart"] == (False, ("log", "rpc"))
+    assert judged([])["node-restart"] == (False, ("log", "rpc", "zmq"))
     assert one("utxocache:flush", "n: count()", "n > 1", ["log:b"]) == (False, ("tracepoint",))
     assert {lack for found in judged([]).values() for lack in found.lacks} <= set(LACKS)
 
@@ -146,3 +153,37 @@ def test_lines_that_were_read_show_the_category_net(
     assert net_of([channel], begun) is known
     assert net_of([Channel("capture:x", "capture:x")], begun) is begun
     source.close()
+
+
+FLEET = """
+rules:
+  behind:
+    title: Behind
+    attack: chain
+    severity: high
+    scope: fleet
+    on: fleet:chain
+    by: [node]
+    measure: {lasts: last(lasts_s)}
+    over: 5m
+    fire: lasts > 10
+"""
+
+
+def test_a_rule_over_nodes_lacks_a_second_node_then_what_it_compares() -> None:
+    plans = load_text(FLEET).plans
+    snapshots = {"snapshots:a": kinds_of("snapshots:a")}
+    assert capabilities(plans, snapshots) == {}, "it is not in force at one node"
+    assert capabilities(plans, snapshots, Facts(nodes=2)) == {"behind": Capability(True, ())}
+    capture = {"capture:a": kinds_of("capture:a")}
+    assert capabilities(plans, capture, Facts(nodes=2)) == {"behind": Capability(False, ("rpc",))}
+    assert not lines(capabilities(plans, capture)), "a service for one node lacks nothing"
+
+
+def test_an_exception_does_not_change_what_a_rule_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("lists: {own: [203.0.113.0/24]}\nexcept: [{rules: all, when: peer_addr in own, reason: ours}]\n")
+    found = load([path])
+    assert "eclipse-inbound-as" in found.exceptions[0].rules
+    for sources in (["snapshots:a"], ["capture:a", "log:b"], ["log:b"]):
+        assert judged(sources, rules=found) == judged(sources)

@@ -64,6 +64,36 @@ def test_a_following_source_sees_new_folders_and_files(tmp_path: Path) -> None:
     assert column(drained(source), "net:inbound_message", "peer") == ["[2a01:4f8::2]:8333", "8.8.8.8:50000"]
 
 
+@pytest.mark.parametrize("back_us", [SECOND_US, 60 * MINUTE_US], ids=["a late write", "a clock set back"])
+def test_a_new_folder_is_read_whole_even_if_it_is_older_than_what_was_taken(tmp_path: Path, back_us: int) -> None:
+    now_us = START_US + 120 * MINUTE_US
+    append(tmp_path, PEER, True, ping(START_US) + ping(now_us))
+    source = follower(tmp_path)
+    assert len(column(drained(source), "net:inbound_message", "peer")) == 2
+    append(tmp_path, OTHER, True, ping(now_us - back_us) + ping(now_us - back_us + 1))
+    found = drained(source)
+    append(tmp_path, PEER, True, ping(now_us + SECOND_US))
+    found += drained(source)
+    times = column(found, "net:inbound_message", "time_ns")
+    assert len(times) == 3
+    assert set(times) == {(now_us - back_us) * 1000, (now_us - back_us + 1) * 1000, (now_us + SECOND_US) * 1000}
+    assert source.skipped.size == 0
+
+
+def test_a_folder_that_comes_back_as_it_was_is_not_read_twice(tmp_path: Path) -> None:
+    tree, aside = tmp_path / "tree", tmp_path / "aside"
+    append(tree, PEER, True, ping(START_US) + ping(START_US + 1))
+    append(tree, OTHER, True, ping(START_US + SECOND_US))
+    source = follower(tree)
+    assert len(column(drained(source), "net:inbound_message", "peer")) == 3
+    (tree / PEER).rename(aside)
+    append(tree, OTHER, True, ping(START_US + 2 * SECOND_US))
+    drained(source)
+    aside.rename(tree / PEER)
+    append(tree, PEER, True, ping(START_US + 3 * SECOND_US))
+    assert column(drained(source), "net:inbound_message", "time_ns") == [(START_US + 3 * SECOND_US) * 1000]
+
+
 def test_what_is_new_is_held_back_for_one_poll_so_that_others_can_catch_up(tmp_path: Path) -> None:
     append(tmp_path, PEER, True, ping(START_US))
     source = follower(tmp_path)

@@ -11,6 +11,7 @@ from detectors.state import State
 from tests.support.group_state import with_group_state
 from tests.support.rulesets import plans
 from watchdog.core.errors import StateError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.checkpoint import MAGIC, unpack
 from watchdog.engine.engine import Engine
 
@@ -21,7 +22,7 @@ RULE = """rules:
 
 
 def _engine() -> Engine:
-    return Engine(plans(RULE), {"hand": None})
+    return Engine(plans(RULE), {"hand": ALL_KINDS})
 
 
 def _framed(header: bytes) -> bytes:

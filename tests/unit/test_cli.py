@@ -50,7 +50,8 @@ def test_help_lists_only_commands_that_exist(capsys: pytest.CaptureFixture[str])
     text = " ".join(capsys.readouterr().out.split())  # the page is wrapped to the terminal's width
     for name, line in cli.COMMANDS:
         folder = Path(cli.__file__).parent
-        exists = (folder / f"{name}.py").exists() or (folder / name).is_dir()
+        module = name.replace("-", "_")
+        exists = (folder / f"{module}.py").exists() or (folder / module).is_dir()
         assert (f" {name} {line}" in text) == exists, name
 
 

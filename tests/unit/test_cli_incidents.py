@@ -141,7 +141,7 @@ def test_an_older_database_is_left_to_the_service(place: Path, capfd: pytest.Cap
 def test_mistakes_are_one_line(place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for argv, said in (
         (("incidents", "show", "ffffffffffffffff"), "no incident 'ffffffffffffffff'"),
-        (("incidents", "show", "x"), "the first 4 are needed"),
+        (("incidents", "show", "x"), "at least its first 4 digits"),
         (("incidents", "list", "--cursor", "x"), "not one that a page of incidents has given"),
         (("incidents", "list", "--db", "postgresql://u@h:port/x"), "database URL: the port is not a number"),
         (("replay", "events:none", "--db", "postgresql://u@h:port/x"), "database URL: the port is not a number"),
@@ -274,3 +274,13 @@ def test_json_is_one_document_and_jsonl_is_lines(command: str, place: Path, capf
     none = ("--node", "none") if command == "incidents" else ("--receiver", "none")
     assert lines(capfd, command, "list", "--json", *none) == ["[]"]
     assert lines(capfd, command, "list", "--jsonl", *none) == []
+
+
+def test_a_folder_without_a_database_names_the_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WATCHDOG_DB", raising=False)
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    (line,) = lines(capfd, "cases", "list", code=2)
+    assert line.startswith("watchdog: no watchdog.db and no watchdog.yaml in this folder; name one with --db URL, or ")

@@ -45,6 +45,9 @@ PRINTING = [
     ["rules", "schema"],
     ["export", "events", "--format", "jsonl"],
     ["export", "events", "--format", "csv", "--kind", "log:misbehaving"],
+    ["tap", "log:recording/debug.log"],
+    ["tap", "events:events", "--measure", "n=count()", "--by", "kind"],
+    ["top", "events:events"],
     ["events"],
     ["check"],
     ["check", "--schema"],
@@ -57,13 +60,21 @@ PRINTING = [
     ["incidents", "note", ID, "a note"],
     ["incidents", "export", "--redact-key-file", "key"],
     ["incidents", "remove", "--older-than", "1d"],
+    ["cases", "list"],
+    ["cases", "list", "--db", "watchdog.db"],
+    ["silences", "list"],
+    ["silences", "add", "--party", "1.2.3.4", "--for", "1h", "--comment", "ours"],
+    ["audit", "list"],
+    ["audit", "list"],
     ["deliveries", "list"],
     ["deliveries", "resend", told([record(incident(1))])[0].id],
     ["receivers", "list"],
     ["receivers", "test", "ops"],
     ["receivers", "secret"],
+    ["doctor", "--datadir", "none"],
 ]
-APART = {"run", "record", "reload", "receive"}  # the first two print nothing; the others have a test of their own
+APART = {"run", "record", "serve-stream", "extract", "tracepoints", "init", "reload", "receive", "drill"}
+"""Most print nothing to standard output; the others have tests of their own."""
 
 
 def closed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -9,7 +9,9 @@ import pytest
 
 from alerts.delivery.client import time_limit
 from alerts.delivery.targets import url_fault
+from alerts.routing import DEFAULT_CASE_EVENTS, DEFAULT_EVENTS
 from tests.support.daemon import MovedClock, configure, hook, serve
+from tests.support.older_database import make_older_database
 from watchdog.service.assembly import receiver
 from watchdog.service.config.read import ConfigError, load_config
 from watchdog.service.config.settings import ServiceConfig
@@ -136,23 +138,31 @@ def test_a_receiver_is_told_from_warning_on_and_its_timeout_is_what_it_says(tmp_
     assert time_limit(receiver(found)).total == 60.0
 
 
-def test_a_line_at_the_first_start_says_what_changed_and_none_at_the_second(
+def test_a_line_at_the_first_start_over_an_older_database_says_what_changed_and_none_at_the_second(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    configure(tmp_path, hook("said"), '{silent: {url: "https://chat.example/", timeout: 1m}}'[1:-1])
-    (tmp_path / "debug.log").write_text("")
+    older = tmp_path / "older"
+    for folder in (tmp_path, older):
+        folder.mkdir(exist_ok=True)
+        configure(folder, hook("said"), '{silent: {url: "https://chat.example/", timeout: 1m}}'[1:-1])
+        (folder / "debug.log").write_text("")
+    make_older_database(older / "watchdog.db", "0005")
 
     async def story(_daemon: Daemon, _clock: MovedClock) -> None:
         pass
 
     with caplog.at_level(logging.WARNING, "watchdog.service"):
         serve(tmp_path, story)
+        assert "changed with this version" not in caplog.text  # no earlier version wrote the new database
+        serve(older, story)
         lines = [one.getMessage() for one in caplog.records if "changed with this version" in one.getMessage()]
-        assert len(lines) == 2
-        assert "'silent' has no 'severity'" in lines[0]
-        assert "its timeout is 60 s; the version before cut it to 30 s" in lines[1]
+        assert len(lines) == 4
+        assert "'said' has no 'about': it gets a few notices of each case" in lines[0]
+        assert "'silent' has no 'severity'" in lines[1]
+        assert "'silent' has no 'about'" in lines[2]
+        assert "its timeout is 60 s; the version before cut it to 30 s" in lines[3]
         caplog.clear()
-        serve(tmp_path, story)
+        serve(older, story)
         assert "changed with this version" not in caplog.text
 
 
@@ -175,3 +185,34 @@ def test_the_heartbeat_says_its_state_and_which_rules_cannot_fire_and_blind_with
         assert daemon.sign_of_life() is None
 
     serve(tmp_path, story)
+
+
+def test_events_decide_what_a_receiver_is_about_where_no_key_says_it(tmp_path: Path) -> None:
+    """A file from before `about` was a key keeps its notices."""
+    (kept,) = loaded(tmp_path, "{url: 'https://example.org/', events: [incident.opened, incident.resolved]}").receivers
+    assert (kept.about, kept.events) == ("incidents", ("incident.opened", "incident.resolved"))
+    (plain,) = loaded(tmp_path, "{url: 'https://example.org/'}").receivers
+    assert (plain.about, plain.events) == ("cases", DEFAULT_CASE_EVENTS)
+    (asked,) = loaded(tmp_path, "{url: 'https://example.org/', about: incidents}").receivers
+    assert (asked.about, asked.events) == ("incidents", DEFAULT_EVENTS)
+    assert receiver(asked).place("about") == "watchdog.yaml:3"
+    assert receiver(asked).place("severity") == "watchdog.yaml:3"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            "about: cases, events: [incident.opened]",
+            "'incident.opened' is never sent to a receiver with 'about: cases'",
+        ),
+        (
+            "about: incidents, events: [case.opened]",
+            "'case.opened' is never sent to a receiver with 'about: incidents'",
+        ),
+        ("events: [case.opened, incident.opened]", "'incident.opened' is never sent to a receiver with 'about: cases'"),
+    ],
+)
+def test_events_of_the_other_subject_are_an_error(tmp_path: Path, keys: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){said}.*hint: write 'about: "):
+        loaded(tmp_path, f"{{url: 'https://example.org/', {keys}}}")

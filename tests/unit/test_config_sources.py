@@ -8,12 +8,14 @@ import jsonschema
 import pytest
 
 from watchdog.core.durations import HOUR_NS, SECOND_NS
+from watchdog.core.errors import SourceError
 from watchdog.core.source import Source, SourceOptions
-from watchdog.docs_build.config_tables import config_tables
+from watchdog.docs_build.key_tables import config_tables
 from watchdog.service.config import schema
 from watchdog.service.config.read import ConfigError, load_config
 from watchdog.sources.registry import SCHEMES, open_sources
 from watchdog.sources.scheme import Scheme, Setting
+from watchdog.sources.zmq import endpoints
 
 KEYS = (
     Setting("every", "duration", "Time between two polls.", "60s", unit="duration", low=SECOND_NS, high=HOUR_NS),
@@ -72,6 +74,14 @@ def test_further_keys_reach_the_source(tmp_path: Path, opened: list[tuple[str, S
         ("[{log: [a]}]", "1:17: 'log' must be text, not a list"),
         ("[{log: a}, 'log:./a']", "1:21: source 'log:./a' is given twice"),
         ("[{}]", "1:11: a source is empty"),
+        ("[{zmq: {}}]", "1:17: 'zmq' is empty\n*give it 'hashblock' or 'sequence'"),
+        ("[{zmq: {hashblok: 'tcp://a:1'}}]", "1:18: unknown key 'hashblok' in 'zmq'\n*did you mean 'hashblock'"),
+        (
+            "[{zmq: {hashblock: 'tcp://0.0.0.0:1'}}]",
+            "1:11: zmq: bad endpoint 'tcp://0.0.0.0:1' of 'hashblock'\n*where the node listens",
+        ),
+        ("['zmq:tcp://127.0.0.1:1']", "1:11: zmq: 'tcp://127.0.0.1:1' names no topic"),
+        ("[{zmq: {hashblock: [a]}}]", "1:29: 'hashblock' must be text, not a list"),
     ],
 )
 def test_a_mistake_has_its_place_and_a_hint(tmp_path: Path, sources: str, wanted: str) -> None:
@@ -83,11 +93,49 @@ def test_a_mistake_has_its_place_and_a_hint(tmp_path: Path, sources: str, wanted
     assert all(part.strip() in text for part in parts[1:])
 
 
+def test_a_place_of_several_parts_is_a_mapping_or_their_text(tmp_path: Path) -> None:
+    text = "sources:\n  - zmq: {sequence: 'tcp://127.0.0.1:2', hashblock: 'tcp://127.0.0.1:1'}\n"
+    config = load_config(written(tmp_path, text), {})
+    assert config.sources == ("zmq:sequence=tcp://127.0.0.1:2,hashblock=tcp://127.0.0.1:1",)
+    assert load_config(written(tmp_path, f"sources: '{config.sources[0]}'\n"), {}).sources == config.sources
+    assert not config.warnings
+
+
+def test_an_endpoint_beyond_this_machine_is_a_warning(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "sources: ['zmq:hashblock=tcp://node.example:1']\n"), {})
+    assert "'tcp://node.example:1' is beyond this machine: ZMQ has neither encryption" in config.warnings[0]
+
+
+def test_without_its_package_a_source_is_a_mistake_with_the_line_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, "sources: ['zmq:hashblock=tcp://127.0.0.1:1']\n"), {})
+    assert "pyzmq is not installed" in str(caught.value)
+    assert "pip install 'bitcoin-watchdog[zmq]'" in str(caught.value)
+    with pytest.raises(SourceError, match="pyzmq is not installed; pip install"):
+        open_sources(["zmq:hashblock=tcp://127.0.0.1:1"], SourceOptions(follow=True))
+
+
 def test_the_schema_and_the_page_have_the_rows_of_the_registry() -> None:
     check = jsonschema.Draft202012Validator(schema.config_schema())
-    for right in ("log:a", {"log": "a"}, [{"polled": "u", "every": "5s"}, "capture:b"]):
+    for right in (
+        "log:a",
+        {"log": "a"},
+        [{"polled": "u", "every": "5s"}, "capture:b"],
+        {"zmq": {"sequence": "tcp://a:1"}},
+    ):
         assert check.is_valid({"sources": right}), right
-    for wrong in ("lgo:a", {"log": "a", "every": "5s"}, {"every": "5s"}, [{"polled": "u", "every": 5}]):
+    wrongs: tuple[object, ...] = (
+        "lgo:a",
+        {"log": "a", "every": "5s"},
+        {"every": "5s"},
+        {"zmq": {}},
+        {"zmq": {"sequence": "a"}},
+        [{"polled": "u", "every": 5}],
+    )
+    for wrong in wrongs:
         assert not check.is_valid({"sources": wrong}), wrong
     assert "### `sources`: `polled`" in config_tables()
     assert "| `every` | duration, 1s to 1h | `60s` | Time between two polls. |" in config_tables()

@@ -17,17 +17,17 @@ from alerts.store.writer import IncidentWriter
 from tests.support.history import incident, record
 from watchdog.core.finding import Maturity
 
-TEAM = Receiver("team", "")
+TEAM = Receiver("team", "", about="incidents")
 
 
 @pytest.mark.parametrize(
     ("receiver", "reason", "held"),
     [
         (TEAM, Reason.OPENED, None),
-        (Receiver("team", "", severity="high"), Reason.OPENED, HeldReason.FLOOR),
+        (Receiver("team", "", about="incidents", severity="high"), Reason.OPENED, HeldReason.FLOOR),
         (TEAM, Reason.UPDATED, HeldReason.EVENTS),
-        (Receiver("team", "", enabled=False), Reason.OPENED, HeldReason.DISABLED),
-        (Receiver("team", "", enabled=False, severity="high"), Reason.UPDATED, HeldReason.DISABLED),
+        (Receiver("team", "", about="incidents", enabled=False), Reason.OPENED, HeldReason.DISABLED),
+        (Receiver("team", "", about="incidents", enabled=False, severity="high"), Reason.UPDATED, HeldReason.DISABLED),
     ],
 )
 def test_a_change_is_held_back_for_the_first_reason_that_applies(
@@ -41,7 +41,7 @@ def test_a_change_is_held_back_for_the_first_reason_that_applies(
 @pytest.mark.parametrize("maturity", ["sandbox", "incubating", "stable", "deprecated", None])
 def test_only_sandbox_rules_are_never_sent(maturity: Maturity | None) -> None:
     change = record(incident(maturity=maturity, severity="critical"))
-    decisions = decide(change, [TEAM, Receiver("off", "", enabled=False)])
+    decisions = decide(change, [TEAM, Receiver("off", "", about="incidents", enabled=False)])
     sent = notices(change, decisions, lambda _: None, 0)
     if maturity == "sandbox":
         assert [decision.held for decision in decisions] == [HeldReason.SANDBOX, HeldReason.SANDBOX]

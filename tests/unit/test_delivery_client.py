@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alerts.delivery.client import ANSWER_BYTES, Response, WebhookClient
+from alerts.delivery.answers import Response
+from alerts.delivery.client import WebhookClient
+from alerts.delivery.formats import ANSWER_BYTES
 from alerts.delivery.headers import request_headers
 from tests.support.delivery import Reply, Seen, receiver_at, target
 from tests.support.parts import program
@@ -220,10 +222,11 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_a_known_one_taken(
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         await writer.drain()
 
+    known = ssl.create_default_context(cafile=str(certificate.with_suffix(".crt")))
+
     async def story() -> tuple[Response, Response]:
         async with raw_server(polite, own) as place:
             refused = await posted(f"https://{place}/")
-            known = ssl.create_default_context(cafile=str(certificate.with_suffix(".crt")))
             return refused, await posted(f"https://{place}/", WebhookClient(known))
 
     refused, taken = asyncio.run(story())

@@ -34,7 +34,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def manager(there: Target, **other: Any) -> Receiver:
     """The target as an Alertmanager. `other` replaces fields: any of Receiver's types."""
-    plain: dict[str, Any] = {"format": "alertmanager", "severity": "warning", "events": DEFAULT_EVENTS}
+    plain: dict[str, Any] = {
+        "format": "alertmanager",
+        "about": "incidents",
+        "severity": "warning",
+        "events": DEFAULT_EVENTS,
+    }
     return hears(there.url, **(plain | {"keepalive_s": 60.0} | other))
 
 
@@ -62,7 +67,7 @@ def test_all_that_fires_is_posted_every_keepalive_in_requests_of_100(database: D
     async def story() -> None:
         clock = VirtualClock()
         async with target() as there:
-            sender = Sender(StoredOutbox(database), [manager(there)], clock, page_of=lambda id_: f"http://x/{id_}")
+            sender = Sender(StoredOutbox(database), [manager(there)], clock, page_of=lambda id_, _: f"http://x/{id_}")
             async with running(sender, clock):
                 for rounds in (1, 2):
                     await until(lambda rounds=rounds: len(kept(there)) == 3 * rounds)  # type: ignore[misc] # mypy cannot infer a lambda with a default

@@ -134,6 +134,13 @@ def test_the_data_says_what_the_help_promises() -> None:
         "unlabelled": 1,
         "node_days": 0.25,
         "unlabelled_per_node_day": 4.0,
+        "cases": 0,
+        "pages_without_label": 0,
+        "exactly_one": 0,
+        "wrong_glue": 0,
+        "notices_per_label": 0.0,
+        "median_delay_to_notice": None,
+        "top_true": 0,
         "classes": {"addr-flooding": {"labels": 1, "found": 1, "entity_named": 1}},
     }
     (recording,) = data["recordings"] if isinstance(data["recordings"], list) else []

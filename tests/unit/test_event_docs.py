@@ -28,7 +28,12 @@ def test_listing_names_every_kind_with_its_sources(capsys: pytest.CaptureFixture
     assert main(["events"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(KINDS)
-    assert next(line for line in lines if line.startswith("node:started")).split()[1:3] == ["snapshots,", "log"]
+    assert next(line for line in lines if line.startswith("node:started")).split()[1:5] == [
+        "snapshots,",
+        "rpc,",
+        "ipc,",
+        "log,",
+    ]
 
 
 def test_one_kind_shows_fields_units_and_the_other_sources_of_the_fact(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from tests.support.clock_rig import DAY, HOUR, MINUTE, SECOND, START, Rig
 from tests.support.scripted_feed import VirtualClock
 from watchdog.archive.writer import EventsWriter
 from watchdog.core.batch import Slice
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import SourceOptions
 from watchdog.service.live_pipeline import LivePipeline
 from watchdog.sources.events_file import EventsFileSource
@@ -144,7 +145,7 @@ def test_a_recording_made_across_the_step_says_the_same(rig: Rig, tmp_path: Path
     with EventsWriter(out, tuple(rig.feed.names)) as file:
         for one in made:
             file.write(one)
-    watch = LivePipeline(rig.rules, "node", {f"events:{out}": None})
+    watch = LivePipeline(rig.rules, "node", {f"events:{out}": ALL_KINDS})
     source = EventsFileSource(str(out), SourceOptions(wall_ns=lambda: START + int(DAY) * SECOND))
     told = [record for piece in iter(source.poll, None) for record in watch.process(piece)]
     wanted = [one.change for one in rig.told if one.incident.rule == "attack"]

@@ -12,6 +12,7 @@ from alerts.incident import Incident
 from tests.support.events import SECOND, batch, one_slice
 from tests.support.rulesets import plans
 from watchdog.core.finding import OVERFLOW, Finding
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.engine.engine import Engine
 
 KIND = "net:inbound_message"
@@ -54,7 +55,7 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
     rows = _rows(700)
     for row in rows:
         row["size"] = {"10.0.2.187": 6_000, "10.0.2.186": 4_000}.get(row["peer_addr"], 0)
-    found = _told(Engine(plans(RULE), {"hand": None}), rows, 10)
+    found = _told(Engine(plans(RULE), {"hand": ALL_KINDS}), rows, 10)
     kept = _names(found)
     assert len(kept) == 500
     assert {"10.0.2.187", "10.0.2.186"} <= kept, "the last keys by their text"
@@ -62,7 +63,7 @@ def test_the_most_severe_and_the_largest_are_kept_wherever_their_keys_sort() -> 
 
 
 def test_the_common_incident_carries_the_true_count_of_keys_that_fired() -> None:
-    engine = Engine(plans(RULE), {"hand": None})
+    engine = Engine(plans(RULE), {"hand": ALL_KINDS})
     found = _told(engine, _rows(701), 10)
     assert _common(found) == [(10, "fire", 701)]
     incidents = _incidents(found)
@@ -74,7 +75,7 @@ def test_the_common_incident_carries_the_true_count_of_keys_that_fired() -> None
 
 def test_the_count_is_true_where_a_rule_has_no_room_for_more_incidents_either() -> None:
     """10,000 keys in ten panes that stay: 500 a pane are kept, and from the third pane on these share an incident."""
-    engine, found = Engine(plans(RULE.replace("over: 10s", "over: 10m")), {"hand": None}), []
+    engine, found = Engine(plans(RULE.replace("over: 10s", "over: 10m")), {"hand": ALL_KINDS}), []
     for pane in range(10):
         rows = [{"t": pane * 10 + 1, "peer_addr": f"10.{pane}.{n >> 8}.{n & 255}"} for n in range(1_000)]
         found += _told(engine, rows, pane * 10 + 10)
@@ -84,7 +85,7 @@ def test_the_count_is_true_where_a_rule_has_no_room_for_more_incidents_either() 
 
 
 def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None:
-    engine = Engine(plans(RULE), {"hand": None})
+    engine = Engine(plans(RULE), {"hand": ALL_KINDS})
     found = [*_told(engine, _rows(701), 10), *_told(engine, [], 30)]
     assert _names(found, "clear") == _names(found)
     assert _common(found) == [(10, "fire", 701), (20, "clear", 0)]
@@ -98,7 +99,7 @@ def test_nothing_is_said_of_the_end_of_a_key_of_which_nothing_was_said() -> None
 
 def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_once() -> None:
     text = RULE.replace("over: 10s", "over: 1m")
-    engine, found = Engine(plans(text), {"hand": None}), []
+    engine, found = Engine(plans(text), {"hand": ALL_KINDS}), []
     for start in range(0, 300, 10):
         found += _told(engine, _rows(700, start), start + 10)
     opened = [one.key["peer_addr"] for one in found if one.change == "fire" and "peer_addr" in one.key]
@@ -110,11 +111,11 @@ def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_o
 
 def test_lots_follow_the_secret_and_are_the_same_after_a_kill() -> None:
     def kept(secret: bytes, *, killed: bool = False) -> set[str]:
-        engine = Engine(plans(RULE), {"hand": None}, secret=secret)
+        engine = Engine(plans(RULE), {"hand": ALL_KINDS}, secret=secret)
         engine.process(one_slice([batch(KIND, _rows(700))], 5))
         if killed:
             blob = engine.snapshot()
-            engine = Engine(plans(RULE), {"hand": None}, secret=b"another")
+            engine = Engine(plans(RULE), {"hand": ALL_KINDS}, secret=b"another")
             engine.restore(blob)
         return _names(engine.process(one_slice([], 10)))
 
@@ -125,13 +126,13 @@ def test_lots_follow_the_secret_and_are_the_same_after_a_kill() -> None:
 def test_a_kill_in_the_middle_changes_nothing() -> None:
     slices = [one_slice([batch(KIND, _rows(650 + start, start))], start + 10) for start in range(0, 100, 10)]
     slices.append(one_slice([], 200))
-    whole = Engine(plans(RULE), {"hand": None})
+    whole = Engine(plans(RULE), {"hand": ALL_KINDS})
     expected = [one for part in slices for one in whole.process(part)]
-    engine, found = Engine(plans(RULE), {"hand": None}), []
+    engine, found = Engine(plans(RULE), {"hand": ALL_KINDS}), []
     for part in slices:
         found += engine.process(part)
         blob = engine.snapshot()
-        engine = Engine(plans(RULE), {"hand": None})
+        engine = Engine(plans(RULE), {"hand": ALL_KINDS})
         engine.restore(blob)
     assert found == expected
     assert engine.usage.findings_cut() == whole.usage.findings_cut()
@@ -149,7 +150,7 @@ def test_a_kill_in_the_middle_changes_nothing() -> None:
     ],
 )
 def test_strength_is_a_measure_relative_to_its_constant(fire: str, strengths: list[str]) -> None:
-    from watchdog.engine.findings import _strengths
+    from watchdog.engine.finding_words import strengths_of
 
     (plan,) = plans(
         RULE.replace("fire: n >= 1 or bytes > 1000,", f"fire: {fire},").replace(
@@ -158,4 +159,4 @@ def test_strength_is_a_measure_relative_to_its_constant(fire: str, strengths: li
     )
     values: dict[str, Any] = {"n": 12, "bytes": 24, "share": 2.0}
     expected = [eval(text, {}, values) for text in strengths]
-    assert [float(one(dict(values))) for one in _strengths(plan)] == expected
+    assert [float(one(dict(values))) for one in strengths_of(plan)] == expected

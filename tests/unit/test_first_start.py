@@ -16,9 +16,10 @@ from tests.support.capture_files import append, handshake, plain, record
 from watchdog.cli.main import main
 from watchdog.engine.source_groups import SourceGroup
 from watchdog.pipeline.checkpoint import read_checkpoint, write_checkpoint
-from watchdog.service.assembly import CHECKPOINT_FILE, ServiceParts, build
+from watchdog.service.assembly import ServiceParts, build
 from watchdog.service.config.read import ConfigError, load_config
 from watchdog.service.first_start import Quiet
+from watchdog.service.node_start import CHECKPOINT_FILE
 from watchdog.sources.capture.seek import CHAIN, place_since
 from watchdog.sources.capture.tree import DiskTree
 from watchdog.sources.line_seek import log_time, poll_time, seek

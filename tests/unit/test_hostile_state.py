@@ -16,6 +16,7 @@ from tests.support.events import batch, one_slice
 from tests.support.group_state import with_group_state
 from tests.support.rulesets import plans
 from watchdog.core.errors import SourceError, StateError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import SourceOptions
 from watchdog.engine.engine import Engine
 from watchdog.engine.key_tables import VALUES
@@ -26,7 +27,7 @@ PLANS = w30.plans(w30.rules(20))
 
 @pytest.fixture(scope="module")
 def saved() -> bytes:
-    engine = Engine(PLANS, {w30.SOURCE: None})
+    engine = Engine(PLANS, {w30.SOURCE: ALL_KINDS})
     for part in w30.workload(3_000, 20, peers=30, groups=6).slices(0, 3_000, 500):
         engine.process(part)
     return engine.snapshot()
@@ -63,7 +64,7 @@ def spoil(state: Any, path: str, value: Any) -> None:
 def test_a_forged_checkpoint_is_refused(saved: bytes, path: str, value: Any) -> None:
     forged = with_group_state(saved, lambda state: spoil(state, path, value))
     with pytest.raises(StateError, match="does not fit"):
-        Engine(PLANS, {w30.SOURCE: None}).restore(forged)
+        Engine(PLANS, {w30.SOURCE: ALL_KINDS}).restore(forged)
 
 
 RULE = plans("""
@@ -75,7 +76,7 @@ rules:
 
 
 def test_a_key_does_not_inherit_what_was_read_for_the_one_before() -> None:
-    engine, told = Engine(RULE, {"s": None}), []
+    engine, told = Engine(RULE, {"s": ALL_KINDS}), []
     for second in range(120):
         rows = [{"t": second, "peer_addr": f"1.2.{second}.{at}"} for at in range(3)]
         told += engine.process(one_slice([batch("net:inbound_message", rows, source="s")], second, "s"))
@@ -92,7 +93,7 @@ def test_values_beyond_the_room_are_counted_for_everybody_to_see() -> None:
     slots = np.zeros(30, np.int64)
     window.close(Touches(slots, slots, np.arange(30, dtype=np.uint64), slots + 5), 0, 1)
     assert (len(window), window.refused) == (10, 20)
-    engine = Engine(w30.plans(w30.rules(20)), {w30.SOURCE: None})
+    engine = Engine(w30.plans(w30.rules(20)), {w30.SOURCE: ALL_KINDS})
     for part in w30.workload(2_000, 20).slices(0, 2_000, 500):
         engine.process(part)
     assert engine.usage.key_counts()[VALUES]["live"] > 100

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from alerts.book import IncidentBook
 from alerts.book_record import BookRecord, decoded, encoded

@@ -12,6 +12,7 @@ import pytest
 from tests.support.catalogue import check_batch, empty_columns
 from watchdog.core.batch import Batch, Blobs, Column, Strings
 from watchdog.core.kinds import (
+    FINDING_KINDS,
     KINDS,
     PEER_FIELDS,
     PSEUDO_FIELDS,
@@ -49,10 +50,12 @@ def test_kinds_have_known_types_sources_and_partners() -> None:
     for kind in KINDS.values():
         assert next(iter(kind.fields)) == "time_ns"
         assert kind.sources
-        assert set(kind.sources) <= {"capture", "snapshots", "log", "tracepoint"}, kind.name
+        known = {"capture", "snapshots", "rpc", "log", "zmq", "ipc", "tracepoint", "rules", "fleet"}
+        assert set(kind.sources) <= known, kind.name
         assert all(partner in KINDS for partner in kind.same_fact), kind.name
         assert {field.type for field in kind.fields.values()} <= set(TYPES)
-        assert not set(kind.fields) & set(PSEUDO_FIELDS), kind.name
+        in_each_row = {"node"} if kind.name in FINDING_KINDS else set()  # one engine may read findings of several nodes
+        assert set(kind.fields) & set(PSEUDO_FIELDS) == in_each_row, kind.name
 
 
 def test_peer_columns_come_first_and_in_order_on_kinds_of_connections() -> None:

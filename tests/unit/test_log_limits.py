@@ -12,7 +12,7 @@ from tests.unit.test_log_shapes import Row, read_text, rows_of
 from watchdog.core.source import FormCounting, SourceOptions
 from watchdog.engine.coverage import Coverage
 from watchdog.sources.core_log.locations import NO_KIND, kinds_of
-from watchdog.sources.log.limits import LIMITS, Limits, Location
+from watchdog.sources.log.limits import LIMITS, SourceLocation, SuppressedLocations
 from watchdog.sources.log.source import DebugLogSource
 
 PLACE = "net_processing.cpp:3700 (ProcessMessage)"
@@ -136,8 +136,8 @@ def test_an_unknown_location_is_missing_no_kind_rather_than_all(tmp_path: Path) 
 
 
 def test_limits_are_bounded_and_the_oldest_is_told() -> None:
-    limits = Limits()
-    told = [one for line in range(LIMITS + 3) for one in limits.begin(Location("net.cpp", line, "f"), line, 9)]
+    limits = SuppressedLocations()
+    told = [one for line in range(LIMITS + 3) for one in limits.begin(SourceLocation("net.cpp", line, "f"), line, 9)]
     assert [one.time_ns for one in told] == [0, 1, 2]
     assert len(limits.state()) == LIMITS
 

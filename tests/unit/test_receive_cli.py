@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from alerts.delivery.client import Response, WebhookClient
+from alerts.delivery.answers import Response
+from alerts.delivery.client import WebhookClient
 from alerts.delivery.inbox import Arrival, parsed
 from alerts.delivery.signature import new_secret, secret_key
 from tests.support.delivery import SECRET, START_NS, Target, receiver_at, target
 from watchdog.cli.main import main
-from watchdog.cli.receive import readable
+from watchdog.cli.receive import MOST_LINES, readable
 
 HOSTILE = "<b>\x1b[2J%s{0}\r\n\u202e"
 ODD_TIMES: tuple[object, ...] = (True, None, "soon", HOSTILE, -1e300, 1e300, float("nan"), 10**400, [])
@@ -77,6 +78,23 @@ def test_an_alertmanager_message_shows_when_its_incident_began() -> None:
     alert = {"labels": {"alertname": "flood"}, "annotations": {}, "startsAt": "2026-05-01T00:00:00.000000Z"}
     body = {"status": "firing", "alerts": [alert]}
     assert "flood  of 2026-05-01 00:00:00  [" in readable(replace(ARRIVAL, body=body))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "text"),
+    [
+        ({"text": "HIGH a: b, case 1\nNew: \x1b[2J", "blocks": []}, "slack", "HIGH a: b, case 1\n    New: \\x1b[2J"),
+        ({"chat_id": 7, "text": "<b>HIGH</b>"}, "telegram", "<b>HIGH</b>"),
+        ({"event_action": "trigger", "payload": {"summary": "so much"}}, "pagerduty trigger", "so much"),
+        ({"type": "message", "attachments": [{}]}, "teams", ""),
+        ({"text": "as Mattermost has it"}, "other", "as Mattermost has it"),
+        ({"text": "x\n" * 1_000, "blocks": 3}, "slack", "    ".join(["x\n"] * MOST_LINES).rstrip()),
+    ],
+)
+def test_messages_of_channels_are_named_and_readable(body: dict[str, Any], kind: str, text: str) -> None:
+    head, *rest = readable(replace(ARRIVAL, body=body)).splitlines()
+    assert head == f"2026-05-28 20:26:40  {kind}  [verified, answered 204, msg_1]"
+    assert "\n".join(rest).strip() == text
 
 
 def test_refused_repeated_and_odd_messages_say_so() -> None:
@@ -220,6 +238,9 @@ def test_the_list_shows_no_secret_and_no_path(tmp_path: Path, capsys: pytest.Cap
     assert main(["receivers", "list", "--config", str(path)]) == 0
     assert main(["receivers", "list", "--json", "--config", str(path)]) == 0
     said = capsys.readouterr().out
+    header, line, *_ = said.splitlines()
+    assert (header.split()[-1], line.split()[-1]) == ("EVENTS", "default")
+    assert len(line) <= 80
     assert "127.0.0.1" in said
     assert "T0KEN" not in said
     assert SECRET not in said

@@ -14,9 +14,10 @@ from watchdog.cli.main import main
 from watchdog.core.batch import Slice
 from watchdog.core.errors import SourceError, StateError
 from watchdog.core.kinds import ALL_KINDS
+from watchdog.core.recorded import LEFT_OUT
 from watchdog.core.source import Source, SourceOptions
 from watchdog.offline import record as record_module
-from watchdog.offline.record import LEFT_OUT, RecordOptions, RecordProgress, record
+from watchdog.offline.record import RecordOptions, RecordProgress, record
 
 
 class ListSource:

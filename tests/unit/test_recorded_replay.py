@@ -9,6 +9,7 @@ import pytest
 from tests.support.catalogue import check_batch
 from watchdog.archive.reader import EventsFile
 from watchdog.core.kinds import KINDS
+from watchdog.core.payload_columns import with_payload_columns
 from watchdog.offline.record import RecordOptions, record
 from watchdog.offline.replay import ReplayOptions, replay
 
@@ -23,7 +24,7 @@ def test_a_recorded_recording_gives_the_same_incidents(recordings: Path, tmp_pat
     seen: dict[str, set[str]] = {}
     with EventsFile(copy, strict=True) as file:
         for batch in (batch for piece in file.slices() for batch in piece.batches):
-            check_batch(batch)
+            check_batch(with_payload_columns(batch))  # a recording without payloads does not have their columns
             seen.setdefault(batch.kind, set()).add(batch.source.partition(":")[0])
     assert all(sources <= set(KINDS[kind].sources) for kind, sources in seen.items()), "the page says who gives what"
     assert copy.stat().st_size < 25 << 20

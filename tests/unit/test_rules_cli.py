@@ -75,6 +75,17 @@ def test_an_unknown_rule_is_one_line_and_exit_two(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "watchdog: no rule 'no-such-rule'; see 'watchdog rules list'\n"
 
 
+def test_a_rule_of_a_pack_that_is_not_used_names_the_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "show", "tx-normal-moved"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "is in the pack 'drift', which is not in use here; give a configuration with 'packs: [default, drift]'" in said
+    )
+    config = tmp_path / "watchdog.yaml"
+    config.write_text("sources: ['log:debug.log']\npacks: [default, drift]\n")
+    assert main(["rules", "show", "tx-normal-moved", "--config", str(config)]) == 0
+
+
 def test_a_broken_rule_set_stops_the_list_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     path = BAD / "unknown-top-key.yaml"
     assert main(["rules", "list", "--rules", str(path)]) == 2

@@ -30,7 +30,7 @@ def test_one_kind_that_has_the_field_is_enough_to_name_who_is_involved() -> None
     ("entities", "words"),
     [
         ("reason", "unknown field 'reason'"),
-        ("inbound", "'inbound' names nobody"),
+        ("inbound", "'inbound' names no peer"),
         ("peer_addr, peer_addr", "field 'peer_addr' is given twice"),
     ],
 )

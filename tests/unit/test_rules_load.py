@@ -93,8 +93,9 @@ def test_flat_means_zero_over_a_window_that_was_seen_whole() -> None:
 def test_a_detector_becomes_a_baseline_with_its_defaults() -> None:
     plan = compiled("odd: anomalous(rate(count()))", "odd and odd_expected < 5", over="1h")
     spec = plan.baselines[0]
-    assert (spec.name, spec.direction, spec.threshold, spec.floor) == ("odd", "up", 6.0, 0.0)
+    assert (spec.name, spec.law, spec.direction, spec.threshold, spec.floor) == ("odd", "level", "up", 5.0, 1.0)
     assert (spec.half_life_ns, spec.warmup_ns, spec.step_ns) == (21600 * 10**9, 1800 * 10**9, 60 * 10**9)
+    assert (spec.freeze_ns, spec.budget) == (21600 * 10**9, "")
     assert plan.fire.names == {"odd", "odd_expected"}
 
 

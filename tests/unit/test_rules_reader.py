@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from watchdog.located_yaml.nodes import Node, Scalar, Series, Table
 from watchdog.located_yaml.problem import MOST_PROBLEMS, Report
-from watchdog.located_yaml.reader import LARGEST_FILE, Node, Scalar, Series, Table, read_file, read_yaml, source_text
+from watchdog.located_yaml.reader import LARGEST_FILE, read_file, read_yaml, source_text
 
 
 def read(text: str) -> tuple[Node | None, Report]:

@@ -13,7 +13,7 @@ import pytest
 
 from alerts.delivery.headers import request_headers
 from watchdog.cli.main import main
-from watchdog.docs_build.config_tables import PLACE, documented
+from watchdog.docs_build.key_tables import DOCS, TABLES, documented
 from watchdog.located_yaml.problem import Report
 from watchdog.located_yaml.reader import read_yaml, source_text
 from watchdog.service.assembly import receiver
@@ -85,7 +85,7 @@ def faults(folder: Path, text: str, environment: dict[str, str] | None = None) -
 
 
 def test_every_key_is_read(whole: ServiceConfig, tmp_path: Path) -> None:
-    assert (whole.node, whole.packs, whole.log_level) == ("alice", False, "debug")
+    assert (whole.node, whole.packs, whole.log_level) == ("alice", (), "debug")
     assert whole.sources == (f"capture:{tmp_path}/messages", "log:/var/debug.log")
     assert whole.rules == (tmp_path / "one.yaml", tmp_path / "more")
     assert whole.asmap == str(tmp_path / "ip_asn.map")
@@ -122,7 +122,7 @@ def test_the_least_configuration_gets_the_defaults_of_the_table(tmp_path: Path) 
     found = load_config(written(tmp_path, "sources: log:debug.log\n"), {})
     assert found.sources == (f"log:{tmp_path}/debug.log",)
     assert found.database.reveal() == f"sqlite:///{tmp_path}/watchdog.db"
-    assert (found.api.host, found.api.port, found.packs, found.node) == ("127.0.0.1", 8380, True, "node")
+    assert (found.api.host, found.api.port, found.packs, found.node) == ("127.0.0.1", 8380, ("default",), "node")
     assert found.checkpoint.folder == tmp_path
 
 
@@ -274,20 +274,25 @@ def test_the_schema_takes_what_the_reader_takes_and_knows_every_key() -> None:
     assert set(schema["properties"]) == {key.name for key in TOP.keys} | {section.name for section in SECTIONS}
 
 
-def test_the_page_of_keys_is_the_table() -> None:
-    page = PLACE.read_text(encoding="utf-8")
-    assert documented(page) == page, "run `make docs`"
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+def test_a_page_has_the_tables_of_keys(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert documented(page, TABLES[path]()) == page, "run `make docs`"
+
+
+def test_the_page_of_the_configuration_has_every_key() -> None:
+    page = (DOCS / "CONFIG.md").read_text(encoding="utf-8")
     for section in (TOP, *SECTIONS):
         for key in section.keys:
             assert f"| `{key.name}` |" in page
 
 
 def test_examples_of_the_page_are_configurations(tmp_path: Path) -> None:
-    page = PLACE.read_text(encoding="utf-8")
+    page = (DOCS / "CONFIG.md").read_text(encoding="utf-8")
     examples = [part.split("```")[0] for part in page.split("```yaml\n")[1:]]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
-        path = written(tmp_path, example, **{"api.token": "x" * 32, "ops.secret": KEY})
+        path = written(tmp_path, example, **{"api.token": "x" * 32, "ops.secret": KEY, "bob.secret": KEY})
         assert load_config(path, {}).sources
 
 
@@ -380,7 +385,8 @@ def test_a_configuration_that_is_not_there_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for argv in (["check"], ["run"], ["reload"], ["receivers", "list"], ["incidents", "list", "--config", "x.yaml"]):
+    missing = ["--config", "x.yaml"]
+    for argv in (["check"], ["run", *missing], ["reload"], ["receivers", "list"], ["incidents", "list", *missing]):
         assert main(argv) == 2
         (line,) = capsys.readouterr().err.splitlines()
         name = argv[-1] if argv[-1].endswith(".yaml") else "watchdog.yaml"

@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import Due, Fate, Outcome, SystemDeliveryClock
+from alerts.routing import Receiver
 from alerts.store.faults import as_store_error
 from tests.support.daemon import configure, serve, until
+from tests.support.event_loops import scenery
 from tests.support.service_process import WATCHING, ServiceProcess, mempool_line
 from watchdog.core.errors import StoreError, StoreUnavailableError
-from watchdog.core.finding import Severity
 from watchdog.service.daemon import Daemon
 
 
@@ -51,8 +52,9 @@ def test_a_service_whose_database_is_damaged_ends_with_its_line(
 
     async def story(daemon: Daemon, _clock: object) -> None:
         await until(lambda: daemon.stored.asked_s is None)
-        damage(tmp_path / "watchdog.db")
-        polls.write_text("".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])))
+        scenery(lambda: damage(tmp_path / "watchdog.db"))
+        lines = [mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])]
+        scenery(lambda: polls.write_text("".join(lines)))
         await until(lambda: not daemon.writer.alive or not daemon.engine.alive)
 
     with pytest.raises(StoreError, match=said) as caught:
@@ -93,10 +95,10 @@ class Told:
     def merge(self, _now_ns: int, _receiver: str, _least: int, _in_hand: Collection[str]) -> int:
         raise self._say()
 
-    def firing(self, _types: Collection[str], _floor: Severity) -> Sequence[str]:
+    def firing(self, _receiver: Receiver) -> Sequence[str]:
         raise self._say()
 
-    def pictures(self, _ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+    def pictures(self, _receiver: Receiver, _ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
         raise self._say()
 
     def settle(self, _outcomes: Sequence[Outcome]) -> None:

@@ -19,12 +19,13 @@ from aiohttp.test_utils import TestClient, TestServer
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import Due, Fate, Outcome
 from alerts.delivery.sender import Sender
+from alerts.routing import Receiver
 from tests.support.daemon import MovedClock, configure, hook, serve, until
 from tests.support.delivery import START_NS, VirtualClock
+from tests.support.event_loops import scenery
 from tests.support.postgres import Server
 from tests.support.service_process import mempool_line
 from watchdog.core.errors import StoreUnavailableError
-from watchdog.core.finding import Severity
 from watchdog.service.bounded_executor import WAITING_MOST, BoundedExecutor, BusyError
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
@@ -48,8 +49,10 @@ RULE = """
 
 def attack(folder: Path) -> None:
     """The mempool is full from the second poll on."""
+    text = "".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600]))
     with (folder / "polls.jsonl").open("a") as file:
-        file.write("".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])))
+        scenery(lambda: file.write(text))
+        scenery(file.flush)
 
 
 def database(daemon: Daemon) -> Check:
@@ -84,7 +87,7 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
 
     async def story(daemon: Daemon, clock: MovedClock) -> None:
         with closing(sqlite3.connect(tmp_path / "watchdog.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+            scenery(lambda: other.execute("BEGIN IMMEDIATE"))
             clock.ahead += 60
             await until(lambda: not daemon.vitals.trouble())  # nothing is to be stored
             attack(tmp_path)
@@ -96,7 +99,7 @@ def test_no_heartbeat_while_changes_wait_for_a_locked_database(
             assert not database(daemon).ok
             assert value(daemon, "watchdog_store_waiting_seconds") > 30
             assert LiveView(daemon).health().ok, "a restart would meet the same lock"
-            other.execute("ROLLBACK")
+            scenery(lambda: other.execute("ROLLBACK"))
         await until(lambda: daemon.sign_of_life() is not None)
         assert database(daemon) == Check("database", ok=True, text="reachable")
         await until(lambda: value(daemon, "watchdog_store_waiting_seconds") == 0)
@@ -165,7 +168,7 @@ def test_no_heartbeat_while_nobody_can_note_what_was_delivered(tmp_path: Path, m
         free, clock = threading.Event(), VirtualClock()
         ledger = Ledger(Hanging(free), clock)
         running = asyncio.create_task(ledger.run())
-        vitals = Vitals(daemon.engine, daemon.writer, daemon.stored, daemon.clock, unstored_s=lambda: ledger.waits_s)
+        vitals = Vitals(daemon.nodes, daemon.writer, daemon.stored, daemon.clock, unstored_s=lambda: ledger.waits_s)
         ledger.note(Outcome("msg", Fate.SENT, 204, START_NS))
         await clock.advance(30)
         assert not vitals.trouble()
@@ -193,10 +196,10 @@ class Hanging:
     def merge(self, _now_ns: int, _receiver: str, _least: int, _in_hand: Collection[str]) -> int:
         raise AssertionError("nobody asked")
 
-    def firing(self, _types: Collection[str], _floor: Severity) -> Sequence[str]:
+    def firing(self, _receiver: Receiver) -> Sequence[str]:
         raise AssertionError("nobody asked")
 
-    def pictures(self, _ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
+    def pictures(self, _receiver: Receiver, _ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
         raise AssertionError("nobody asked")
 
     def settle(self, _outcomes: Sequence[Outcome]) -> None:
@@ -287,7 +290,7 @@ def test_a_flood_of_requests_is_answered_with_503_and_the_service_looks_after_it
         await until(lambda: LiveView(daemon).readiness().ok)
         holding = [asyncio.create_task(daemon.ask(lambda: free.wait(20))) for _ in range(WAITING_MOST + 4)]
         await until(lambda: daemon.api_queries.waiting == WAITING_MOST)
-        async with TestClient(TestServer(make_app(LiveView(daemon)))) as client:
+        async with TestClient(TestServer(scenery(lambda: make_app(LiveView(daemon))))) as client:
             answer = await client.get("/api/v1/incidents")
             assert (answer.status, answer.content_type) == (503, "application/problem+json")
             assert answer.headers["Retry-After"] == "5"
@@ -356,7 +359,7 @@ def test_commands_for_an_engine_that_stands_still_are_bounded_and_not_lost(tmp_p
             standing.set()
             free.wait(20)
 
-        engine._order(stand)
+        engine.orders.put(stand)
         await until(standing.is_set)
         limit = value(daemon, 'watchdog_queue_limit{queue="commands"}')
         taken = [engine.act([]) for _ in range(int(limit) + 2)]
@@ -366,7 +369,7 @@ def test_commands_for_an_engine_that_stands_still_are_bounded_and_not_lost(tmp_p
         ok, text = await daemon.reload()
         assert (ok, "takes no more commands" in text) == (False, True)
         free.set()
-        await until(lambda: engine.commands == 0)
+        await until(lambda: len(engine.orders) == 0)
         assert (await daemon.reload())[0]
 
     serve(tmp_path, story)

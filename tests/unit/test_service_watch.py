@@ -18,6 +18,7 @@ from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, feed_
 from tests.support.waiting import wait_until
 from watchdog.core.batch import Slice
 from watchdog.core.errors import StoreUnavailableError
+from watchdog.core.kinds import ALL_KINDS
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.pipeline.checkpoint import Checkpoint
 from watchdog.service.engine_thread import Bundle, EngineLoop
@@ -33,7 +34,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
 def watched(
     *seconds: float, watch: LivePipeline | None = None, transactions: int = 500
 ) -> tuple[LivePipeline, list[ChangeRecord]]:
-    watch = watch or LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
+    watch = watch or LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": ALL_KINDS})
     records = [record for second in seconds for record in watch.process(mempool("capture:a", second, transactions))]
     return watch, records
 
@@ -71,7 +72,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_acts_at_the_same_moment() -> None:
     resolve = Action(1, opened.incident.id, "resolve", "ada", "", START + 8 * SECOND)
     watch.act(resolve)
     _, first = watched(9, 20, 40, 60, watch=watch)
-    again = LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": None})
+    again = LivePipeline(load_text(FULL_MEMPOOL), "node", {"capture:a": ALL_KINDS})
     assert again.resume(blob) == []
     again.act(resolve)
     _, second = watched(9, 20, 40, 60, watch=again)
@@ -109,7 +110,7 @@ def test_other_rules_clear_what_fires_and_keep_the_incidents() -> None:
 def test_a_checkpoint_of_other_rules_gives_positions_and_incidents() -> None:
     watch, [opened] = watched(0, 5)
     blob = watch.checkpoint(["capture:a"], "")
-    other = LivePipeline(load_text(FULL_MEMPOOL.replace("> 100", "> 200")), "node", {"capture:a": None})
+    other = LivePipeline(load_text(FULL_MEMPOOL.replace("> 100", "> 200")), "node", {"capture:a": ALL_KINDS})
     assert reasons(other.resume(blob)) == ["cleared"]
     assert [one.id for one in other.books.incidents()] == [opened.incident.id]
     assert other.checkpoint(["capture:a"], "").positions == {"capture:a": {"at": 5}}
@@ -121,7 +122,9 @@ class Stubborn:
     def __init__(self, failures: int) -> None:
         self.failures, self.taken = failures, list[ChangeRecord]()
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
+    def record(
+        self, records: Sequence[ChangeRecord], notices: Sequence[Notice], cases: object, made: object, /
+    ) -> Written:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailableError("database 'x': locked")
@@ -142,7 +145,7 @@ def test_a_checkpoint_is_written_only_when_everything_before_it_is_stored(
 
     routes = Routes([], lambda id_: id_)
     writer = WriterLoop(
-        store, bundles, routes, checkpoint=path, clock=VirtualClock(), wall_ns=lambda: START, stored=stored
+        store, bundles, routes, checkpoint=lambda _: path, clock=VirtualClock(), wall_ns=lambda: START, stored=stored
     )
     checkpoint: Checkpoint = watch.checkpoint(["capture:a"], "")
     for bundle in (Bundle(records), Bundle(checkpoint=checkpoint), Bundle(last=True)):
@@ -160,7 +163,7 @@ def test_a_writer_that_gives_up_leaves_no_checkpoint(tmp_path: Path) -> None:
         Stubborn(10**9),
         bundles,
         Routes([], lambda id_: id_),
-        checkpoint=path,
+        checkpoint=lambda _: path,
         clock=VirtualClock(),
         wall_ns=lambda: START,
         stored=lambda _: None,
@@ -184,7 +187,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
         store,
         bundles,
         Routes([], lambda id_: id_),
-        checkpoint=tmp_path / "checkpoint",
+        checkpoint=lambda _: tmp_path / "checkpoint",
         clock=clock,
         wall_ns=lambda: START,
         stored=lambda _: None,
@@ -199,6 +202,7 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
         store.open.set()
         engine.stop()
     assert engine.join(30)
+    writer.finish()
     assert writer.join(30)
     assert len(store.taken) == sum(engine.counts.changes.values()) >= polls / 2
 
@@ -209,7 +213,9 @@ class Blocked:
     def __init__(self) -> None:
         self.entered, self.open, self.taken = threading.Event(), threading.Event(), list[ChangeRecord]()
 
-    def record(self, records: Sequence[ChangeRecord], notices: Sequence[Notice], /) -> Written:
+    def record(
+        self, records: Sequence[ChangeRecord], notices: Sequence[Notice], cases: object, made: object, /
+    ) -> Written:
         self.entered.set()
         assert self.open.wait(60)
         self.taken += records

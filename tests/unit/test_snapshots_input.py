@@ -77,10 +77,10 @@ def test_fields_of_another_type_are_left_out_and_the_rest_is_kept(tmp_path: Path
     )
     rows = [event for event in events if event["kind"] == "rpc:peer"]
     assert [(row["conn"], row["age_s"], row["ping_us"]) for row in rows] == [(4, 70, -1), (5, 0, -1)]
-    assert rows[0]["bytes_sent"] == 2**64 - 1
+    assert rows[0]["bytes_sent"] == 0, "a number that no checkpoint can hold is a field of another type"
     assert rows[0]["protocol_version"] == 70_000
     gaps = {event["reason"]: event["lost"] for event in events if event["kind"] == "source:gap"}
-    assert gaps == {"answer that cannot be read": 1, "fields of another type": 1}
+    assert gaps == {"answer that cannot be read": 1, "fields of another type": 2}
 
 
 def test_more_peers_than_a_poll_can_have_are_cut_and_counted(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_more_peers_than_a_poll_can_have_are_cut_and_counted(tmp_path: Path) -> 
 
 
 def test_numbers_out_of_range_are_clamped_and_texts_made_harmless(tmp_path: Path) -> None:
-    one = peer(1, "1.1.1.1:1", -5, "inbound", subver="\x1b[31m" + "a" * 900, version=2**40, timeoffset=-(2**70))
+    one = peer(1, "1.1.1.1:1", -5, "inbound", subver="\x1b[31m" + "a" * 900, version=2**40, timeoffset=-(2**62))
     (row,) = read(tmp_path, [poll(START, "getpeerinfo", [one])], "rpc:peer")
-    assert (row["protocol_version"], row["time_offset_s"], row["age_s"]) == (2**31 - 1, -(2**63), 0)
+    assert (row["protocol_version"], row["time_offset_s"], row["age_s"]) == (2**31 - 1, -(2**62), 0)
     assert "\x1b" not in row["user_agent"]
     assert len(row["user_agent"]) <= 512
 
@@ -103,7 +103,7 @@ def test_numbers_out_of_range_are_clamped_and_texts_made_harmless(tmp_path: Path
 def test_unknown_rpcs_are_skipped_and_counted(tmp_path: Path, open_source: OpenSource) -> None:
     path = tmp_path / "s.jsonl"
     path.write_bytes(
-        text_of([poll(START, "getchaintips", []), poll(START, "uptime", 5), poll(START, "getchaintips", [])])
+        text_of([poll(START, "getblockstats", []), poll(START, "uptime", 5), poll(START, "getblockstats", [])])
     )
     source = open_source(path)
     assert [event["kind"] for event in events_of(source)] == ["rpc:uptime"]

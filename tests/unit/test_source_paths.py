@@ -138,3 +138,18 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"), [(None, "no such file"), (b"", "size 0 bytes"), (b"\xff" * 9_000_000, "size 9000000")]
+)
+def test_an_unusable_asmap_is_reported_before_the_service_starts(
+    check: Checked, tmp_path: Path, content: bytes | None, fault: str
+) -> None:
+    if content is not None:
+        (tmp_path / "map.dat").write_bytes(content)
+    code, _, err = check("log:debug.log", more="asmap: map.dat\n")
+    assert code == 2
+    assert err.startswith("watchdog: asmap '")
+    assert fault in err
+    assert len(err.splitlines()) == 1

@@ -23,6 +23,8 @@ OPTIONS = SourceOptions()
         ("log:", "lacks a path; expected log:FILE"),
         ("snapshots:/no/such", "no such file"),
         ("events:/no/such", "no such file"),
+        ("log:/dev/zero", "a device, not a file"),
+        ("snapshots:/dev/zero", "a device, not a file"),
         ("capture:/no/such", "no such folder"),
         ("recording:/no/such", "no such recording folder"),
     ],

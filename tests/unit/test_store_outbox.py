@@ -19,7 +19,7 @@ from alerts.store.outbox import Outbox, UnknownDeliveryError
 from alerts.store.writer import IncidentWriter
 from tests.support.history import RECEIVER, SECOND, START, incident, record, told
 
-OTHER = Receiver("other", "https://example.org/other")
+OTHER = Receiver("other", "https://example.org/other", about="incidents")
 
 
 names = (f"outbox_{number}" for number in itertools.count())

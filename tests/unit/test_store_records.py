@@ -411,8 +411,8 @@ def test_notices_have_one_id_for_each_change_and_receiver() -> None:
 
 
 def test_receivers_hear_what_they_asked_for() -> None:
-    floor = Receiver("floor", "", severity="high")
-    off = Receiver("off", "", enabled=False)
+    floor = Receiver("floor", "", about="incidents", severity="high")
+    off = Receiver("off", "", about="incidents", enabled=False)
     one = record(incident())
     assert [notice.receiver for notice in notices(one, decide(one, (floor, off, RECEIVER)), lambda _: None, 0)] == [
         "team"

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "threats.md"
 SECTIONS = re.findall(r"^### ([a-z0-9-]+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 CITING = [
-    *sorted((ROOT / "rules" / "packs").glob("*.yaml")),
+    *sorted((ROOT / "rules" / "packs").rglob("*.yaml")),
     *sorted(path for folder in ("watchdog", "detectors", "alerts", "rules") for path in (ROOT / folder).rglob("*.py")),
 ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import MovedClock, configure, serve, until
+from tests.support.event_loops import scenery
 from watchdog.service.config.read import load_config
 from watchdog.service.daemon import Daemon
 from watchdog.service.live_view import LiveView
@@ -19,6 +20,11 @@ def poll(ahead_s: float) -> str:
     return json.dumps({"time": time.time() + ahead_s, "kind": "getmempoolinfo", "result": result}) + "\n"
 
 
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
 def test_a_clock_that_is_wrong_is_told_by_all_who_are_asked(tmp_path: Path) -> None:
     configure(tmp_path, sources="snapshots:polls.jsonl")
     polls = tmp_path / "polls.jsonl"
@@ -26,14 +32,13 @@ def test_a_clock_that_is_wrong_is_told_by_all_who_are_asked(tmp_path: Path) -> N
 
     async def story(daemon: Daemon, clock: MovedClock) -> None:
         await until(lambda: daemon.vitals.state() == "ok")
-        polls.write_text("".join(poll(7_200 + at) for at in range(25)))
+        scenery(lambda: polls.write_text("".join(poll(7_200 + at) for at in range(25))))
         await until(lambda: daemon.vitals.state() == "blind")
         assert daemon.sign_of_life() is None
         failing = [one for one in LiveView(daemon).readiness().checks if not one.ok and one.name == "clocks"]
         assert "25 of its last 25 events have times that cannot be right" in failing[0].text
         assert 'watchdog_source_clock_wrong{source="snapshots:' in LiveView(daemon).metrics()
-        with polls.open("a") as file:
-            file.write(poll(0) + poll(3))
+        scenery(lambda: append(polls, poll(0) + poll(3)))
         await until(lambda: not daemon.engine.feed.channels[0].times.fault)
         clock.ahead += 21
         await until(lambda: daemon.vitals.state() == "ok")

@@ -15,9 +15,20 @@ from watchdog.web.guard import check_host, is_loopback
 from watchdog.web.problem import ProblemError
 
 Talk = Callable[[Client], Awaitable[None]]
-OPEN_PATHS = ("/", "/incidents/0123456789abcdef", "/static/app.js", "/healthz", "/readyz")
+OPEN_PATHS = (
+    "/",
+    "/incidents/0123456789abcdef",
+    "/cases",
+    "/cases/0123456789abcdef",
+    "/static/app.js",
+    "/healthz",
+    "/readyz",
+)
 READ_PATHS = (
     "/api/v1/incidents",
+    "/api/v1/cases",
+    "/api/v1/cases/0123456789abcdef",
+    "/api/v1/audit",
     "/api/v1/deliveries",
     "/api/v1/rules",
     "/api/v1/status",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tests.support.event_loops import scenery
 from tests.support.waiting import reached
 from watchdog.service.callers import (
     ADDRESS_MOST,
@@ -99,7 +100,7 @@ async def deaf(listening: Listening, request: bytes) -> socket.socket:
 
 
 def highest_descriptor() -> int:
-    return max(int(one.name) for one in Path("/proc/self/fd").iterdir())
+    return max(int(one.name) for one in scenery(lambda: list(Path("/proc/self/fd").iterdir())))
 
 
 @pytest.mark.parametrize(

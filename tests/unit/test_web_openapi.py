@@ -9,13 +9,14 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.support.tapped import message, peer, rows
 from tests.support.web_view import AUTHORIZED, HOSTILE, START_NS, Client, StoredView, flood, serving
 from watchdog.web.app import make_app
 from watchdog.web.deliveries import KNOWN as DELIVERY_PARAMETERS
 from watchdog.web.incidents import KNOWN as INCIDENT_PARAMETERS
 from watchdog.web.openapi import openapi_document
 
-NOT_API = {"/", "/incidents/{id}", "/deliveries", "/rules", "/static/{name}"}
+NOT_API = {"/", "/incidents/{id}", "/cases", "/cases/{id}", "/deliveries", "/rules", "/static/{name}"}
 Document = dict[str, Any]  # Any: JSON
 
 
@@ -96,6 +97,8 @@ def test_real_answers_are_as_described(tmp_path: Path) -> None:
     (id_,) = view.tell(flood(), flood(second=60, severity="high", summary=HOSTILE, measures={"x": float("inf")}))
     view.outbox.dead(view.outbox.page().rows[0].notice.id, "HTTP 410", START_NS, 410)
     delivery = view.outbox.page().rows[0].notice.id
+    received = message(0, "inv", 37, peer(7))
+    view.traffic.note([rows("net:inbound_message", received), rows("rpc:peer", {"at": 1, **peer(7)})], 0.0)
     one = "/api/v1/incidents/{id}"
 
     async def conversation() -> None:
@@ -113,6 +116,12 @@ def test_real_answers_are_as_described(tmp_path: Path) -> None:
                 await check(client, "GET", f"{path}?limit=x", path)
             for path in ("rules", "status", "openapi.json"):
                 await check(client, "GET", f"/api/v1/{path}", f"/api/v1/{path}")
+            peers = "/api/v1/nodes/{node}/peers"
+            for node, conn in (("node-1", "7"), ("node-1", "9"), ("other", "7")):
+                await check(client, "GET", peers.replace("{node}", node), peers)
+                messages = peers.replace("{node}", node) + f"/{conn}/messages"
+                await check(client, "GET", messages, f"{peers}/{{conn}}/messages")
+            await check(client, "GET", f"{peers.replace('{node}', 'node-1')}?x=1", peers)
             for path in ("/healthz", "/readyz", "/metrics"):
                 await check(client, "GET", path, path)
 

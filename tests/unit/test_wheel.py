@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import venv
 import zipfile
@@ -10,24 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.wheel import run
 from watchdog.core.release import VERSION
 
 pytestmark = pytest.mark.slow
-
-
-def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
-
-
-@pytest.fixture(scope="module")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this tree, built with the back end of the lock: no network."""
-    out = tmp_path_factory.mktemp("wheel")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(out)]
-    done = run(sys.executable, "-m", "pip", "wheel", *options, root, cwd=out)
-    assert done.returncode == 0, done.stderr
-    (built,) = out.glob("*.whl")
-    return built
 
 
 @pytest.fixture
@@ -49,12 +34,14 @@ def site_packages(environment: Path) -> Path:
 def test_the_wheel_owns_one_name_and_has_all_files_of_the_packages(root: Path, wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names} == {"bitcoin_watchdog", f"bitcoin_watchdog-{VERSION}.dist-info"}
-    assert "bitcoin_watchdog/__init__.py" in names
+    public = {name for name in names if name.startswith("bitcoin_watchdog/") and "/_private/" not in name}
+    assert public == {"bitcoin_watchdog/__init__.py", "bitcoin_watchdog/api.py"}
     packages = [root / name for name in ("watchdog", "rules", "detectors", "alerts")]
     files = [path for package in packages for path in package.rglob("*") if path.is_file()]
     wanted = {path.relative_to(root).as_posix() for path in files if "__pycache__" not in path.parts}
     packed = {name.removeprefix("bitcoin_watchdog/_private/") for name in names}
-    forgotten = wanted - packed - {"watchdog/_launcher.py"}  # the launcher is the __init__ above
+    assert "__init__.py" in packed  # of the private folder
+    forgotten = wanted - packed - {f"watchdog/{name}.py" for name in ("_launcher", "_api", "_private")}  # moved
     assert not forgotten, f"not in the wheel: {sorted(forgotten)}"
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import struct
 from hashlib import sha256
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from watchdog.core.batch import Blobs
+from watchdog.core.enrich import Enricher
+from watchdog.sources.wire.decode import decode
+from watchdog.sources.wire.messages import Messages
 from watchdog.sources.wire.part import RefusedError
-from watchdog.sources.wire.transactions import Transaction, parse_transaction
+from watchdog.sources.wire.transactions import MOST_INPUTS, Transaction, parse_transaction, spent
 
 # The first transaction of block 170, 2009-01-12: f4184fc5...9e16
 FIRST_PAYMENT = bytes.fromhex(
@@ -94,3 +99,63 @@ def test_random_bytes_are_a_transaction_or_refused(raw: bytes, witness: bool) ->
     except RefusedError:
         return
     assert found.vsize <= len(payload)
+
+
+def spending(*outpoints: tuple[bytes, int], witness: bool = False, sequence: int = 0) -> bytes:
+    """A transaction that spends these outputs: the id of a transaction and the number of its output."""
+    inputs = b"".join(
+        txid + number.to_bytes(4, "little") + script(b"sig" * 90) + sequence.to_bytes(4, "little")
+        for txid, number in outpoints
+    )
+    body = compact(len(outpoints)) + inputs + compact(1) + bytes(8) + script(b"out")
+    stacks = b"".join(compact(1) + script(b"w") for _ in outpoints) if witness else b""
+    return bytes(4) + (b"\0\1" if witness else b"") + body + stacks + b"lock"
+
+
+A, B = sha256(b"a").digest(), sha256(b"b").digest()
+ENRICHER = Enricher()
+
+
+def messages(type_: str, payloads: list[bytes]) -> Messages:
+    count = len(payloads)
+    times = np.full(count, 1_700_000_000_000_000_000, np.int64)
+    return Messages(type_, times, Blobs.of(payloads), np.ones(count, np.bool_), Blobs.of([b""] * count))
+
+
+def test_outputs_that_are_spent_have_one_identity_whoever_spends_them() -> None:
+    first, second = spent(spending((A, 0), (B, 7))), spent(spending((B, 7), (A, 1), witness=True, sequence=9))
+    assert len(set(first)) == 2
+    assert first[1] == second[0]
+    assert first[0] != second[1], "another output of the same transaction"
+    assert max(first) < 1 << 64
+    assert spent(FIRST_PAYMENT) != first[:1]
+    assert spent(bytes(4) + b"\0\0" + bytes(4)) == [], "no inputs"
+
+
+def test_each_input_of_each_message_is_a_row_beside_its_transaction() -> None:
+    raws = [spending((A, 0), (B, 1)), b"torn", spending((B, 1), witness=True), spending((A, 0), (B, 1))]
+    found = {one.kind: one for one in decode(messages("tx", raws), ENRICHER, lambda _: True)}
+    inputs, txs = found["p2p:tx_input"], found["p2p:tx"]
+    assert inputs.rows.tolist() == [0, 0, 2, 3, 3]
+    assert txs.rows.tolist() == [0, 2, 3]
+    ids = np.asarray(inputs.columns["outpoint_id"]).tolist()
+    assert ids == [*spent(raws[0]), *spent(raws[2]), *spent(raws[0])]
+    assert ids[1] == ids[2]
+    named = np.asarray(inputs.columns["txid_id"]).tolist()
+    assert named[0] == named[1] == named[3] != named[2]
+    whole = inputs.columns["txid"]
+    assert isinstance(whole, Blobs)
+    assert [one[:8] for one in whole.tolist()] == [one.to_bytes(8, "little") for one in named]
+
+
+def test_a_transaction_has_a_bounded_number_of_rows() -> None:
+    raw = spending(*((A, number) for number in range(MOST_INPUTS + 50)))
+    found = {one.kind: one for one in decode(messages("tx", [raw, raw]), ENRICHER, lambda _: True)}
+    assert len(found["p2p:tx_input"].rows) == 2 * MOST_INPUTS
+    assert np.asarray(found["p2p:tx"].columns["inputs"]).tolist() == [MOST_INPUTS + 50] * 2
+
+
+def test_inputs_are_left_out_where_nobody_reads_them() -> None:
+    found = decode(messages("tx", [spending((A, 0))]), ENRICHER, lambda kind: kind != "p2p:tx_input")
+    assert [one.kind for one in found] == ["p2p:tx"]
+    assert decode(messages("tx", [b""]), ENRICHER, lambda kind: kind == "p2p:tx_input") == []
