@@ -6,12 +6,34 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from watchdog.core.batch import Blobs, Column, Strings
+from watchdog.core.batch import Batch, Blobs, Column, Strings
 
 
 def joined(parts: Sequence[Mapping[str, Column]]) -> dict[str, Column]:
     """Return one set of columns with the rows of all parts, in order; every part has the same columns."""
     return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+
+
+def joined_batches(batches: Sequence[Batch]) -> Batch:
+    """Return one batch with the rows of all, in order; they are `alike`."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    columns = joined([batch.columns for batch in batches])
+    return Batch(first.kind, first.node, first.source, columns, first.boot_ns)
+
+
+def alike(one: Batch, other: Batch) -> bool:
+    """Return whether two batches of a kind can be joined: one origin, the same columns of the same types."""
+    origins = [(batch.node, batch.source, batch.boot_ns) for batch in (one, other)]
+    return origins[0] == origins[1] and _form(one) == _form(other)
+
+
+def _form(batch: Batch) -> list[tuple[str, object]]:
+    return [
+        (name, column.dtype if isinstance(column, np.ndarray) else type(column))
+        for name, column in batch.columns.items()
+    ]
 
 
 def taken(column: Column, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Column:
@@ -32,6 +54,9 @@ def _joined(columns: Sequence[Column]) -> Column:
 
 
 def _joined_texts(columns: Sequence[Strings]) -> Strings:
+    values = columns[0].values
+    if all(column.values is values for column in columns):  # a source often sends the same dictionary again
+        return Strings(np.concatenate([column.codes for column in columns]), values)
     found: dict[str, int] = {}
     coded = []
     for column in columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -19,6 +20,7 @@ from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.budgets import HOLD_NS, Budgets
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, restoring, unpack
 from watchdog.engine.coverage import ALWAYS_WANTED, CHAIN, START_NS, Coverage
+from watchdog.engine.held_batches import HeldBatches
 from watchdog.engine.key_tables import KeyTables
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
@@ -63,6 +65,8 @@ class GroupEngine:
         self._readers = self._make_readers()
         self._lookback = Lookback(self._horizons())
         self.keys: Final = KeyTables(groupings, self.windows, self._lookback)
+        self._held, self._fed_ns = HeldBatches(), 0
+        self._step_ns = math.gcd(*(closer.pane_ns for closer in self._closers)) or 1  # no pane ends between
         self._longest_ns = max((plan.over_ns for plan in self.plans), default=0)
         if self.budgets.of_rule:
             self._longest_ns = max(self._longest_ns, STARTS_NS)
@@ -94,8 +98,17 @@ class GroupEngine:
     def feed(self, batch: Batch) -> None:
         """Take the rows of an admitted batch: none is behind the watermark that its source has promised."""
         self._coverage.see(batch)
-        if batch.kind not in self._readers:
-            return
+        if batch.kind in self._readers:
+            for due in self._held.add(batch):
+                self._feed(due)
+
+    def _feed_held(self) -> None:
+        """Feed what waits: a pane may close, or the state is saved."""
+        for batch in self._held.take():
+            self._feed(batch)
+
+    def _feed(self, batch: Batch) -> None:
+        """Let the rules that read this kind measure the rows."""
         selector, streams = self._readers[batch.kind]
         selected = selector.select(batch)
         slots = self.keys.slots(
@@ -134,6 +147,9 @@ class GroupEngine:
         if first_ns is None or first_ns >= watermark_ns:
             return []  # an earlier event may still come: nothing can be closed, and coverage has not begun
         findings: list[Finding] = []
+        if watermark_ns // self._step_ns > self._fed_ns // self._step_ns:
+            self._feed_held()
+            self._fed_ns = watermark_ns
         until_ns = self._latest_ns if watermark_ns == END_OF_TIME_NS else watermark_ns
         for hour_ns in self.budgets.stops(max(self._hour_ns, first_ns), until_ns, self._latest_ns):
             findings += self._close(hour_ns, first_ns)
@@ -194,6 +210,7 @@ class GroupEngine:
 
     def snapshot(self) -> bytes:
         """Return the state that `restore` needs to continue exactly, without the plans."""
+        self._feed_held()
         return pack(
             {
                 "version": VERSION,

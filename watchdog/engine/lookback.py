@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from watchdog.core.batch import Batch, Column
-from watchdog.core.column_join import joined
+from watchdog.core.batch import Batch
+from watchdog.core.column_join import alike, joined_batches
 from watchdog.core.payload_columns import without_payload
 
 ROWS = 200_000
@@ -165,17 +165,7 @@ def _within(kept: Kept, rows: NDArray[np.intp], from_ns: int, to_ns: int) -> Fou
 
 def _alike(first: Kept, other: Kept) -> bool:
     """Return whether both may be parts of one entry."""
-    a, b = first.batch, other.batch
-    same = (a.node, a.source, a.boot_ns) == (b.node, b.source, b.boot_ns)
-    return same and first.slots.keys() == other.slots.keys() and _form(a) == _form(b)
-
-
-def _form(batch: Batch) -> list[tuple[str, object]]:
-    return [(name, _type(column)) for name, column in batch.columns.items()]
-
-
-def _type(column: Column) -> object:
-    return column.dtype if isinstance(column, np.ndarray) else type(column)
+    return first.slots.keys() == other.slots.keys() and alike(first.batch, other.batch)
 
 
 def _join(parts: Sequence[Kept]) -> Kept:
@@ -186,10 +176,8 @@ def _join(parts: Sequence[Kept]) -> Kept:
         for name, rows in part.streams.items():
             streams.setdefault(name, []).append(rows + before)
         before += part.batch.rows
-    first = parts[0].batch
-    columns = joined([part.batch.columns for part in parts])
     return Kept(
-        Batch(first.kind, first.node, first.source, columns, first.boot_ns),
+        joined_batches([part.batch for part in parts]),
         min(part.first_ns for part in parts),
         max(part.last_ns for part in parts),
         {name: np.concatenate(rows) for name, rows in streams.items()},

@@ -137,7 +137,10 @@ def whole_numbers(plan: MeasurePlan, view: Batch) -> Ints:
     """Return the plan's value of each row as int64; 1 for a plan without a value."""
     if plan.value is None:
         return np.broadcast_to(np.int64(1), (view.rows,))
-    return np.broadcast_to(np.asarray(plan.value(view)), (view.rows,)).astype(np.int64, copy=False)
+    numbers: Column = np.asarray(plan.value(view))
+    if numbers.shape != (view.rows,):  # a constant; broadcast_to costs more than most expressions
+        numbers = np.broadcast_to(numbers, (view.rows,))
+    return numbers.astype(np.int64, copy=False)
 
 
 def identities(plan: MeasurePlan, view: Batch) -> NDArray[np.uint64]:
