@@ -26,7 +26,7 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-TIMEOUT_S, SLOW_TIMEOUT_S = 120, 300  # of one test with its fixtures; --timeout replaces both
+TIMEOUT_S, SLOW_TIMEOUT_S = 300, 600  # of one test with its fixtures; --timeout replaces both
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

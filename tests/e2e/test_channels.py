@@ -118,7 +118,7 @@ def finish(folder: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_every_channel_gets_each_case_in_its_own_form(
     tmp_path: Path, services: Services, manager: Alertmanager
 ) -> None:
@@ -155,7 +155,7 @@ def threads(messages: list[dict[str, Any]]) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_kill_begins_no_second_thread(tmp_path: Path, services: Services, manager: Alertmanager) -> None:
     prepare(tmp_path, services, manager)
     for seconds in (1, 2):
