@@ -102,7 +102,7 @@ RULE_KEYS: tuple[Key[RuleShape], ...] = (
     ),
     Key("fire", "expression", "When the rule fires; a condition over measures.", required=True),
     Key("clear", "expression", "When it is over; a condition over measures.", "as soon as `fire` is false"),
-    Key("for", "duration", "How long `fire` must hold first.", "0s", unit="duration", high=30 * DAY_NS),
+    Key("for", "duration", "How long `fire` must be true first.", "0s", unit="duration", high=30 * DAY_NS),
     Key(
         "resolve_after",
         "duration",

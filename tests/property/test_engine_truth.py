@@ -88,6 +88,20 @@ rules:
     for: 6s
     summary: "{type} {n}"
     resolve_after: 1m
+  patient:
+    title: holds for a while, with pauses
+    attack: message-anomaly
+    severity: info
+    on: net:inbound_message
+    by: [type]
+    measure: {n: count()}
+    over: 8s
+    pane: 2s
+    fire: n >= 3
+    clear: n < 2
+    for: 4s
+    summary: "{type} {n}"
+    resolve_after: 1m
 """
 
 
@@ -152,6 +166,17 @@ NAIVE = [
         3,
     ),
     NaiveRule("lasting", lambda row: True, "type", lambda rows: {"n": len(rows)}, lambda v: v["n"] >= 3, None, 6, 2, 3),
+    NaiveRule(
+        "patient",
+        lambda row: True,
+        "type",
+        lambda rows: {"n": len(rows)},
+        lambda v: v["n"] >= 3,
+        lambda v: v["n"] < 2,
+        4,
+        2,
+        2,
+    ),
 ]
 
 ROW = st.fixed_dictionaries(

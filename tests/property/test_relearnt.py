@@ -29,6 +29,8 @@ rules:
     measure: {{n: count(), odd: 'anomalous(n, budget="1000 per 1d", direction="both", {COUNTS})'}}}}
   node-level: {{title: c, {HEAD}, over: 30s, pane: 5s, fire: odd and total > 3, measure: {{total: sum(size),
     odd: "anomalous(total, floor=5, threshold=3, half_life=5m, warmup=30s, step=5s, freeze_at_most=1m)"}}}}
+  node-patient: {{title: e, {HEAD}, over: 40s, pane: 10s, for: 30s, fire: odd or n > 70, clear: n < 25 and not odd,
+    measure: {{n: count(), odd: 'anomalous(n, threshold=2.5, {COUNTS})'}}}}
   by-peer: {{title: d, {HEAD}, by: [peer_addr], over: 30s, pane: 10s, for: 10s,
     measure: {{n: count(), odd: 'anomalous(n, budget="1000 per 1d", {COUNTS})'}}, fire: odd or n > 40}}
 """

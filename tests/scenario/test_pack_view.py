@@ -109,6 +109,20 @@ def test_one_outbound_peer_that_names_each_block_is_enough() -> None:
     assert found(views(lambda now, n: tip(max(now - 60, 0)) if n == 3 else 899_990, tip=tip)) == []
 
 
+# polls      |  |  |                 |  |        RPC is gone just when two blocks came that are not announced yet
+@pytest.mark.parametrize("back", [4 * HOUR, 8 * HOUR])
+@pytest.mark.benign("outbound-view-behind")
+def test_polls_that_end_while_two_blocks_are_new_prove_nothing(back: float) -> None:
+    def seen(now: float) -> int:
+        return tip(now) + (2 if START - 60 <= now <= START else 0)
+
+    rows = {
+        kind: [row for row in rows if not START < row["t"] < back]
+        for kind, rows in views(lambda now, _: tip(now), tip=seen).items()
+    }
+    assert found(rows) == []
+
+
 def test_a_node_that_synchronises_or_has_just_started_is_silent() -> None:
     fast = views(lambda now, _: tip(now) - 20, tip=tip, ibd=True)
     assert found(fast) == []

@@ -47,21 +47,22 @@ def _key(rule: NaiveRule, row: Row) -> str:
 def _follow(rule: NaiveRule, key: str, rows: list[Row], until: int) -> list[tuple[int, str, str]]:
     found: list[tuple[int, str, str]] = []
     since: int | None = None
-    active = False
+    active, held = False, 0  # held: panes in which `fire` was true
     for pane in range(until // rule.pane):
         inside = [row for row in rows if pane - rule.over < int(row["t"]) // rule.pane <= pane]
         values = rule.measure(inside)
         fires = bool(inside) and rule.fire(values)
         clears = not inside or (not fires and (rule.clear is None or rule.clear(values)))
         if fires and since is None:
-            since = pane
+            since, held = pane, 0
         elif clears and not fires:
             if active:
                 found.append(((pane + 1) * rule.pane, key, "clear"))
             since, active = None, False
-        if since is not None and not active and pane - since >= rule.hold:
+        if fires and not active and held >= rule.hold:
             active = True
             found.append(((pane + 1) * rule.pane, key, "fire"))
+        held += fires
     return found
 
 

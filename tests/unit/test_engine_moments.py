@@ -62,6 +62,43 @@ def test_a_condition_must_hold_for_as_long_as_the_rule_says() -> None:
     assert told == [(50, "fire", "info")]
 
 
+def _counts(engine: Engine, counts: list[int]) -> list[tuple[int, str, str]]:
+    """What is said of so many messages in each ten seconds, without updates."""
+    rows = [{"t": 10 * at + 1} for at, number in enumerate(counts) for _ in range(number)]
+    return [one for one in _told(_feed(engine, rows, 10 * len(counts))) if one[1] != "update"]
+
+
+PATIENT = (
+    "on: net:inbound_message, measure: {n: count()}, over: 10s, pane: 10s, "
+    'fire: n >= 3, clear: n == 1, for: 20s, summary: "{n}"'
+)
+
+
+def test_for_counts_while_fire_holds_and_pauses_between_fire_and_clear() -> None:
+    # seconds  0   10  20  30  40  50  60
+    # count    3   2   3   3   2   1   .
+    # for      1   .   2   ^   .   clear
+    # two pass between the first three and the fire: panes in which `fire` is false do not count
+    assert _counts(Engine(plans(_rule(PATIENT)), {"hand": ALL_KINDS}), [3, 2, 3, 3, 2, 1, 1]) == [
+        (40, "fire", "info"),
+        (60, "clear", "info"),
+    ]
+    assert _counts(Engine(plans(_rule(PATIENT)), {"hand": ALL_KINDS}), [3, 2, 2, 2, 2, 2, 3]) == []
+    assert _counts(Engine(plans(_rule(PATIENT)), {"hand": ALL_KINDS}), [3, 3, 1, 3, 3, 2, 1]) == []
+
+
+def test_events_that_end_while_for_counts_fire_nothing() -> None:
+    # seconds  0   10  20 ......... 600  610  620
+    # count    3   3                3    3
+    # for      1   2   nothing comes: neither counts nor clears, as the rule asks for an event
+    rule = PATIENT.replace("clear: n == 1", "clear: n == 1 and not flat(n)")
+    engine = Engine(plans(_rule(rule)), {"hand": ALL_KINDS})
+    assert _counts(engine, [3, 3, *[0] * 58]) == []
+    rows = [{"t": t} for t in (601, 602, 603)]
+    (found,) = _feed(engine, rows, 620)
+    assert (found.time_ns // SECOND, found.change, found.since_ns // SECOND) == (610, "fire", 10)
+
+
 FLAT = 'on: p2p:ping, measure: {pings: count()}, over: 30s, pane: 5s, fire: flat(pings), summary: "no ping for {over}"'
 
 

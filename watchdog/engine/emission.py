@@ -24,11 +24,25 @@ class Emission:
 
 
 class Held(NamedTuple):
-    """A condition that holds: since which pane, how bad, and how often it was reported again."""
+    """A condition that holds: since which pane, how bad, and how often it was reported again.
+
+    start: the pane from which `for` counts: `since`, later by the panes in which it paused. paused: the pane from which
+    it pauses, None while it counts.
+    """
 
     since: int
     active: int  # 0: it has not held for long enough yet, else level + 1
     bucket: int
+    start: int
+    paused: int | None = None
+
+    def counted(self, pane: int, *, fires: bool) -> Held:
+        """Return it with what this pane does to `for`: between fire and clear the count pauses."""
+        if fires and self.paused is not None:
+            return self._replace(start=self.start + pane - self.paused, paused=None)
+        if not fires and self.paused is None:
+            return self._replace(paused=pane)
+        return self
 
 
 class Rest(NamedTuple):

@@ -1,9 +1,9 @@
 """Verdicts of one rule: when its condition begins to hold, for how long, how bad, and when it ends.
 
 pane       0  1  2  3  4  5  6  7  8
-fire          x     x              clear      x     (between fire and clear: as before)
-condition     [===================)  since = 1
-for: 2            ^ fires at pane 3
+verdict       x  .  x  x  .  x  c            x: fire, c: clear, . between the two: as before
+condition     [=================)            since = 1
+for: 2        1     2  ^                     counts the panes with x; fires at pane 4
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Verdict:
         self.river = RiverDetectors(plan)
         self._condition: NDArray[np.bool_] = np.zeros(64, np.bool_)
         self._due: Ints = np.zeros(64, np.int64)  # by slot that holds: the pane at which it is reported again, or fires
+        self._count: NDArray[np.int8] = np.zeros(64, np.int8)  # by slot: 1 while its `for` counts, -1 while that pauses
         self._held: dict[int, Held] = {}  # slots whose condition holds; few
         self._waiting: dict[int, int] = {}  # slot -> pane at which its condition has held long enough
         self._soon: list[tuple[int, int]] = []  # a heap of (pane, slot), with entries that wait no longer
@@ -108,7 +109,8 @@ class Verdict:
             many,
         )
         turns = self._turns_of(many, spread.live)
-        same &= (turns == np.repeat(np.where(held, 1, -1), span)) | (turns == 0)
+        counts = np.repeat(self._count[cells.slots] > 0, span)  # a pane between fire and clear makes these pause
+        same &= (turns == np.repeat(self._turns_before(cells.slots), span)) | ((turns == 0) & ~counts)
         if self.plan.escalate:
             same &= self._levels(many, size * span) < np.repeat(self._active_of(cells.slots), span)
         quiet = same.reshape(size, span).all(axis=0)
@@ -190,10 +192,13 @@ class Verdict:
         held = self._condition[cells.slots]
         before = np.empty_like(turns)
         before[1:] = turns[:-1]
-        np.copyto(before, np.where(held, 1, -1), where=cells.first)
+        np.copyto(before, self._turns_before(cells.slots), where=cells.first)
         notable = (turns != before) & (turns != 0)
+        if self.hold_panes:
+            counts = np.where(cells.first, self._count[cells.slots] > 0, before > 0)
+            notable |= counts & (turns == 0)
         if self._held:
-            notable |= held & (cells.panes >= self._due[cells.slots])
+            notable |= held & (turns > 0) & (cells.panes >= self._due[cells.slots])
         if int(cells.panes.max()) - int(cells.panes.min()) >= self._soonest:
             notable[:] = True  # what begins to hold in these rows may be due in them
         level = None
@@ -202,6 +207,10 @@ class Verdict:
             notable |= level > 0
         rows = np.flatnonzero(notable)
         return self._walk(cells, rows, turns, level) if len(rows) else []
+
+    def _turns_before(self, slots: Ints) -> Ints:
+        """Return the turns of these slots when they were judged last, as far as they matter: 1 for all that fire."""
+        return np.where(self._condition[slots], np.where(self._count[slots] < 0, 0, 1), -1)
 
     def _turns_of(self, named: dict[str, NDArray[Any]], live: Ints) -> Ints:
         return self._turns(named, as_bool(self.plan.fire(named), len(live)), live)
@@ -233,7 +242,7 @@ class Verdict:
             held = self._held.get(slot)
             if held is None:
                 if turn > 0:
-                    held = Held(pane, 0, 0)
+                    held = Held(pane, 0, 0, pane)
                 else:
                     continue
             elif turn < 0:
@@ -252,10 +261,11 @@ class Verdict:
 
         Between fire and clear there is nothing to tell again: such numbers would read as no reason to alarm.
         """
-        lasted = pane - held.since
-        if not held.active and lasted < self.hold_panes:
-            return None, held
-        bucket = lasted // self.refresh_panes
+        if not held.active:
+            held = held.counted(pane, fires=fires)
+            if not fires or pane - held.start < self.hold_panes:
+                return None, held
+        bucket = (pane - held.since) // self.refresh_panes
         active = max(level + 1, held.active)
         change: Change | None = None
         if not held.active:
@@ -264,17 +274,19 @@ class Verdict:
             change = "escalate"
         elif fires and bucket > held.bucket:
             change = "update"
-        return change, Held(held.since, active, bucket if fires else held.bucket)
+        return change, Held(held.since, active, bucket if fires else held.bucket, held.since)
 
     def _keep(self, slot: int, held: Held) -> None:
         self._held[slot] = held
         self._active = None
         self._condition[slot] = True
-        if held.active:
+        self._count[slot] = 0 if held.active else 1 if held.paused is None else -1
+        if self._count[slot] <= 0:
             self._waiting.pop(slot, None)
-            self._due[slot] = held.since + (held.bucket + 1) * self.refresh_panes
+            # one that pauses may go on and be due within rows that are judged together
+            self._due[slot] = held.since + (held.bucket + 1) * self.refresh_panes if held.active else -NEVER
             return
-        due = held.since + self.hold_panes
+        due = held.start + self.hold_panes
         if self._waiting.get(slot) != due:
             self._due[slot] = self._waiting[slot] = due
             heapq.heappush(self._soon, (due, slot))
@@ -286,7 +298,7 @@ class Verdict:
         self._active = None
         self._held.pop(slot, None)
         self._waiting.pop(slot, None)
-        self._condition[slot] = False
+        self._condition[slot], self._count[slot] = False, 0
 
     def _judge_along(self, cells: PaneCells, named: dict[str, NDArray[Any]]) -> None:
         """Add what `Learning.judge` gives for one key pane by pane, as from each pane to the next it learns.
@@ -333,6 +345,7 @@ class Verdict:
             more = (1 << (slots - 1).bit_length()) - len(self._condition)
             self._condition = np.concatenate([self._condition, np.zeros(more, np.bool_)])
             self._due = np.concatenate([self._due, np.zeros(more, np.int64)])
+            self._count = np.concatenate([self._count, np.zeros(more, np.int8)])
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots."""
@@ -346,7 +359,12 @@ class Verdict:
     def state(self) -> State:
         """Return conditions, what waits, and baselines."""
         return {
-            "held": [[slot, *held] for slot, held in self._held.items()],
+            "held": [[slot, held.since, held.active, held.bucket] for slot, held in self._held.items()],
+            "counts": [
+                [slot, held.start, held.paused]
+                for slot, held in self._held.items()
+                if (held.start, held.paused) != (held.since, None)
+            ],
             "baselines": self.learning.state(),
             "river": self.river.state(),
             "attendance": {name: one.state() for name, one in self._attendance.items()},
@@ -354,12 +372,14 @@ class Verdict:
 
     def restore(self, state: State, slots: int) -> None:
         """Continue from `state`; `slots` is how many there are."""
+        counts = {int(slot): (int(start), paused) for slot, start, paused in state.get("counts", ())}
         for row in state["held"]:
             slot, since, active, bucket = (int(number) for number in row)
             if not 0 <= slot < slots or not 0 <= active <= len(self.plan.escalate) + 1:
                 raise ValueError("a condition holds for no slot")
             self._reserve(slot + 1)
-            self._keep(slot, Held(since, active, bucket))
+            start, paused = counts.get(slot, (since, None))
+            self._keep(slot, Held(since, active, bucket, start, None if paused is None else int(paused)))
         self.learning.restore(state["baselines"])
         self.river.restore(state.get("river", {}))
         for name, one in self._attendance.items():
