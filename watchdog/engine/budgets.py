@@ -12,7 +12,7 @@ events, rules and marks alone, in whatever slices they came.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,15 +22,14 @@ from detectors.state import State
 from detectors.tail import DAY_NS, BudgetTail, Prior
 from detectors.windows import Floats, Ints
 from watchdog.core.durations import HOUR_NS
-from watchdog.core.finding import SEVERITIES, Finding
 from watchdog.core.plan import BaselinePlan, ComparisonPlan, RulePlan
 from watchdog.engine.coverage import START_NS, Coverage
+from watchdog.engine.open_incidents import OpenIncidents
 from watchdog.engine.spells import FixedRules
 
 HOLD_NS: Final = HOUR_NS  # a pane is learnt when it is this old: what an attack did before a rule fired must not be
 SILENT_NS: Final = 4 * DAY_NS  # behind the latest event no pane is judged
 HOURS_MOST: Final = 2_000  # of one step; a clock that jumps by years must not walk through them
-SPANS_MOST: Final = 10_000  # of open incidents that are remembered, an hour's worth
 WAITING_MOST: Final = 1_000  # marks that wait for their hour
 RARE_CAP: Final = 10  # budgets: a value rarer than once in this much time is not extrapolated further
 COUNTS_PEAKS: Final = 20
@@ -163,14 +162,15 @@ class Budgeted:
 class Budgets:
     """The budgeted detectors of one source group, and the incidents of its rules by attack."""
 
-    def __init__(self, plans: Sequence[RulePlan]) -> None:
+    def __init__(self, plans: Sequence[RulePlan], beside: Sequence[RulePlan] = ()) -> None:
+        """Start without anything learnt. beside: plans of the other groups of which this one hears."""
         self.of_rule: dict[str, dict[str, Budgeted]] = {plan.id: own for plan in plans if (own := _budgeted(plan))}
-        self._attacks = {plan.attack for plan in plans if plan.id in self.of_rule}
-        self._open: dict[str, tuple[int, int, str]] = {}  # by rule: keys that fire, since when, attack
-        self._spans: list[tuple[str, int, int]] = []  # attack, begin, end of incidents that are over
+        attacks = {plan.attack for plan in plans if plan.id in self.of_rule}
+        self.incidents: Final = OpenIncidents(attacks, self.of_rule)
+        self.beside: Final = OpenIncidents(attacks, beside=True)  # of groups that close their panes before this one
         self._waiting: list[WaitingVerdict] = []
         self._day = -1  # the day whose first hour was the last to change thresholds; -1 before any hour
-        self.fixed: Final = FixedRules(plans)
+        self.fixed: Final = FixedRules(plans, beside)
         self.all: list[Budgeted] = [one for own in self.of_rule.values() for one in own.values()]
 
     def stops(self, closed_ns: int, until_ns: int, latest_ns: int) -> Iterable[int]:
@@ -181,30 +181,14 @@ class Budgets:
         first = max(closed_ns // HOUR_NS + 1, last - HOURS_MOST)
         return range(first * HOUR_NS, (last + 1) * HOUR_NS, HOUR_NS)
 
-    def hear(self, findings: Iterable[Finding]) -> None:
-        """Follow which rules have incidents open: a tail learns nothing while its rule or its attack has."""
-        for finding in findings:
-            if finding.attack not in self._attacks:
-                continue
-            if SEVERITIES.index(finding.severity) < 1 and finding.rule not in self.of_rule:
-                continue
-            keys, since_ns, attack = self._open.get(finding.rule, (0, finding.since_ns, finding.attack))
-            if finding.change == "fire":
-                self._open[finding.rule] = (keys + 1, min(since_ns, finding.since_ns), attack)
-            elif finding.change == "clear" and keys > 1:
-                self._open[finding.rule] = (keys - 1, since_ns, attack)
-            elif finding.change == "clear" and keys:
-                del self._open[finding.rule]
-                self._spans.append((attack, since_ns, finding.time_ns + finding.resolve_after_ns))
-
     def renew(self, now_ns: int, coverage: Coverage) -> None:
         """Learn what is old enough at this hour; at the first hour of a day, take new thresholds."""
         horizon_ns = now_ns - HOLD_NS
-        still = [(attack, since_ns, now_ns) for _, since_ns, attack in self._open.values()]
         for one in self.all:
-            spans = [span[1:] for span in (*self._spans, *still) if span[0] == one.plan.attack]
+            spans = [span for heard in (self.incidents, self.beside) for span in heard.spans(one.plan.attack, now_ns)]
             one.learn(horizon_ns, np.array(spans, np.int64).reshape(-1, 2), coverage.starts)
-        self._spans = [span for span in self._spans if span[2] > horizon_ns - HOUR_NS][-SPANS_MOST:]
+        for heard in (self.incidents, self.beside):
+            heard.forget(horizon_ns - HOUR_NS)
         day = now_ns // DAY_NS
         if day != self._day:
             if self._day >= 0:
@@ -234,6 +218,11 @@ class Budgets:
             else:
                 one.tail.mark(mark.incident, None, mark.from_ns)
 
+    def keep(self, rules: Container[str]) -> None:
+        """Forget what rules of other groups have open that are not among these: they begin without state."""
+        self.beside.keep(rules)
+        self.fixed.keep(rules)
+
     def facts(self) -> list[BudgetFact]:
         """Return what people see of each detector."""
         return [one.fact() for one in self.all]
@@ -242,8 +231,8 @@ class Budgets:
         """Return all of it."""
         return {
             "tails": {rule: {name: one.state() for name, one in own.items()} for rule, own in self.of_rule.items()},
-            "open": {rule: list(one) for rule, one in self._open.items()},
-            "spans": [list(span) for span in self._spans],
+            **self.incidents.state(),
+            "beside": self.beside.state(),
             "waiting": [[mark.from_ns, mark.rule, mark.incident, dict(mark.scores)] for mark in self._waiting],
             "day": self._day,
         }
@@ -267,10 +256,9 @@ class Budgets:
         for rule, own in self.of_rule.items():
             for name, one in own.items():
                 one.restore(state["tails"][rule][name])
-        self._open = {
-            str(r): (int(keys), int(since), str(attack)) for r, (keys, since, attack) in state["open"].items()
-        }
-        self._spans = [(str(attack), int(begin), int(end)) for attack, begin, end in state["spans"]]
+        self.incidents.restore(state)
+        if "beside" in state:
+            self.beside.restore(state["beside"])
 
 
 def _budgeted(plan: RulePlan) -> dict[str, Budgeted]:

@@ -8,7 +8,7 @@ slice of a source --> late rows counted, once --> groups that read this kind fro
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -23,9 +23,10 @@ from watchdog.engine.checkpoint import pack, restoring, unpack
 from watchdog.engine.connection_facts import ConnectionFacts
 from watchdog.engine.coverage import ALWAYS_WANTED, CHAIN, GAP, STARTED
 from watchdog.engine.group_engine import GroupEngine
+from watchdog.engine.in_step import in_step
 from watchdog.engine.node_budgets import NodeBudgets
 from watchdog.engine.second_stage import SecondStage, engine_over
-from watchdog.engine.source_groups import UNFED, Kinds, SourceGroup, divide
+from watchdog.engine.source_groups import UNFED, Kinds, SourceGroup, divide, hearers
 from watchdog.engine.statistics import Statistics
 from watchdog.engine.surplus import REPLAY_SECRET, Lots
 from watchdog.engine.usage import Usage
@@ -61,19 +62,27 @@ class Engine:
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._latest_ns = 0
         self.begun_anew: list[tuple[int, int]] = []  # groups that dropped their state when a clock was reset, from when
-        self._engines = [self._fresh(group) for group in self.groups]
+        self._hearers: Final = hearers(self.groups)
+        self._engines = [self._fresh(number) for number in range(len(self.groups))]
         self._second = SecondStage(self.groups, self._engines)
         self.usage: Final = Usage(self._engines)
         self.budgets: Final = NodeBudgets(self._engines)
         self._connect_all()
 
-    def _fresh(self, group: SourceGroup) -> GroupEngine:
-        """Return an engine without state, at the watermarks that the sources have promised."""
+    def _fresh(self, number: int) -> GroupEngine:
+        """Return an engine without state for a group, at the watermarks that the sources have promised."""
+        group = self.groups[number]
         if group.fed_by:
             engine = engine_over(group, self.node, self._lots)
         else:
+            heard = (other for other, hearing in zip(self.groups, self._hearers, strict=True) if number in hearing)
             engine = GroupEngine(
-                group.plans, node=self.node, sources=group.sources, feeding=group.feeding, lots=self._lots
+                group.plans,
+                node=self.node,
+                sources=group.sources,
+                feeding=group.feeding,
+                lots=self._lots,
+                beside=[plan for other in heard for plan in other.plans],
             )
         self._promise_again(group, engine)
         return engine
@@ -85,10 +94,14 @@ class Engine:
 
     def _connect_all(self) -> None:
         self._fed: dict[str, list[GroupEngine]] = {name: [] for name in self._marks}
-        self._waiting: dict[str, list[GroupEngine]] = {name: [] for name in self._marks}
+        self._waiting: dict[str, list[int]] = {name: [] for name in self._marks}
         self._readers: dict[str, dict[str, list[GroupEngine]]] = {name: defaultdict(list) for name in self._marks}
-        for group, engine in zip(self.groups, self._engines, strict=True):
+        for number, (group, engine) in enumerate(zip(self.groups, self._engines, strict=True)):
             self._connect(group, engine)
+            engine.budgets.fixed.tell(self._engines[other].budgets.fixed for other in self._hearers[number])
+        for number in self._in_order:
+            for name in _awaited(self.groups[number]):
+                self._waiting[name].append(number)
 
     def _connect(self, group: SourceGroup, engine: GroupEngine) -> None:
         """Note what the engine of a group gets of each source."""
@@ -99,8 +112,17 @@ class Engine:
         for name in group.telling:
             for kind in (STARTED, CHAIN) if engine.budgets.of_rule else (STARTED,):
                 self._readers[name][kind].append(engine)
-        for name in _awaited(group):
-            self._waiting[name].append(engine)
+
+    @property
+    def _in_order(self) -> list[int]:
+        """The numbers of all groups, those last that hear of others: what these have found freezes their baselines."""
+        hearing = {number for numbers in self._hearers for number in numbers}
+        return sorted(range(len(self.groups)), key=lambda number: number in hearing)
+
+    def _tell(self, number: int, findings: list[Finding]) -> None:
+        """Let the budgets of other groups hear what a group has found."""
+        for other in self._hearers[number] if findings else ():
+            self._engines[other].budgets.beside.hear(findings)
 
     @property
     def marks(self) -> Mapping[str, int]:
@@ -139,7 +161,9 @@ class Engine:
             for engine in readers.get(kept.kind, ()):
                 engine.feed(kept)
         self._marks[events.source] = until_ns = max(promised, events.until_ns)
-        findings = _joined(engine.promise(events.source, until_ns) for engine in self._waiting[events.source])
+        waiting = self._waiting[events.source]
+        courses = ((number, self._engines[number].advance(events.source, until_ns)) for number in waiting)
+        findings = in_step(courses, self._tell)
         return self._counted([*findings, *self._second.process(findings)])
 
     def _begin_anew(self, source: str, from_ns: int) -> None:
@@ -149,7 +173,7 @@ class Engine:
         for number, group in enumerate(self.groups):
             if source in group.sources:
                 learnt = self._engines[number].budgets.state()
-                self._engines[number] = self._fresh(group)
+                self._engines[number] = self._fresh(number)
                 self._engines[number].budgets.adopt(learnt)
                 self._second.catch_up(number)
             if source in group.sources or number == UNFED:
@@ -158,8 +182,8 @@ class Engine:
 
     def finish(self) -> list[Finding]:
         """Close every pane that has events, without expiring anything after them; called once, at the end of input."""
-        pairs = zip(self.groups, self._engines, strict=True)
-        findings = _joined(engine.finish() for group, engine in pairs if not group.fed_by)
+        first = (number for number in self._in_order if not self.groups[number].fed_by)
+        findings = in_step(((number, self._engines[number].advance()) for number in first), self._tell)
         return self._counted([*findings, *self._second.finish(findings)])
 
     def _counted(self, findings: list[Finding]) -> list[Finding]:
@@ -228,10 +252,12 @@ class Engine:
             self._lots.secret = bytes.fromhex(state["secret"])
         known = {saved["name"]: saved for saved in state["parts"]}
         without_state: set[str] = set()
+        resumed: set[str] = set()
         for number, (group, engine) in enumerate(zip(self.groups, self._engines, strict=True)):
             saved = known.get(group.name)
             if saved is not None and saved["digest"] == group.digest:
                 engine.restore(saved["engine"].tobytes())
+                resumed.update(group.rules)
                 continue
             for other in state["parts"] if engine.budgets.of_rule else ():
                 engine.budgets.adopt(unpack(other["engine"].tobytes()).get("budgets", NOTHING_LEARNT))
@@ -239,13 +265,11 @@ class Engine:
             self._second.catch_up(number)
             unchanged = saved["rules"] if saved is not None and not group.sources else ()
             without_state |= {rule for rule in group.rules if rule not in unchanged}
+        for engine in self._engines:
+            engine.budgets.keep(resumed)
         return frozenset(without_state)
 
 
 def _awaited(group: SourceGroup) -> tuple[str, ...]:
     """Return the sources that a group waits for itself; in the second stage the groups below wait for the others."""
     return group.telling if group.fed_by else group.sources
-
-
-def _joined(findings_of: Iterable[list[Finding]]) -> list[Finding]:
-    return [finding for findings in findings_of for finding in findings]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,12 +15,14 @@ from detectors.state import State
 from watchdog.core.batch import Batch
 from watchdog.core.errors import StateError
 from watchdog.core.finding import Finding
+from watchdog.core.kinds import FINDING_KINDS
 from watchdog.core.plan import RowExpression, RulePlan
 from watchdog.core.source import END_OF_TIME_NS
 from watchdog.engine.budgets import HOLD_NS, Budgets
 from watchdog.engine.checkpoint import batch_from, batch_state, pack, restoring, unpack
 from watchdog.engine.coverage import ALWAYS_WANTED, CHAIN, START_NS, Coverage
 from watchdog.engine.held_batches import HeldBatches
+from watchdog.engine.in_step import ClosedPanes
 from watchdog.engine.key_tables import KeyTables
 from watchdog.engine.layout import Stream, lay_out, make_groupings, plan_text
 from watchdog.engine.lookback import Lookback
@@ -39,7 +41,7 @@ class GroupEngine:
 
     sources: names of all sources that panes wait for. feeding: those of them that give what the rules read; None: all.
     behind: the kinds of events behind the findings that the rules read, in the second stage.
-    lots: decide which findings are kept when too many keys fire at once.
+    lots: decide which findings are kept when too many keys fire at once. beside: plans of groups of which it hears.
     Does no I/O, and reads a clock only to measure what rules cost.
     """
 
@@ -52,13 +54,14 @@ class GroupEngine:
         feeding: Iterable[str] | None = None,
         lots: Lots | None = None,
         behind: Iterable[str] = (),
+        beside: Sequence[RulePlan] = (),
     ) -> None:
         self.plans, self.node = tuple(plans), node
         sources = tuple(sources)
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._coverage = Coverage(sources if feeding is None else feeding, behind)
         groupings = make_groupings(self.plans)
-        self.budgets: Final = Budgets(self.plans)
+        self.budgets: Final = Budgets(self.plans, beside)
         layout = lay_out(self.plans, groupings, node, self._coverage, lots or Lots(), budgets=self.budgets)
         self.windows, self._banks, self._streams = layout.windows, layout.banks, layout.streams
         self._closers, self._seats = layout.closers, layout.seats
@@ -96,7 +99,12 @@ class GroupEngine:
         self._latest_ns = max(self._latest_ns, last_ns)
 
     def feed(self, batch: Batch) -> None:
-        """Take the rows of an admitted batch: none is behind the watermark that its source has promised."""
+        """Take the rows of an admitted batch: none is behind the watermark that its source has promised.
+
+        Findings of the first stage are no sign that a source is watched, so `witness` does not get them.
+        """
+        if batch.kind in FINDING_KINDS:
+            self._latest_ns = max(self._latest_ns, int(batch.time_ns.max()))
         self._coverage.see(batch)
         if batch.kind in self._readers:
             for due in self._held.add(batch):
@@ -128,34 +136,37 @@ class GroupEngine:
             self._closers[closer].feed(batch, window_rows, slots)
         self._lookback.add(batch, evidence, slots)
 
-    def feed_findings(self, batch: Batch) -> None:
-        """Take findings of the first stage as events: they are no sign that a source is watched."""
-        self._latest_ns = max(self._latest_ns, int(batch.time_ns.max()))
-        self.feed(batch)
-
     def promise(self, source: str, until_ns: int) -> list[Finding]:
         """Advance a source's watermark and close the panes before the group's; return their findings."""
-        self._marks[source] = max(self._marks.get(source, 0), until_ns)
-        return self._advance(self.watermark_ns)
+        return [finding for closed in self.advance(source, until_ns) for finding in closed.findings]
 
     def finish(self) -> list[Finding]:
         """Close every pane that has events, without expiring anything after them; called once, at the end of input."""
-        return self._advance(END_OF_TIME_NS)
+        return [finding for closed in self.advance() for finding in closed.findings]
 
-    def _advance(self, watermark_ns: int) -> list[Finding]:
+    def advance(self, source: str = "", until_ns: int = END_OF_TIME_NS) -> Iterator[ClosedPanes]:
+        """Do what `promise` does, or without a source `finish`, hour by hour: the caller must walk to the end.
+
+        The watermark advances at once. The group learns of an hour when the next one is asked for.
+        """
+        if not source:
+            return self._advance(END_OF_TIME_NS)
+        self._marks[source] = max(self._marks.get(source, 0), until_ns)
+        return self._advance(self.watermark_ns)
+
+    def _advance(self, watermark_ns: int) -> Iterator[ClosedPanes]:
         first_ns = self._coverage.first_ns
         if first_ns is None or first_ns >= watermark_ns:
-            return []  # an earlier event may still come: nothing can be closed, and coverage has not begun
-        findings: list[Finding] = []
+            return  # an earlier event may still come: nothing can be closed, and coverage has not begun
         if watermark_ns // self._step_ns > self._fed_ns // self._step_ns:
             self._feed_held()
             self._fed_ns = watermark_ns
         until_ns = self._latest_ns if watermark_ns == END_OF_TIME_NS else watermark_ns
         for hour_ns in self.budgets.stops(max(self._hour_ns, first_ns), until_ns, self._latest_ns):
-            findings += self._close(hour_ns, first_ns)
+            yield ClosedPanes(hour_ns, self._close(hour_ns, first_ns))
             self.budgets.renew(hour_ns, self._coverage)
             self._hour_ns = hour_ns
-        findings += self._close(watermark_ns, first_ns)
+        yield ClosedPanes(watermark_ns, self._close(watermark_ns, first_ns))
         if watermark_ns != END_OF_TIME_NS:
             self._lookback.trim(watermark_ns)
             if watermark_ns - self._swept_ns >= SWEEP_NS:
@@ -163,13 +174,12 @@ class GroupEngine:
                 self._coverage.forget(watermark_ns - self._longest_ns)
                 self.budgets.fixed.forget(watermark_ns - self._longest_ns)
                 self._swept_ns = watermark_ns
-        return findings
 
     def _close(self, watermark_ns: int, first_ns: int) -> list[Finding]:
         findings: list[Finding] = []
         for closer in self._closers:
             findings += closer.close(self._panes_until(watermark_ns, closer.pane_ns), first_ns, self._lookback)
-        self.budgets.hear(findings)
+        self.budgets.incidents.hear(findings)
         return findings
 
     def _panes_until(self, watermark_ns: int, pane_ns: int) -> int:

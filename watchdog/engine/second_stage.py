@@ -78,7 +78,7 @@ class SecondStage:
     def _feed(self, seat: _Seat, engine: GroupEngine, findings: Sequence[Finding]) -> None:
         read = [finding for finding in findings if finding.rule in seat.rules and KIND_OF[finding.change] in seat.kinds]
         for batch in finding_batches(read) if read else ():
-            engine.feed_findings(batch)
+            engine.feed(batch)
 
     def _reached_ns(self, seat: _Seat) -> int:
         return min(self._engines[number].watermark_ns for number in seat.below)

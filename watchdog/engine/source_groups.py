@@ -105,6 +105,21 @@ def divide(plans: Sequence[RulePlan], sources: Mapping[str, Kinds]) -> tuple[Sou
     return (*first, *second)
 
 
+def hearers(groups: Sequence[SourceGroup]) -> list[tuple[int, ...]]:
+    """Return, by group, the groups that learn and hear of its incidents: those that wait for all of its sources.
+
+    So it has closed every pane that they close. UNFED and the second stage neither hear nor are heard.
+    """
+    heard = [set[str]() if group.fed_by else set(group.sources) for group in groups]
+    hear = [
+        number for number, group in enumerate(groups) if any(plan.budgeted or plan.baselines for plan in group.plans)
+    ]
+    return [
+        tuple(other for other in hear if other != number and own and own <= heard[other])
+        for number, own in enumerate(heard)
+    ]
+
+
 def _second_stage(
     plans: Iterable[RulePlan], first: Sequence[SourceGroup], sources: Mapping[str, Kinds]
 ) -> tuple[list[RulePlan], list[SourceGroup]]:

@@ -9,7 +9,7 @@ for: 2        1     2  ^                     counts the panes with x; fires at p
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from watchdog.engine.guards import FOR_SYNC, EnoughKeys, PaneGuards, until_text
 from watchdog.engine.learning import Learning, far_name, name_verdict
 from watchdog.engine.panes import NEVER, PaneCells
 from watchdog.engine.river_detectors import RiverDetectors
-from watchdog.engine.spells import Spells, frozen_rows, next_thaw
+from watchdog.engine.spells import Freezing
 
 NO_SLOTS: Ints = np.zeros(0, np.int64)
 SPARE = 1_000  # entries of the heap that wait no longer
@@ -39,7 +39,7 @@ LEAST_REFRESH_NS = MINUTE_NS  # a firing key is reported again at most once a mi
 class Verdict:
     """The state of one rule over the slots of its grouping."""
 
-    def __init__(self, plan: RulePlan, budgeted: Mapping[str, Budgeted], freezing: Sequence[Spells] = ()) -> None:
+    def __init__(self, plan: RulePlan, budgeted: Mapping[str, Budgeted], freezing: Freezing) -> None:
         self.plan, self._freezing = plan, freezing
         self._budgeted = {one.spec.name: one for one in budgeted.values()}
         self._attendance = {one.name: EnoughKeys(one.least, plan.over_ns) for one in plan.comparisons if one.every_ns}
@@ -331,10 +331,10 @@ class Verdict:
 
     def next_thaw(self, pane: int) -> int:
         """Return the first pane after `pane` at which a fixed rule begins or ceases to freeze a key."""
-        return next_thaw(self._freezing, pane, self.plan.pane_ns)
+        return self._freezing.next_thaw(pane)
 
     def _frozen(self, cells: PaneCells) -> NDArray[np.bool_]:
-        return frozen_rows(self._freezing, cells, self.plan.pane_ns)
+        return self._freezing.rows(cells)
 
     def _condition_of(self, slots: Ints) -> NDArray[np.bool_]:
         self._reserve(int(slots.max(initial=0)) + 1)

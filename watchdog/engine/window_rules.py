@@ -18,6 +18,7 @@ from watchdog.engine.findings import Findings, StreamId
 from watchdog.engine.guards import PaneGuards, seen_of
 from watchdog.engine.lookback import Lookback
 from watchdog.engine.panes import NEVER, PaneCells, RuleWindow
+from watchdog.engine.spells import Freezing
 from watchdog.engine.verdict import Verdict
 
 RESTED_CELLS = 16_384  # keys x panes that are looked at together while nothing comes
@@ -44,9 +45,8 @@ class WindowRules:
         self.absence_of_node = any(plan.absence for plan in plans) and not plans[0].by
         self.waits = any(plan.for_ns for plan in plans)
         self._guarded, self._compares = any(plan.guarded for plan in plans), any(plan.comparisons for plan in plans)
-        fixed = budgets.fixed
-        self._verdicts = [Verdict(p, budgets.of_rule.get(p.id, {}), fixed.freezing.get(p.id, ())) for p in plans]
-        self._spells = [fixed.of.get(plan.id) for plan in plans]
+        self._fixed = budgets.fixed
+        self._verdicts = [Verdict(p, budgets.of_rule.get(p.id, {}), self._freezing(p)) for p in plans]
         self.seconds = dict.fromkeys((plan.id for plan in plans), 0.0)  # spent on deciding, by rule
         self._names = [{m.name: measures[m.text].name for m in plan.measures} for plan in plans]
         self._writers = [
@@ -55,6 +55,9 @@ class WindowRules:
         self.refused = 0  # samples of keys for which there was no detector
         self._lookback: Lookback | None = None
         self._findings: list[Finding] = []
+
+    def _freezing(self, plan: RulePlan) -> Freezing:
+        return Freezing(self._fixed.freezing.get(plan.id, ()), self.window.grouping, plan.pane_ns)
 
     def findings_cut(self) -> dict[str, int]:
         """Return findings that were left out because too many keys fired at once, by rule."""
@@ -78,15 +81,14 @@ class WindowRules:
     def decide(self, cells: PaneCells) -> None:
         """Judge the cells of a closing with every rule of the window."""
         seen = self._seen(cells) if self._needs_coverage else None
-        parts = zip(self.seconds, self._verdicts, self._names, self._writers, self._spells, strict=True)
-        for rule, verdict, names, writer, spells in parts:
+        for rule, verdict, names, writer in zip(self.seconds, self._verdicts, self._names, self._writers, strict=True):
             begun = time.perf_counter()
             values = {name: cells.values[inner] for name, inner in names.items()}
             own = PaneCells(cells.slots, cells.panes, cells.live, cells.first, values)
             named = verdict.values(own, seen)
             emissions = verdict.decide(own, named)
-            if emissions and spells is not None:
-                spells.take(emissions, self.window.pane_ns)
+            for spells in self._fixed.told.get(rule, ()) if emissions else ():
+                spells.take(emissions, self.window.grouping.table.keys, self.window.pane_ns)
             turns = verdict.learning.take_turns()
             if emissions and self._lookback is not None:
                 for hidden in (COVERED, SPEAKS):
@@ -168,9 +170,9 @@ class WindowRules:
         for verdict, writer in zip(self._verdicts, self._writers, strict=True):
             verdict.purge(slots)
             writer.purge(slots)
-        for spells in self._spells:
-            if spells is not None:
-                spells.purge(slots.tolist())
+        words = self.window.grouping.table.keys[slots].tolist()
+        for spells in (one for rule in self.seconds for one in self._fixed.told.get(rule, ())):
+            spells.purge(words)
 
     def state(self) -> State:
         """Return window, verdicts and what is open."""
