@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.events import SECOND, batch
 from watchdog.engine.coverage import Coverage
 
@@ -42,3 +44,12 @@ def test_first_events_survive_a_checkpoint() -> None:
     again = Coverage(["a", "b"])
     again.restore(coverage.state())
     assert _seen(again, 0, 100) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(("from_ns", "to_ns"), [(5 * SECOND, (1 << 63) - 1), (-(1 << 63), 30 * SECOND)])
+def test_a_gap_whose_times_no_window_can_be_added_to_is_a_gap_still(from_ns: int, to_ns: int) -> None:
+    coverage = Coverage(["a"])
+    coverage.begin(0, "a")
+    coverage.see(batch("source:gap", [{"t": 20, "from_ns": from_ns, "to_ns": to_ns}]))
+    disturbed = coverage.disturbed(30 * SECOND, ("p2p:ping",))
+    assert [disturbed.at(end * SECOND) for end in (25, 40, 100)] == [True, True, to_ns > 100 * SECOND]

@@ -129,8 +129,9 @@ class Coverage:
 
     def _note(self, batch: Batch, begin: str, end: str) -> None:
         """Add the gaps of a batch; one of some kinds replaces an earlier one of its source with the same begin."""
-        begins = batch.numbers(begin).astype(np.int64).tolist()
-        ends = batch.numbers(end).astype(np.int64).tolist()
+        begins, ends = (  # within bounds to which a window can be added
+            np.clip(batch.numbers(name).astype(np.int64), LONG_AGO, FAR_AHEAD).tolist() for name in (begin, end)
+        )
         reported, texts = batch.time_ns.tolist(), batch.strings("kinds").tolist()
         for from_ns, to_ns, told_ns, text in zip(begins, ends, reported, texts, strict=True):
             new = Gap(from_ns, to_ns, told_ns, tuple(kind for kind in text.split(",") if kind), batch.source)
