@@ -22,6 +22,7 @@ from detectors.windows import Floats
 LEAST_DEVIATION: Final = 0.25
 """Of log1p(value / floor). Most peers do none of most things, so the median deviation is 0: one key is then odd from a
 multiple of the floor on (4.2 floors at a threshold of 6.6). Chosen on quiet recordings of a real node."""
+LARGEST: Final = 1e18  # a value beyond it reads as this, so that its quotient with any floor is finite
 TO_SIGMA: Final = 1.4826  # of a normal distribution, by its median absolute deviation
 
 
@@ -57,7 +58,7 @@ def unlike_others(
     measure, value = np.zeros(size, np.int64), np.zeros(size)
     taking_part = np.ones(size, np.bool_) if live is None else live
     numbers = np.zeros(size) if groups is None else groups
-    amounts = np.maximum(np.nan_to_num(values, nan=0.0, posinf=np.finfo(float).max), 0.0)
+    amounts = np.clip(np.nan_to_num(values, nan=0.0), 0.0, LARGEST)
     for number in np.unique(numbers[taking_part]).tolist():
         members = np.flatnonzero(taking_part & (numbers == number))
         if len(members) < least:

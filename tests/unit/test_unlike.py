@@ -84,6 +84,14 @@ def test_no_keys_and_numbers_that_are_none() -> None:
     assert found.score.argmax() == 1
 
 
+def test_numbers_that_overflow_with_a_small_floor_are_compared() -> None:
+    values = np.full((12, 2), 1e308)
+    values[:5] = 0.0
+    found = unlike_others(values, np.array([0.01, 3.0]), least=8)
+    assert np.isfinite(found.score).all()
+    assert not found.score.max() > 6.6, "most do it"
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="floor"):
         unlike_others(quiet(), np.array([3.0]), least=8)
