@@ -123,6 +123,54 @@ def test_a_normal_that_is_learnt_afresh_is_an_incident_of_its_own() -> None:
     assert last.measures["odd_old"] == pytest.approx(60, rel=0.05)
 
 
+EACH = """
+rules:
+  each: {title: t, attack: message-anomaly, severity: info, on: net:inbound_message, by: [peer_addr], over: 60s,
+    pane: 60s, fire: odd, evidence: 0, entities: [], MORE measure: {n: count(),
+    odd: 'anomalous(n, law="counts", threshold=2, floor=1, warmup=3m, freeze_at_most=2m)'}}
+"""
+
+
+def _turned(rows: list[dict[str, Any]], more: str, size: int) -> dict[str, list[str]]:
+    """The keys of which it is reported that they begin and that they end to learn afresh."""
+    engine = Engine(plans(EACH.replace("MORE", more)), {"hand": ALL_KINDS})
+    found = [one for part in _slices(rows, size) for one in engine.process(part) if "normal" in one.incident]
+    return {change: sorted(one.key["peer_addr"] for one in found if one.change == change) for change in TURNED}
+
+
+TURNED = ("fire", "clear")
+
+
+def test_what_begins_to_learn_afresh_ends_though_others_begin_at_that_pane() -> None:
+    """Three hundred peers change their pace, and three hundred others just when the first have learnt theirs."""
+    rows = [
+        {"t": minute * 60 + 0.05 * peer, "peer_addr": f"10.0.{peer // 250}.{peer % 250}", "type": "inv", "size": 1}
+        for minute in range(20)
+        for peer in range(600)
+        for _ in range(1 if minute < (6 if peer % 2 else 9) else 30)
+    ]
+    turned = _turned(rows, "", 50_000)
+    assert len(turned["fire"]) == 600
+    assert turned["fire"] == turned["clear"]
+
+
+def test_a_key_that_learns_afresh_is_not_evicted_before_its_end_is_reported() -> None:
+    """Twenty peers learn afresh when strangers crowd a table of sixty keys."""
+    rows = [
+        {"t": minute * 60 + 0.05 * peer, "peer_addr": f"10.0.0.{peer}", "type": "inv", "size": 1}
+        for minute in range(12)
+        for peer in range(20)
+        for _ in range(1 if minute < 6 else 30)
+        if minute < 9  # they say nothing more
+    ]
+    rows += [
+        {"t": 9 * 60 + at, "peer_addr": f"10.1.{at // 250}.{at % 250}", "type": "inv", "size": 1} for at in range(400)
+    ]
+    turned = _turned(rows, "max_keys: 60,", 25)
+    assert len(turned["fire"]) == 20
+    assert turned["fire"] == turned["clear"]
+
+
 def test_at_most_five_hundred_keys_of_a_pane_are_reported_and_the_others_counted() -> None:
     """Six hundred peers change their pace at once: all learn afresh at one pane, and again at another."""
     rule = """

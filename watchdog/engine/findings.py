@@ -68,6 +68,7 @@ class Findings:
         self.plan, self._place, self._grouping, self._coverage = plan, place, grouping, coverage
         self._lots = place.lots
         self._open: dict[int, Open] = {}
+        self._turning: set[tuple[int, str]] = set()  # slots and baselines that were reported to learn afresh
         self.surplus = Surplus()
         self._strengths = strengths_of(plan)
         self._severities: tuple[Severity, ...] = (plan.severity, *(severity for severity, _ in plan.escalate))
@@ -104,14 +105,25 @@ class Findings:
         return sorted([*findings, *others], key=attrgetter("time_ns")) if others else findings
 
     def write_turns(self, turns: list[Turn]) -> list[Finding]:
-        """One finding, of severity info, where a key begins to learn its normal afresh, and one that clears it."""
+        """One finding, of severity info, where a key begins to learn its normal afresh, and one that clears it.
+
+        Beyond PER_PANE a pane none begins; what was reported to begin is reported to end.
+        """
         findings: list[Finding] = []
         for _, group in groupby(turns, key=attrgetter("pane")):
             here = sorted(group, key=lambda turn: (self._key_text(turn.slot), turn.name))
-            self.surplus.cut += len(here[PER_PANE:])
-            for turn in here[:PER_PANE]:
-                findings += [self._of_turn(turn, change) for change in TURNS[turn.begins]]
+            begun = [(turn.slot, turn.name) for turn in here if turn.begins][:PER_PANE]
+            told = {*begun, *((turn.slot, turn.name) for turn in here if not turn.begins)} & {*begun, *self._turning}
+            self._turning = (self._turning - told) | {*begun}
+            self.surplus.cut += len(here) - len(told)
+            for turn in here:
+                if (turn.slot, turn.name) in told:
+                    findings += [self._of_turn(turn, change) for change in TURNS[turn.begins]]
         return findings
+
+    def take_turning(self, turning: set[tuple[int, str]]) -> None:
+        """Take over which baselines learn afresh from a state that did not say which of them were reported."""
+        self._turning = turning
 
     def _of_turn(self, turn: Turn, change: Change) -> Finding:
         spec = next(one for one in self.plan.baselines if one.name == turn.name)
@@ -341,13 +353,15 @@ class Findings:
     def purge(self, slots: NDArray[np.int64]) -> None:
         """Forget these slots."""
         self.surplus.purge(slots.tolist())
-        for slot in slots.tolist():
+        purged = set(slots.tolist())
+        for slot in purged:
             self._open.pop(slot, None)
+        self._turning = {one for one in self._turning if one[0] not in purged}
 
     def state(self) -> State:
         """Return the open conditions."""
         rows = [[slot, open_.known, open_.incident, list(open_.entities)] for slot, open_ in self._open.items()]
-        return {"open": rows, "surplus": self.surplus.state()}
+        return {"open": rows, "surplus": self.surplus.state(), "turning": [list(one) for one in sorted(self._turning)]}
 
     def _reopened(self, known: dict[str, str], incident: dict[str, str], entities: list[str]) -> Open:
         key = {field: printable(known[field]) for field in self._grouping.by if field in known}
@@ -356,6 +370,7 @@ class Findings:
     def restore(self, state: State) -> None:
         """Continue from `state`."""
         self._open = {slot: self._reopened(*saved) for slot, *saved in state["open"]}
+        self._turning = {(int(slot), str(name)) for slot, name in state.get("turning", ())}
         if "surplus" in state:
             self.surplus.restore(state["surplus"])
         else:  # version 2 only counted them

@@ -190,6 +190,12 @@ class Learning:
         self._turns.append(Turn(pane, slot, spec.name, begins, float(after.old), new))
 
 
+def turning(learning: Learning) -> set[tuple[int, str]]:
+    """Return slot and name of each baseline that learns afresh."""
+    afresh = {name: baseline["frozen"] == RELEARNS for name, baseline in learning.state().items()}
+    return {(slot, name) for name, slots in afresh.items() for slot in np.flatnonzero(slots).tolist()}
+
+
 def name_verdict(named: Named, spec: BaselinePlan, threshold: float, found: tuple[Floats, Floats]) -> None:
     """Add score, expectation and verdict; one with a budget is silent where it may not judge."""
     scores, named[f"{spec.name}_expected"] = found

@@ -16,6 +16,7 @@ from watchdog.engine.budgets import Budgets
 from watchdog.engine.coverage import Coverage
 from watchdog.engine.findings import Findings, StreamId
 from watchdog.engine.guards import PaneGuards, seen_of
+from watchdog.engine.learning import turning
 from watchdog.engine.lookback import Lookback
 from watchdog.engine.panes import NEVER, PaneCells, RuleWindow
 from watchdog.engine.spells import Freezing
@@ -157,11 +158,12 @@ class WindowRules:
         return self.window.busy() | self.firing()
 
     def firing(self) -> NDArray[np.bool_]:
-        """Return, by slot, whether a condition holds."""
+        """Return, by slot, whether a condition holds or a baseline learns afresh: both must be reported to end."""
         size = self.window.grouping.capacity
         firing = np.zeros(size, np.bool_)
         for verdict in self._verdicts:
             firing |= verdict.firing(size)
+            firing[[slot for slot, _ in turning(verdict.learning)]] = True
         return firing
 
     def purge(self, slots: Ints) -> None:
@@ -187,5 +189,7 @@ class WindowRules:
         self.window.restore(state["window"])
         for verdict, saved in zip(self._verdicts, state["verdicts"], strict=True):
             verdict.restore(saved, self.window.grouping.capacity)
-        for writer, saved in zip(self._writers, state["open"], strict=True):
+        for writer, verdict, saved in zip(self._writers, self._verdicts, state["open"], strict=True):
             writer.restore(saved)
+            if "turning" not in saved:
+                writer.take_turning(turning(verdict.learning))
