@@ -341,7 +341,6 @@ class CaseBook:
         """Resolve a case that is over, or give its pending notice; None when maintenance ends and nothing is due."""
         ends_ns, due_ns = case.ends_ns, case.due_ns
         if ends_ns is not None and ends_ns <= time_ns and (due_ns is None or ends_ns <= due_ns):
-            case.flapping = False
             return self._end(case, time_ns)
         if case.waits_until_ns is not None and case.waits_until_ns <= time_ns:
             counts = any(one.counts for one in self.state.those(case.claims))
@@ -357,7 +356,7 @@ class CaseBook:
     def _end(self, case: CaseLife, time_ns: int, *, by: str = "", text: str = "") -> CaseNotice:
         """Resolve a case. by, text: the operator who does."""
         names = self._names(case, time_ns)
-        case.state, case.resolved_ns = IncidentState.RESOLVED, time_ns
+        case.state, case.resolved_ns, case.flapping = IncidentState.RESOLVED, time_ns, False
         case.updated_ns = max(case.updated_ns, time_ns)
         remember(self.state, case, time_ns)
         before = time_ns < self.state.start_ns or case.unheard

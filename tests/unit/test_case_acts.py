@@ -230,6 +230,26 @@ def test_a_case_that_is_reopened_three_times_stays_open_until_quiet_for_two_hour
     assert not case.flapping
 
 
+def test_a_case_that_an_operator_resolves_no_longer_flaps() -> None:
+    rig, case = flapping()
+    rig.act(case.id, "resolve", 110)
+    rig.restart()
+    assert not only(rig, 111).flapping
+    rig.burst("ping-flood", [A], 68 + 121, 1)  # two hours behind the last reopening but one
+    again = only(rig, 190 + 29)
+    assert (again.id, again.is_open, again.flapping) == (case.id, True, False)
+    assert not only(rig, 190 + 31).is_open, "it ends after half an hour, as any case"
+
+
+def test_a_case_that_an_operator_resolved_flaps_again_with_a_line_that_says_so() -> None:
+    rig, case = flapping()
+    rig.act(case.id, "resolve", 110)
+    rig.burst("ping-flood", [A], 120, 1)
+    again = only(rig, 125)
+    assert again.flapping, "it was reopened at minutes 68, 102 and 120"
+    assert [one.what for one in again.story.lines] == ["flapping", "resolved", "flapping"]
+
+
 def test_two_times_or_a_longer_time_is_no_flapping() -> None:
     rig = CaseRig()
     for minute in (0, 34, 68):
