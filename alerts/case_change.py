@@ -46,6 +46,12 @@ class CaseChange:
     facts: Mapping[str, object]
     held: HeldChange | None = None
 
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """The roots of cases that people had heard of and that became part of this one."""
+        one, more = self.facts.get("merged"), self.facts.get("also_merged")
+        return tuple(root for root in (one, *(more if isinstance(more, list) else ())) if isinstance(root, str))
+
     def body(self, reason: CaseReason, url: str | None) -> dict[str, object]:
         """Return the `data` of a notice that reports the change for this reason."""
         change = {"type": event_of(reason), **self.facts, "reason": reason.value}

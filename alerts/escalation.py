@@ -27,6 +27,7 @@ MOST_TO: Final = 16  # receivers of one entry
 LOWEST: Final[Severity] = "info"
 OPEN: Final = IncidentState.OPEN.value
 ACKNOWLEDGED: Final = IncidentState.ACKNOWLEDGED.value
+RESOLVED: Final = IncidentState.RESOLVED.value
 Escalated = tuple[str, str, int]
 """An escalation that a receiver got: the severity of its entry, the receiver, and which of its entries, from 1."""
 
@@ -65,7 +66,8 @@ class CaseClock:
     reported at a severity or above; a cleared acknowledgement or a reopening resets it. heard_ns: when
     people last heard of it. reminders, escalations: how many there were, which numbers the next one. escalated: what
     was sent since `since` began. held: why what is due was last held back, by `TimedNotice.name`: it is stored once.
-    drill: of a drill, whose escalations do not wait.
+    drill: of a drill, whose escalations do not wait. called: receivers that got an escalation before `since` began and
+    have yet to hear that the case is over.
     """
 
     number: int = 0
@@ -77,6 +79,12 @@ class CaseClock:
     escalated: tuple[Escalated, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
     drill: bool = False
+    called: tuple[str, ...] = ()
+
+    @property
+    def owed(self) -> frozenset[str]:
+        """The receivers that must hear when someone acknowledges the case, and when it is over."""
+        return frozenset((*self.called, *(receiver for _, receiver, _ in self.escalated)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +137,26 @@ def noted(clock: CaseClock | None, change: CaseChange, now_ns: int, *, drill: bo
     if change.held is not None or state != OPEN or change.reasons == (CaseReason.UPDATED,):
         return after
     if before.state != OPEN:
-        after = replace(after, since={}, escalated=(), held={})
+        owed = () if before.state == RESOLVED else tuple(sorted(before.owed))
+        after = replace(after, since={}, escalated=(), held={}, called=owed)
     reached = {one: now_ns for one in SEVERITIES if RANK[one] <= RANK[change.severity]}
     return replace(after, since=reached | after.since, heard_ns=max(after.heard_ns, now_ns))
+
+
+def joined(clock: CaseClock | None, merged: Sequence[CaseClock], change: CaseChange) -> CaseClock | None:
+    """Return the clock after a change that reports cases that became part of this one. merged: the clocks of those.
+
+    What was sent of them was sent of this case: no one is called twice, and all who were called hear the end. A case
+    of which no one has heard so far counts on as the one that people knew first.
+    """
+    if not merged:
+        return clock
+    if clock is None:
+        first = min(merged, key=lambda one: min(one.since.values(), default=one.heard_ns))
+        clock = replace(first, number=change.number, state=str(change.document["state"]))
+    escalated = dict.fromkeys((*clock.escalated, *(mark for one in merged for mark in one.escalated)))
+    called = {*clock.called, *(name for one in merged for name in one.called)}
+    return replace(clock, escalated=tuple(escalated), called=tuple(sorted(called)))
 
 
 def due(clock: CaseClock, case: CaseNow, plan: AttentionPlan, now_ns: int) -> list[TimedNotice]:

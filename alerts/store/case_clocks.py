@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, delete, select, update
 
 from alerts.case_change import DRILL, CaseChange
-from alerts.escalation import CaseClock, CaseNow, noted
+from alerts.escalation import CaseClock, CaseNow, joined, noted
 from alerts.incident import IncidentState
 from alerts.store.case_decisions import MadeDecision
 from alerts.store.cases import case_now
@@ -36,9 +36,10 @@ def note_changes(database: Database, connection: Connection, made: Sequence[Made
     """Note changes of cases in their clocks, in the transaction that stores the changes, after their cases."""
     changes = {(one.change.root, one.change.number): one for one in made}
     for (root, _), one in sorted(changes.items()):
-        _forget_merged(connection, one.change)
+        merged = _take_merged(connection, one.change)
         before = _clock(connection, root)
         after = noted(before, one.change, one.decided_ns, drill=bool(one.change.document.get(DRILL)))
+        after = joined(after, merged, one.change)
         if after is not None and after != before:
             _store(database, connection, root, one.change.case_id, after)
 
@@ -73,11 +74,9 @@ def keep_clock(connection: Connection, root: str, clock: CaseClock) -> None:
 
 
 def escalated_to(connection: Connection, roots: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return the receivers to which cases have escalated, by root; those without any are left out."""
+    """Return the receivers that were called to cases and must hear their end, by root; roots without any left out."""
     wanted = select(case_clocks.c.root, case_clocks.c.clock).where(case_clocks.c.root.in_(sorted(roots)))
-    found = {
-        row.root: frozenset(name for _, name, _ in _read(row.clock).escalated) for row in connection.execute(wanted)
-    }
+    found = {row.root: _read(row.clock).owed for row in connection.execute(wanted)}
     return {root: names for root, names in found.items() if names}
 
 
@@ -109,12 +108,14 @@ def _age(one: OpenCase) -> tuple[int, str]:
     return min(one.clock.since.values(), default=one.clock.heard_ns), one.root
 
 
-def _forget_merged(connection: Connection, change: CaseChange) -> None:
-    """Remove the clocks of roots that end with this change: the root that remains counts."""
-    merged, more = change.facts.get("merged"), change.facts.get("also_merged")
-    gone = [one for one in (merged, *(more if isinstance(more, list) else ())) if isinstance(one, str)]
-    if gone:
-        connection.execute(delete(case_clocks).where(case_clocks.c.root.in_(gone)))
+def _take_merged(connection: Connection, change: CaseChange) -> list[CaseClock]:
+    """Remove the clocks of roots that end with this change, and return them: the root that remains counts."""
+    gone = case_clocks.c.root.in_(change.merged)
+    if not change.merged:
+        return []
+    texts = connection.execute(select(case_clocks.c.clock).where(gone).with_for_update()).scalars().all()
+    connection.execute(delete(case_clocks).where(gone))
+    return [_read(text) for text in texts]
 
 
 def _clock(connection: Connection, root: str) -> CaseClock | None:

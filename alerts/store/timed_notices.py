@@ -43,7 +43,7 @@ class TimedNotices:
         return self._database.write(lambda connection: change_clocks(connection, changed), durable=True)
 
     def escalated(self, roots: Collection[str]) -> dict[str, frozenset[str]]:
-        """Return the receivers to which these cases have escalated since people last had to look at them, by root."""
+        """Return the receivers to which these cases have escalated and that must hear their end, by root."""
         return self._database.read(lambda connection: escalated_to(connection, roots))
 
     def give(self, one: OpenCase, made: Callable[[OpenCase, CaseJson], Given | None]) -> Given | None:

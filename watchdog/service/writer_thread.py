@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from alerts.case_change import DRILL, CaseChange, event_of
 from alerts.case_document import StoredCase
@@ -90,6 +90,28 @@ class _Work:
 
     def __len__(self) -> int:
         return len(self.records) + len(self.changes)
+
+
+class _Decided(NamedTuple):
+    """A change of a case with the decisions on it."""
+
+    change: CaseChange
+    decisions: Sequence[Decision]
+
+    def beside(self, before: _Decided) -> _Decided:
+        """Return what is sent by these decisions and was not by earlier ones."""
+        return _Decided(self.change, [one for one in self.decisions if not one.held and one not in before.decisions])
+
+
+def _decided(
+    changes: Sequence[CaseChange], escalated: Mapping[str, Collection[str]], routes: Routes, now_ns: int
+) -> list[_Decided]:
+    """Decide on changes of cases. escalated: by root, those who must hear when a case is taken on or over."""
+    found = []
+    for change in changes:
+        names = {name for root in (change.root, *change.merged) for name in escalated.get(root, ())}
+        found.append(_Decided(change, decide_case(change, routes.receivers, routes.held(change, now_ns), names)))
+    return found
 
 
 @dataclass(slots=True)
@@ -222,33 +244,43 @@ class WriterLoop(Worker):
             return not self._giving_up.is_set()
         routes, now_ns = self.routes, self._wall_ns()
         decisions: list[Decision] = []
-        made: list[MadeDecision] = []
         due: list[Notice] = []
         for record in work.records:
             own = decide(record, routes.receivers)
             decisions += own
             due += notices(record, own, routes.url_of, now_ns)
-        escalated = self._escalated_to(work.changes)
-        for change in work.changes:
-            names = escalated.get(change.root, ())
-            own = decide_case(change, routes.receivers, routes.held(change, now_ns), names)
-            made += [MadeDecision(change, one, now_ns) for one in own]
-            due += case_notices(change, own, routes.case_url_of, now_ns)
+        decided = _decided(work.changes, self._escalated_to(work.changes), routes, now_ns)
+        if not self._kept(work, due, decided, routes, now_ns):
+            return False
+        self.counts.case_changes += len(work.changes)
+        self.counts.add(decisions, ())
+        # An escalation may have been stored while these were decided; once they are stored, none can be.
+        again = _decided(work.changes, self._escalated_to(work.changes), routes, now_ns)
+        late = [after.beside(before) for before, after in zip(decided, again, strict=True) if before != after]
+        return not late or self._kept(_Work([], [], []), [], late, routes, now_ns)
+
+    def _kept(
+        self, work: _Work, due: Sequence[Notice], decided: Sequence[_Decided], routes: Routes, now_ns: int
+    ) -> bool:
+        """Store changes of cases as decided, with their notices, and what else there is; False when giving up."""
+        made = [MadeDecision(one.change, each, now_ns) for one in decided for each in one.decisions]
+        url_of = routes.case_url_of
+        own = [note for one in decided for note in case_notices(one.change, one.decisions, url_of, now_ns)]
         self.counts.storing = True
         try:
-            stored = self._tried(work, due, made)
+            stored = self._tried(work, [*due, *own], made)
         finally:
             self.counts.storing = False
         if stored:
-            self.counts.case_changes += len(work.changes)
             real = [one.decision for one in made if not one.change.document.get(DRILL)]
-            self.counts.add((*decisions, *real), (one for one in due if not one.body.get(DRILL)))
-            self.counts.add_drill(one for one in due if one.body.get(DRILL))
+            self.counts.add(real, (one for one in own if not one.body.get(DRILL)))
+            self.counts.add_drill(one for one in own if one.body.get(DRILL))
         return stored
 
     def _escalated_to(self, changes: Sequence[CaseChange]) -> Mapping[str, Collection[str]]:
         """Return to whom those cases have escalated that end or are taken on, by root."""
-        roots = {one.root for one in changes if ENDINGS.intersection(map(event_of, one.reasons))}
+        ending = [one for one in changes if ENDINGS.intersection(map(event_of, one.reasons))]
+        roots = {root for one in ending for root in (one.root, *one.merged)}
         wait_s = FIRST_RETRY_S
         while roots and not self._giving_up.is_set():
             try:
