@@ -216,3 +216,21 @@ def test_events_decide_what_a_receiver_is_about_where_no_key_says_it(tmp_path: P
 def test_events_of_the_other_subject_are_an_error(tmp_path: Path, keys: str, said: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){said}.*hint: write 'about: "):
         loaded(tmp_path, f"{{url: 'https://example.org/', {keys}}}")
+
+
+def test_a_receiver_that_maintenance_does_not_reach_is_named(tmp_path: Path) -> None:
+    (tmp_path / "debug.log").touch()
+    path = tmp_path / "watchdog.yaml"
+    receivers = """receivers:
+  room: {url: "https://example.org/", about: incidents}
+  old: {url: "https://example.org/", events: [incident.opened]}
+  off: {url: "https://example.org/", about: incidents, enabled: false}
+  team: {url: "https://example.org/"}
+"""
+    path.write_text(f"sources: ['log:debug.log']\n{receivers}")
+    assert not [one for one in load_config(path).warnings if "maintenance" in one]
+    path.write_text(f"sources: ['log:debug.log']\n{receivers}maintenance: [{{name: x, from: '02:00', to: '04:00'}}]\n")
+    found = [one.splitlines()[0] for one in load_config(path).warnings if "maintenance" in one]
+    words = "'maintenance' does not hold back notices with 'about: incidents'"
+    assert all(words in one for one in found), found
+    assert [int(one.split("watchdog.yaml:")[1].split(":")[0]) for one in found] == [3, 4]

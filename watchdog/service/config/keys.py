@@ -77,7 +77,7 @@ TOP = Section(
         Key(
             "maintenance",
             "windows",
-            "Times of the week in which notices are held back, see [Maintenance](#maintenance-an-entry).",
+            "Times of the week in which notices of cases are held back, see [Maintenance](#maintenance-an-entry).",
             shown="none",
         ),
         Key(

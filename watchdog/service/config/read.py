@@ -27,6 +27,7 @@ from watchdog.service.config.keys import NODES, OPTIONAL, RECEIVER, RECEIVERS, S
 from watchdog.service.config.nodes import check_nodes, node_settings, read_nodes
 from watchdog.service.config.receivers import (
     changed_defaults,
+    check_maintenance,
     check_receiver,
     check_receiver_nodes,
     heartbeat_fault,
@@ -252,6 +253,8 @@ def _check(parts: _Parts, reading: Reading) -> None:
     for own, found in receivers.items():
         check_receiver(own, found, reading)
         check_receiver_nodes(found, parts.nodes or (top.maybe("node", str) or "",), report)
+        if top.maybe("maintenance", tuple):
+            check_maintenance(found, report)
     _check_heartbeat(sections.get("heartbeat"), receivers, report)
 
 

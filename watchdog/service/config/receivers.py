@@ -71,6 +71,13 @@ def check_receiver_nodes(found: Found, nodes: Collection[str], report: Report) -
             report.error(found.where("nodes"), f"no node '{name[:80]}'", hint)
 
 
+def check_maintenance(found: Found, report: Report) -> None:
+    """Report a receiver whose notices no window of `maintenance` holds back."""
+    if subject_of(found) == "incidents" and found.maybe("enabled", bool) is not False:
+        hint = "'about: cases' is held back; else keep it to programs, or give it a higher 'severity'"
+        report.warn(found.where("about"), "'maintenance' does not hold back notices with 'about: incidents'", hint)
+
+
 def heartbeat_fault(found: Found) -> tuple[str, str] | None:
     """Return why a receiver should get no heartbeats, and a hint; None when it may: no person reads one a minute."""
     form = format_of(found)
