@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from alerts.case_act_queue import WAITING_ACTS
 from alerts.case_acts import CaseAct
 from alerts.case_change import CaseChange
 from alerts.case_document import StoredCase
@@ -132,6 +134,7 @@ class EngineLoop(Worker):
         self.finished = False
         self.first: Bundle | None = None
         self._removed = False
+        self._new_acts: list[CaseAct] = []  # that came and are in no checkpoint
         self.node_state, self.traffic = NodeState(), NodeTraffic()
         self._quiet_s: float | None = None
         self._self_watch = self_watch(self.node, feed, clock.monotonic(), lambda: watch.rules.plans, recorder)
@@ -166,6 +169,8 @@ class EngineLoop(Worker):
 
         cases: actions on cases.
         """
+        if cases and len(self._new_acts) >= WAITING_ACTS:
+            return False
         return self.orders.put(lambda: self._act(actions, cases))
 
     def silence(self, silences: Sequence[ClaimSilence], windows: Sequence[QuietWindow]) -> bool:
@@ -255,7 +260,7 @@ class EngineLoop(Worker):
             _LOG.info("all sources have ended; the service keeps running")
         waits = self.watch.actions or self.watch.case_rows.acts.wait
         if waits and (self.finished or now_s - self._quiet_s > PATIENCE_S):
-            self._tell(self.watch.hurry())
+            self._tell(self.watch.hurry(cases=not self.feed.unsettled))
         self._wake.wait(IDLE_S)
         self._wake.clear()
 
@@ -264,14 +269,20 @@ class EngineLoop(Worker):
             if action.id > self.watch.actions.last_id:
                 self._tell(self.watch.act(action))
                 self._kept = None
-        self.watch.case_rows.acts.take(cases)
+        self._new_acts += cases
 
     def _settle_acts(self) -> None:
-        """Apply acts on cases that count by now. They are saved first: after a kill they count at the same time."""
+        """Take in acts on cases, and apply those that count by now: each once a checkpoint has it with its time.
+
+        Without that a run that is killed would come to another time, and give the notice of it twice. While times are
+        not trusted nothing can be saved, so acts wait; the history shows them all the same.
+        """
         acts = self.watch.case_rows.acts
-        if acts.due:
-            self._kept = None
-            self._keep()
+        if self.feed.unsettled or not (self._new_acts or acts.due):
+            return
+        acts.take(self._new_acts)
+        self._new_acts, self._kept = [], None
+        if self._keep() and acts.due:
             acts.settle()
             self._tell(())
             self._kept = None
@@ -320,32 +331,33 @@ class EngineLoop(Worker):
             return replace(saved, streams={self.node: dict(tap.counts)}, origin=tap.origin)
         return saved
 
-    def _keep(self) -> None:
-        """Send the writer a checkpoint if anything is new in it."""
+    def _keep(self) -> bool:
+        """Send the writer a checkpoint if anything is new in it; return whether it has the present state."""
         self._kept_s = self._clock.monotonic()
         taken = self.watch.actions.last_id + self.watch.case_rows.acts.taken
         state = (self.watch.events, taken, self.feed.revision)
         if state == self._kept or self._giving_up.is_set() or self.feed.unsettled:
-            return  # a state from the future would be useless after a restart
+            return state == self._kept  # a state from the future would be useless after a restart
         rows = self.watch.case_rows
-        self._put(Bundle(cases=rows.changed(), checkpoint=self.checkpoint(), notices=rows.take_changes()))
+        if not self._put(Bundle(cases=rows.changed(), checkpoint=self.checkpoint(), notices=rows.take_changes())):
+            return False
         self._kept = state
         self.counts.checkpoints += 1
+        return True
 
-    def _put(self, bundle: Bundle) -> None:
-        """Hand over a bundle; while the queue is full, wait, so that events stay in their files."""
+    def _put(self, bundle: Bundle) -> bool:
+        """Hand over a bundle; while the queue is full, wait, so that events stay in their files. False: given up."""
         try:
             self.out.put_nowait(bundle)
         except queue.Full:
             self.counts.full += 1
         else:
-            return
-        begun = self._clock.monotonic()
-        while not self._giving_up.is_set():
+            return True
+        begun, taken = self._clock.monotonic(), False
+        while not taken and not self._giving_up.is_set():
             self._beat()
-            try:
+            with suppress(queue.Full):
                 self.out.put(bundle, timeout=FULL_S)
-                break
-            except queue.Full:
-                continue
+                taken = True
         self.counts.full_s += self._clock.monotonic() - begun
+        return taken

@@ -1,6 +1,7 @@
 """Operators' acts on the cases of one engine, which belong to its thread.
 
 What comes is taken in, a checkpoint follows, and only then `settle` applies what is due: see `alerts.case_act_queue`.
+While no checkpoint can be made, the engine's thread takes nothing in (`EngineLoop`).
 """
 
 from __future__ import annotations

@@ -106,11 +106,12 @@ class LivePipeline(PipelineRecords):
         if not self.engine.budgets.mark(judged.rule, action.incident_id, scores, action.at_ns) and judged.node == own:
             _LOG.info("verdict %s on %s: rule %s has no budget", action.verdict, action.incident_id, judged.rule)
 
-    def hurry(self) -> list[ChangeRecord]:
-        """Apply all waiting actions: no event will reach their times."""
+    def hurry(self, *, cases: bool = True) -> list[ChangeRecord]:
+        """Apply all waiting actions: no event will reach their times. cases: those on cases, too."""
         for action in self.actions.pop_all():
             self._act(action)
-        self.case_rows.acts.hurry()
+        if cases:
+            self.case_rows.acts.hurry()
         return self._take_records()
 
     def change_rules(self, rules: RuleSet, promises: Sequence[Slice]) -> list[ChangeRecord]:
