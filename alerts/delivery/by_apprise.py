@@ -48,7 +48,7 @@ def check(receiver: Receiver) -> Iterator[tuple[str, str]]:
 
 
 def send(receiver: Receiver, body: bytes) -> Response:
-    """Make one attempt in a thread; it blocks as long as apprise does."""
+    """Make one attempt in the caller's thread; it blocks as long as the service does, and no one can end it."""
     began = time.monotonic()
     try:
         service = _service(receiver.url)
@@ -72,7 +72,11 @@ def _service(url: str) -> Any:  # Any: apprise has no types
         import apprise  # noqa: PLC0415 (an extra)
 
         logging.getLogger("apprise").disabled = True
-        made = apprise.Apprise()
+        try:  # without a limit of its own it calls the service in this thread: its pool is shared by all receivers
+            asset = apprise.AppriseAsset(async_mode=False, service_timeout=0)
+        except (AttributeError, TypeError):  # before 2.0, which knows neither
+            asset = apprise.AppriseAsset(async_mode=False)
+        made = apprise.Apprise(asset=asset)
         return made if made.add(url) else None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from alerts.delivery.answers import Response, shown
-from alerts.delivery.limits import EndSignal
+from alerts.delivery.blocking import EndSignal
 from alerts.delivery.schedule import RetryDecision
 from alerts.routing import Receiver
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from alerts.delivery import by_apprise
 from alerts.delivery.answers import Response
+from alerts.delivery.blocking import BlockingCalls, EndSignal
 from alerts.delivery.client import WebhookClient, error_text
 from alerts.delivery.command import run_command
 from alerts.delivery.formats import ENCODERS
-from alerts.delivery.limits import EndSignal
 from alerts.delivery.schedule import RetryDecision
 from alerts.delivery.smtp import send_mail
 from alerts.routing import Receiver
-
-THREADS: Final = 8  # attempts that block at one time, of all receivers of one way
-SLACK_S = 1.0  # for a thread to see its deadline before ours
 
 
 class Courier:
@@ -33,8 +28,7 @@ class Courier:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._client = WebhookClient(tls)
         self._ending = EndSignal()
-        self._threads: dict[str, ThreadPoolExecutor] = {}
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._blocking = BlockingCalls()
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -45,8 +39,6 @@ class Courier:
     ) -> None:
         await self._client.close()
         self._ending.come()
-        for threads in self._threads.values():
-            threads.shutdown(wait=False, cancel_futures=True)
 
     async def send(self, receiver: Receiver, message_id: str, timestamp: int, bodies: Sequence[bytes]) -> Response:
         """Send the bodies of one attempt in order, up to the first that is not accepted; the answer of the last sent.
@@ -70,20 +62,7 @@ class Courier:
                 tls = await self._client.contexts.of(receiver)
             except OSError as error:
                 return Response(None, None, error_text(error), 0.0, RetryDecision.FAILED)
-            return await self._in_thread(way, receiver, lambda: send_mail(receiver, body, tls, self._ending))
+            return await self._blocking.run(receiver, lambda: send_mail(receiver, body, tls, self._ending))
         if way == "process":
-            return await self._in_thread(way, receiver, lambda: run_command(receiver, body, self._ending))
-        return await self._in_thread(way, receiver, lambda: by_apprise.send(receiver, body))
-
-    async def _in_thread(self, way: str, receiver: Receiver, work: Callable[[], Response]) -> Response:
-        """Run an attempt that blocks. One that outlives its deadline keeps its thread until it ends."""
-        if way not in self._threads:
-            self._threads[way] = ThreadPoolExecutor(THREADS, thread_name_prefix=way)
-            self._slots[way] = asyncio.Semaphore(THREADS)
-        async with self._slots[way]:  # the wait for a thread is no part of the attempt
-            try:
-                async with asyncio.timeout(receiver.timeout_s + SLACK_S):
-                    return await asyncio.get_running_loop().run_in_executor(self._threads[way], work)
-            except TimeoutError:
-                error = f"no answer in {receiver.timeout_s:g} s"
-                return Response(None, None, error, receiver.timeout_s, RetryDecision.FAILED)
+            return await self._blocking.run(receiver, lambda: run_command(receiver, body, self._ending))
+        return await self._blocking.run(receiver, lambda: by_apprise.send(receiver, body))

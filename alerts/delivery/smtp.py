@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Self
 
 from alerts.delivery.answers import Response, shown
+from alerts.delivery.blocking import EndSignal
 from alerts.delivery.journal import line
-from alerts.delivery.limits import EndSignal
 from alerts.delivery.mail import message_id
 from alerts.delivery.schedule import RetryDecision
 from alerts.delivery.targets import TargetRefusedError, refusal
