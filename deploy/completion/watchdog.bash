@@ -30,7 +30,7 @@ _watchdog_options() {
         events) echo '-h --help --config --json' ;;
         tracepoints) echo '-h --help --pid --config --json' ;;
         extract) echo '-h --help --pid --pidfile --binary --socket --group --kinds' ;;
-        doctor) echo '-h --help --config --datadir --send --json' ;;
+        doctor) echo '-h --help --config --datadir --send --allow-exec --json' ;;
         init) echo '-h --help --out --datadir' ;;
         run) echo '-h --help --config --start --allow-exec --no-web' ;;
         check) echo '-h --help --config --schema' ;;
@@ -66,7 +66,7 @@ _watchdog_options() {
         'deliveries resend') echo '-h --help --db --config' ;;
         receivers) echo '-h --help' ;;
         'receivers list') echo '-h --help --json --config' ;;
-        'receivers test') echo '-h --help --config' ;;
+        'receivers test') echo '-h --help --allow-exec --config' ;;
         'receivers preview') echo '-h --help --type --case --config' ;;
         'receivers secret') echo '-h --help' ;;
         drill) echo '-h --help --severity --node --timeout --json --who --db --config' ;;

@@ -51,7 +51,6 @@ async def sent(courier: Courier, receiver: Receiver) -> Response:
 def test_calls_that_hang_silence_no_other_receiver_and_are_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pytest.importorskip("apprise")
     monkeypatch.setattr("alerts.delivery.blocking.SLACK_S", 0.0)
     caplog.set_level(logging.INFO, "watchdog.delivery")
 
@@ -78,7 +77,6 @@ def test_calls_that_hang_silence_no_other_receiver_and_are_reported(
 
 
 def test_a_call_that_waits_for_room_is_sent_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("apprise")
     monkeypatch.setattr("alerts.delivery.blocking.CALLS", 1)
 
     async def story() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -157,8 +158,30 @@ def test_a_program_needs_leave_from_the_command_line(tmp_path: Path) -> None:
         check_exec(config)
     done = run_command(tmp_path, "run", "--no-web")
     assert (done.returncode, "--allow-exec" in done.stderr) == (2, True)
-    test = run_command(tmp_path, "receivers", "test", "ops")
+
+
+def test_no_command_runs_a_program_without_leave(tmp_path: Path) -> None:
+    hook, ran = tmp_path / "hook", tmp_path / "ran"
+    hook.write_text(f"#!/bin/sh\necho >> {ran}\n")
+    hook.chmod(0o755)
+    loaded(tmp_path, f"format: exec, command: [{hook}]")
+    for command in (["receivers", "test", "ops"], ["doctor", "--config", "watchdog.yaml", "--send"]):
+        done = run_command(tmp_path, *command)
+        named = " ".join(word for word in command if word not in ("--config", "watchdog.yaml"))
+        error = f"receiver 'ops' runs a program ('format: exec'): permit it with 'watchdog {named} --allow-exec'"
+        assert (done.returncode, error in done.stderr) == (2, True), done
+        assert not ran.exists()
+    test = run_command(tmp_path, "receivers", "test", "ops", "--allow-exec")
     assert (test.returncode, test.stdout.startswith("ops: exit code 0 in ")) == (0, True), test
+    asked = run_command(tmp_path, "doctor", "--config", "watchdog.yaml", "--send", "--allow-exec", "--json")
+    assert json.loads(asked.stdout)["receivers"][0]["text"] == "took a test message", asked.stdout
+    assert ran.read_text() == "\n\n"
+
+
+def test_a_receiver_that_is_off_is_tested_with_leave_only(tmp_path: Path) -> None:
+    loaded(tmp_path, f"format: exec, enabled: false, {PLAIN['exec']}")
+    assert run_command(tmp_path, "receivers", "test", "ops").returncode == 2
+    assert run_command(tmp_path, "receivers", "test", "ops", "--allow-exec").returncode == 0
 
 
 def test_a_reload_refuses_a_program_and_makes_the_key_of_the_house(tmp_path: Path) -> None:

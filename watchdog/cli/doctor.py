@@ -29,6 +29,7 @@ from watchdog.doctor.screen import screen
 from watchdog.service.assembly import receiver as receiver_of
 from watchdog.service.config.read import load_config
 from watchdog.service.config.settings import ReceiverSettings, ServiceConfig
+from watchdog.service.exec_rights import EXEC_HELP, refuse_exec
 from watchdog.service.source_paths import user
 
 SUMMARY = (
@@ -46,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="try the sources of a configuration, and its rules")
     parser.add_argument("--datadir", type=Path, metavar="DIR", help="look at the nodes of this datadir only")
     parser.add_argument("--send", action="store_true", help="send each receiver of --config a test message")
+    parser.add_argument("--allow-exec", action="store_true", help=f"with --send: {EXEC_HELP}")
     parser.add_argument("--json", action="store_true", help="one JSON object, with the lines that open each door")
 
 
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Examine and print; the exit code. WatchdogError when the configuration cannot be used."""
     if args.send and args.config is None:
         raise WatchdogError("--send needs --config, which names the receivers")
-    report = _examined(args.config, args.datadir, send=args.send)
+    report = _examined(args.config, args.datadir, send=args.send, allow_exec=args.allow_exec)
     if args.json:
         sys.stdout.write(json.dumps(as_object(report), indent=2) + "\n")
     else:
@@ -64,11 +66,13 @@ def run(args: argparse.Namespace) -> int:
     return WRONG if report.problems else 0
 
 
-def _examined(path: Path | None, datadir: Path | None, *, send: bool) -> DoctorReport:
+def _examined(path: Path | None, datadir: Path | None, *, send: bool, allow_exec: bool) -> DoctorReport:
     if path is None:
         return examine(shipped_plans, datadir)
     deadline = whole_deadline()
     config, plans = _read(path)
+    if send and not allow_exec:
+        refuse_exec(config.receivers, "watchdog doctor --send")
     receivers = Background(lambda: _receivers(config.receivers, send=send))
     found = find_nodes(datadir, find_deadline(deadline))
     configured, others = configured_reports(config, found.nodes, deadline)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from watchdog.core.text import printable
 from watchdog.located_yaml.suggest import did_you_mean
 from watchdog.service.assembly import receiver as receiver_of
 from watchdog.service.config.read import DEFAULT_PATH, load_config
+from watchdog.service.exec_rights import EXEC_HELP, refuse_exec
 
 SUMMARY = "List the receivers of a configuration, send one a test message, preview a message, make a signing secret."
 COLUMNS = ("NAME", "FORMAT", "ABOUT", "SEVERITY", "A MINUTE", "SIGNED", "STATE", "HOST", "EVENTS")
@@ -38,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "test", help="send one signed test message; exit code 1 when it was not accepted", allow_abbrev=False
     )
     test.add_argument("name", metavar="NAME", help="the receiver's name")
+    test.add_argument("--allow-exec", action="store_true", help=EXEC_HELP)
     _add_config(test)
     showing = actions.add_parser(
         "preview", help="print what a receiver would be sent about a case; sends nothing", allow_abbrev=False
@@ -56,7 +59,13 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     receivers = [receiver_of(settings) for settings in config.receivers]
     if args.action == "test":
-        return _test(_named(args.name, receivers, args.config))
+        named = _named(args.name, receivers, args.config)
+        if not args.allow_exec:
+            own = (
+                replace(one, enabled=True) for one in config.receivers if one.name == named.name
+            )  # also one that is off
+            refuse_exec(own, f"watchdog receivers test {named.name}")
+        return _test(named)
     if args.action == "preview":
         text = receivers_preview.preview(_named(args.name, receivers, args.config), config, args.type, args.case)
         write_output("-", f"{text}\n")

@@ -19,7 +19,7 @@ from watchdog.service.callers import raise_descriptor_limit
 from watchdog.service.config.read import DEFAULT_PATH, load_config
 from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.daemon import Close, Daemon
-from watchdog.service.exec_rights import check_exec
+from watchdog.service.exec_rights import EXEC_HELP, check_exec
 from watchdog.service.first_start import start_before
 from watchdog.service.live_view import LiveView
 from watchdog.service.log_form import form_named
@@ -50,9 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where sources begin that were never read: now, beginning, or how long ago, as 2h (default: the "
         "configuration's 'start')",
     )
-    parser.add_argument(
-        "--allow-exec", action="store_true", help="permit receivers of the format exec, which run a program"
-    )
+    parser.add_argument("--allow-exec", action="store_true", help=EXEC_HELP)
     parser.add_argument("--no-web", action="store_true", help="without page and API")
 
 
