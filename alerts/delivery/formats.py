@@ -72,7 +72,8 @@ class Encoder:
     effect, which are mistakes. check: yields keys with faults. people: heartbeats do not belong there. way: how bodies
     travel; the rest is for HTTP. target: the URL of requests. headers: what the format demands. judge: what an answer
     means, None where the status says all. answer_bytes: how much of it is read. alive: the body that says of incidents
-    that they still fire; None where a receiver needs no such thing. misplaced: what a 404 or 405 suggests.
+    that they still fire; None where a receiver needs no such thing. misplaced: what a 404 or 405 suggests. merges:
+    whether one request can name many openings; else merging them would save none.
     """
 
     notice: Callable[[Notice, Receiver, int, str], Sequence[bytes]]
@@ -89,6 +90,7 @@ class Encoder:
     alive: Callable[[Incidents, Receiver, int], bytes] | None = None
     misplaced: str = ""
     people: bool = True
+    merges: bool = True
 
 
 def plain_notice(notice: Notice, receiver: Receiver, _now_ns: int, _kept: str) -> Sequence[bytes]:
@@ -167,6 +169,7 @@ ENCODERS: Mapping[NoticeFormat, Encoder] = {
         optional=frozenset({"url"}),
         target=pagerduty.target,
         judge=pagerduty.judge,
+        merges=False,
     ),
     "telegram": Encoder(
         telegram.notice_bodies,

@@ -24,14 +24,17 @@ SUMMARY, KEY, SOURCE = 1_024, 255, 255  # characters
 CLIENT = "bitcoin-watchdog"
 SEVERITY: Final = {"info": "info", "warning": "warning", "high": "error", "critical": "critical"}
 AGAIN: Final = ("case.severity", "case.stage", "case.reopened", "case.escalated")
+REPORTING: Final = ("case.severity", "case.stage", "case.merged")
+"""Types that a notice with several reasons may have, where the receiver did not ask for the main one."""
 _ACTIONS: Final = {"acknowledged": "acknowledge", "resolved": "resolve"}
 
 
 def notice_bodies(notice: Notice, receiver: Receiver, _now_ns: int, _kept: str) -> Sequence[bytes]:
     """Return the events of a notice. A merge resolves the alerts of its aliases first.
 
-    PagerDuty notifies no one of a trigger for an alert that is acknowledged. So where a case has more than an operator
-    acknowledged, its alert is resolved first, and the trigger makes a new one.
+    A case that reopens is a new alert, also where the receiver does not ask for resolutions. PagerDuty notifies no one
+    of a trigger for an alert that is acknowledged. So where a case has more than an operator acknowledged, its alert is
+    resolved first, and the trigger makes a new one.
     """
     several = incidents_in(notice.body)
     if several:
@@ -43,6 +46,8 @@ def notice_bodies(notice: Notice, receiver: Receiver, _now_ns: int, _kept: str) 
     ]
     if _outgrew_acknowledgement(notice):
         ended.append(_resolving(root, "more than was acknowledged: see the new alert", {}, notice, receiver))
+    elif _reopens(notice) and "case.resolved" not in receiver.events:  # so the alert before is still there
+        ended.append(_resolving(root, "the case was over: see the new alert", {}, notice, receiver))
     return [*ended, _event(notice, receiver, root)]
 
 
@@ -78,7 +83,7 @@ def judge(_receiver: Receiver, status: int, body: bytes) -> Judged | None:
 def _event(notice: Notice, receiver: Receiver, key: str) -> bytes:
     message = words_of(notice, receiver, plain)
     body, kind = notice.body, notice.type.rpartition(".")[2]
-    reopened = kind == "reopened"
+    reopened = _reopens(notice)
     opened_ns = nanoseconds(body.get("opened"))
     links = [{"href": message.url, "text": "Open the page"}] if message.url else []
     if reopened and message.url:
@@ -111,6 +116,15 @@ def _event(notice: Notice, receiver: Receiver, key: str) -> bytes:
         ),
     }
     return encode(compact(event))
+
+
+def _reopens(notice: Notice) -> bool:
+    """Return whether the notice reports that its case is active again, also where its type names something else."""
+    listed = notice.body.get("notices")
+    last = listed[-1] if isinstance(listed, list) and listed else None
+    if notice.type == "case.reopened":
+        return True
+    return notice.type in REPORTING and isinstance(last, Mapping) and last.get("reason") == "reopened"
 
 
 def _outgrew_acknowledgement(notice: Notice) -> bool:

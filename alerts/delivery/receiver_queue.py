@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from alerts.delivery.answers import Response
 from alerts.delivery.chains import Chains
 from alerts.delivery.courier import Courier
-from alerts.delivery.formats import misplaced, notice_bodies
+from alerts.delivery.formats import ENCODERS, misplaced, notice_bodies
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import Keepalive, PageOf
 from alerts.delivery.kept import KeptTexts
@@ -192,6 +192,8 @@ class ReceiverQueue:
 
     async def _merge_crowds(self) -> None:
         """Merge openings into one notice where more of a rule wait than the receiver takes in a minute."""
+        if not ENCODERS[self.receiver.format].merges:
+            return
         rate, now = self.receiver.rate_per_minute, self._clock.monotonic()
         least = min(max(rate, MERGE_LEAST), MERGE_MOST)
         if now < self._merge_at or self._chains.most_alike() - self._bucket.available(now) < least:
@@ -245,6 +247,7 @@ class ReceiverQueue:
             await self._keepalive.clear_of(incidents_of(due.notice))
             now_ns = self._clock.wall_ns()
             bodies = await self._bodies(due, now_ns)
+            self._bucket.owe(len(bodies) - 1, self._clock.monotonic())
             answer = await self._client.send(self.receiver, due.notice.id, now_ns // 1_000_000_000, bodies)
         except Exception as error:  # noqa: BLE001 (one notice that fails in our code must not end all receivers)
             answer = failed_here(error, self.receiver.name, due.notice.id)

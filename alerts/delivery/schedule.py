@@ -167,12 +167,18 @@ class Bucket:
             return 0.0
         return (needed - self.tokens) * 60 / self.per_minute
 
+    def owe(self, more: int, now: float) -> None:
+        """Count further requests of a send that went: what follows waits until the rate has made up for them."""
+        if self.per_minute > 0:
+            self._fill(now)
+            self.tokens -= more
+
     def available(self, now: float) -> float:
         """Return how many requests may be sent at once; infinite without a limit."""
         if self.per_minute <= 0:
             return math.inf
         self._fill(now)
-        return self.tokens
+        return max(self.tokens, 0.0)
 
     def _fill(self, now: float) -> None:
         if self.filled is None:
