@@ -1,4 +1,4 @@
-"""Bodies of notices about a case that is made up, one for each change, for `watchdog check` and previews."""
+"""Bodies of notices about a case and an incident that are made up, for `watchdog check` and previews."""
 
 from __future__ import annotations
 
@@ -66,6 +66,42 @@ def sample_body(type_: str, url: str = "") -> dict[str, object]:
         "url": f"{url}/cases/{id_}" if url else None,
         "root": id_,
         "change": _change(type_, time, first=first),
+    }
+
+
+def sample_incident(type_: str, url: str = "") -> dict[str, object]:
+    """Return the `data` object of a notice of an incident, of one of the types `EVENT_TYPES`; see `sample_body`."""
+    over, taken = type_ == "incident.resolved", type_ == "incident.acknowledged"
+    id_, time = "1b6f1f4d0c9a8e72", START + 300
+    return {
+        "id": id_,
+        "rule": _RULES[0],
+        "attack": "eclipse",
+        "severity": "high" if type_ == "incident.escalated" else "warning",
+        "state": "resolved" if over else "acknowledged" if taken else "open",
+        "node": "alice",
+        "key": {"netblock": ATTACKER},
+        "opened": START,
+        "updated": time,
+        "resolved": time if over else None,
+        "entities": [ATTACKER, *ADDRESSES],
+        "summary": f"94 previously unseen addresses of {ATTACKER} entered the new table",
+        "measures": {"addresses": 94},
+        "findings": 3,
+        "evidence": [],
+        "completeness": 1.0,
+        "watched": 1.0,
+        "title": _TITLES[0],
+        "maturity": "stable",
+        "fingerprint": f"{id_}{id_}",
+        "cleared": START + 240 if over else None,
+        "acknowledged_by": "anna" if taken else None,
+        "entities_beyond": 0,
+        "peak": {"addresses": 94},
+        "members": {"count": 1, "firing": 0 if over else 1, "beyond": 0, "listed": [{"netblock": ATTACKER}]},
+        "changes": [{"time": START, "until": START, "reason": "opened", "text": "condition met", "count": 1}],
+        "changes_beyond": 0,
+        "url": f"{url}/incidents/{id_}" if url else None,
     }
 
 

@@ -269,7 +269,7 @@ _watchdog_values() {
         'deliveries resend --config') echo @files ;;
         'receivers list --config') echo @files ;;
         'receivers test --config') echo @files ;;
-        'receivers preview --type') echo 'case.opened case.severity case.stage case.merged case.acknowledged case.resolved case.reopened case.reminder case.escalated case.updated' ;;
+        'receivers preview --type') echo 'case.opened case.severity case.stage case.merged case.acknowledged case.resolved case.reopened case.reminder case.escalated case.updated incident.opened incident.updated incident.escalated incident.acknowledged incident.resolved' ;;
         'receivers preview --case') echo @none ;;
         'receivers preview --config') echo @files ;;
         'drill --severity') echo 'warning high critical' ;;

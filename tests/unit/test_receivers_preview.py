@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from alerts.case_document import stored_cases
 from alerts.delivery.message import message_of
-from alerts.delivery.samples import CASE_TYPES, sample_body
+from alerts.delivery.samples import CASE_TYPES, sample_body, sample_incident
+from alerts.incident import IncidentState
+from alerts.notice import EVENT_TYPES
+from alerts.render import as_object
+from alerts.routing import FORMATS
 from alerts.rule_texts import rule_texts
 from alerts.store.cases import CaseQueries, store_cases
 from alerts.store.database import Database
 from alerts.store.schema import cases
 from tests.support.case_rig import CaseRig, shipped_plans
+from tests.support.history import incident
 from watchdog.cli.main import main
 from watchdog.cli.receivers_preview import message_text
+from watchdog.service.config.read import load_config
 
 
 @pytest.fixture
@@ -125,3 +132,79 @@ def test_without_a_database_a_stored_case_cannot_be_shown(capfd: pytest.CaptureF
     code, _, err = preview(capfd, config, "--case", "abcdef")
     assert code == 2
     assert "watchdog.db" in err
+
+
+EVERY = """  am: {format: alertmanager, url: 'https://a.example.org'}
+  awh: {format: alertmanager-webhook, url: 'https://a.example.org'}
+  other: {format: apprise, url: {file: URL}}
+  mail: {format: email, smtp: {host: mail.example.org}, from: w@example.org, to: [ops@example.org]}
+  hook: {format: exec, command: [/bin/true]}
+  pager: {format: pagerduty, routing_key: {file: KEY}}
+  chat: {format: slack, token: {file: TOKEN}, channel: C1}
+  room: {format: teams, url: {file: FLOW}}
+  phone: {format: telegram, token: {file: BOT}, chat: -100}
+  bus: {url: 'https://bus.example.org', envelope: cloudevents}
+  siem: {url: 'https://siem.example.org', about: incidents}
+"""
+SECRETS = {
+    "URL": "json://anna:hunter2@a.example.org/",
+    "KEY": "K" * 32,
+    "TOKEN": "xoxb-1-secret",
+    "FLOW": "https://x.logic.azure.com/a?sig=flow-secret",
+    "BOT": "12:bot-secret",
+}
+HIDDEN = ("hunter2", "K" * 32, "xoxb-1", "flow-secret", "bot-secret")
+
+
+def every(folder: Path) -> Path:
+    """A configuration with a receiver of each format."""
+    for name, secret in SECRETS.items():
+        (folder / name).write_text(secret)
+        (folder / name).chmod(0o600)
+    path = folder / "every.yaml"
+    path.write_text(f"sources: log:a\nreceivers:\n{EVERY}")
+    return path
+
+
+def test_without_a_name_every_receiver_is_shown_in_its_format_and_no_secret(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = every(tmp_path)
+    assert main(["receivers", "preview", "--config", str(path)]) == 0
+    out = capfd.readouterr().out
+    shown = re.findall(r"^== (\S+) \((\S+)\)$", out, re.MULTILINE)
+    assert {form for _, form in shown} == set(FORMATS)
+    assert len(shown) == len(load_config(path).receivers)
+    assert not [secret for secret in HIDDEN if secret in out]
+    sections = dict(zip([name for name, _ in shown], re.split(r"^== .*$", out, flags=re.MULTILINE)[1:], strict=True))
+    assert all("6ed2cb2a" in text for name, text in sections.items() if name != "siem")
+    assert json.loads(sections["siem"])["type"] == "incident.opened"
+    assert json.loads(sections["siem"])["data"]["id"] == "1b6f1f4d0c9a8e72"
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_a_change_of_an_incident_is_shown_to_those_who_hear_of_incidents(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], type_: str
+) -> None:
+    path = every(tmp_path)
+    assert main(["receivers", "preview", "siem", "--config", str(path), "--type", type_]) == 0
+    assert json.loads(capfd.readouterr().out)["type"] == type_
+    assert main(["receivers", "preview", "--config", str(path), "--type", type_]) == 0
+    assert "receiver 'pager' hears of cases: nothing about incidents is sent to it" in capfd.readouterr().out
+    assert main(["receivers", "preview", "pager", "--config", str(path), "--type", type_]) == 2
+    assert "hears of cases" in capfd.readouterr().err
+
+
+def test_all_requests_of_a_notice_are_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = every(tmp_path)
+    assert main(["receivers", "preview", "pager", "--config", str(path), "--type", "case.merged"]) == 0
+    out = capfd.readouterr().out
+    assert re.findall(r'"event_action": "(\w+)"', out) == ["resolve", "trigger"]
+    assert out.count('"routing_key": "***"') == 2
+
+
+@pytest.mark.parametrize("type_", EVENT_TYPES)
+def test_the_incident_that_is_made_up_has_the_fields_of_real_ones(type_: str) -> None:
+    made = sample_incident(type_)
+    assert made.keys() == as_object(incident(1)).keys() | {"url"}
+    assert made["state"] in [one.value for one in IncidentState]

@@ -43,9 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--allow-exec", action="store_true", help=EXEC_HELP)
     _add_config(test)
     showing = actions.add_parser(
-        "preview", help="print what a receiver would be sent about a case; sends nothing", allow_abbrev=False
+        "preview", help="print what receivers would be sent about a case; sends nothing", allow_abbrev=False
     )
-    showing.add_argument("name", metavar="NAME", help="the receiver's name")
+    showing.add_argument("name", metavar="NAME", nargs="?", help="the receiver's name (default: all of them)")
     receivers_preview.configure(showing)
     _add_config(showing)
     actions.add_parser("secret", help="print a new signing secret", allow_abbrev=False)
@@ -67,8 +67,10 @@ def run(args: argparse.Namespace) -> int:
             refuse_exec(own, f"watchdog receivers test {named.name}")
         return _test(named)
     if args.action == "preview":
-        text = receivers_preview.preview(_named(args.name, receivers, args.config), config, args.type, args.case)
-        write_output("-", f"{text}\n")
+        shown = receivers if args.name is None else [_named(args.name, receivers, args.config)]
+        if not shown:
+            raise WatchdogError(f"{args.config}: it names no receiver")
+        write_output("-", f"{receivers_preview.preview(shown, config, args.type, args.case)}\n")
         return 0
     if args.json:
         print(json.dumps([as_object(receiver) for receiver in receivers], indent=2))

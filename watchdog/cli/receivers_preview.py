@@ -1,31 +1,35 @@
-"""`watchdog receivers preview`: what a receiver would be sent about a case, without a request."""
+"""`watchdog receivers preview`: what receivers would be sent about a case or an incident, without a request."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alerts.case_document import INNER
-from alerts.delivery.formats import ENCODERS, notice_body
+from alerts.delivery.formats import ENCODERS, notice_bodies
 from alerts.delivery.message import Message
 from alerts.delivery.redaction import redacted
-from alerts.delivery.samples import CASE_TYPES, sample_body
+from alerts.delivery.samples import CASE_TYPES, sample_body, sample_incident
 from alerts.delivery.wording import words_of
 from alerts.incident_table import UnknownIncidentError
-from alerts.notice import Notice
+from alerts.notice import EVENT_TYPES, Notice
 from alerts.routing import Receiver
 from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from watchdog.cli.database import id_digits, the_one
 from watchdog.core.durations import SECOND_NS
+from watchdog.core.errors import WatchdogError
 from watchdog.core.finding import SEVERITIES
 from watchdog.core.text import printable
 from watchdog.service.config.settings import ServiceConfig
 
 STATES: Mapping[str, str] = {"case.resolved": "resolved", "case.acknowledged": "acknowledged"}
 LONGEST_LINE = 4_000  # characters
+INCIDENT_TYPE = "incident.opened"
+SECRET_FIELDS = ("routing_key",)
+"""Fields of requests that are secrets of a receiver: PagerDuty has its key in the body."""
 PREVIEW_ID = "msg_" + "0" * 32
 
 
@@ -33,55 +37,85 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add what the action takes beside the receiver's name and the configuration."""
     parser.add_argument(
         "--type",
-        choices=CASE_TYPES,
+        choices=(*CASE_TYPES, *EVENT_TYPES),
         default=None,
         metavar="TYPE",
-        help=f"what changed: {', '.join(CASE_TYPES)} (default: case.opened; of a stored case, its latest notice)",
+        help=f"what changed: {', '.join((*CASE_TYPES, *EVENT_TYPES))} (default: case.opened, or incident.opened for "
+        "'about: incidents'; of a stored case, its latest notice)",
     )
     parser.add_argument(
         "--case", metavar="ID", help="a stored case, its id or the first digits (default: one that is made up)"
     )
 
 
-def preview(receiver: Receiver, config: ServiceConfig, type_: str | None, case: str | None) -> str:
-    """Return what would be sent. WatchdogError: no such case, or no database."""
+def preview(receivers: Sequence[Receiver], config: ServiceConfig, type_: str | None, case: str | None) -> str:
+    """Return what would be sent to these receivers, each of several under its name.
+
+    WatchdogError: no such case, no database, or a receiver alone that hears of something else.
+    """
     url = config.api.url
-    body = sample_body(type_ or "case.opened", url) if case is None else stored_body(config, case, type_, url)
-    return text_of(receiver, body)
+    stored = None if case is None else stored_body(config, case, type_, url)
+    about = "incidents" if type_ in EVENT_TYPES else "cases" if type_ or stored else None
+    if stored is not None and about == "incidents":
+        raise WatchdogError(f"--case shows a change of a case, not '{type_}'")
+    texts: list[str] = []
+    for one in receivers:
+        if about is not None and one.about != about:
+            text = f"receiver '{one.name}' hears of {one.about}: nothing about {about} is sent to it"
+            if len(receivers) == 1:
+                raise WatchdogError(text)
+        else:
+            text = text_of(one, stored or _sample(one, type_, url), type_)
+        texts.append(text if len(receivers) == 1 else f"== {one.name} ({one.format})\n\n{text}")
+    return "\n\n".join(texts)
 
 
-def text_of(receiver: Receiver, body: Mapping[str, object]) -> str:
-    """Return the message, for formats that have one, and the request."""
-    notice = _notice(receiver, body)
-    request = _request(receiver, notice)
+def _sample(receiver: Receiver, type_: str | None, url: str) -> Mapping[str, object]:
+    if receiver.about == "incidents":
+        return sample_incident(type_ or INCIDENT_TYPE, url)
+    return sample_body(type_ or "case.opened", url)
+
+
+def text_of(receiver: Receiver, body: Mapping[str, object], type_: str | None = None) -> str:
+    """Return the message, for formats that have one, and the requests. type_: of an incident's change."""
+    notice = _notice(receiver, body, type_)
+    requests = _requests(receiver, notice)
     if not ENCODERS[receiver.format].people:
-        return request
-    return f"{message_text(words_of(redacted(notice, receiver), receiver, str))}\n\n{request}"
+        return requests
+    return f"{message_text(words_of(redacted(notice, receiver), receiver, str))}\n\n{requests}"
 
 
-def _notice(receiver: Receiver, body: Mapping[str, object]) -> Notice:
-    """Return the notice of a case with this body."""
-    change = body["change"]
-    assert isinstance(change, Mapping)
+def _notice(receiver: Receiver, body: Mapping[str, object], type_: str | None) -> Notice:
+    """Return the notice of a case or an incident with this body."""
+    change = body.get("change")
+    of_case = isinstance(change, Mapping)
+    time = change["time"] if isinstance(change, Mapping) else body["updated"]
+    assert isinstance(time, int | float)
     return Notice(
         id=PREVIEW_ID,
         receiver=receiver.name,
-        incident_id="",
-        type=str(change["type"]),
+        incident_id="" if of_case else str(body["id"]),
+        type=str(change["type"]) if isinstance(change, Mapping) else type_ or INCIDENT_TYPE,
         severity=next(one for one in SEVERITIES if one == body["severity"]),
-        created_ns=int(change["time"] * SECOND_NS),
+        created_ns=int(time * SECOND_NS),
         body=body,
-        case_id=str(body["root"]),
+        case_id=str(body["root"]) if of_case else "",
     )
 
 
-def _request(receiver: Receiver, notice: Notice) -> str:
-    """Return the request of a format, laid out if it is JSON."""
-    raw = notice_body(notice, receiver, notice.created_ns)
+def _requests(receiver: Receiver, notice: Notice) -> str:
+    """Return the requests of a format in their order, laid out where they are JSON, without a secret."""
+    return "\n\n".join(_request(raw) for raw in notice_bodies(notice, receiver, notice.created_ns))
+
+
+def _request(raw: bytes) -> str:
     try:
-        return json.dumps(json.loads(raw), indent=2)
+        found = json.loads(raw)
     except ValueError:
         return "\n".join(printable(line, LONGEST_LINE) for line in raw.decode("utf-8", "replace").split("\n"))
+    if isinstance(found, dict):
+        found |= {name: "***" for name in SECRET_FIELDS if name in found}
+    return json.dumps(found, indent=2)
 
 
 def message_text(message: Message) -> str:
