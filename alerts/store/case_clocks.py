@@ -10,8 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, delete, select, update
 
 from alerts.case_change import DRILL, CaseChange
-from alerts.escalation import CaseClock, CaseNow, joined, noted
-from alerts.incident import IncidentState
+from alerts.escalation import ACKNOWLEDGED, OPEN, CaseClock, CaseNow, joined, noted
 from alerts.store.case_decisions import MadeDecision
 from alerts.store.cases import case_now
 from alerts.store.database import Database
@@ -96,7 +95,8 @@ def _standing() -> Select[Any]:  # Any: columns
     columns = (case_clocks.c.root, case_clocks.c.clock, cases.c.id, cases.c.node)
     about = (cases.c.state, cases.c.severity, cases.c.firing)
     wanted = select(*columns, *about).join(cases, cases.c.id == case_clocks.c.case_id)
-    return wanted.where(cases.c.state != IncidentState.RESOLVED.value).order_by(cases.c.opened_ns, case_clocks.c.root)
+    # Not `!= resolved`: the planner would look at the clocks of all cases that were ever reported.
+    return wanted.where(cases.c.state.in_((OPEN, ACKNOWLEDGED))).order_by(cases.c.opened_ns, case_clocks.c.root)
 
 
 def _as_standing(row: Row[Any]) -> OpenCase:

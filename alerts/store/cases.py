@@ -8,7 +8,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from alerts.case_document import INNER, StoredCase
 from alerts.incident import IncidentState
@@ -17,7 +31,7 @@ from alerts.store.cursor import decoded_place, encoded_place
 from alerts.store.database import LATEST_NS, Database, stored_json, stored_text
 from alerts.store.schema import case_aliases, case_clocks, case_decisions, cases, outbox
 from watchdog.core.durations import MINUTE_NS
-from watchdog.core.finding import Severity
+from watchdog.core.finding import SEVERITIES, Severity
 
 MOST_CASES = 1_000  # of one page
 PORTION = 500  # ids in one statement
@@ -97,12 +111,18 @@ def case_now(connection: Connection, ids: Collection[str]) -> dict[str, str]:
     return found
 
 
-def remove_cases(connection: Connection, before_ns: int) -> None:
-    """Remove the cases that were resolved before an event time, within a transaction; not while a notice waits."""
+def remove_cases(connection: Connection, before_ns: int, most: int) -> int:
+    """Remove some cases that were resolved before an event time, within a transaction; return how many went.
+
+    Not while a notice of them waits. The decisions on them go with them, a thousand for each at most.
+    """
     waits = exists().where(outbox.c.case_id == cases.c.id, outbox.c.status == literal("waiting", literal_execute=True))
     resolved = cases.c.state == IncidentState.RESOLVED.value
-    old = select(cases.c.id).where(resolved, cases.c.resolved_ns < before_ns, ~waits)
-    connection.execute(delete(cases).where(cases.c.id.in_(old)))
+    old = select(cases.c.id).where(resolved, cases.c.resolved_ns < before_ns, ~waits).order_by(cases.c.resolved_ns)
+    ids = list(connection.execute(old.limit(most)).scalars())
+    if ids:
+        connection.execute(delete(cases).where(cases.c.id.in_(ids)))
+    return len(ids)
 
 
 def _row(case: StoredCase) -> dict[str, object]:
@@ -142,17 +162,33 @@ def outer(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in INNER and name != "advice"}
 
 
-def _conditions(wanted: CaseFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.states:
-        found.append(cases.c.state.in_([one.value for one in wanted.states]))
-    if wanted.severities:
-        found.append(cases.c.severity.in_(wanted.severities))
+def _places(wanted: CaseFilter, limit: int, after: tuple[int, str] | None) -> Select[Any]:  # Any: columns
+    """Return opening time and id of the cases of a page, the latest first.
+
+    States and severities are few: each class is walked by itself, in an index that is ordered by time within it. So a
+    page costs the same however many cases there are, and whatever is rare among them.
+    """
+    place, order = (cases.c.opened_ns, cases.c.id), (cases.c.opened_ns.desc(), cases.c.id.desc())
+    shared: list[ColumnElement[bool]] = []
     if wanted.node is not None:
-        found.append(cases.c.node == stored_text(wanted.node))
+        shared.append(cases.c.node == stored_text(wanted.node))
     if wanted.since_ns is not None:
-        found.append(cases.c.opened_ns >= max(min(wanted.since_ns, LATEST_NS), -LATEST_NS))
-    return found
+        shared.append(cases.c.opened_ns >= max(min(wanted.since_ns, LATEST_NS), -LATEST_NS))
+    if after is not None:
+        shared.append(tuple_(*place) < tuple_(*after))
+    if not (wanted.states or wanted.severities or wanted.node is not None):
+        return select(*place).where(*shared).order_by(*order).limit(limit)
+    states = [one.value for one in wanted.states or tuple(IncidentState)]
+    walks = [
+        select(*place)
+        .where(cases.c.state == state, cases.c.severity == severity, *shared)
+        .order_by(*order)
+        .limit(limit)
+        for state in states
+        for severity in wanted.severities or SEVERITIES
+    ]
+    walked = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+    return select(walked).order_by(walked.c.opened_ns.desc(), walked.c.id.desc()).limit(limit)
 
 
 class CaseQueries:
@@ -164,23 +200,19 @@ class CaseQueries:
     def page(self, wanted: CaseFilter, limit: int = 50, cursor: str | None = None) -> CasePage:
         """Return cases by opening time, latest first; at most `MOST_CASES`. CursorError: the cursor is invalid."""
         limit = min(max(limit, 1), MOST_CASES)
-        asked = select(cases.c.opened_ns, cases.c.id, cases.c.document)
-        asked = asked.order_by(cases.c.opened_ns.desc(), cases.c.id.desc()).limit(limit + 1)
-        for condition in _conditions(wanted):
-            asked = asked.where(condition)
-        if cursor is not None:
-            opened_ns, id_ = decoded_place(cursor)
-            asked = asked.where(tuple_(cases.c.opened_ns, cases.c.id) < tuple_(opened_ns, id_))
+        asked = _places(wanted, limit + 1, None if cursor is None else decoded_place(cursor))
 
         def look(connection: Connection) -> CasePage:
-            rows, following, last = list[dict[str, Any]](), None, None
-            for row in connection.execute(asked):
-                if len(rows) == limit and last is not None:
-                    following = encoded_place(*last)
-                    break
-                rows.append(outer(json.loads(row.document)))  # one at a time: the claims of a case are large
-                last = (row.opened_ns, row.id)
-            return CasePage(tuple(rows), following)
+            places = connection.execute(asked).all()
+            ids = [place.id for place in places[:limit]]
+            found = dict[str, dict[str, Any]]()
+            for start in range(0, len(ids), PORTION):
+                own = select(cases.c.id, cases.c.document).where(cases.c.id.in_(ids[start : start + PORTION]))
+                for row in connection.execute(own):  # one at a time: the claims of a case are large
+                    found[row.id] = outer(json.loads(row.document))
+            last = places[limit - 1] if len(places) > limit else None
+            following = None if last is None else encoded_place(last.opened_ns, last.id)
+            return CasePage(tuple(found[id_] for id_ in ids if id_ in found), following)  # retention may be at work
 
         return self._database.read(look)
 
@@ -201,9 +233,17 @@ class CaseQueries:
 
     def named(self, digits: str) -> list[dict[str, Any]]:
         """Return the documents of the cases whose id, or that of a case merged into them, begins so: at most two."""
-        by_alias = select(case_aliases.c.case_id).where(case_aliases.c.alias.startswith(digits, autoescape=True))
-        asked = select(cases.c.document).where(
-            cases.c.id.startswith(digits, autoescape=True) | cases.c.id.in_(by_alias)
-        )
-        found = self._database.read(lambda connection: connection.execute(asked.limit(2)).scalars().all())
-        return [json.loads(document) for document in found]
+        digits = stored_text(digits)
+
+        def begins(column: ColumnElement[str]) -> ColumnElement[bool]:
+            return and_(column >= digits, column < f"{digits}g")  # not LIKE, for which no index is used
+
+        by_alias = select(case_aliases.c.case_id).where(begins(case_aliases.c.alias)).limit(2)
+        own = select(cases.c.id).where(begins(cases.c.id)).limit(2)
+
+        def look(connection: Connection) -> list[str]:
+            ids = [*connection.execute(own).scalars(), *connection.execute(by_alias).scalars()]
+            asked = select(cases.c.document).where(cases.c.id.in_(ids)).limit(2)
+            return list(connection.execute(asked).scalars()) if ids else []
+
+        return [json.loads(document) for document in self._database.read(look)]

@@ -18,6 +18,8 @@ BATCH = 200
 """Incidents in one transaction: with 50 events of evidence each, it holds the write lock for hundredths of a second."""
 DELIVERY_BATCH = 1_000
 """Deliveries in one transaction: a row has a body of some kilobytes and nothing hangs on it."""
+CASE_BATCH = 100
+"""Cases in one transaction: with a thousand decisions each, it holds the write lock for tenths of a second."""
 PAUSE_S = 0.05
 
 
@@ -41,7 +43,8 @@ def remove_resolved(
         if gone < BATCH:
             break
         pause(PAUSE_S)
-    database.write(partial(remove_cases, before_ns=before_ns))
+    while not stopped() and database.write(partial(_remove_cases, before_ns=before_ns)) == CASE_BATCH:
+        pause(PAUSE_S)
     return total
 
 
@@ -65,6 +68,11 @@ def remove_settled(
             break
         pause(PAUSE_S)
     return total
+
+
+def _remove_cases(connection: Connection, before_ns: int) -> int:
+    with patience(connection, RETENTION_S):
+        return remove_cases(connection, before_ns, CASE_BATCH)
 
 
 def _remove(connection: Connection, before_ns: int, size: int) -> int:

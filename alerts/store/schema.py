@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0015"
+HEAD = "0016"
 """The newest revision; a database with a higher one was written by a newer version."""
 
 metadata = MetaData()
@@ -209,6 +209,8 @@ cases = Table(
 )
 Index("cases_by_time", cases.c.opened_ns, cases.c.id)
 Index("cases_by_resolution", cases.c.state, cases.c.resolved_ns)
+Index("cases_by_class", cases.c.state, cases.c.severity, cases.c.opened_ns, cases.c.id)
+Index("cases_by_node", cases.c.node, cases.c.state, cases.c.severity, cases.c.opened_ns, cases.c.id)
 
 case_aliases = Table(
     "case_aliases",
@@ -286,6 +288,8 @@ audit = Table(
     Column("detail", Text, nullable=False),  # JSON: an object
     sqlite_autoincrement=True,
 )
+
+Index("audit_by_action", audit.c.action, audit.c.id)
 
 silences = Table(
     "silences",
