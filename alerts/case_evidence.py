@@ -123,6 +123,7 @@ def _own_case(state: CaseState, claim: Claim, now_ns: int) -> CaseLife:
         if any(now_ns - one.end_ns(now_ns) <= WITNESS_NS for one in beside):
             claim.case = case.id
             case.witnesses.append(claim.number)
+            del case.witnesses[:-CASE_WITNESSES]
             note_incident(case, claim, now_ns)
             return case
     case = own_case(state, claim, now_ns)

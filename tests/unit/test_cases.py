@@ -9,7 +9,7 @@ import pytest
 
 from alerts import case_feed
 from alerts.case_feed import CaseFeed
-from alerts.case_joining import OPEN_CASES
+from alerts.case_joining import CASE_WITNESSES, OPEN_CASES
 from alerts.case_render import case_object
 from alerts.case_state import INDEX_ENTRIES
 from alerts.cases import CasePicture
@@ -145,6 +145,15 @@ def test_a_witness_without_a_case_is_one_until_another_fits() -> None:
     rig.say("addr-beyond-limit", [A], 10)
     (case,) = rig.until(20)
     assert (case.life.id, _witnesses(case)) == (alone.life.id, ["addr-inflow"])
+
+
+def test_a_case_of_witnesses_alone_is_bounded() -> None:
+    rig = CaseRig()
+    for number in range(CASE_WITNESSES + 20):
+        finding = made_finding("addr-inflow", [], number / 60)
+        rig.feed.take(finding.time_ns, f"incident {number}", finding)
+    (case,) = rig.until(10)
+    assert len(case.life.witnesses) == CASE_WITNESSES
 
 
 def test_witnesses_of_one_family_without_a_case_share_one_and_move_together() -> None:
