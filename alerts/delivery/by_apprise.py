@@ -1,7 +1,7 @@
 """Apprise, an extra: one URL for each of its many services. It opens its own connections.
 
 The target guard, `proxy` and `tls` do not reach it. Its answers say no more than yes or no. Its own log lines may hold
-its URL, so they are switched off.
+its URL, so they are switched off. Which markup the service reads is not known, so none of a stranger's gets through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from alerts.delivery.answers import Response
-from alerts.delivery.markup import cut, plain
+from alerts.delivery.markup import cut, for_unknown
 from alerts.delivery.message import Message
 from alerts.delivery.schedule import RetryDecision
 from alerts.delivery.texts import encode
@@ -31,12 +31,12 @@ _TYPES: Final = {"info": "info", "warning": "warning", "high": "failure", "criti
 def notice_bodies(notice: Notice, receiver: Receiver, _now_ns: int, _kept: str) -> Sequence[bytes]:
     """Return title, text and type of a notice as JSON."""
     kind = "success" if notice.type.endswith(".resolved") else _TYPES.get(notice.severity, "info")
-    return [_body(words_of(notice, receiver, plain), kind)]
+    return [_body(words_of(notice, receiver, for_unknown), kind)]
 
 
 def signal_bodies(kind: str, _receiver: Receiver, _now_ns: int, data: Mapping[str, object]) -> Sequence[bytes]:
     """Return the message of a test."""
-    return [_body(signal_words(kind, data, plain), "info")]
+    return [_body(signal_words(kind, data, for_unknown), "info")]
 
 
 def check(receiver: Receiver) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from alerts.delivery import (
     telegram,
 )
 from alerts.delivery.answers import Judged
-from alerts.delivery.redaction import redacted
+from alerts.delivery.redaction import redacted, redacted_body
 from alerts.delivery.texts import encode, rfc3339
 from alerts.delivery.wording import subject_of
 from alerts.notice import Notice
@@ -220,8 +220,8 @@ def notice_body(notice: Notice, receiver: Receiver, now_ns: int) -> bytes:
 
 
 def signal_bodies(kind: str, receiver: Receiver, now_ns: int, data: Mapping[str, object]) -> Sequence[bytes]:
-    """Return the bodies of a heartbeat or a test."""
-    return ENCODERS[receiver.format].signal(kind, receiver, now_ns, data)
+    """Return the bodies of a heartbeat, a test or another signal, with addresses as the receiver may see them."""
+    return ENCODERS[receiver.format].signal(kind, receiver, now_ns, redacted_body(data, receiver))
 
 
 def targets(receiver: Receiver) -> Sequence[str]:

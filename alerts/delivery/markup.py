@@ -12,6 +12,7 @@ LONGEST = 4_000  # characters of one string, before any service's own limit
 _HALF_ENTITY = re.compile(r"&[#a-z0-9]{0,7}$")
 _LOOK_ALIKE = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "@": "＠", "|": "ǀ"})
 """Bold, struck, code, mentions and cells of tables: in Slack and Mattermost no escape exists for them."""
+_BRACKETS = str.maketrans({"<": "‹", ">": "›"})
 _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underline that is not inside a word: italics
 _COMMAND = re.compile(r"ˋ((?:bitcoin-cli|watchdog) [A-Za-z0-9 ./:=-]{1,100})ˋ")  # for people to copy; no markup fits in
 _LINK = re.compile(r"\](?=[(\[])")
@@ -25,6 +26,12 @@ def plain(text: str) -> str:
 def for_chat(text: str) -> str:
     """Return a text for Slack's mrkdwn, and for Mattermost, which reads the same field as Markdown."""
     safe = html.escape(printable(text, LONGEST), quote=False).translate(_LOOK_ALIKE)
+    return _COMMAND.sub(r"`\1`", _LINK.sub("] ", _EDGE.sub("＿", safe)))
+
+
+def for_unknown(text: str) -> str:
+    """Return a text for a service whose markup is not known: what begins any of them becomes a look-alike."""
+    safe = printable(text, LONGEST).translate(_LOOK_ALIKE).translate(_BRACKETS)
     return _COMMAND.sub(r"`\1`", _LINK.sub("] ", _EDGE.sub("＿", safe)))
 
 

@@ -39,13 +39,14 @@ class SignalQueue:
         """Send each signal to the receivers that want it; runs until cancelled."""
         while True:
             kind, data = await self._waiting.get()
-            for receiver in receivers():
-                if hears(receiver, str(data.get("node") or "")):
-                    answer = await send_signal(client, receiver, kind, self._clock.wall_ns(), data)
-                    level = logging.WARNING if answer.error else logging.INFO
-                    fate = "failed" if answer.error else "sent"
-                    text = line("signal", type=kind, receiver=receiver.name, fate=fate, error=answer.error)
-                    _LOG.log(level, text)
+            wanting = [one for one in receivers() if hears(one, str(data.get("node") or ""))]
+            await asyncio.gather(*(self._send(client, one, kind, data) for one in wanting))  # none waits for a slow one
+
+    async def _send(self, client: Courier, receiver: Receiver, kind: str, data: Mapping[str, object]) -> None:
+        answer = await send_signal(client, receiver, kind, self._clock.wall_ns(), data)
+        level = logging.WARNING if answer.error else logging.INFO
+        fate = "failed" if answer.error else "sent"
+        _LOG.log(level, line("signal", type=kind, receiver=receiver.name, fate=fate, error=answer.error))
 
 
 def hears(receiver: Receiver, node: str) -> bool:

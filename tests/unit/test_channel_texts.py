@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alerts.delivery.alertmanager import alive_body
 from alerts.delivery.formats import notice_bodies, notice_body
-from alerts.delivery.markup import cut, cut_bytes, cut_units, for_chat, for_html, plain, units
+from alerts.delivery.markup import cut, cut_bytes, cut_units, for_chat, for_html, for_unknown, plain, units
 from alerts.notice import Notice
 from alerts.routing import Receiver
 from tests.support.channels import ALIAS, HOSTILE, ROOT, START_NS, Tags, case_body, case_notice, channel
@@ -168,3 +168,15 @@ def test_a_long_case_fits_every_channel() -> None:
     for form, most in (("slack", 40_000), ("telegram", 60_000), ("teams", 28 * 1024), ("pagerduty", 512_000)):
         for raw in notice_bodies(one, channel(form, "https://example.org/", chat="1", token="1:a"), START_NS):
             assert len(raw) <= most
+
+
+def test_what_strangers_sent_is_no_markup_for_any_service_behind_apprise() -> None:
+    """Discord reads Markdown and mentions, Slack `<!channel>`, others HTML: apprise passes texts on as they are."""
+    receiver = Receiver("ops", "json://example.org/", format="apprise")
+    headline = "<!channel> <@U1> @everyone *b* **b** ~~s~~ `c` ||t|| _i_ [x](http://evil/) <b>h</b>"
+    body = json.loads(notice_bodies(case_notice(headline=headline), receiver, START_NS)[0])
+    for text in (body["title"], body["body"]):
+        assert not set("<>@*~|") & set(text), text
+        assert "](" not in text
+    assert "‹!channel› ‹＠U1› ＠everyone" in body["title"]
+    assert for_unknown("Add it: `bitcoin-cli addnode HOST add`.") == "Add it: `bitcoin-cli addnode HOST add`."

@@ -7,12 +7,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
+from alerts.delivery.formats import signal_bodies
 from alerts.delivery.sender import Sender
-from alerts.delivery.signals import WAITING, SignalQueue, hears
-from alerts.delivery.texts import SILENCE_ENDING
+from alerts.delivery.signals import STATEFUL, WAITING, SignalQueue, hears
+from alerts.delivery.texts import SILENCE_ENDING, TEST
 from alerts.delivery.wording import signal_words
-from tests.support.delivery import MemoryOutbox, VirtualClock, receiver_at, running, target, until
+from alerts.routing import FORMATS
+from tests.support.delivery import MemoryOutbox, Seen, VirtualClock, receiver_at, running, target, until
 
 DATA = {"silence": "4", "author": "anna", "node": "alice", "text": "silence 4 by anna ends at 12:00 UTC: spy"}
 
@@ -51,6 +54,35 @@ def test_a_receiver_that_fails_keeps_no_other_from_hearing_it(caplog: pytest.Log
 
     asyncio.run(run())
     assert any("receiver=broken" in line and "fate=failed" in line for line in caplog.messages)
+
+
+def test_a_receiver_that_is_slow_keeps_no_other_waiting() -> None:
+    async def run() -> None:
+        over = asyncio.Event()
+
+        async def hang(_request: web.Request, _seen: Seen) -> web.StreamResponse:
+            await over.wait()
+            return web.Response()
+
+        async with target(reply=hang) as slow, target() as there:
+            receivers = [receiver_at(slow.url, name="slow", timeout_s=600.0), receiver_at(there.url, name="works")]
+            sender = Sender(MemoryOutbox(), receivers)
+            async with running(sender):
+                sender.signals.put(SILENCE_ENDING, DATA)
+                await until(lambda: len(there.accepted) == 1 and len(slow.seen) == 1)
+                over.set()
+
+    asyncio.run(run())
+
+
+def test_a_signal_shows_addresses_as_notices_do() -> None:
+    data = {**DATA, "matcher": "party 198.51.100.7", "text": "silence 4 by anna ends: party 198.51.100.7"}
+    for form in FORMATS:
+        own = {"from": ("a@example.org",), "to": ("b@example.org",), "chat": ("-1",)}
+        receiver = replace(receiver_at("https://example.org/"), format=form, own=own, redact="subnet")
+        sent = b"".join(signal_bodies(SILENCE_ENDING if form not in STATEFUL else TEST, receiver, 0, data))
+        assert b"198.51.100.7" not in sent, form
+        assert b"198.51.0.0/16" in sent, form
 
 
 def test_what_cannot_wait_is_logged(caplog: pytest.LogCaptureFixture) -> None:
