@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from alerts.delivery.case_alerts import case_alerts, firing_case, is_case_object
-from alerts.delivery.texts import SIGNAL_NAMES, encode, nanoseconds, rfc3339, texts
-from alerts.delivery.wording import is_case
+from alerts.delivery.encoding import SIGNAL_NAMES, encode, nanoseconds, rfc3339, texts
+from alerts.delivery.notice_facts import is_case
 from alerts.incident import RANK
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from alerts.delivery.case_alerts import case_alerts
-from alerts.delivery.texts import NOT_YET, SIGNAL_NAMES, encode, nanoseconds, rfc3339, texts
-from alerts.delivery.wording import is_case
+from alerts.delivery.encoding import NOT_YET, SIGNAL_NAMES, encode, nanoseconds, rfc3339, texts
+from alerts.delivery.notice_facts import is_case
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver
 

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from alerts.delivery.answers import Response
+from alerts.delivery.encoding import encode
 from alerts.delivery.markup import cut, for_unknown
-from alerts.delivery.message import Message
+from alerts.delivery.message import Message, signal_words, words_of
 from alerts.delivery.schedule import RetryDecision
-from alerts.delivery.texts import encode
-from alerts.delivery.wording import signal_words, words_of
 from alerts.notice import Notice
 from alerts.routing import Receiver
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.delivery.texts import nanoseconds, rfc3339, texts
-from alerts.delivery.wording import aliases_of, change_of
+from alerts.delivery.encoding import nanoseconds, rfc3339, texts
+from alerts.delivery.notice_facts import aliases_of, change_of
 from alerts.incident import RANK
 from alerts.notice import Notice
 from alerts.routing import Receiver

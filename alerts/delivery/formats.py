@@ -19,9 +19,9 @@ from alerts.delivery import (
     telegram,
 )
 from alerts.delivery.answers import Judged
+from alerts.delivery.encoding import encode, rfc3339
+from alerts.delivery.notice_facts import subject_of
 from alerts.delivery.redaction import redacted, redacted_body
-from alerts.delivery.texts import encode, rfc3339
-from alerts.delivery.wording import subject_of
 from alerts.notice import Notice
 from alerts.routing import NoticeFormat, Receiver
 

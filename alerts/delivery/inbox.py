@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
+from alerts.delivery.encoding import rfc3339
 from alerts.delivery.ports import DeliveryClock
 from alerts.delivery.signature import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, SignatureError, verify
-from alerts.delivery.texts import rfc3339
 
 LARGEST_BODY = 4 * 1024 * 1024  # bytes; the largest incident is far below
 REMEMBERED_IDS = 100_000

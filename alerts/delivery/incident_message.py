@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.delivery.case_body import SHOWN_NAMES, Body, count, items, moment, number, short_id, text, texts
+from alerts.delivery.body_reader import SHOWN_NAMES, Body, count, items, moment, number, short_id, text, texts
 
 LISTED = 10  # openings of a notice that names many
 

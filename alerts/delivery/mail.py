@@ -10,8 +10,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from alerts.delivery.markup import cut, plain
-from alerts.delivery.message import Message
-from alerts.delivery.wording import signal_words, words_of
+from alerts.delivery.message import Message, signal_words, words_of
 from alerts.notice import Notice
 from alerts.routing import Receiver
 

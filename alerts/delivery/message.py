@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from alerts.delivery.case_body import Body, part, short_id, text, texts, was_severity
+from alerts.delivery.body_reader import Body, short_id, text, was_severity
+from alerts.delivery.case_message import CUT, LONGEST_FIRST, first_line, kind_of, news, paragraphs, shortened
+from alerts.delivery.encoding import HEARTBEAT
 from alerts.delivery.incident_message import incident_line, incident_paragraphs, is_incident
-from alerts.delivery.message_texts import kind_of, lasted, news, paragraphs
+from alerts.delivery.markup import cut
 from alerts.delivery.template import CompiledTemplate
 from alerts.delivery.template_terms import OwnText, TemplateError
+from alerts.notice import Notice
+from alerts.routing import Receiver
 
 Escape = Callable[[str], str]
-LONGEST_FIRST = 150  # characters, escaped: what a lock screen shows
 LONGEST_PART = 1_500  # characters of a paragraph before it is escaped
 MOST_PARTS = 12
-CUT = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +55,26 @@ def message_of(
     return Message(_fitted(first, LONGEST_FIRST, escape), _escaped(parts, escape), url)
 
 
+def words_of(notice: Notice, receiver: Receiver, escape: Escape) -> Message:
+    """Return the message of a notice, every text escaped; its first line has `LONGEST_FIRST` characters at most."""
+    message = message_of(notice.body, escape=escape, template=receiver.template)
+    first = " ".join(message.first.split())  # one line, whatever an operator's template has made
+    return Message(cut(first, LONGEST_FIRST), message.parts, message.url)
+
+
+def signal_words(kind: str, data: Mapping[str, object], escape: Escape) -> Message:
+    """Return the message of a heartbeat, or of a signal with a text."""
+    if kind != HEARTBEAT:
+        return Message(escape(str(data.get("text") or "test of bitcoin-watchdog")), (), None)
+    facts = ", ".join(f"{name} {value}" for name, value in data.items() if isinstance(value, str | int | float))
+    return Message(escape("bitcoin-watchdog is alive"), (escape(facts),), None)
+
+
 def _usual(body: Body) -> tuple[str, list[str]]:
     """Return the usual first line and paragraphs, not yet escaped."""
     if is_incident(body):
         return incident_line(body), incident_paragraphs(body)
     return first_line(body), paragraphs(body)
-
-
-def first_line(body: Body) -> str:
-    """Return severity, node, what and case, `LONGEST_FIRST` characters at most; of these only what is shortened."""
-    head, tail = _head(body), f", case {short_id(text(body, 'id'))}"
-    what = text(body, "headline", 300) or "case"
-    room = LONGEST_FIRST - len(head) - len(tail)
-    return f"{head}{_cut(what, max(room, 20))}{tail}"
-
-
-def _head(body: Body) -> str:
-    """Return how the line begins: what happened, and where."""
-    severity, node = (text(body, "severity", 16) or "alert").upper(), text(body, "node", 40) or "node"
-    where = "several nodes" if node == "*" else node
-    by = text(part(body, "change"), "by", 30)
-    match kind_of(body):
-        case "severity":
-            was = was_severity(body)
-            return f"{severity}{f' (was {was})' if was and was.upper() != severity else ''} {where}: "
-        case "stage":
-            stages = ", ".join(texts(part(body, "change"), "new_stages", 20)[:4])
-            return f"{severity} {where}: new stage{f' {stages}' if stages else ''}: "
-        case "merged":
-            return f"{severity} {where}: two cases are one: "
-        case "acknowledged":
-            return f"ACKNOWLEDGED{f' (by {by})' if by else ''} {where}: "
-        case "resolved":
-            return f"OVER after {lasted(body)} {where}: "
-        case "reopened":
-            return f"{severity} {where}: again: "
-        case "reminder":
-            return f"{severity} {where}: still active after {lasted(body)}: "
-        case "escalated":
-            return f"{severity} {where}: not acknowledged: "
-        case _:
-            return f"{severity} {where}: "
 
 
 def variables_of(body: Body) -> dict[str, object]:
@@ -112,14 +93,14 @@ def variables_of(body: Body) -> dict[str, object]:
 
 def _escaped(parts: list[str], escape: Escape) -> tuple[str, ...]:
     """Escape line by line: line breaks are ours, and a channel's escape may spell out those of strangers."""
-    cut = (_cut(one, LONGEST_PART) for one in parts[:MOST_PARTS])
-    return tuple("\n".join(escape(line) for line in one.split("\n")) for one in cut)
+    short = (shortened(one, LONGEST_PART) for one in parts[:MOST_PARTS])
+    return tuple("\n".join(escape(line) for line in one.split("\n")) for one in short)
 
 
 def _fitted(line: str, limit: int, escape: Escape) -> str:
     """Return a line that is short enough once it is escaped; no escape is cut in two."""
     room = limit
-    while len(shown := escape(_cut(line, room))) > limit and room > 1:
+    while len(shown := escape(shortened(line, room))) > limit and room > 1:
         room -= max(len(shown) - limit, 1) if room - (len(shown) - limit) > limit // 2 else 1
     return shown
 
@@ -127,7 +108,3 @@ def _fitted(line: str, limit: int, escape: Escape) -> str:
 def _whole_words(line: str) -> str:
     """Cut the line of a template at a space: no escape of a channel has one inside."""
     return line if len(line) <= LONGEST_FIRST else line[: LONGEST_FIRST - 1].rpartition(" ")[0] + CUT
-
-
-def _cut(line: str, limit: int) -> str:
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + CUT

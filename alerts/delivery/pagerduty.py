@@ -11,10 +11,11 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from alerts.delivery.answers import Judged, json_object, shown
+from alerts.delivery.encoding import HEARTBEAT, compact, encode, nanoseconds, rfc3339
 from alerts.delivery.markup import cut, plain
+from alerts.delivery.message import signal_words, words_of
+from alerts.delivery.notice_facts import aliases_of, change_of, incidents_in, subject_of
 from alerts.delivery.schedule import RetryDecision
-from alerts.delivery.texts import HEARTBEAT, compact, encode, nanoseconds, rfc3339
-from alerts.delivery.wording import aliases_of, change_of, incidents_in, signal_words, subject_of, words_of
 from alerts.notice import Notice
 from alerts.routing import Receiver
 

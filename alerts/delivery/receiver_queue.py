@@ -24,10 +24,10 @@ from alerts.delivery.journal import line
 from alerts.delivery.keepalive import Keepalive, PageOf
 from alerts.delivery.kept import KeptTexts
 from alerts.delivery.ledger import Ledger
+from alerts.delivery.notice_facts import aliases_of
 from alerts.delivery.ports import DeliveryClock, Due, Fate, Outcome
 from alerts.delivery.schedule import Breaker, Bucket, RetryDecision, given_up, retry_after, retry_delay, verdict
 from alerts.delivery.unexpected import failed_here
-from alerts.delivery.wording import aliases_of
 from alerts.incident import RANK
 from alerts.notice import MERGED, Notice
 from alerts.routing import Receiver

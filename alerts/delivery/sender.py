@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from alerts.delivery.answers import Response
 from alerts.delivery.courier import Courier
+from alerts.delivery.encoding import HEARTBEAT, TEST
 from alerts.delivery.journal import line
 from alerts.delivery.keepalive import PageOf
 from alerts.delivery.ledger import Ledger
 from alerts.delivery.ports import DeliveryClock, OutboxLike, SystemDeliveryClock
 from alerts.delivery.receiver_queue import OnAttempt, ReceiverCounts, ReceiverQueue
 from alerts.delivery.signals import SignalQueue, send_signal
-from alerts.delivery.texts import HEARTBEAT, TEST
 from alerts.routing import Receiver
 
 GRACE_S = 2.0  # for attempts under way when the service ends; what is cut off is sent again under the same id

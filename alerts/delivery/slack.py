@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from alerts.delivery.answers import Judged, json_object, kept_text, shown
+from alerts.delivery.encoding import encode
 from alerts.delivery.markup import cut, for_chat
-from alerts.delivery.message import Message
+from alerts.delivery.message import Message, signal_words, words_of
 from alerts.delivery.schedule import RetryDecision
-from alerts.delivery.texts import encode
-from alerts.delivery.wording import signal_words, words_of
 from alerts.notice import Notice
 from alerts.routing import Receiver
 

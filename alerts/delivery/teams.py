@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from alerts.delivery.answers import Judged, shown
+from alerts.delivery.encoding import encode
 from alerts.delivery.markup import cut_bytes, plain
-from alerts.delivery.message import Message
+from alerts.delivery.message import Message, signal_words, words_of
 from alerts.delivery.schedule import RetryDecision
-from alerts.delivery.texts import encode
-from alerts.delivery.wording import signal_words, words_of
 from alerts.notice import Notice
 from alerts.routing import Receiver
 

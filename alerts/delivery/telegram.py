@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from alerts.delivery.answers import Judged, json_object, kept_text, shown
+from alerts.delivery.encoding import encode
 from alerts.delivery.markup import cut_units, for_html, units
-from alerts.delivery.message import Message
+from alerts.delivery.message import Message, signal_words, words_of
 from alerts.delivery.schedule import RetryDecision
-from alerts.delivery.texts import encode
-from alerts.delivery.wording import signal_words, words_of
 from alerts.notice import Notice
 from alerts.routing import Receiver
 

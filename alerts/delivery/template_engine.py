@@ -20,7 +20,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from alerts.delivery.case_body import moment
+from alerts.delivery.body_reader import moment
 from alerts.delivery.template_terms import (
     BLOCKS,
     FILTERS,

@@ -14,12 +14,12 @@ from aiohttp import web
 
 from alerts.delivery.answers import Response
 from alerts.delivery.courier import Courier
+from alerts.delivery.encoding import TEST
 from alerts.delivery.formats import ENCODERS, notice_bodies, signal_bodies
 from alerts.delivery.message import Message
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.schedule import RetryDecision
 from alerts.delivery.sender import Sender, send_test
-from alerts.delivery.texts import TEST
 from alerts.notice import Notice
 from alerts.routing import FORMATS, Receiver
 from tests.support.channels import (
@@ -256,7 +256,7 @@ def test_no_format_lets_a_strangers_line_break_through(form: Any) -> None:
 
 def test_a_template_cannot_break_the_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Message("one\r\nTo: x@y.z", ("body",), None)
-    monkeypatch.setattr("alerts.delivery.wording.message_of", lambda *_, **__: broken)
+    monkeypatch.setattr("alerts.delivery.message.message_of", lambda *_, **__: broken)
     own: dict[str, Any] = {"from": "a@example.org", "to": ("b@example.org",)}
     (raw,) = notice_bodies(case_notice(), channel("email", "", **own), START_NS)
     mail = message_from_bytes(raw)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.delivery.encoding import HEARTBEAT, NOT_YET, TEST, rfc3339
 from alerts.delivery.formats import ENCODERS, signal_bodies, targets
 from alerts.delivery.formats import notice_body as body_for
 from alerts.delivery.journal import line
-from alerts.delivery.texts import HEARTBEAT, NOT_YET, TEST, rfc3339
 from alerts.notice import MERGED, Notice
 from alerts.routing import FORMATS, Receiver
 from alerts.store.merged import merged_body

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
+from alerts.delivery.encoding import SILENCE_ENDING, TEST
 from alerts.delivery.formats import signal_bodies
+from alerts.delivery.message import signal_words
 from alerts.delivery.sender import Sender
 from alerts.delivery.signals import STATEFUL, WAITING, SignalQueue, hears
-from alerts.delivery.texts import SILENCE_ENDING, TEST
-from alerts.delivery.wording import signal_words
 from alerts.routing import FORMATS
 from tests.support.delivery import MemoryOutbox, Seen, VirtualClock, receiver_at, running, target, until
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.case_render import MOST_ANNOUNCED
-from alerts.delivery.case_body import labels, moment
-from alerts.delivery.message import LONGEST_FIRST, LONGEST_PART, MOST_PARTS, Message, first_line, message_of
+from alerts.delivery.body_reader import labels, moment
+from alerts.delivery.case_message import LONGEST_FIRST, first_line
+from alerts.delivery.message import LONGEST_PART, MOST_PARTS, Message, message_of
 from alerts.delivery.samples import ADDRESSES, ATTACKER, CASE_TYPES, sample_body
 from watchdog.cli.receivers_preview import message_text
 from watchdog.core.text import printable

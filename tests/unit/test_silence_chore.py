@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from alerts.delivery.texts import SILENCE_ENDING
+from alerts.delivery.encoding import SILENCE_ENDING
 from alerts.silence import ClaimSilence
 from alerts.store.database import Database
 from alerts.store.silences import Silences

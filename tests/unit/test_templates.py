@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.delivery.message import LONGEST_FIRST, message_of, variables_of
+from alerts.delivery.case_message import LONGEST_FIRST
+from alerts.delivery.message import message_of, variables_of
 from alerts.delivery.samples import CASE_TYPES, sample_body
 from alerts.delivery.template import CompiledTemplate, compile_template
 from alerts.delivery.template_terms import FILTERS, LARGEST, LONGEST_OUTPUT, MOST_STEPS, NAMES, TemplateError

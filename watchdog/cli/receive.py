@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from alerts.delivery.encoding import rfc3339
 from alerts.delivery.inbox import Arrival, Misbehaviour, WebhookInbox
 from alerts.delivery.ports import SystemDeliveryClock
 from alerts.delivery.signature import secret_key
-from alerts.delivery.texts import rfc3339
 from alerts.render import COLOURS
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.errors import SecretError, WatchdogError

@@ -9,10 +9,9 @@ from typing import Any
 
 from alerts.case_document import INNER
 from alerts.delivery.formats import ENCODERS, notice_bodies
-from alerts.delivery.message import Message
+from alerts.delivery.message import Message, words_of
 from alerts.delivery.redaction import redacted
 from alerts.delivery.samples import CASE_TYPES, sample_body, sample_incident
-from alerts.delivery.wording import words_of
 from alerts.incident_table import UnknownIncidentError
 from alerts.notice import EVENT_TYPES, Notice
 from alerts.routing import Receiver

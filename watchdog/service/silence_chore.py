@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from alerts.delivery.texts import SILENCE_ENDING
+from alerts.delivery.encoding import SILENCE_ENDING
 from alerts.maintenance import QuietWindow
 from alerts.render import time_text
 from alerts.silence import ClaimSilence, ending

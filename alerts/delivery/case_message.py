@@ -1,4 +1,4 @@
-"""The paragraphs of a message about a case: what is new, what is known, who, what to do, and why it is one case."""
+"""The message about a case: the first line, then what is new, what is known, who, what to do, and why it is one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from alerts.case_life import CAMPAIGN_QUIET_NS, QUIET_NS
 from alerts.case_links import OUTBOUND, POISONING, SLOTS, STAGES, VIEW
 from alerts.case_names import LISTED_ADDRESSES
 from alerts.case_render import MOST_ANNOUNCED
-from alerts.delivery.case_body import (
+from alerts.delivery.body_reader import (
     Body,
     capped,
     count,
@@ -38,6 +38,8 @@ NO_ORIGIN: Final = "no single origin"
 """How the names of a notice begin where many peers only relay, see `alerts.case_names`."""
 QUIET: Final = ("acknowledged", "resolved")
 """Changes after which there is nothing to do at once."""
+LONGEST_FIRST: Final = 150  # characters: what a lock screen shows
+CUT: Final = "…"
 LONGEST_DO: Final = 600  # characters of one text
 LONGEST_SIGHT: Final = 140  # characters of what one rule saw: six of them fit in a paragraph
 
@@ -55,6 +57,47 @@ def lasted(body: Body) -> str:
     if start is None or end is None:
         return "an unknown time"
     return rough_duration(int(max(end - start, 0) * SECOND_NS))
+
+
+def first_line(body: Body) -> str:
+    """Return severity, node, what and case, `LONGEST_FIRST` characters at most; of these only what is shortened."""
+    head, tail = _head(body), f", case {short_id(text(body, 'id'))}"
+    what = text(body, "headline", 300) or "case"
+    room = LONGEST_FIRST - len(head) - len(tail)
+    return f"{head}{shortened(what, max(room, 20))}{tail}"
+
+
+def _head(body: Body) -> str:
+    """Return how the line begins: what happened, and where."""
+    severity, node = (text(body, "severity", 16) or "alert").upper(), text(body, "node", 40) or "node"
+    where = "several nodes" if node == "*" else node
+    by = text(part(body, "change"), "by", 30)
+    match kind_of(body):
+        case "severity":
+            was = was_severity(body)
+            return f"{severity}{f' (was {was})' if was and was.upper() != severity else ''} {where}: "
+        case "stage":
+            stages = ", ".join(texts(part(body, "change"), "new_stages", 20)[:4])
+            return f"{severity} {where}: new stage{f' {stages}' if stages else ''}: "
+        case "merged":
+            return f"{severity} {where}: two cases are one: "
+        case "acknowledged":
+            return f"ACKNOWLEDGED{f' (by {by})' if by else ''} {where}: "
+        case "resolved":
+            return f"OVER after {lasted(body)} {where}: "
+        case "reopened":
+            return f"{severity} {where}: again: "
+        case "reminder":
+            return f"{severity} {where}: still active after {lasted(body)}: "
+        case "escalated":
+            return f"{severity} {where}: not acknowledged: "
+        case _:
+            return f"{severity} {where}: "
+
+
+def shortened(line: str, limit: int) -> str:
+    """Return a text of at most so many characters, with an ellipsis where some are missing."""
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + CUT
 
 
 def paragraphs(body: Body) -> list[str]:

@@ -1,16 +1,11 @@
-"""What people read of any notice: a case by `message_of`, an incident and a signal in the same form."""
+"""What a notice is about, for formats: a case or incidents, and the ids under which receivers know them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.delivery.markup import cut
-from alerts.delivery.message import Escape, Message, message_of
-from alerts.delivery.texts import HEARTBEAT
 from alerts.notice import Notice
-from alerts.routing import Receiver
 
-FIRST = 150  # characters
 CASE = "case."
 ENDS = ("case.merged", "case.resolved")
 ALIASES = 20  # of a merged case whose alerts are resolved; the latest
@@ -45,22 +40,7 @@ def aliases_of(notice: Notice) -> list[str]:
     return [one for one in dict.fromkeys(str(id_) for id_ in known if id_) if one != subject_of(notice)]
 
 
-def words_of(notice: Notice, receiver: Receiver, escape: Escape) -> Message:
-    """Return the message of a notice, with every text escaped; the first line has at most `FIRST` characters."""
-    message = message_of(notice.body, escape=escape, template=receiver.template)
-    first = " ".join(message.first.split())  # one line, whatever an operator's template has made
-    return Message(cut(first, FIRST), message.parts, message.url)
-
-
 def incidents_in(body: Mapping[str, object]) -> list[Mapping[str, object]]:
     """Return the incidents that a merged notice lists as objects; none for others: a case lists ids."""
     incidents = body.get("incidents")
     return [one for one in incidents if isinstance(one, Mapping)] if isinstance(incidents, list) else []
-
-
-def signal_words(kind: str, data: Mapping[str, object], escape: Escape) -> Message:
-    """Return the message of a heartbeat, or of a signal with a text."""
-    if kind != HEARTBEAT:
-        return Message(escape(str(data.get("text") or "test of bitcoin-watchdog")), (), None)
-    facts = ", ".join(f"{name} {value}" for name, value in data.items() if isinstance(value, str | int | float))
-    return Message(escape("bitcoin-watchdog is alive"), (escape(facts),), None)

@@ -1,4 +1,4 @@
-"""The body of a notice, read without trust: whatever is missing or of another type reads as empty.
+"""Reads the body of a notice without trust: whatever is missing or of another type reads as empty.
 
 Bodies come from the database, perhaps of another version, and from tests of channels; no message may fail on them.
 """
