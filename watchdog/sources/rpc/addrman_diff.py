@@ -24,16 +24,10 @@ import msgspec
 
 from watchdog.core.core_constants import ADDRMAN_BUCKET_SIZE, ADDRMAN_NEW_BUCKET_COUNT, ADDRMAN_TRIED_BUCKET_COUNT
 from watchdog.sources.rpc.address_facts import AddressFacts
-from watchdog.sources.rpc.answers import (
-    AddrmanEntry,
-    Holder,
-    Loss,
-    Tables,
-    addrman_entry,
-    holders,
-)
+from watchdog.sources.rpc.answers import AddrmanEntry, Holder, Tables, addrman_entry, holders
 from watchdog.sources.rpc.columns import RpcRows, Values, one_row
 from watchdog.sources.rpc.exposure import ExposureFollower
+from watchdog.sources.rpc.salvage import Loss
 
 TableName = Literal["new", "tried"]
 TABLES: tuple[TableName, TableName] = ("new", "tried")

@@ -1,27 +1,39 @@
 """The answers of Bitcoin Core's RPCs that a watchdog reads, as typed records.
 
-Only the fields we use; unknown ones are skipped without being built. Every field
-has a default, because versions differ. Names are those of Core's RPC answers.
+Only the fields we use; unknown ones are skipped without being built. Fields have a default, because versions
+differ. Those without one are in every version, and 0 in their place would be a fact that nobody saw: without them
+an answer counts as unreadable. Names are those of Core's RPC answers.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
 
-T = TypeVar("T")
+from watchdog.sources.rpc.salvage import (
+    BAD_INPUT,
+    FIELDS,
+    UNREADABLE,
+    Loss,
+    RpcAnswer,
+    items_of,
+    parts_of,
+    raw_result,
+    record_of,
+    table_of,
+)
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_PEERS = 5_000  # a poll: far above any -maxconnections in use
 MAX_NETWORKS = 16  # Core has seven
-BAD_INPUT = (ValueError, RecursionError)  # all that msgspec raises on bytes it cannot take
 
 Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """A number that a checkpoint can hold: JSON knows no limit."""
+Height = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Text = Annotated[str, msgspec.Meta(max_length=512)]
 """As long as an event's text; Core's own limit for a user agent is 256."""
 BlockHash = Annotated[str, msgspec.Meta(max_length=64)]
@@ -92,16 +104,16 @@ class Tables(msgspec.Struct):
 class TableSizes(msgspec.Struct):
     """One network of getaddrmaninfo, in entries; total -1 where the node does not say."""
 
-    new: Whole = 0
-    tried: Whole = 0
+    new: Whole
+    tried: Whole
     total: Whole = -1
 
 
 class ChainInfo(msgspec.Struct):
     """getblockchaininfo; `time` is the tip's own, unix seconds (Core >= 23)."""
 
+    blocks: Height
     chain: Text = ""
-    blocks: Whole = 0
     headers: Whole = 0
     time: Whole = 0
     initialblockdownload: bool = False
@@ -115,10 +127,10 @@ class ChainInfo(msgspec.Struct):
 class ChainTip(msgspec.Struct, gc=False):
     """One tip of getchaintips; branchlen in blocks."""
 
-    height: Whole = -1
-    hash: BlockHash = ""
+    height: Whole
+    hash: BlockHash
+    status: Text
     branchlen: Whole = 0
-    status: Text = ""
 
 
 class BlockHeader(msgspec.Struct, gc=False):
@@ -131,9 +143,9 @@ class BlockHeader(msgspec.Struct, gc=False):
 class MempoolInfo(msgspec.Struct):
     """getmempoolinfo; sizes in bytes, mempoolminfee in BTC/kvB."""
 
+    size: Whole
+    bytes: Whole
     loaded: bool = False
-    size: Whole = 0
-    bytes: Whole = 0
     usage: Whole = 0
     maxmempool: Whole = 0
     mempoolminfee: float = 0.0
@@ -159,12 +171,6 @@ class NetTotals(msgspec.Struct):
     timemillis: Whole = 0
 
 
-class RpcAnswer(msgspec.Struct, Generic[T]):
-    """One line of a snapshots file, as far as its result is concerned."""
-
-    result: T
-
-
 class _Head(msgspec.Struct):
     time: float
     kind: str
@@ -174,9 +180,6 @@ _PEEK = re.compile(
     rb'\s*\{\s*"time"\s*:\s*(\d{1,12}(?:\.\d{1,9})?)\s*,\s*"kind"\s*:\s*"([a-z0-9]{1,40})"\s*,\s*"result"'
 )
 _head = msgspec.json.Decoder(_Head)
-_raw = msgspec.json.Decoder(RpcAnswer[msgspec.Raw])
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_items = msgspec.json.Decoder(list[msgspec.Raw])
 _peers = msgspec.json.Decoder(RpcAnswer[list[PeerAnswer]])
 _tables = msgspec.json.Decoder(RpcAnswer[Tables])
 _entry = msgspec.json.Decoder(AddrmanEntry)
@@ -190,9 +193,6 @@ _network = msgspec.json.Decoder(RpcAnswer[NetworkInfo])
 _totals = msgspec.json.Decoder(RpcAnswer[NetTotals])
 _number = msgspec.json.Decoder(RpcAnswer[float])
 
-Loss = Callable[[str, int], None]  # (reason, how many): what was left out of an answer
-UNREADABLE = "answer that cannot be read"
-OTHER_TYPE = "fields of another type"
 MAX_TIPS = 1_000  # of one getchaintips; a node of many years has a few dozen
 
 
@@ -228,19 +228,19 @@ def peek(line: bytes) -> tuple[int, str] | None:
 
 def peers(line: bytes, loss: Loss) -> list[PeerAnswer] | None:
     """getpeerinfo: peers with an id, each id once, MAX_PEERS at most. None: not readable."""
+    found: list[PeerAnswer] | None
     try:
         found = _peers.decode(line).result
     except BAD_INPUT:
-        parts = _salvage_parts(_items, line, loss)
-        if parts is None:
-            return None
-        found = [peer for part in parts if (peer := _salvage(PeerAnswer, part, loss)) is not None]
+        found = items_of(PeerAnswer, line, loss)
+    if found is None:
+        return None
     if len(found) > MAX_PEERS:
         loss("peers beyond the limit of one poll", len(found) - MAX_PEERS)
         found = found[:MAX_PEERS]
     if len(by_id := {peer.id: peer for peer in found if peer.id >= 0}) < len(found):
         loss("peers without an id of their own", len(found) - len(by_id))
-        found = list(by_id.values())
+        return list(by_id.values()) or None
     return found
 
 
@@ -249,10 +249,10 @@ def tables(line: bytes, loss: Loss) -> Tables | None:
     try:
         return _tables.decode(line).result
     except BAD_INPUT:
-        fields = _salvage_parts(_fields, line, loss)
+        fields = parts_of(FIELDS, line, loss)
     if fields is None:
         return None
-    return Tables(*(_salvage_table(fields.get(name), loss) for name in ("new", "tried")))
+    return Tables(*(table_of(fields.get(name), loss) for name in ("new", "tried")))
 
 
 def holders(texts: Sequence[msgspec.Raw], loss: Loss) -> list[Holder | None]:
@@ -260,7 +260,7 @@ def holders(texts: Sequence[msgspec.Raw], loss: Loss) -> list[Holder | None]:
     try:
         return list(map(_holder.decode, texts))
     except BAD_INPUT:
-        return [_salvage(Holder, text, loss) for text in texts]
+        return [record_of(Holder, text, loss) for text in texts]
 
 
 def addrman_entry(text: msgspec.Raw, loss: Loss) -> AddrmanEntry | None:
@@ -268,7 +268,7 @@ def addrman_entry(text: msgspec.Raw, loss: Loss) -> AddrmanEntry | None:
     try:
         return _entry.decode(text)
     except BAD_INPUT:
-        return _salvage(AddrmanEntry, text, loss)
+        return record_of(AddrmanEntry, text, loss)
 
 
 def table_sizes(line: bytes, loss: Loss) -> dict[str, TableSizes] | None:
@@ -276,10 +276,10 @@ def table_sizes(line: bytes, loss: Loss) -> dict[str, TableSizes] | None:
     try:
         found = _sizes.decode(line).result
     except BAD_INPUT:
-        fields = _salvage_parts(_fields, line, loss)
+        fields = parts_of(FIELDS, line, loss)
         if fields is None:
             return None
-        salvaged = {name: _salvage(TableSizes, part, loss) for name, part in list(fields.items())[:MAX_NETWORKS]}
+        salvaged = {name: record_of(TableSizes, part, loss) for name, part in list(fields.items())[:MAX_NETWORKS]}
         found = {name: sizes for name, sizes in salvaged.items() if sizes is not None}
     return dict(list(found.items())[:MAX_NETWORKS])
 
@@ -291,13 +291,13 @@ def chain(line: bytes, loss: Loss) -> ChainInfo | None:
 
 def chain_tips(line: bytes, loss: Loss) -> list[ChainTip] | None:
     """Getchaintips: the highest MAX_TIPS. None: not readable."""
+    found: list[ChainTip] | None
     try:
         found = _tips.decode(line).result
     except BAD_INPUT:
-        parts = _salvage_parts(_items, line, loss)
-        if parts is None:
-            return None
-        found = [tip for part in parts if (tip := _salvage(ChainTip, part, loss)) is not None]
+        found = items_of(ChainTip, line, loss)
+    if found is None:
+        return None
     if len(found) > MAX_TIPS:
         loss("chain tips beyond the limit of one poll", len(found) - MAX_TIPS)
         found = sorted(found, key=lambda tip: (tip.status != "active", -tip.height))[:MAX_TIPS]
@@ -346,55 +346,5 @@ def _record(decoder: msgspec.json.Decoder[RpcAnswer[S]], record: type[S], line: 
     try:
         return decoder.decode(line).result
     except BAD_INPUT:
-        result = _raw_result(line, loss)
-    return None if result is None else _salvage(record, result, loss)
-
-
-def _raw_result(line: bytes, loss: Loss) -> msgspec.Raw | None:
-    try:
-        return _raw.decode(line).result
-    except BAD_INPUT:
-        loss(UNREADABLE, 1)
-        return None
-
-
-def _salvage_parts(decoder: msgspec.json.Decoder[T], line: bytes, loss: Loss) -> T | None:
-    result = _raw_result(line, loss)
-    if result is None:
-        return None
-    try:
-        return decoder.decode(result)
-    except BAD_INPUT:
-        loss(UNREADABLE, 1)
-        return None
-
-
-def _salvage(record: type[S], part: msgspec.Raw, loss: Loss) -> S | None:
-    """Build the record from the fields that have the right type; others keep their default."""
-    try:
-        fields = _fields.decode(part)
-    except BAD_INPUT:
-        loss(UNREADABLE, 1)
-        return None
-    values: dict[str, object] = {}
-    for field in msgspec.structs.fields(record):
-        text = fields.get(field.name)
-        if text is None or bytes(text) == b"null":
-            continue
-        try:
-            value = msgspec.json.decode(text, type=field.type, strict=False)
-        except BAD_INPUT:
-            value = math.nan
-        if isinstance(value, float) and not math.isfinite(value):  # a text such as "nan" is read as a number, too
-            loss(OTHER_TYPE, 1)
-            continue
-        values[field.name] = value
-    return record(**values)
-
-
-def _salvage_table(part: msgspec.Raw | None, loss: Loss) -> dict[str, msgspec.Raw]:
-    try:
-        return _fields.decode(part) if part is not None else {}
-    except BAD_INPUT:
-        loss(UNREADABLE, 1)
-        return {}
+        result = raw_result(line, loss)
+    return None if result is None else record_of(record, result, loss)

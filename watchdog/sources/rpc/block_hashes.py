@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from watchdog.sources.rpc.answers import BAD_INPUT, UNREADABLE, Loss, RpcAnswer
 from watchdog.sources.rpc.columns import RpcRows, Values
+from watchdog.sources.rpc.salvage import BAD_INPUT, UNREADABLE, Loss, RpcAnswer
 
 MAX_HASHES: Final = 16  # of one line: two heights are asked at a time
 HIGHEST: Final = (1 << 31) - 1  # Core's heights are 32 bits with a sign

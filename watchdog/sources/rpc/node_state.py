@@ -163,9 +163,9 @@ def report_chain(memory: ChainMemory, info: ChainInfo, time_ns: int, rows: RpcRo
             one_row({"height": info.blocks, "interval_s": interval_s, "hash": info.bestblockhash}),
         )
         memory.height, memory.seen_s, memory.tip_s = info.blocks, now_s, now_s
-    elif memory.block_s and info.time != memory.block_s:  # another block of the same height took its place
+    elif 0 < memory.block_s != info.time > 0:  # another block of the same height took its place
         memory.tip_s = now_s
-    memory.block_s, memory.tip_s = info.time, memory.tip_s or memory.seen_s
+    memory.block_s, memory.tip_s = max(info.time, 0) or memory.block_s, memory.tip_s or memory.seen_s
     values: dict[str, RpcValue] = {
         "chain": info.chain,
         "blocks": info.blocks,

@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
-from watchdog.sources.rpc.answers import BAD_INPUT, MAX_PEERS, UNREADABLE, Loss, RpcAnswer, Whole
+from watchdog.sources.rpc.answers import MAX_PEERS, Whole
 from watchdog.sources.rpc.columns import RpcRows, Values
+from watchdog.sources.rpc.salvage import BAD_INPUT, UNREADABLE, Loss, RpcAnswer
 
 MAX_ORPHANS: Final = 10_000  # of one answer; Core keeps 3,000 at most, 100 before v30
 NO_ORPHAN: Final = "orphan transactions that cannot be read"

@@ -21,7 +21,7 @@ import msgspec
 
 from watchdog.core.core_constants import RPC_METHOD_NOT_FOUND
 from watchdog.sources.rpc import answers as rpc_types
-from watchdog.sources.rpc import block_hashes, chain_tips
+from watchdog.sources.rpc import block_hashes, chain_tips, salvage
 from watchdog.sources.rpc.errors import (
     RpcBusyError,
     RpcCredentialsError,
@@ -50,7 +50,7 @@ HEARTBEAT_S: Final = 1.0
 GAP_STEP_S: Final = 10.0  # between two gap events of a node that is down
 _COSTLY: Final = frozenset(row.method for row in CALLS if row.tier == COSTLY)
 _BREAKS: Final = (RpcUnreachableError, RpcUnauthorizedError, RpcCredentialsError, RpcBusyError, RpcWarmupError)
-_raw = msgspec.json.Decoder(rpc_types.RpcAnswer[msgspec.Raw])
+_raw = msgspec.json.Decoder(salvage.RpcAnswer[msgspec.Raw])
 
 
 def _wait(stopping: threading.Event, seconds: float) -> None:
@@ -182,7 +182,7 @@ class Poller:
                 continue
             self.link.works(HASH_CALL, self._timing.monotonic())
             if item is None:
-                polls.faults[rpc_types.UNREADABLE] += 1
+                polls.faults[salvage.UNREADABLE] += 1
             else:
                 items.append(item)
         polls.time_ns = self._timing.wall_ns()
@@ -355,7 +355,7 @@ class Poller:
         for block_hash in chain_tips.due_headers(self._tips, tips):
             try:
                 headers.append(_raw.decode(self._ask("getblockheader", (block_hash,))).result)
-            except (RpcError, *rpc_types.BAD_INPUT) as error:
+            except (RpcError, *salvage.BAD_INPUT) as error:
                 self.link.complain("getblockheader", str(error))
         if headers:
             polls.polls["getblockheader"] = Poll(poll.time_ns, LinePosition(), msgspec.json.encode({"result": headers}))

@@ -16,12 +16,12 @@ from watchdog.core.batch import Batch
 from watchdog.sources.rpc import addrman_diff, block_hashes, chain_tips, node_state, orphans, peers_diff
 from watchdog.sources.rpc import answers as rpc_types
 from watchdog.sources.rpc.address_facts import AddressFacts
-from watchdog.sources.rpc.answers import OTHER_TYPE
 from watchdog.sources.rpc.columns import RpcRows, RpcValue, one_row
 from watchdog.sources.rpc.exposure import KIND as EXPOSURE
 from watchdog.sources.rpc.exposure import ExposureFollower, ExposureMemory, NodeNow
 from watchdog.sources.rpc.peers_diff import PeerMark
 from watchdog.sources.rpc.rounds import LinePosition, Poll, Round
+from watchdog.sources.rpc.salvage import OTHER_TYPE, Loss
 
 T = TypeVar("T")
 
@@ -144,9 +144,7 @@ class Reporter:
             gap["kinds"] = ""
             self._rows.add("source:gap", polls.time_ns, one_row(gap))
 
-    def _follow_process(
-        self, polls: Round, loss: rpc_types.Loss
-    ) -> tuple[tuple[Poll, list[rpc_types.PeerAnswer]] | None, bool]:
+    def _follow_process(self, polls: Round, loss: Loss) -> tuple[tuple[Poll, list[rpc_types.PeerAnswer]] | None, bool]:
         """Return the peers of the round, and whether it is the first of another node process."""
         memory = self._memory.node
         uptime = _answer(polls, "uptime", rpc_types.uptime, loss)
@@ -169,7 +167,7 @@ class Reporter:
             node_state.report_totals(memory.totals, totals[1], totals[0].time_ns, restarted, self._rows)
         return peers, restarted
 
-    def _report_state(self, polls: Round, loss: rpc_types.Loss) -> None:
+    def _report_state(self, polls: Round, loss: Loss) -> None:
         memory = self._memory.node
         chain = _answer(polls, "getblockchaininfo", rpc_types.chain, loss)
         if chain is not None:
@@ -194,7 +192,7 @@ class Reporter:
         if hashes is not None:
             block_hashes.report_hashes(hashes[1], hashes[0].time_ns, self._rows)
 
-    def _report_addrman(self, polls: Round, loss: rpc_types.Loss) -> None:
+    def _report_addrman(self, polls: Round, loss: Loss) -> None:
         tables = _answer(polls, "getrawaddrman", rpc_types.tables, loss)
         if tables is None:
             return
@@ -208,9 +206,7 @@ class Reporter:
             self._exposure.report(self._rows, time_ns, NodeNow(peers, uptime_s, tip_age_s))
 
 
-def _answer(
-    polls: Round, rpc: str, read: Callable[[bytes, rpc_types.Loss], T | None], loss: rpc_types.Loss
-) -> tuple[Poll, T] | None:
+def _answer(polls: Round, rpc: str, read: Callable[[bytes, Loss], T | None], loss: Loss) -> tuple[Poll, T] | None:
     """Return one poll of the round and its answer, if present, wanted and readable."""
     poll = polls.polls.get(rpc)
     if poll is None or not poll.line:

@@ -19,10 +19,10 @@ from watchdog.core.source import END_OF_TIME_NS, Skipped, SourceOptions
 from watchdog.sources.faults import SourceFaults
 from watchdog.sources.rpc import node_state
 from watchdog.sources.rpc.address_facts import AddressFacts
-from watchdog.sources.rpc.answers import UNREADABLE
 from watchdog.sources.rpc.columns import KINDS, RpcRows
 from watchdog.sources.rpc.reporter import NEEDS, PROCESS, Memory, Reporter
 from watchdog.sources.rpc.rounds import LinePosition, Round, RoundReader
+from watchdog.sources.rpc.salvage import UNREADABLE
 
 __all__ = ["KINDS", "SnapshotsSource"]
 
