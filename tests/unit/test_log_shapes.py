@@ -16,6 +16,7 @@ from watchdog.core.prefix import parse_prefix
 from watchdog.core.source import END_OF_TIME_NS, SourceOptions
 from watchdog.sources.core_log.table import FORMS
 from watchdog.sources.log import source as debuglog
+from watchdog.sources.log.categories import ENOUGH_LINES, look_at_tail
 from watchdog.sources.log.columns import LAYOUT
 from watchdog.sources.log.peers import ATTEMPTS, OPEN_PEERS, OpenPeers
 from watchdog.sources.log.source import DebugLogSource
@@ -180,10 +181,15 @@ def test_a_line_gives_its_kind_and_fields(tmp_path: Path, line: str, kind: str, 
         "[msghand] [net] ",
         "[msghand] [net_processing.cpp:4067] [ProcessMessage] [net:debug] ",
         "[b-msghand] [warning] ",
+        "[C:\\Users\\Jo Doe\\net.cpp:4067] [void f() [with T = int; U = char]] [net] ",
+        "[/home/Jo Doe/net.cpp:40] [virtual void {anonymous}::PeerManagerImpl::ProcessMessage(CNode&, const std::string&)] ",
         "(mocktime: 2026-01-12T09:00:07Z) [net] ",
     ],
 )
 def test_core_s_prefixes_may_stand_before_any_line(tmp_path: Path, prefix: str) -> None:
+    shown = f"2026-01-21T12:53:55Z {prefix}sending ping (8 bytes) peer=0\n"
+    (tmp_path / "shown.log").write_text(shown * ENOUGH_LINES)
+    assert look_at_tail(tmp_path / "shown.log").net is True
     (row,) = read_text(tmp_path, f"2026-01-21T12:53:55.000061Z {prefix}Misbehaving: peer=5: spam\n")
     assert (row["conn"], row["reason"]) == (5, "spam")
     mocked = row["time_ns"] == 1_768_208_407_000_000_000

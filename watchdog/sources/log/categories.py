@@ -35,7 +35,7 @@ TAIL_BYTES: Final = 1 << 20  # of a log that is looked at: minutes of a busy nod
 ENOUGH_LINES: Final = 20  # a node with -debug=net writes more about each peer that it connects to
 
 _TIMED = rb"^(?:\[\*\] )?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z "
-_BEFORE = rb"(?:\(mocktime: [^)\n]{20,27}\) )?(?:\[[^\]\n]{1,80}\] ){0,5}?"
+_BEFORE = rb"(?:\(mocktime: [^)\n]{20,27}\) )?(?:\[(?:[^\]\n]|\](?! )){1,1000}\] ){0,5}?"
 _LINE: Final = re.compile(_TIMED, re.MULTILINE)
 _SHOWN: Final = {
     "net": re.compile(

@@ -217,8 +217,8 @@ def _skip_known(padded: ByteArray, messages: Ints) -> int:
 def _skip_brackets(padded: ByteArray, messages: Ints, ends: Ints, rows: NDArray[np.intp]) -> int:
     """Skip "[anything] " in place for the chosen rows, as often as Core can write one; how many were "net".
 
-    Core's Logger::Format: thread, "file:line", function, category with level. Only the function, which
-    stands behind a "file:line", can hold blanks: what else does is part of the message ("[background validation] ").
+    Core's Logger::Format: thread, "file:line", function, category with level. Only a file whose build folder has one
+    and the function behind it can hold blanks: what else does is part of the message ("[background validation] ").
     """
     closing = np.flatnonzero((padded[:-1] == ord("]")) & (padded[1:] == ord(" ")))
     located = np.zeros(len(rows), np.bool_)
@@ -230,7 +230,7 @@ def _skip_brackets(padded: ByteArray, messages: Ints, ends: Ints, rows: NDArray[
         nearest = np.searchsorted(closing, begins)
         beyond = closing[np.minimum(nearest, len(closing) - 1)]
         inside = (nearest < len(closing)) & (beyond + 2 < ends[rows])
-        inside &= located | ~_hold_blank(padded, begins, beyond)
+        inside &= located | ~_hold_blank(padded, begins, beyond) | _locations(padded, begins, beyond)
         rows, begins, beyond = rows[inside], begins[inside], beyond[inside]
         words = _words(padded, begins)
         net += int(np.count_nonzero(((words & _FIRST_6) == _NET) | ((words & _FIRST_5) == _NET_LEVEL)))
