@@ -22,6 +22,7 @@ from watchdog.cli.arguments import config_hint
 from watchdog.cli.exits import BAD_INPUT, BROKEN_PIPE, INTERRUPTED
 from watchdog.core.errors import WatchdogError
 from watchdog.core.release import VERSION
+from watchdog.core.text import is_encodable
 
 COMMANDS = (
     ("replay", "run the rules over recordings, as fast as it goes, and print the incidents"),
@@ -136,6 +137,12 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         _settle_stdout()
         return BROKEN_PIPE
+    except UnicodeEncodeError:
+        odd = next((one for one in argv if not is_encodable(one)), "")
+        if not odd:
+            raise
+        _settle_stdout()
+        return _fail(f"'{odd}' is not UTF-8, and no file of ours can hold it: make a link with another name")
     except OSError as error:
         _settle_stdout()
         text = _os_error_text(error, args)

@@ -60,6 +60,17 @@ def _cut(pieces: list[str], limit: int) -> str:
     return "".join(pieces) + (_CUT if limit > 0 else "")
 
 
+def is_encodable(text: str) -> bool:
+    """Return whether UTF-8 can encode it: not with lone surrogates, which stand for odd bytes in the name of a file."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def decode_text(raw: bytes) -> str:
     r"""Decode UTF-8; other bytes become `\xNN`. Total. Not yet safe to show: see `printable`."""
     return raw.decode("utf-8", "backslashreplace")

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import yaml
 
+from watchdog.core.text import is_encodable
 from watchdog.located_yaml.nodes import Entry, Node, Scalar, Series, Table
 from watchdog.located_yaml.problem import Location, Report, SourceText
 
@@ -150,6 +151,9 @@ def _events(source: SourceText) -> Iterator[yaml.Event]:
 def _node(source: SourceText, event: yaml.Event, stack: list[_Open], report: Report) -> Node | None:
     """Return the node that this event completes, if any."""
     if isinstance(event, yaml.ScalarEvent):
+        if not is_encodable(event.value):
+            hint = "write it without \\u; for a file whose name is not UTF-8, make a link with another name"
+            _stop(report, _place(source, event), "half of a character, which UTF-8 cannot hold", hint)
         start, end = _marks(event)[0].index, _marks(event)[1].index
         return Scalar(event.value, _place(source, event), event.style is None, start, end)
     if isinstance(event, yaml.SequenceEndEvent):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import stat
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 from watchdog.core.errors import SourceError
+from watchdog.core.text import counted, is_encodable, printable
 from watchdog.sources.capture.notices import Notices
 from watchdog.sources.faults import TornError
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
@@ -25,6 +28,7 @@ FILES = {SENT_FILE: False, RECEIVED_FILE: True}  # name -> written by received m
 ARCHIVE_LIMIT = 512 * 1024 * 1024  # bytes unpacked; a larger archive is better unpacked to disk (or is a bomb)
 MEMBER_LIMIT = 200_000  # of one archive: two files and a folder for each of some 65,000 connections
 _READ_STEP = 4 * 1024 * 1024
+_LOG = logging.getLogger("watchdog.sources")
 
 
 class CaptureTree(Protocol):
@@ -62,6 +66,7 @@ class DiskTree:
         """root: the folder that holds one folder for each peer. SourceError if it cannot be listed."""
         self.root = root
         self._known: set[str] = set()
+        self._foreign: set[str] = set()
         self._gone: list[str] = []
         self._stamp = -1
         self._calm = False
@@ -78,7 +83,7 @@ class DiskTree:
             with os.scandir(self.root) as entries:
                 for entry in entries:
                     there.add(entry.name)
-                    if entry.name not in self._known and _is_folder(entry):
+                    if entry.name not in self._known and entry.name not in self._foreign and _is_folder(entry):
                         found.append(entry.name)
         except OSError as error:
             raise SourceError(f"cannot list the capture folder {self.root!r}: {error.strerror}") from error
@@ -88,6 +93,8 @@ class DiskTree:
         self._stamp = stamp
         self._gone = sorted(self._known - there)
         self._known.difference_update(self._gone)
+        found, foreign = _told_apart(found, self.root)
+        self._foreign = (self._foreign & there).union(foreign)
         self._known.update(found)
         return sorted(found)
 
@@ -154,7 +161,9 @@ class ArchiveTree:
                 self._index(archive, memoryview(data))
         except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
             raise TornError(f"archive {path!r} is not a readable tar file: {error}") from error
-        self._new = sorted({folder for folder, _ in self._files})
+        folders, foreign = _told_apart({folder for folder, _ in self._files}, path)
+        self._files = {place: content for place, content in self._files.items() if place[0] not in foreign}
+        self._new = sorted(folders)
         if not self._new:
             raise SourceError(f"archive {path!r} holds no capture files; expected <address>_<port>/{RECEIVED_FILE}")
 
@@ -203,6 +212,21 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _told_apart(names: Iterable[str], place: str) -> tuple[list[str], list[str]]:
+    """Return the names that are UTF-8, and log the others: Core gives none such, and a checkpoint can hold none."""
+    chosen: tuple[list[str], list[str]] = [], []
+    for name in names:
+        chosen[not is_encodable(name)].append(name)
+    if chosen[1]:
+        _LOG.warning(
+            "capture %s: %s not read, as its name is not UTF-8: %s",
+            printable(place),
+            counted(len(chosen[1]), "folder"),
+            printable(chosen[1][0]),
+        )
+    return chosen
 
 
 def check_folder(root: str) -> None:
