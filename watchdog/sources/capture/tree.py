@@ -28,6 +28,7 @@ FILES = {SENT_FILE: False, RECEIVED_FILE: True}  # name -> written by received m
 ARCHIVE_LIMIT = 512 * 1024 * 1024  # bytes unpacked; a larger archive is better unpacked to disk (or is a bomb)
 MEMBER_LIMIT = 200_000  # of one archive: two files and a folder for each of some 65,000 connections
 _READ_STEP = 4 * 1024 * 1024
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe that took the place of a file must not make it wait
 _LOG = logging.getLogger("watchdog.sources")
 
 
@@ -124,7 +125,7 @@ class DiskTree:
         """Read at most `count` bytes from `offset`, none of a removed file; SourceError when it cannot be read."""
         path = self._path(folder, received)
         try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a third of what a file object costs, for a few bytes
+            file = os.open(path, _READING)  # a third of what a file object costs, for a few bytes
             try:
                 return os.pread(file, count, offset)
             finally:
@@ -137,7 +138,7 @@ class DiskTree:
     def next_data(self, folder: str, received: bool, offset: int) -> int:
         """Return the first byte from `offset` on that is in no hole of the file; `offset` where that is unknown."""
         try:
-            file = os.open(self._path(folder, received), os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(self._path(folder, received), _READING)
             try:
                 return os.lseek(file, offset, os.SEEK_DATA)
             finally:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from watchdog.core.errors import PositionError, SourceError
 from watchdog.core.source import Skipped
 from watchdog.sources.faults import TornError
 from watchdog.sources.line_seek import log_time, seek
+from watchdog.sources.ordinary import open_ordinary
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, unpacked
 
 MARK = 200  # bytes before the offset; a log line's time and text make it unique
@@ -33,7 +34,7 @@ class LogFile:
         self.mark = b""
         self.pending = b""
         self.torn = ""
-        self._raw = path.open("rb", buffering=0)
+        self._raw = open_ordinary(path)
         self.packed = path.suffix in FORMATS
         self._read = unpacked(self._raw, path.suffix).read1 if self.packed else self._raw.read
         self._seek(offset)
@@ -131,8 +132,7 @@ class LogFiles:
         try:
             file = LogFile(path, offset)
         except OSError as error:
-            hint = "" if error.strerror is None else error.strerror.lower()
-            raise SourceError(f"cannot read log file '{path}': {hint}") from None
+            raise _unreadable(path, error) from None
         if file.packed and not file.stat.st_size:
             file.torn = "the file is empty"
         elif file.packed and not file.offset:
@@ -150,11 +150,11 @@ class LogFiles:
         earlier = self._rotated(after_ns=since_ns)
         packed = [path for path in earlier if path.suffix in FORMATS]
         self._later = [path for path in earlier if path not in packed] + [self.path]
-        first = self._open(self._later.pop(0))
+        first = self._next()
         try:
             spot = seek(first.handle, since_ns, log_time)
         except OSError as error:
-            raise SourceError(f"cannot read log file '{first.path}': {(error.strerror or '').lower()}") from None
+            raise _unreadable(first.path, error) from None
         finally:
             first.close()
         note = f"not read, as they are packed: {', '.join(path.name for path in packed)}" if packed else ""
@@ -172,7 +172,7 @@ class LogFiles:
         if b"\n" in self.file.pending and not self._is_last:
             return False  # whole lines that are held back come before the next file
         if self._later:
-            self._switch(self._later.pop(0))
+            self._switch(self._next())
             return True
         if not self.follow:
             self.finished = True
@@ -183,10 +183,21 @@ class LogFiles:
     def _is_last(self) -> bool:
         return not self.follow and not self._later
 
-    def _switch(self, path: Path, offset: int = 0) -> None:
+    def _switch(self, file: LogFile) -> None:
         self.torn_lines += bool(self.file.pending)
         self.file.close()
-        self.file = self._open(path, offset)
+        self.file = file
+
+    def _next(self) -> LogFile:
+        """Open the file whose turn it is. A rotated one that cannot be read is lost: the log itself must not wait."""
+        while True:
+            path = self._later.pop(0)
+            try:
+                return self._open(path)
+            except SourceError:
+                if not self._later:
+                    raise
+                self.lost = "a rotated log cannot be read"
 
     def _renamed(self) -> bool:
         """Switch to the new file, once it holds something and the old one is read to its end."""
@@ -200,7 +211,10 @@ class LogFiles:
         if self.file.fill(len(self.file.pending) + 1):
             return True
         self._later = [*self._rotated(after_ns=old.st_mtime_ns, but=old.st_ino), self.path]
-        self._switch(self._later.pop(0))
+        copy = self._find(self.file.offset, self.file.mark, self._later[:-1])  # packed under another number and time
+        if copy is not None:
+            del self._later[: self._later.index(copy) + 1]
+        self._switch(self._next())
         return True
 
     def _truncated(self) -> None:
@@ -208,18 +222,21 @@ class LogFiles:
         if not self.path.is_file():
             return
         offset, mark = self.file.offset, self.file.mark
-        copy = self._find(offset, mark, but=self.path)
+        copy = self._find(offset, mark, self._rotated())
         self.file.pending = b""
         if copy is not None:
             self._later = [self.path]
-            self._switch(copy, offset)
+            self._switch(self._open(copy, offset))
             return
-        self._switch(self.path, self._shrunk_offset(mark))
+        self._switch(self._open(self.path, self._shrunk_offset(mark)))
 
     def _shrunk_offset(self, mark: bytes) -> int:
         """Return where the text continues after Core kept only its tail; 0, with lines lost, when it does not."""
-        with self.path.open("rb") as file:
-            head = file.read(_SHRUNK)
+        try:
+            with open_ordinary(self.path, 1 << 16) as file:
+                head = file.read(_SHRUNK)
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
         at = head.find(mark) if mark else -1
         if at < 0:
             self.lost = "log was truncated" if mark else ""
@@ -237,14 +254,16 @@ class LogFiles:
                     found.append((stat.st_mtime_ns, entry.name))
         return [self.path.parent / entry_name for _, entry_name in sorted(found)]
 
-    def _find(self, offset: int, mark: bytes, but: Path | None = None) -> Path | None:
-        """Return the file in which `mark` ends at `offset`."""
-        if not mark:
-            return None
-        for path in [self.path, *reversed(self._rotated())]:
-            if path == but or not path.is_file():
+    @staticmethod
+    def _find(offset: int, mark: bytes, among: Sequence[Path]) -> Path | None:
+        """Return the file in which `mark` ends at `offset`, the last of those that are so."""
+        for path in reversed(among if mark else ()):
+            if not path.is_file():
                 continue
-            file = LogFile(path, offset)
+            try:
+                file = LogFile(path, offset)
+            except OSError:
+                continue
             same = file.offset == offset and file.mark == mark
             file.close()
             if same:
@@ -261,7 +280,7 @@ class LogFiles:
         wanted = mark.encode("latin-1", "replace")
         if not wanted:
             return self._open(self.path)
-        path = self._find(offset, wanted)
+        path = self._find(offset, wanted, [*self._rotated(), self.path])
         if path is None:
             if not self.path.is_file():
                 return self._open(self.path)
@@ -278,7 +297,7 @@ class LogFiles:
         """Open the oldest file that was written to after the one that was being read and is gone."""
         self.lost = "log was rotated away before its end was read"
         self._later = [*self._rotated(after_ns=written_ns), self.path]
-        return self._open(self._later.pop(0))
+        return self._next()
 
     def state(self) -> dict[str, object]:
         """Return the place, JSON-able. `mtime_ns`: when the file had last been written to; what follows it is newer."""
@@ -293,3 +312,7 @@ class LogFiles:
     def close(self) -> None:
         """Close the open file."""
         self.file.close()
+
+
+def _unreadable(path: Path, error: OSError) -> SourceError:
+    return SourceError(f"cannot read log file '{path}': {(error.strerror or '').lower()}")

@@ -12,6 +12,7 @@ from typing import IO, Literal
 from watchdog.core.errors import SourceError
 from watchdog.sources.faults import TornError
 from watchdog.sources.line_seek import Spot, poll_time, seek
+from watchdog.sources.ordinary import open_ordinary
 from watchdog.sources.packed import FORMATS, UNPACK_ERRORS, Unpacked, unpacked
 
 MAX_LINE = 64 << 20  # bytes; a getrawaddrman of full tables is about 18 MB
@@ -50,7 +51,7 @@ class LineReader:
         self._torn = bytearray()
         self._dropping = False
         try:
-            self._file: IO[bytes] = Path(path).open("rb", buffering=READ_AHEAD)  # noqa: SIM115 - close() ends it
+            self._file: IO[bytes] = open_ordinary(Path(path), READ_AHEAD)
             magic = self._file.peek(6)[:6] if hasattr(self._file, "peek") else b""
         except OSError as error:
             raise SourceError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
