@@ -69,6 +69,8 @@ def test_a_range_that_is_a_typing_mistake_is_refused(text: str) -> None:
         "a?" * 30,
         "a{0,100}" * 3,
         "(a|b)" * 20,
+        r"(a{,30}a(a)\w{,30}(a){2,}x)",  # took two seconds
+        "a{,30}(a)+(?:aa)(?:a?)?(?:a?)?x",
         "a" * 300,
         "[",
     ],
@@ -86,6 +88,8 @@ def test_patterns_that_a_peer_could_make_slow_are_refused(pattern: str) -> None:
         (r"[)(]+", "a(b", "ab"),
         (r"\(x\)*$", "(x", "y"),
         (r"^a{2,3}$", "aaa", "aaaa"),
+        (r"^/(?:Satoshi|Knots)?:\d+\.\d+", "/Knots:27.0", "/knots:27.0"),
+        (r"^/(?:Satoshi:)+\d+", "/Satoshi:27", "/Knots:27"),
     ],
 )
 def test_plain_patterns_are_taken(pattern: str, yes: str, no: str) -> None:
