@@ -110,7 +110,7 @@ def test_every_example_works_as_it_stands(tmp_path: Path, receiver: Receiver) ->
             env={**os.environ, **places},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         assert live or done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"

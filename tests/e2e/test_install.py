@@ -26,7 +26,6 @@ def free_port() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_page_leads_from_nothing_to_alerts(tmp_path: Path) -> None:
     for name in NEEDED:
         program(name)

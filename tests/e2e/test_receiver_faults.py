@@ -43,14 +43,14 @@ def test_a_receiver_that_fails_gets_its_notice_again_under_the_same_id(tmp_path:
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "snapshots.jsonl").write_text("")
     parts = [
-        f'  {name}: {{url: "{server.url_of(name)}", about: incidents, allow_private: true, timeout: 1s}}\n'
+        f'  {name}: {{url: "{server.url_of(name)}", about: incidents, allow_private: true, timeout: 3s}}\n'
         for name in (*server.faults, "good")
     ]
     (tmp_path / "watchdog.yaml").write_text(CONFIG.format(port=free_port()) + "".join(parts))
     service = ServiceProcess(tmp_path)
     service.wait_for(WATCHING)
     grow(tmp_path, 0, [10, 600, 600])
-    until_rows(tmp_path, "SELECT 1 FROM outbox WHERE status = 'sent'", len(parts), 60)
+    until_rows(tmp_path, "SELECT 1 FROM outbox WHERE status = 'sent'", len(parts))
     service.end()
     found = rows(tmp_path, "SELECT receiver, attempts, last_status, last_error FROM outbox ORDER BY receiver")
     assert found == sorted((name, 1 + (name != "good"), 204, None) for name in (*server.faults, "good"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.polled_fleet import ChainNode
 from tests.support.waiting import wait_until
 
@@ -51,12 +52,12 @@ def test_a_recorded_fleet_has_the_hashes_for_the_comparison(tmp_path: Path, node
     sources = [f"{name}=rpc:{node.url}?cookie={node.cookie}" for name, node in nodes.items()]
     out = tmp_path / "out"
     command = [sys.executable, "-m", "watchdog", "record", "--fleet", *sources, "--out", str(out), "--follow"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as recording:
-        wait_until(lambda: all(asked(node) >= 2 for node in nodes.values()), "two heights were not asked", 90)
+    with killed_on_failure(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as recording:
+        wait_until(lambda: all(asked(node) >= 2 for node in nodes.values()), "two heights were not asked")
         before = {name: polls(node) for name, node in nodes.items()}  # a further round: the answers were handed over
-        wait_until(lambda: all(polls(nodes[name]) > n for name, n in before.items()), "no further round", 90)
+        wait_until(lambda: all(polls(nodes[name]) > n for name, n in before.items()), "no further round")
         recording.send_signal(signal.SIGINT)
-        said = recording.communicate(timeout=30)[1]
+        said = recording.communicate(timeout=120)[1]
     assert recording.returncode == 0, said
     found = {name: hashes(out / f"{name}.events") for name in nodes}
     for name, node in nodes.items():

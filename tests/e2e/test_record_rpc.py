@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.children import killed_on_failure
 from tests.support.fake_node import FakeNode, v30
 from tests.support.snapshot_polls import events_of
 from tests.support.waiting import wait_until
@@ -21,12 +22,14 @@ ROUND = 2_000  # bytes; the head of a file has fewer, a round of answers more
 def recorded(node: FakeNode, out: Path, *arguments: str, enough: str = "getrawaddrman") -> str:
     """Record until the node was asked for this, and interrupt; what the command wrote on standard error."""
     command = [sys.executable, "-m", "watchdog", "record", f"rpc:{node.url}?cookie={node.cookie}"]
-    with subprocess.Popen([*command, "--out", str(out), *arguments], stderr=subprocess.PIPE, text=True) as process:
+    with killed_on_failure(
+        subprocess.Popen([*command, "--out", str(out), *arguments], stderr=subprocess.PIPE, text=True)
+    ) as process:
         before = node.count(enough)
         wait_until(lambda: node.count(enough) > before or process.poll() is not None, "the node was not asked")
         wait_until(lambda: (out.exists() and out.stat().st_size > ROUND) or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told
     return told
 
@@ -60,7 +63,7 @@ def test_an_earlier_file_is_extended_only_on_request(tmp_path: Path) -> None:
             "--out",
             str(out),
         ]
-        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         assert again.returncode == 2
         assert "--append" in again.stderr
         assert out.read_bytes() == before
@@ -80,7 +83,7 @@ def test_other_names_are_events_files(tmp_path: Path) -> None:
 
 def test_a_password_in_the_url_is_refused_and_not_shown(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "watchdog", "record", "rpc:http://alice:geheim@127.0.0.1:8332", "--out"]
-    told = subprocess.run([*command, str(tmp_path / "x")], capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run([*command, str(tmp_path / "x")], capture_output=True, text=True, check=False, timeout=120)
     assert told.returncode == 2
     assert "holds a user or a password" in told.stderr
     assert "geheim" not in told.stderr + told.stdout

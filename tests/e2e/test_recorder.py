@@ -30,6 +30,7 @@ start: beginning
 checkpoint: {{every: 1s}}
 recorder: {{folder: "{folder}", keep: 1MiB, before: 5s, after: 5s{more}}}
 """
+GROUPS = 6  # of pings in one life of a service, half a second apart
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +73,11 @@ def test_an_incident_has_its_files_and_shows_them(tmp_path: Path) -> None:
     pings(tmp_path, 5, 0)
     time.sleep(2)
     pings(tmp_path, 40, 100)
-    incident = str(until_rows(tmp_path, "SELECT id FROM incidents", 1, 30)[0][0])
+    incident = str(until_rows(tmp_path, "SELECT id FROM incidents", 1)[0][0])
     for turn in range(10):
         pings(tmp_path, 1, 1_000 + turn)
         time.sleep(1)
-    rows = until_rows(tmp_path, "SELECT path, size FROM recordings", 1, 30)
+    rows = until_rows(tmp_path, "SELECT path, size FROM recordings", 1)
     path = Path(str(rows[0][0]))
     assert path.parent == tmp_path / "recorder" / "kept" / incident
     assert path.stat().st_size == rows[0][1]
@@ -98,7 +99,7 @@ def test_a_kill_right_after_an_incident_keeps_its_files_at_the_next_start(tmp_pa
     pings(tmp_path, 40, 0)
     time.sleep(1)
     pings(tmp_path, 1, 50)
-    incident = str(until_rows(tmp_path, "SELECT id FROM incidents", 1, 30)[0][0])
+    incident = str(until_rows(tmp_path, "SELECT id FROM incidents", 1)[0][0])
     service.kill()
     kept = tmp_path / "recorder" / "kept" / incident
     service = ServiceProcess(tmp_path, "--no-web")
@@ -106,7 +107,7 @@ def test_a_kill_right_after_an_incident_keeps_its_files_at_the_next_start(tmp_pa
     for turn in range(9):
         pings(tmp_path, 1, 100 + turn)
         time.sleep(1)
-    wait_until(lambda: set(range(40)) <= set(nonces(kept)), limit_s=20)
+    wait_until(lambda: set(range(40)) <= set(nonces(kept)))
     service.end()
 
 
@@ -117,7 +118,7 @@ def test_kills_double_nothing_and_lose_nothing_that_was_checkpointed(tmp_path: P
     service = ServiceProcess(tmp_path, "--no-web")
     for life in range(4):
         service.wait_for(WATCHING)
-        for _ in range(4):
+        for _ in range(GROUPS):
             pings(tmp_path, 3, given)
             given += 3
             time.sleep(0.5)
@@ -125,13 +126,13 @@ def test_kills_double_nothing_and_lose_nothing_that_was_checkpointed(tmp_path: P
             service.kill()
             service = ServiceProcess(tmp_path, "--no-web")
     wait_until((tmp_path / "watchdog.checkpoint").exists)
-    time.sleep(3)
+    in_last_life = set(range(given - 3 * GROUPS, given))
+    wait_until(lambda: in_last_life <= set(nonces(tmp_path / "recorder")), service.text, look_s=0.1)
     service.end()
     found = nonces(tmp_path / "recorder")
     assert sorted(found) == sorted(set(found)), "nothing twice"
-    assert set(found) >= set(range(given - 12, given))
     lost = set(range(given)) - set(found)
-    assert len(lost) <= 9, "what was in memory at a kill, at most"
+    assert all(nonce // 3 % GROUPS >= GROUPS - 3 for nonce in lost), f"more than was in memory at a kill: {lost}"
 
 
 @pytest.mark.slow
@@ -143,7 +144,7 @@ def test_a_folder_in_use_is_refused_with_a_clear_line(tmp_path: Path) -> None:
     first = ServiceProcess(one, "--no-web")
     first.wait_for(WATCHING)
     second = ServiceProcess(other, "--no-web")
-    assert second.process.wait(30) == 2
+    assert second.process.wait(120) == 2
     assert "another watchdog records into it" in second.text()
     assert "Traceback" not in second.text()
     first.end()
@@ -159,10 +160,10 @@ def test_a_full_disk_stops_the_recording_and_never_the_watching(tmp_path: Path, 
     service.wait_for(WATCHING)
     pings(tmp_path, 40, 0)
     service.wait_for("nothing is recorded, watching continues")
-    rules = until_rows(tmp_path, "SELECT rule FROM incidents ORDER BY rule", 2, 30)
+    rules = until_rows(tmp_path, "SELECT rule FROM incidents ORDER BY rule", 2)
     assert rules == [("data-unrecorded",), ("pings",)]
     assert "Traceback" not in service.text()
     ballast.unlink()
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(20) == 0
+    assert service.process.wait(120) == 0
     assert set(nonces(small_disk / "recorder")) == set(range(40)), "what waited is written at the end"

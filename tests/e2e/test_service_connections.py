@@ -69,7 +69,7 @@ def half_requests() -> Iterator[list[socket.socket]]:
 def hold(clients: list[socket.socket], port: int) -> None:
     """Half a request on each; the service has closed most of them by then, which is no fault of the test."""
     for client in clients:
-        client.settimeout(20)
+        client.settimeout(120)
         try:
             client.connect(("127.0.0.1", port))
             client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
@@ -89,7 +89,7 @@ def flood(capture: Path, peer: str, now_us: int) -> None:
 
 
 def until_changed(file: Path, since_ns: int) -> None:
-    wait_until(lambda: file.exists() and file.stat().st_mtime_ns > since_ns, f"{file.name} is not written", 40)
+    wait_until(lambda: file.exists() and file.stat().st_mtime_ns > since_ns, f"{file.name} is not written")
 
 
 def metric(port: int, name: str) -> float:
@@ -98,7 +98,7 @@ def metric(port: int, name: str) -> float:
     def answered() -> re.Match[bytes] | None:
         try:
             with (
-                closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as link,
+                closing(socket.create_connection(("127.0.0.1", port), timeout=120)) as link,
                 link.makefile("rb") as file,
             ):
                 link.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -106,7 +106,7 @@ def metric(port: int, name: str) -> float:
         except ConnectionError:
             return None
 
-    match = wait_until(answered, f"no {name}", 40, look_s=0.1)
+    match = wait_until(answered, f"no {name}", look_s=0.1)
     assert match is not None
     return float(match[1])
 

@@ -95,7 +95,7 @@ class Stream:
 
     def __init__(self, port: int) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []  # Any: JSON of the service
-        self._answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/events/stream", timeout=60)
+        self._answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/events/stream", timeout=120)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -113,7 +113,7 @@ class Stream:
         def matching() -> list[dict[str, Any]]:
             return [data for event, data in list(self.events) if wanted(event, data)]
 
-        return wait_until(matching, lambda: f"not among {self.events}", 30)[0]
+        return wait_until(matching, lambda: f"not among {self.events}")[0]
 
 
 def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
@@ -124,7 +124,7 @@ def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:
         headers={"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

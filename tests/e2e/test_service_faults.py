@@ -43,6 +43,7 @@ RULE = """
     evidence: 4
 """
 LIMIT_S = 60.0 + 3 * KILLS  # for the whole story, which grows with the kills, on a busy machine
+END_S = 20.0  # four times what the service allows itself, for a busy machine
 HISTORY = {
     "incidents": "SELECT id, state, severity, findings, sequence, acted, updated_ns, summary FROM incidents "
     "ORDER BY id",
@@ -179,7 +180,7 @@ def test_a_growing_file_is_followed_over_restarts_at_the_exact_event(tmp_path: P
         grow(folder, done, sizes[done : done + part])
         done += part
         settle(service)
-        assert service.end() < 5.0
+        assert service.end() < END_S
     whole = prepare(tmp_path / "whole", receiver, rounds=30)
     (whole / "snapshots.jsonl").write_bytes((folder / "snapshots.jsonl").read_bytes())
     service = ServiceProcess(whole, "--no-web")
@@ -237,7 +238,7 @@ def test_a_reload_brings_all_into_force_or_nothing(tmp_path: Path, receiver: Rec
     assert len(until_rows(folder, "SELECT 1 FROM incidents WHERE rule LIKE 'full%' AND state = 'resolved'", 8)) == 8
     again = run_command(folder, "reload")
     assert "4 rules (as before)" in again.stdout
-    assert service.end() < 5.0
+    assert service.end() < END_S
     late = run_command(folder, "reload")
     assert late.returncode == 2
     assert "no watchdog service runs" in late.stderr
@@ -271,8 +272,8 @@ def test_a_locked_database_holds_nothing_up_and_the_end_is_in_time(tmp_path: Pat
     with closing(sqlite3.connect(folder / "watchdog.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         grow(folder, 0, [10] * 10 + [600] * 10)
-        service.wait_for("changes wait, retrying", 30)
-        assert service.end() < 5.5
+        service.wait_for("changes wait, retrying")
+        assert service.end() < END_S
         other.execute("ROLLBACK")
     assert rows(folder, "SELECT count(*) FROM incidents") == [(0,)]
     service = ServiceProcess(folder, "--no-web")

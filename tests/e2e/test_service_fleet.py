@@ -75,7 +75,7 @@ def incidents(folder: Path) -> list[tuple[object, ...]]:
     path = folder / "watchdog.db"
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=120)) as database:
         if not database.execute("select 1 from sqlite_master where name = 'incidents'").fetchall():
             return []
         found = database.execute("select node, rule, opened_ns from incidents order by 1, 2, 3").fetchall()
@@ -105,13 +105,13 @@ def test_kills_change_no_incident_of_the_fleet(tmp_path: Path) -> None:
         append(tmp_path, portion)
         if portion in (3, 7, 9):
             least = len(truth(tmp_path)) - 3  # those of the last minutes are not known yet
-            wait_until(partial(has, tmp_path, least), lambda: f"too few: {incidents(tmp_path)}", 60)
+            wait_until(partial(has, tmp_path, least), lambda: f"too few: {incidents(tmp_path)}")
             service.kill()
             service = ServiceProcess(tmp_path, "--no-web")
     wanted = truth(tmp_path)
     assert {rule for _, rule, _ in wanted} == {"full", "full-at-two", "two-fire"}
     assert min(int(str(opened)) for *_, opened in wanted) > START * 10**9
     missing = wanted[:-1]  # the last polls wait for the next ones
-    wait_until(lambda: len(incidents(tmp_path)) >= len(missing), lambda: f"{incidents(tmp_path)} {wanted}", 60)
+    wait_until(lambda: len(incidents(tmp_path)) >= len(missing), lambda: f"{incidents(tmp_path)} {wanted}")
     service.end()
     assert incidents(tmp_path) == wanted

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,12 +63,6 @@ def service_of(node: IpcNode, folder: Path, *, subscribe: bool = True) -> Servic
     return ServiceProcess(folder)
 
 
-def metrics(service: ServiceProcess) -> str:
-    (url,) = wait_until(lambda: re.findall(r"page and API at (http://\S+)", service.text())[:1], service.text)
-    with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
-        return str(answer.read().decode())
-
-
 def written_ns(path: Path) -> int:
     """When a file was written; 0 before it exists."""
     return path.stat().st_mtime_ns if path.exists() else 0
@@ -86,14 +78,14 @@ def test_rules_fire_on_polls_and_on_notifications(tmp_path: Path) -> None:
         subscribed(node)
         node.notify("flush")
         node.notify("coins", method="add", number=7)
-        wait_until(lambda: COUNTED in metrics(service), service.text)
-        shown = metrics(service)
+        wait_until(lambda: COUNTED in service.metrics(), service.text)
+        shown = service.metrics()
         for line in ('watchdog_node_up{node="alice"} 1.0', 'watchdog_node_chain_state_flushes_total{node="alice"} 1.0'):
             assert line in shown
         assert 'kind="utxocache:add"' not in shown, "no rule reads it, so it is counted and not sent"
-        found = until_rows(tmp_path, "select distinct rule from incidents", 2, 60.0)
+        found = until_rows(tmp_path, "select distinct rule from incidents", 2)
         assert {str(one[0]) for one in found} == {"flushed", "blocks-there"}
-        assert service.end() < 10
+        assert service.end() < 60
         assert (node.report()["disconnected"], node.report()["abandoned"]) == (3, 0)
         assert node.status is None
 
@@ -102,7 +94,7 @@ def test_a_killed_service_leaves_its_node_in_order_and_resumes(tmp_path: Path) -
     with IpcNode(tmp_path, "tracing", fragile=True) as node:
         service = service_of(node, tmp_path)
         subscribed(node)
-        until_rows(tmp_path, "select rule from incidents", 1, 60.0)
+        until_rows(tmp_path, "select rule from incidents", 1)
         saved_ns = written_ns(tmp_path / "watchdog.checkpoint")
         wait_until(lambda: written_ns(tmp_path / "watchdog.checkpoint") > saved_ns, service.text)
         service.kill()
@@ -110,7 +102,7 @@ def test_a_killed_service_leaves_its_node_in_order_and_resumes(tmp_path: Path) -
         again = service_of(node, tmp_path)
         subscribed(node)
         gaps = f'watchdog_events_total{{kind="source:gap",source="ipc:{node.socket}"}} 3.0'
-        wait_until(lambda: gaps in metrics(again), "not one gap each of tables, notifications and coins")
+        wait_until(lambda: gaps in again.metrics(), "not one gap each of tables, notifications and coins")
         again.end()
         assert node.status is None
 
@@ -119,8 +111,8 @@ def test_rules_that_a_node_cannot_feed_are_shown_as_blind(tmp_path: Path) -> Non
     with IpcNode(tmp_path, "v30") as node:
         service = service_of(node, tmp_path, subscribe=False)
         blind = 'watchdog_rule_can_fire{rule="blocks-there"} 0.0'
-        wait_until(lambda: blind in metrics(service), service.text)
-        wait_until(lambda: 'watchdog_node_up{node="alice"} 1.0' in metrics(service), service.text)
+        wait_until(lambda: blind in service.metrics(), service.text)
+        wait_until(lambda: 'watchdog_node_up{node="alice"} 1.0' in service.metrics(), service.text)
         assert "WARNING watchdog.sources: source ipc:" in service.text()
         service.end()
 
@@ -128,11 +120,11 @@ def test_rules_that_a_node_cannot_feed_are_shown_as_blind(tmp_path: Path) -> Non
 def test_a_node_that_goes_and_comes_is_shown(tmp_path: Path) -> None:
     with IpcNode(tmp_path) as node:
         service = service_of(node, tmp_path, subscribe=False)
-        wait_until(lambda: 'watchdog_node_up{node="alice"} 1.0' in metrics(service), service.text)
+        wait_until(lambda: 'watchdog_node_up{node="alice"} 1.0' in service.metrics(), service.text)
         node.end()
-        wait_until(lambda: 'watchdog_node_up{node="alice"} 0.0' in metrics(service), service.text)
+        wait_until(lambda: 'watchdog_node_up{node="alice"} 0.0' in service.metrics(), service.text)
         assert "connection refused" in service.text()
         node.start()
         node.answer(**answers(101))
-        wait_until(lambda: 'watchdog_node_blocks{node="alice"} 101.0' in metrics(service), service.text)
+        wait_until(lambda: 'watchdog_node_blocks{node="alice"} 101.0' in service.metrics(), service.text)
         service.end()

@@ -103,7 +103,7 @@ def grow(folder: Path, begin: int, sizes: list[int]) -> None:
 
 def until_told(receiver: Receiver, wanted: int) -> list[str]:
     """Return the types of the notices once `wanted` of them have come."""
-    wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came", 40)
+    wait_until(lambda: len(receiver.requests) >= wanted, lambda: f"{len(receiver.requests)} notices came")
     return [json.loads(body)["type"] for _, body in receiver.requests]
 
 
@@ -137,12 +137,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
     mount = [program("mount"), "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=120)
     if done.returncode:  # a right that this machine does not give, no missing part
         pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
     yield place
     end_all()
-    subprocess.run(["umount", str(place)], check=True, timeout=20)
+    subprocess.run(["umount", str(place)], check=True, timeout=120)
 
 
 def fill(place: Path) -> Path:
@@ -187,6 +187,7 @@ def outlive_a_step(folder: Path, receiver: Receiver, number: int, offset_ns: int
     wait_until(lambda: len(receiver.refused) > number, "nothing was tried")
     step(folder / "offset", offset_ns)
     assert until_told(receiver, 2 * number + 1)[-1] == "incident.opened"
+    wait_until(checkpoint.exists, "no checkpoint was made")
     kept_ns = checkpoint.stat().st_mtime_ns
     grow(folder, begin + 3, FULL_AND_EMPTY[3:])
     assert until_told(receiver, 2 * number + 2)[-1] == "incident.resolved"

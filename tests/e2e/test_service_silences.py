@@ -42,6 +42,7 @@ rules: rules.yaml
 packs: false
 database: "sqlite:///{folder}/watchdog.db"
 checkpoint: {{every: 1s, folder: state}}
+api: {{listen: "127.0.0.1:0"}}
 """
 NOISY, OTHER = (f"SELECT id FROM incidents WHERE rule = '{rule}'" for rule in ("noisy", "other"))
 CASES = "SELECT document FROM cases"
@@ -58,7 +59,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def started(folder: Path) -> ServiceProcess:
-    service = ServiceProcess(folder, "--no-web")
+    service = ServiceProcess(folder)
     service.wait_for(WATCHING)
     return service
 
@@ -98,7 +99,9 @@ def test_a_silence_holds_in_a_running_service_through_a_kill_until_it_expires(fo
     until_stored(folder, "SELECT 1", 3)
     printed = silences(folder, "add", "--rule", "noisy", "--for", "1h", "--who", "anna", "--comment", "our test peer")
     assert "silence 1 added until" in printed
-    time.sleep(4)
+    wait_until(
+        lambda: "\nwatchdog_silences 1.0\n" in service.metrics(), "the service does not see the silence", look_s=0.1
+    )
     until_stored(folder, NOISY, 1)
     until_stored(folder, OTHER, 2)
     until_stored(folder, CASES, 1, 2)

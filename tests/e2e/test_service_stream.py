@@ -6,7 +6,6 @@ import dataclasses
 import re
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,12 +57,6 @@ def _ended() -> Iterator[None]:
     end_all()
 
 
-def metrics(service: ServiceProcess) -> str:
-    (url,) = wait_until(lambda: re.findall(r"page and API at (http://\S+)", service.text())[:1], service.text)
-    with urllib.request.urlopen(f"{url}/metrics", timeout=20) as answer:
-        return str(answer.read().decode())
-
-
 def messages(folder: Path) -> list[Batch]:
     """Messages of one peer, five of them malformed, as they would come from tracepoints now."""
     handshake(folder, PEER, START_US, inbound=True)
@@ -86,18 +79,24 @@ class Beating:
 
     def __init__(self, path: Path) -> None:
         self.service = StreamService(path, [catalogue_kind(kind) for kind in sorted(MESSAGES)])
-        self._over = threading.Event()
+        self._over, self._one_at_a_time = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
     def _beat(self) -> None:
         while not self._over.wait(0.5):
-            self.service.beat(time.time_ns() - 1_000_000, records=1)
+            with self._one_at_a_time:
+                self.service.beat(time.time_ns() - 1_000_000, records=1)
+
+    def publish(self, batches: list[Batch]) -> None:
+        """Send events of this moment: no beat may pass them."""
+        with self._one_at_a_time:
+            self.service.publish(now(batches), time.time_ns())
 
     def stop(self) -> None:
         """Disappear."""
         self._over.set()
-        self._thread.join(10)
+        self._thread.join(60)
         self.service.stop()
 
 
@@ -115,18 +114,18 @@ def test_payloads_become_incidents_and_a_lost_server_a_gap(tmp_path: Path) -> No
         wait_until(lambda: first.service.subscribers == 1, service.text)
         assert first.service.demands[-1].payloads["inv"] == 4_000_000
         assert first.service.demands[-1].payloads["verack"] == 0
-        first.service.publish(now(some), time.time_ns())
+        first.publish(some)
         query = "SELECT node, summary FROM incidents WHERE rule = 'malformed-lists'"
-        assert until_rows(tmp_path, query, 1, 60) == [("alice", "5 from 8.8.8.8")]
+        assert until_rows(tmp_path, query, 1) == [("alice", "5 from 8.8.8.8")]
         up = f'watchdog_source_up{{source="stream:{tmp_path / "s"}"}}'
-        wait_until(lambda: f"{up} 1.0" in metrics(service), service.text)
+        wait_until(lambda: f"{up} 1.0" in service.metrics(), service.text)
     finally:
         first.stop()
-    wait_until(lambda: f"{up} 0.0" in metrics(service), service.text)
+    wait_until(lambda: f"{up} 0.0" in service.metrics(), service.text)
     second = Beating(tmp_path / "s")
     try:
-        wait_until(lambda: f"{up} 1.0" in metrics(service), service.text)
-        wait_until(lambda: re.search(ONE_GAP, metrics(service)), service.text)
+        wait_until(lambda: f"{up} 1.0" in service.metrics(), service.text)
+        wait_until(lambda: re.search(ONE_GAP, service.metrics()), service.text)
     finally:
         second.stop()
     service.end()
@@ -139,17 +138,17 @@ def test_a_killed_service_reports_what_it_missed(tmp_path: Path) -> None:
     service = configured(tmp_path)
     try:
         wait_until(lambda: server.service.subscribers == 1, service.text)
-        server.service.publish(now(some), time.time_ns())
-        until_rows(tmp_path, "SELECT node FROM incidents WHERE rule = 'malformed-lists'", 1, 60)
+        server.publish(some)
+        until_rows(tmp_path, "SELECT node FROM incidents WHERE rule = 'malformed-lists'", 1)
         checkpoint = tmp_path / "watchdog.checkpoint"
         saved = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        server.service.publish(now(some), time.time_ns())
+        server.publish(some)
         wait_until(lambda: checkpoint.exists() and checkpoint.stat().st_mtime_ns != saved, service.text)
         service.kill()
         wait_until(lambda: server.service.subscribers == 0)
         again = ServiceProcess(tmp_path)
         wait_until(lambda: server.service.subscribers == 1, again.text)
-        wait_until(lambda: re.search(ONE_GAP, metrics(again)), again.text)
+        wait_until(lambda: re.search(ONE_GAP, again.metrics()), again.text)
         again.end()
         assert "Traceback" not in again.text()
     finally:

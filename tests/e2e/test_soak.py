@@ -13,6 +13,7 @@ import pytest
 from benchmarks.soak import INTERRUPTED, SLICES, hostile_kinds, hostile_slices
 from rules.load import load
 from tests.support.catalogue import check_batch
+from tests.support.children import killed_on_failure
 from watchdog.core.batch import Strings
 from watchdog.core.kinds import KINDS
 
@@ -32,11 +33,13 @@ def test_a_million_hostile_keys_do_not_make_memory_grow(root: Path) -> None:
 
 def test_a_soak_ends_at_an_interrupt(root: Path) -> None:
     command = [sys.executable, "-u", "-m", "benchmarks.soak", "100000"]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with killed_on_failure(
+        subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ) as process:
         assert process.stdout is not None
         assert " keys " in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (INTERRUPTED, "interrupted\n")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.extraction import Extraction, public_folder
 from tests.support.service_process import ROOT
 from tests.support.traced_node import TracedNode
@@ -61,14 +62,14 @@ def test_each_command_of_the_page_shows_what_its_script_shows(command: str, tmp_
         if "--every" in words:
             words[words.index("--every") + 1] = "5s"
         out = tmp_path / "out"
-        with out.open("wb") as file, subprocess.Popen(
+        with out.open("wb") as file, killed_on_failure(subprocess.Popen(
             [sys.executable, "-m", "watchdog", *words, "--for", "14s"],
             stdout=file, stderr=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        ) as tap:  # fmt: skip
+        )) as tap:  # fmt: skip
             wait_until(lambda: all(node.semaphores()[kind] for kind in kinds), extraction.text)
             for kind in kinds:
                 assert node.probe(kind, *CALLS[kind]), kind
-            said = tap.communicate(timeout=60)[1]
+            said = tap.communicate(timeout=120)[1]
         text = out.read_text(encoding="utf-8")
     assert tap.returncode == 0, said
     assert "LOST" not in text
@@ -89,18 +90,18 @@ def test_the_fibre_pack_fires_on_tracepoints_of_a_fibre_node(
     with public_folder() as folder, TracedNode(fibre=True) as node, Extraction(folder, "--pid", node.pid) as extraction:
         extraction.wait_for("serving at")
         command = ["record", f"stream:{extraction.socket}", "--out", str(out), "--kind", kind]
-        with subprocess.Popen(
+        with killed_on_failure(subprocess.Popen(
             [sys.executable, "-m", "watchdog", *command],
             stderr=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        ) as recording:  # fmt: skip
+        )) as recording:  # fmt: skip
             wait_until(lambda: node.semaphores()[kind], extraction.text)
             for height in range(840_000, 840_006):
                 assert node.probe(kind, HASH, height, 2_500_000_000, ADDRESS, -1, "n/a")
             tapped = ["tap", f"stream:{extraction.socket}", "--kinds", kind, "--count", "1", "--format", "json"]
-            with subprocess.Popen(
+            with killed_on_failure(subprocess.Popen(
                 [sys.executable, "-m", "watchdog", *tapped],
                 stdout=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-            ) as tap:  # fmt: skip
+            )) as tap:  # fmt: skip
                 height = 840_006
                 while tap.poll() is None:  # its own subscription: what it shows has passed the extractor
                     assert node.probe(kind, HASH, height, 2_500_000_000, ADDRESS, -1, "n/a")
@@ -110,7 +111,7 @@ def test_the_fibre_pack_fires_on_tracepoints_of_a_fibre_node(
                 assert json.loads(tap.stdout.read())["udp_ns"] == 2_500_000_000
             time.sleep(2.0)  # longer than the recorder lets a batch wait
             recording.send_signal(2)
-            said = recording.communicate(timeout=30)[1]
+            said = recording.communicate(timeout=120)[1]
     assert recording.returncode == 0, said
     monkeypatch.chdir(tmp_path)
     assert main(["replay", f"events:{out}", "--no-packs", "--rules", str(pack)]) == 0

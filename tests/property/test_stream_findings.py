@@ -99,10 +99,10 @@ def served(source: str, folder: Path, kinds: frozenset[str], rules: Path) -> str
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(60)
     assert not failed
     found = incidents(f"stream:{socket}", rules)
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
     assert not failed
     return found

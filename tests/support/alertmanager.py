@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.parts import program
-from tests.support.waiting import wait_until
+from tests.support.waiting import LIMIT_S, wait_until
 
 PROGRAM = "prometheus-alertmanager"
 Alerts = list[dict[str, Any]]  # Any: JSON of Alertmanager's API
@@ -47,19 +47,19 @@ class Alertmanager:
         """SIGKILL: nothing is kept."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(20)
+            self._process.wait(120)
             self._process = None
 
     def alerts(self) -> Alerts:
         """What fires, as its API says."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=120) as answer:
             return list(json.load(answer))
 
     def post(self, alerts: object) -> None:
         """Alerts by hand."""
         body = json.dumps(alerts).encode()
         headers = {"Content-Type": "application/json"}
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v2/alerts", body, headers), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v2/alerts", body, headers), timeout=120).close()
 
     def severities(self) -> list[str]:
         """Of what fires."""
@@ -67,12 +67,12 @@ class Alertmanager:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=10) as answer:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=120) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
 
-def until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+def until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
     """Wait for what another process does; AssertionError when it does not come."""
     wait_until(condition, limit_s=limit_s)

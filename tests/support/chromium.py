@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from tests.support.event_loops import scenery
+from tests.support.waiting import LIMIT_S
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -30,8 +31,8 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
-START_S = 30.0
-ANSWER_S = 20.0
+START_S = LIMIT_S
+ANSWER_S = 60.0
 LOOK_S = 0.05
 
 Answer = dict[str, Any]  # Any: what the protocol answers is JSON of many shapes
@@ -115,7 +116,7 @@ class Tab:
             raise RuntimeError(f"{script}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    async def until(self, script: str, timeout_s: float = 10.0) -> None:
+    async def until(self, script: str, timeout_s: float = LIMIT_S) -> None:
         """Wait until an expression is true. AssertionError with what the page shows when it stays false."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):

@@ -87,4 +87,4 @@ def serve(folder: Path, story: Callable[[Daemon, MovedClock], Awaitable[None]]) 
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait in real time."""
-    await reached(true, limit_s=20)
+    await reached(true)

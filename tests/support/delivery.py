@@ -20,7 +20,7 @@ from alerts.delivery.sender import Sender
 from alerts.incident import RANK
 from alerts.notice import Notice
 from alerts.routing import Receiver
-from tests.support.waiting import reached
+from tests.support.waiting import LIMIT_S, reached
 from watchdog.core.errors import StoreUnavailableError
 from watchdog.core.finding import Severity
 
@@ -261,10 +261,10 @@ async def running(sender: Sender, clock: VirtualClock | None = None) -> AsyncIte
         yield stop
     finally:
         stop.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, LIMIT_S)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = LIMIT_S) -> None:
     """Wait in real time for something that other tasks do; AssertionError when it does not come."""
     await reached(condition, limit_s=seconds)
 

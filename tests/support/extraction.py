@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ import capnp
 from tests.support.parts import lacking
 from tests.support.stream_rig import Kept
 from tests.support.traced_node import TracedNode
+from tests.support.waiting import wait_until
 from watchdog.core.batch import Batch
 from watchdog.core.column_join import joined
 from watchdog.core.declared import Declaration
@@ -33,7 +33,7 @@ from watchdog.stream.client import StreamClient
 from watchdog.stream.offer import Hello
 
 BOOT_NS = 1_700_000_000 * 10**9
-ATTEMPTS = 40
+ATTEMPTS = 400  # each of a twentieth of a second
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
@@ -121,7 +121,7 @@ class Extraction:
 
     def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until a line with this text is in the log so many times."""
-        until(lambda: self.text().count(text) >= times or self.process.poll() is not None)
+        wait_until(lambda: self.text().count(text) >= times or self.process.poll() is not None, self.text)
         assert self.text().count(text) >= times, self.text()
 
     def text(self) -> str:
@@ -131,7 +131,7 @@ class Extraction:
     def end(self) -> int:
         """End it as a service manager does; the exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(120)
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +139,7 @@ class Extraction:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(30)
+        self.process.wait(120)
 
 
 class Reading:
@@ -160,7 +160,7 @@ class Reading:
         self.reason: str | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(capnp.run(self._read())))
         self._thread.start()
-        until(lambda: self.hello is not None or not self._thread.is_alive())
+        wait_until(lambda: self.hello is not None or not self._thread.is_alive())
         assert self.hello is not None, self.reason
 
     async def _read(self) -> None:
@@ -185,9 +185,11 @@ class Reading:
         def parts() -> list[Batch]:
             return [batch for batch in list(self.kept.batches) if batch.kind == kind]
 
-        until(lambda: sum(one.rows for one in parts()) >= least)
+        wait_until(
+            lambda: sum(one.rows for one in parts()) >= least,
+            lambda: f"{kind}: {[one.rows for one in parts()]}; {self.reason}",
+        )
         found = parts()
-        assert sum(one.rows for one in found) >= least, f"{kind}: {[one.rows for one in found]}; {self.reason}"
         return Batch(kind, "node", "stream:test", joined([one.columns for one in found]), found[-1].boot_ns)
 
     def __enter__(self) -> Self:
@@ -195,11 +197,4 @@ class Reading:
 
     def __exit__(self, *_: object) -> None:
         self._leave.set()
-        self._thread.join(30)
-
-
-def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
-    """Wait until something is true, or the time is over."""
-    end = time.monotonic() + within_s
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
+        self._thread.join(60)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from tests.support.waiting import wait_until
+import pytest
+
+from tests.support.waiting import LIMIT_S, wait_until
 from watchdog.core.batch import Batch
 from watchdog.core.source import Source, SourceOptions
 from watchdog.sources.registry import open_sources
@@ -27,9 +29,11 @@ def live_sources(of: type[S], prefix: str = "") -> Iterator[Callable[..., S]]:
         return source
 
     yield open_
-    for source in sources:
-        source.close()
-    wait_until(lambda: all(getattr(source, "abandoned", None) is False for source in sources), "a thread is left")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("watchdog.sources.live.source.END_S", LIMIT_S / 2)  # a slow machine is no fault of theirs
+        for source in sources:
+            source.close()
+        wait_until(lambda: all(getattr(source, "abandoned", None) is False for source in sources), "a thread is left")
 
 
 def taken(source: Source, enough: Callable[[list[Batch]], bool]) -> list[Batch]:

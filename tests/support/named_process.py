@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.children import killed_on_failure
+
 ROOM = 8_192  # bytes of command line that can be written over
 BODY = """
 import ctypes, os, sys
@@ -39,9 +41,8 @@ def named_process(
     process = subprocess.Popen(
         [sys.executable, "-c", body, "x" * ROOM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
     )
-    try:
+    with killed_on_failure(process):
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         yield process.pid
-    finally:
         process.communicate()

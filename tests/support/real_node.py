@@ -51,14 +51,14 @@ class RealNode:
         self._process = subprocess.Popen(
             [BINARY, f"-datadir={self.folder}", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: self.answers("uptime") is not None, "the node does not answer", 60)
+        wait_until(lambda: self.answers("uptime") is not None, "the node does not answer")
 
     def call(self, method: str, *params: object) -> Any:
         """Call anything with the cookie, as another program of the house would."""
         body = json.dumps({"id": 1, "method": method, "params": list(params)}).encode()
         header = "Basic " + b64encode(self.cookie.read_bytes()).decode()
         request = urllib.request.Request(self.url, body, {"Authorization": header})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.loads(answer.read())["result"]
 
     def answers(self, method: str) -> Any:
@@ -72,5 +72,5 @@ class RealNode:
         """Stop it, if it runs."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(120)
             self._process = None

@@ -40,7 +40,7 @@ def silence(handler: BaseHTTPRequestHandler) -> None:
 
 def slow(handler: BaseHTTPRequestHandler) -> None:
     """The same after three times the timeout that these tests give a receiver."""
-    time.sleep(3)
+    time.sleep(9)
     handler.close_connection = True
 
 
@@ -97,4 +97,4 @@ class Receiver:
         """End it."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5)
+        self._thread.join(60)

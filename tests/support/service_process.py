@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import LIMIT_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 1_768_212_000  # unix seconds of the first poll
@@ -54,7 +56,7 @@ class ServiceProcess:
         """What this run has logged so far."""
         return self.log.read_bytes()[self._begin :].decode("utf-8", "replace")
 
-    def wait_for(self, text: str, limit_s: float = 60.0) -> None:
+    def wait_for(self, text: str, limit_s: float = LIMIT_S) -> None:
         """Until the log has it; fails when the process ends before, or in time."""
 
         def logged() -> bool:
@@ -65,17 +67,27 @@ class ServiceProcess:
 
         wait_until(logged, lambda: f"no {text!r} in: {self.text()}", limit_s)
 
+    def url(self) -> str:
+        """Where page and API are, once the log says so."""
+        self.wait_for("page and API at http://")
+        return str(re.findall(r"page and API at (http://\S+)", self.text())[-1])
+
+    def metrics(self) -> str:
+        """What `/metrics` shows now."""
+        with urllib.request.urlopen(f"{self.url()}/metrics", timeout=LIMIT_S) as answer:
+            return str(answer.read().decode())
+
     def end(self) -> float:
         """SIGTERM; the seconds until it has ended, which must be well."""
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(20) == 0, self.text()
+        assert self.process.wait(120) == 0, self.text()
         return time.monotonic() - begun
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(120)
 
 
 def end_all() -> None:
@@ -94,18 +106,18 @@ def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
 
 def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
     """What a query of the service's database answers."""
-    with closing(sqlite3.connect(f"file:{folder / 'watchdog.db'}?mode=ro", uri=True, timeout=10)) as database:
+    with closing(sqlite3.connect(f"file:{folder / 'watchdog.db'}?mode=ro", uri=True, timeout=120)) as database:
         return database.execute(query).fetchall()
 
 
-def until_rows(folder: Path, query: str, wanted: int, limit_s: float = 30.0) -> list[tuple[object, ...]]:
+def until_rows(folder: Path, query: str, wanted: int, limit_s: float = LIMIT_S) -> list[tuple[object, ...]]:
     """The answer as soon as it has that many rows."""
     answers: list[list[tuple[object, ...]]] = [[]]
 

@@ -27,7 +27,7 @@ class StreamService:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     async def _run(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
@@ -65,7 +65,7 @@ class StreamService:
         """Disappear."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._over.set)
-            self._thread.join(10)
+            self._thread.join(60)
             assert not self._thread.is_alive()
 
     def _call(self, work: Callable[[], Any]) -> None:
@@ -76,7 +76,7 @@ class StreamService:
             done.set()
 
         self._loop.call_soon_threadsafe(run)
-        assert done.wait(10)
+        assert done.wait(120)
 
 
 def slices_until(source: Source, enough: Callable[[list[Slice]], bool]) -> list[Slice]:
@@ -88,7 +88,7 @@ def slices_until(source: Source, enough: Callable[[list[Slice]], bool]) -> list[
             found.append(piece)
         return enough(found)
 
-    wait_until(polled, lambda: f"only {sum(len(one.batches) for one in found)} batches came", 20.0)
+    wait_until(polled, lambda: f"only {sum(len(one.batches) for one in found)} batches came")
     return found
 
 

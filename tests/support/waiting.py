@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 LOOK_S: Final = 0.005  # between two looks at a condition
-LIMIT_S: Final = 60.0  # far above what a loaded machine needs, below the time limit of a test
+LIMIT_S: Final = 120.0  # far above what a slow and loaded machine needs, below the time limit of a test
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ def test_one_answer_at_a_time_and_every_node_gets_its_turn(tmp_path: Path) -> No
         with lock:
             open_now[0] += 1
             most[0] = max(most[0], open_now[0])
-        release.wait(30)
+        release.wait(100)
         with lock:
             open_now[0] -= 1
 

@@ -74,10 +74,10 @@ def test_a_program_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 def test_a_program_that_hangs_is_killed_with_its_group(tmp_path: Path) -> None:
     began = time.monotonic()
-    answer = run(runner(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait", timeout_s=0.5))
-    assert answer.error == "did not end in 0.5 s; its process group was killed"
+    answer = run(runner(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait", timeout_s=2.0))
+    assert answer.error == "did not end in 2 s; its process group was killed"
     assert answer.meaning is RetryDecision.FAILED
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 60
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not alive(child))
 
@@ -93,9 +93,9 @@ def test_a_program_that_writes_ten_megabytes_does_not_fill_memory(tmp_path: Path
 
 def test_a_child_that_stays_behind_with_the_output_open_is_killed(tmp_path: Path) -> None:
     began = time.monotonic()
-    answer = run(runner(tmp_path, f"(sleep 600; echo late) & echo $! > {tmp_path}/child; exit 0", timeout_s=20.0))
+    answer = run(runner(tmp_path, f"(sleep 600; echo late) & echo $! > {tmp_path}/child; exit 0", timeout_s=60.0))
     assert answer.error == ""
-    assert time.monotonic() - began < 5, "the program has ended; its child is not waited for"
+    assert time.monotonic() - began < 30, "the program has ended; its child is not waited for"
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not alive(child))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.waiting import wait_until
 from watchdog.cli.main import main
 from watchdog.cli.output import write_output
@@ -134,10 +135,11 @@ def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path,
     command = [sys.executable, "-m", "watchdog", "replay", *arguments(folder, "--checkpoint", str(folder / "state"))]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     whole = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    slow = subprocess.Popen([*command, "--speed", "1"], env=environment, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: slow.poll() is not None or is_caught(slow.pid, signal.SIGTERM))
-    slow.send_signal(number)
-    _, err = slow.communicate(timeout=20)
+    paced = [*command, "--speed", "1"]
+    with killed_on_failure(subprocess.Popen(paced, env=environment, stderr=subprocess.PIPE, text=True)) as slow:
+        wait_until(lambda: slow.poll() is not None or is_caught(slow.pid, signal.SIGTERM))
+        slow.send_signal(number)
+        _, err = slow.communicate(timeout=120)
     assert (slow.returncode, err.count("the same command resumes from it")) == (130, 1)
     assert subprocess.run(command, env=environment, capture_output=True, check=True).stdout == whole
 

@@ -91,10 +91,10 @@ def test_a_member_of_a_cluster_that_hangs_keeps_the_others_from_nothing() -> Non
 
         async with target(reply=hanging) as stuck, target() as well, WebhookClient() as client:
             cluster = receiver_at(
-                stuck.url, format="alertmanager", urls=(stuck.url, stuck.url, well.url), timeout_s=5.0
+                stuck.url, format="alertmanager", urls=(stuck.url, stuck.url, well.url), timeout_s=100.0
             )
             sending = asyncio.create_task(client.post(cluster, "msg_1", 1, b"[]"))
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(30):
                 await until(lambda: len(well.seen) == 1)
             assert len(stuck.seen) <= 2
             assert not sending.done()

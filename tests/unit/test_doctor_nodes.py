@@ -12,6 +12,7 @@ from threading import Event
 
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.named_process import named_process
 from watchdog.doctor.hang_guard import Deadline
 from watchdog.doctor.nodes import DetectedNode, find_nodes
@@ -147,7 +148,9 @@ def test_a_node_in_a_container_is_marked(tmp_path: Path) -> None:
     )
     root = Path(__file__).resolve().parents[2]
     command = ["unshare", "--net", sys.executable, "-c", body]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, text=True) as process:
+    with killed_on_failure(
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, text=True)
+    ) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         (node,) = (node for node in find_nodes(None, Deadline(FAR_S), usual=[]).nodes if node.pid == pid)

@@ -30,7 +30,7 @@ def detected(pid: int | None) -> DetectedNode:
 
 
 def door(pid: int | None, path: Path) -> NodeDoor:
-    return tracepoints_door(detected(pid), "watchdog", Deadline(10), path)
+    return tracepoints_door(detected(pid), "watchdog", Deadline(60), path)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def listening(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_node_without_a_process_or_in_a_container_is_not_looked_at(tmp_path: Path) -> None:
     assert door(None, tmp_path / "x").text == "no process seen; 'watchdog tracepoints PATH' reads a binary"
-    apart = tracepoints_door(replace(detected(1), apart=True), "watchdog", Deadline(10), tmp_path / "x")
+    apart = tracepoints_door(replace(detected(1), apart=True), "watchdog", Deadline(60), tmp_path / "x")
     assert apart.text.startswith("not seen: the node runs in a container")
 
 
@@ -99,14 +99,14 @@ def test_a_socket_on_which_nothing_listens_is_a_problem(tmp_path: Path, listenin
     dead = tmp_path / "dead.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(dead))
-    found = socket_door(dead, "watchdog", Deadline(10))
+    found = socket_door(dead, "watchdog", Deadline(60))
     assert (found.level, found.text) == ("problem", f"{dead}: connection refused")
     assert found.fix == ("# nothing listens: start 'watchdog extract' or 'serve-stream'",)
     file = tmp_path / "file"
     file.touch()
-    assert socket_door(file, "watchdog", Deadline(10)).level == "problem"
-    assert socket_door(tmp_path / "none", "watchdog", Deadline(10)).text.endswith("no such file or directory")
-    assert socket_door(tmp_path / ("x" * 200), "watchdog", Deadline(10)).text.endswith("af_unix path too long")
+    assert socket_door(file, "watchdog", Deadline(60)).level == "problem"
+    assert socket_door(tmp_path / "none", "watchdog", Deadline(60)).text.endswith("no such file or directory")
+    assert socket_door(tmp_path / ("x" * 200), "watchdog", Deadline(60)).text.endswith("af_unix path too long")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_socket_of_another_group_names_the_group(closed: str, seen_by_all: Pat
         path.chmod(0o660)
         path.parent.chmod(0o755 if closed == "socket" else 0o750)
         with TracedNode() as node, as_nobody():
-            direct, through = socket_door(path, "watchdog", Deadline(10)), door(node.pid, path)
+            direct, through = socket_door(path, "watchdog", Deadline(60)), door(node.pid, path)
     assert direct.text == f"{path}: permission denied"
     assert direct.fix == through.fix == ("usermod -a -G root watchdog  # then restart the watchdog",)
     assert through.text.startswith(f"{path}: permission denied; not known what the binary has (process ")

@@ -83,7 +83,7 @@ class World:
                 self.out.put_nowait(one)
             self.writer.finish()
             scenery(self.writer.start)
-            assert self.writer.join(10)
+            assert self.writer.join(60)
             counts, self.writer = self.writer.counts, self._new_writer()
             self.writer.counts = counts
 

@@ -225,7 +225,7 @@ def test_what_is_no_binary_is_one_line(make: Callable[[Path], object], reason: s
     start = time.monotonic()
     with pytest.raises(SourceError, match=reason) as caught:
         read_binary(path)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
     assert str(caught.value).startswith(f"'{path}': ")
     assert "\n" not in str(caught.value)
 

@@ -221,17 +221,19 @@ def full_tables(entries: int) -> Tables:
     return answer
 
 
-def test_full_tables_cost_well_under_a_second() -> None:
+def test_full_tables_cost_a_small_part_of_reading_them() -> None:
     rows = RpcRows("node", "rpc:x", frozenset({KIND}).__contains__)
     known = AddressFacts(Enricher(None, {}), 200_000)
     follower = ExposureFollower(known, ExposureMemory())
     diff = AddrmanDiff(rows, known, follower)
     answer = full_tables(80_000)
+    began = time.process_time()
     diff.report(answer, START * 10**9, lambda *_: None)
+    reading_s = time.process_time() - began
     peers = [PeerAnswer(id=n, addr=f"{20 + n}.1.1.9:8333", connection_type=FULL) for n in range(10)]
     began = time.process_time()
     follower.report(rows, START * 10**9, NodeNow(peers, 90_000, 10))
-    assert time.process_time() - began < 0.8
+    assert time.process_time() - began < reading_s / 4, "on any machine: well under a second on ours"
     (batch,) = rows.take()
     assert batch.rows == 3
     assert batch.numbers("new_total")[0] == 64_000

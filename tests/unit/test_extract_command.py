@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.extraction import ROOT, Extraction, Reading, attach_all, probes, public_folder, refusal, until
+from tests.support.extraction import ROOT, Extraction, Reading, attach_all, probes, public_folder, refusal
 from tests.support.parts import lacking
 from tests.support.traced_node import TracedNode, traced_binary
+from tests.support.waiting import wait_until
 from watchdog.extract.attachment import LINGER_S, Attachment
 
 INBOUND = "net:inbound_message"
@@ -79,7 +80,7 @@ def test_messages_payloads_and_losses_add_up(public: Path) -> None:
                            if one.strings("reason").tolist()[at] == "ring full")  # fmt: skip
                 return rows + here + sum(one.events for one in list(reading.kept.losses))
 
-            until(lambda: arrived() == sent)
+            wait_until(lambda: arrived() == sent)
             assert arrived() == sent
             batch = reading.rows(INBOUND)
     assert set(batch.numbers("payload_size").tolist()) <= {16, -1}
@@ -220,7 +221,7 @@ def test_a_binary_is_traced_from_its_first_process_on(public: Path) -> None:
                 binary.unlink()
                 copied(public)  # another file of that name, before any process runs it
                 with TracedNode(binary) as node:
-                    until(lambda node=node: node.semaphores()[ADDED] == 1)  # type: ignore[misc]
+                    wait_until(lambda node=node: node.semaphores()[ADDED] == 1)  # type: ignore[misc]
                     assert node.probe(ADDED, HASH, number, 1)
                     assert reading.rows(ADDED, number).numbers("vsize_vb").tolist() == list(range(1, number + 1))
                     assert reading.rows("node:started", number).boot_ns == reading.rows(ADDED, number).boot_ns > 0
@@ -238,15 +239,15 @@ def test_a_reader_that_leaves_ends_nothing_and_a_killed_extractor_is_replaced(pu
                     node.probe(ADDED, HASH, number, 1)
                     assert reading.rows(ADDED).numbers("vsize_vb").tolist() == [number]
             extraction.process.send_signal(signal.SIGKILL)
-            extraction.process.wait(30)
-            until(lambda: node.semaphores()[ADDED] == 0)
+            extraction.process.wait(120)
+            wait_until(lambda: node.semaphores()[ADDED] == 0)
             assert node.semaphores()[ADDED] == 0  # the kernel detaches what a killed process leaves
         with Extraction(public, "--pid", node.pid) as extraction:
             extraction.wait_for("serving at", 2)
             with Reading(extraction.socket, ADDED) as reading:
                 node.probe(ADDED, HASH, 9, 1)
                 assert reading.rows(ADDED).numbers("vsize_vb").tolist() == [9]
-                until(lambda: reading.kept.health.get("records", 0) >= 1)
+                wait_until(lambda: reading.kept.health.get("records", 0) >= 1)
                 assert reading.kept.health["probes"] == 1
                 assert reading.kept.health["cpu_s"] > 0
 
@@ -308,7 +309,7 @@ thread.join()
 assert done.is_set()
 open("/proc/self/status").read()
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
 
 
 def test_two_readers_get_the_same(public: Path) -> None:

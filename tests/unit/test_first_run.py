@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.children import killed_on_failure
 from tests.support.fake_node import FakeNode, v30
 from tests.support.named_process import named_process
 from tests.support.waiting import wait_until
@@ -52,7 +53,10 @@ def test_run_without_a_file_watches_what_answers(node: FakeNode, here: Path, tmp
     command = [sys.executable, "-m", "watchdog", "run", "--no-web"]
     log = tmp_path / "log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with log.open("wb") as sink, subprocess.Popen(command, stderr=sink, cwd=here, env=environment) as service:
+    with (
+        log.open("wb") as sink,
+        killed_on_failure(subprocess.Popen(command, stderr=sink, cwd=here, env=environment)) as service,
+    ):
         try:
             wait_until(lambda: node.count("getpeerinfo") > 1, log.read_text)  # doctor's, then the poller's
             wait_until((tmp_path / "state" / "watchdog.checkpoint").exists, log.read_text)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.fake_node import FakeNode, hanging, v30
 from tests.support.named_process import named_process
 from tests.support.waiting import wait_until
@@ -137,11 +138,14 @@ def test_run_without_a_file_watches_both(pair: tuple[FakeNode, FakeNode], here: 
         words = log.read_text().partition("watching ")[2].partition(", with no receiver")[0].split(", ")
         return [word.split(" ")[0] for word in words if str(tmp_path) in word]
 
-    with log.open("wb") as sink, subprocess.Popen(command, stderr=sink, cwd=here, env=environment) as service:
+    with (
+        log.open("wb") as sink,
+        killed_on_failure(subprocess.Popen(command, stderr=sink, cwd=here, env=environment)) as service,
+    ):
         try:
             for node in pair:
-                wait_until(lambda node=node: node.count("getpeerinfo") > 1, log.read_text, 60)  # type: ignore[misc]
-            wait_until(lambda: len(checkpoints()) == 2, log.read_text, 60)
+                wait_until(lambda node=node: node.count("getpeerinfo") > 1, log.read_text)  # type: ignore[misc]
+            wait_until(lambda: len(checkpoints()) == 2, log.read_text)
         finally:
             service.send_signal(signal.SIGTERM)
     assert service.returncode == 0, log.read_text()

@@ -14,6 +14,7 @@ from termios import TIOCSWINSZ
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.children import killed_on_failure
 from watchdog.cli.folding import NARROWEST, folded
 
 
@@ -49,15 +50,15 @@ def test_a_terminal_gets_its_own_width_and_a_pipe_whole_lines() -> None:
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 24, 80, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # how Linux tells that the other side of a terminal was closed
-        while part := os.read(ours, 65_536):
-            shown += part
-    os.close(ours)
-    assert process.wait(60) == 0
-    piped = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    with killed_on_failure(subprocess.Popen(command, stdin=theirs, stdout=theirs, env=environment)) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # how Linux tells that the other side of a terminal was closed
+            while part := os.read(ours, 65_536):
+                shown += part
+        os.close(ours)
+        assert process.wait(120) == 0
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
     assert max(len(line) for line in shown.decode().splitlines()) <= 80
     assert max(len(line) for line in piped.decode().splitlines()) > 80
     assert shown.split() == piped.split()

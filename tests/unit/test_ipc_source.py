@@ -145,7 +145,7 @@ def test_a_node_that_hangs_at_its_tip_alone_is_polled(
 def test_a_call_that_hangs_ends_at_its_deadline_and_no_other_is_queued(tmp_path: Path, opened: Open) -> None:
     with IpcNode(tmp_path) as node:
         node.set(hanging=["getpeerinfo"])
-        source = opened(node, settings={"timeout": 500_000_000})
+        source = opened(node, settings={"timeout": 1_000_000_000})
         taken = Taken(source)
         wait_until(lambda: taken.rows("source:gap") and source.calls["getpeerinfo"].errors["timeout"], "no timeout")
         assert node.report()["rpc:getpeerinfo"] == 1

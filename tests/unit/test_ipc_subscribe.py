@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.ipc_node import IpcNode
 from tests.support.ipc_taken import Open, Taken, children, opened_sources
 from tests.support.waiting import wait_until
@@ -189,11 +190,11 @@ def test_a_subscription_in_the_making_is_taken_back(node: IpcNode, opened: Open)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_death_of_the_parent_takes_every_handler_back(node: IpcNode, number: signal.Signals) -> None:
     command = [sys.executable, "-c", CLIENT, str(node.socket)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent:
+    with killed_on_failure(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)) as parent:
         subscribed(node)
         (child,) = children(parent.pid)
         parent.send_signal(number)
-        parent.wait(20)
+        parent.wait(120)
         wait_until(lambda: node.report()["disconnected"] == 3, lambda: f"handlers are left: {node.report()}")
         wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child outlives its parent")
     assert node.report()["abandoned"] == 0
@@ -201,12 +202,15 @@ def test_the_death_of_the_parent_takes_every_handler_back(node: IpcNode, number:
 
 
 @pytest.mark.slow
-def test_a_program_that_ends_waits_for_its_child(node: IpcNode) -> None:
-    ending = CLIENT.replace("while True:", "for _ in range(100):") + "\nsource.close()\n"
-    with subprocess.Popen([sys.executable, "-c", ending, str(node.socket)], cwd=ROOT) as parent:
+def test_a_program_that_ends_waits_for_its_child(node: IpcNode, tmp_path: Path) -> None:
+    over = tmp_path / "over"
+    ending = CLIENT.replace("while True:", "while not os.path.exists(sys.argv[2]):") + "\nsource.close()\n"
+    command = [sys.executable, "-c", f"import os\n{ending}", str(node.socket), str(over)]
+    with killed_on_failure(subprocess.Popen(command, cwd=ROOT)) as parent:
         subscribed(node)
         (child,) = children(parent.pid)
-        parent.wait(20)
+        over.touch()
+        parent.wait(120)
         assert not Path(f"/proc/{child}").exists()
     assert node.report()["disconnected"] == 3
 
@@ -238,7 +242,7 @@ def test_a_node_that_hangs_at_the_end_delays_it_by_a_bounded_time(tmp_path: Path
         node.set(hanging=["disconnect"])
         (child,) = children()
         source.close()
-        wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child hangs as its node does", 30.0)
+        wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child hangs as its node does")
 
 
 def test_buffers_are_bounded_and_count_what_they_lose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +263,7 @@ def test_buffers_are_bounded_and_count_what_they_lose(monkeypatch: pytest.Monkey
 
 def test_the_child_needs_no_numpy() -> None:
     code = "import sys; sys.modules['numpy'] = None; import watchdog.sources.ipc.child.main"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("kind", sorted(FORMS))

@@ -322,7 +322,7 @@ def test_hostile_lines_cost_time_linear_in_their_length() -> None:
         for body in bodies:
             before = time.process_time()
             form.pattern.fullmatch(form.head + body)
-            assert time.process_time() - before < 0.1, (form.head, body[:10])
+            assert time.process_time() - before < 1.0, (form.head, body[:10])
 
 
 def test_text_columns_hold_printable_text_only(tmp_path: Path) -> None:

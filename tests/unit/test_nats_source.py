@@ -286,7 +286,7 @@ def test_a_server_of_another_kind_is_named(opened: Callable[..., NatsSource]) ->
         source = opened(f"nats://127.0.0.1:{server.getsockname()[1]}")
         wait_until(lambda: source.trouble)
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(60)
     assert "no connection to nats://127.0.0.1:" in source.trouble
 
 

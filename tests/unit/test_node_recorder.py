@@ -139,9 +139,9 @@ def test_a_disk_that_refuses_is_tried_again(tmp_path: Path, monkeypatch: pytest.
     failing(monkeypatch, full(), full(), full())
     one = recorder(tmp_path)
     one.take(pings(1, "in"))
-    assert wait_until(lambda: bool(one.status.error), limit_s=10)
+    assert wait_until(lambda: bool(one.status.error))
     one.take(pings(2, "in"))
-    assert wait_until(lambda: one.status.events == 2 and not one.status.error, limit_s=10)
+    assert wait_until(lambda: one.status.events == 2 and not one.status.error)
     one.stop(10.0)
     assert rows_of(tmp_path) == 2, "the slice that failed is written later"
     assert (one.status.errors, one.dropped) == (3, 0)
@@ -175,10 +175,10 @@ def test_incidents_keep_their_files_and_the_database_hears_of_them_when_it_can(
     one.note(change(Reason.ESCALATED, "warning", 100))
     one.take(pings(161, "in"))
     kept = tmp_path / "kept" / ("ab" * 8)
-    assert wait_until(lambda: len(list(kept.glob("*.events"))) == 1, limit_s=10)
+    assert wait_until(lambda: len(list(kept.glob("*.events"))) == 1)
     assert links.stored == {}
     links.failing = False
-    assert wait_until(lambda: bool(links.stored.get("ab" * 8)), limit_s=10)
+    assert wait_until(lambda: bool(links.stored.get("ab" * 8)))
     (stored,) = links.stored["ab" * 8]
     assert Path(stored.path).parent == kept
     assert stored.from_ns <= START + 100 * SECOND <= stored.to_ns
@@ -208,6 +208,6 @@ def test_a_folder_in_use_is_refused_and_one_that_fails_is_tried_again(
     assert "cannot record into" in one.status.error
     one.take(pings(1, "in"))
     (tmp_path / "file").unlink()
-    assert wait_until(lambda: one.status.events == 1, limit_s=10)
+    assert wait_until(lambda: one.status.events == 1)
     one.stop(10.0)
     assert rows_of(tmp_path / "file" / "r") == 1

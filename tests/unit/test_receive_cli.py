@@ -21,6 +21,7 @@ from alerts.delivery.answers import Response
 from alerts.delivery.client import WebhookClient
 from alerts.delivery.inbox import Arrival, parsed
 from alerts.delivery.signature import new_secret, secret_key
+from tests.support.children import killed_on_failure
 from tests.support.delivery import SECRET, START_NS, Target, receiver_at, target
 from watchdog.cli.main import main
 from watchdog.cli.receive import MOST_LINES, readable
@@ -140,12 +141,13 @@ def test_receive_verifies_prints_notes_and_ends_well(tmp_path: Path, root: Path)
         text=True,
         env=os.environ | {"PYTHONWARNINGS": "error"},
     )
-    assert process.stderr is not None
-    found = re.search(r"http://\S+", process.stderr.readline())
-    assert found is not None
-    statuses = [answer.status for answer in posts(found[0], secret, old, SECRET, "")]
-    process.send_signal(signal.SIGTERM)
-    printed, errors = process.communicate(timeout=10)
+    with killed_on_failure(process):
+        assert process.stderr is not None
+        found = re.search(r"http://\S+", process.stderr.readline())
+        assert found is not None
+        statuses = [answer.status for answer in posts(found[0], secret, old, SECRET, "")]
+        process.send_signal(signal.SIGTERM)
+        printed, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert statuses == [204, 204, 401, 401]
     assert printed.count("[verified") == 2

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.parts import program
 from watchdog.archive.reader import EventsFile
 from watchdog.archive.ring import KEPT, Ring
@@ -211,7 +212,9 @@ def test_a_kill_while_files_rotate_loses_no_whole_slice(tmp_path: Path) -> None:
     first = 0
     for life in range(6):
         command = [sys.executable, "-c", CHILD, str(tmp_path), str(first)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as child:
+        with killed_on_failure(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+        ) as child:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
             time.sleep(0.05 + 0.03 * life)
@@ -244,11 +247,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
     mount = [program("mount"), "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=120)
     if done.returncode:  # a right that this machine does not give, no missing part
         pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
     yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=20)
+    subprocess.run(["umount", str(place)], check=True, timeout=120)
 
 
 def test_on_a_full_disk_the_oldest_go_first_then_it_stops_and_resumes(small_disk: Path) -> None:

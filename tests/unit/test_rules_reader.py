@@ -90,7 +90,7 @@ def test_a_missing_file_is_unreadable_not_wrong(tmp_path: Path) -> None:
 def test_hostile_text_is_settled_in_bounded_time(text: str) -> None:
     start = time.perf_counter()
     read(text)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 100
 
 
 def test_problems_are_capped_and_the_rest_counted() -> None:

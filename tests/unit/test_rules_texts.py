@@ -100,9 +100,9 @@ def test_plain_patterns_are_taken(pattern: str, yes: str, no: str) -> None:
 
 def test_the_slowest_pattern_that_is_taken_stays_quick_on_hostile_text() -> None:
     ask = pattern_test(".*a.*b")
-    start = time.perf_counter()
+    start = time.process_time()
     assert not ask("a" * 100_000)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 5, "without the limit of length it takes hours"
 
 
 def test_a_pattern_sees_the_first_characters_only() -> None:

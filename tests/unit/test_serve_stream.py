@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.capture_files import PEER, START_US, append, handshake, ping, record
+from tests.support.children import killed_on_failure
 from tests.support.stream_service import batches_of, slices_until
 from tests.support.waiting import wait_until
 from watchdog.core.batch import Slice
@@ -38,7 +39,7 @@ class Serving:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(sources, options), daemon=True)
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(60)
 
     def _run(self, sources: list[str], options: ServeOptions) -> None:
         try:
@@ -49,7 +50,7 @@ class Serving:
 
     def ended(self) -> Served:
         """Wait for its end."""
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         assert self.failed is None
         assert self.served is not None
@@ -159,9 +160,9 @@ def test_payloads_come_as_far_as_they_are_asked_for(tmp_path: Path, opened: list
 def test_events_are_paced_by_their_own_time(tmp_path: Path, opened: list[StreamSource]) -> None:
     folder = tmp_path / "capture"
     append(folder, PEER, True, b"".join(ping(START_US + 1_000_000 * at, at) for at in (0, 901, 1_802)))
+    begun = time.monotonic()
     serving = Serving([f"capture:{folder}"], ServeOptions(tmp_path / "s", speed=901.0))
     source = reader(tmp_path / "s", opened, "p2p:ping")
-    begun = time.monotonic()
     found = slices_until(source, lambda _: source.ended)
     assert nonces(found) == [0, 901, 1_802]
     assert time.monotonic() - begun > 0.9
@@ -178,11 +179,11 @@ def test_recorded_as_it_was_served(tmp_path: Path, capture: str) -> None:
 def test_an_interrupt_ends_the_command_well(tmp_path: Path, capture: str, number: signal.Signals) -> None:
     path = tmp_path / "s"
     command = [sys.executable, "-m", "watchdog", "serve-stream", capture, "--socket", str(path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with killed_on_failure(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
     kinds = len(kinds_of(capture))
     assert first == f"watchdog: serving {kinds} kinds of events at '{path}'\n"
     assert process.returncode == 0

@@ -151,7 +151,7 @@ def test_a_checkpoint_is_written_only_when_everything_before_it_is_stored(
     for bundle in (Bundle(records), Bundle(checkpoint=checkpoint), Bundle(last=True)):
         bundles.put(bundle)
     writer.start()
-    assert writer.join(10)
+    assert writer.join(60)
     assert (store.taken, seen, path.exists()) == (records, [False], True)
     assert (writer.counts.failures, writer.counts.error) == (2, "")
 
@@ -171,7 +171,7 @@ def test_a_writer_that_gives_up_leaves_no_checkpoint(tmp_path: Path) -> None:
     bundles.put(Bundle(records, watch.checkpoint(["capture:a"], "")))
     writer.start()
     writer.give_up()
-    assert writer.join(10)
+    assert writer.join(60)
     assert not path.exists()
 
 
@@ -195,15 +195,15 @@ def test_a_store_that_stands_still_does_not_hold_the_engine_up(tmp_path: Path, s
     writer.start()
     engine.start()
     try:
-        assert store.entered.wait(30), "the writer has something to store"
-        wait_until(lambda: engine.finished, "not every event was judged while nothing could be stored", 30)
+        assert store.entered.wait(60), "the writer has something to store"
+        wait_until(lambda: engine.finished, "not every event was judged while nothing could be stored")
         assert (watch.events, store.taken, engine.counts.full) == (polls, [], 0)
     finally:
         store.open.set()
         engine.stop()
-    assert engine.join(30)
+    assert engine.join(60)
     writer.finish()
-    assert writer.join(30)
+    assert writer.join(60)
     assert len(store.taken) == sum(engine.counts.changes.values()) >= polls / 2
 
 

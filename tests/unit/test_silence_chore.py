@@ -124,7 +124,7 @@ def test_a_start_does_not_wait_for_a_database_that_does_not_respond(
 ) -> None:
     monkeypatch.setattr(silence_chore, "FIRST_S", 0.2)
     responds = threading.Event()
-    monkeypatch.setattr(Silences, "since", lambda _self, _time_ns: responds.wait(30) and [])
+    monkeypatch.setattr(Silences, "since", lambda _self, _time_ns: responds.wait(100) and [])
 
     async def story(chore: SilenceChore, engine: TakingEngine, _kept: Silences, _stored: Stored) -> None:
         await chore.first()

@@ -114,7 +114,7 @@ def test_a_full_outbox_is_sent_whole_and_once(database: Database) -> None:
         notices = filled(database)
         async with target() as there:
             async with running(Sender(StoredOutbox(database), [receiver_for(there.url)])):
-                await until(lambda: len(there.accepted) == len(notices), 60)
+                await until(lambda: len(there.accepted) == len(notices))
             assert len(there.seen) == len(notices)
 
     asyncio.run(run(), debug=False)  # as the service runs

@@ -216,11 +216,11 @@ def test_an_action_and_a_change_of_the_same_moment_end_alike_whoever_comes_first
             together = threading.Barrier(2)
 
             def store(later: ChangeRecord = later, together: threading.Barrier = together) -> None:
-                together.wait(20)
+                together.wait(60)
                 writer.record([later], [])
 
             def act(id_: str = one.id, together: threading.Barrier = together) -> None:
-                together.wait(20)
+                together.wait(60)
                 queries.act(id_, "ack", "ana", "", START)
 
             for done in (pool.submit(store), pool.submit(act)):

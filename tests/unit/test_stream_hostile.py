@@ -39,7 +39,7 @@ async def gone(plain: socket.socket) -> None:
     """Wait until the other end has closed a connection."""
     plain.setblocking(False)
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             while await loop.sock_recv(plain, 65_536):
                 pass
@@ -126,7 +126,7 @@ def test_a_flood_of_calls_that_reads_no_answer_is_cut_off(tmp_path: Path) -> Non
             plain.setblocking(False)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             with pytest.raises(ConnectionError):
-                await asyncio.wait_for(flood(plain), 20)
+                await asyncio.wait_for(flood(plain), 100)
             plain.close()
             assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
             await still_serves(rig)
@@ -274,7 +274,7 @@ def test_a_column_that_lies_is_named(tmp_path: Path, lie: Callable[[Any], None],
         async def check(client: StreamClient, _hello: Hello) -> None:
             await client.subscribe({}, {}, {})
             with pytest.raises(SourceError, match="the server sent nonsense") as caught:
-                await asyncio.wait_for(client.ended(), 10)
+                await asyncio.wait_for(client.ended(), 60)
             assert said in str(caught.value)
 
         await read_from(Liar(lie), tmp_path, check)
@@ -293,7 +293,7 @@ def test_events_that_the_reader_fails_on_end_the_connection_and_are_heard(tmp_pa
     async def check(client: StreamClient, _: Hello) -> None:
         await client.subscribe({"mempool:added": None}, {}, {})
         with pytest.raises(SourceError, match="nonsense: no such row"):
-            await asyncio.wait_for(client.ended(), 10)
+            await asyncio.wait_for(client.ended(), 60)
 
     in_loop(lambda: read_from(Liar(one_batch()), tmp_path, check, Broken()))
 
@@ -320,7 +320,7 @@ def test_a_server_that_ignores_the_window_is_given_up(tmp_path: Path) -> None:
         async def check(client: StreamClient, _hello: Hello) -> None:
             await client.subscribe({}, {}, {})
             with pytest.raises(SourceError, match="does not wait for acknowledgements"):
-                await asyncio.wait_for(client.ended(), 10)
+                await asyncio.wait_for(client.ended(), 60)
             assert client.silent_s == 0.0  # it is this end that has not returned
 
         flood = Flood(lambda _: None)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.children import killed_on_failure
 from tests.support.tapped import START_S, message, peer, rows, written
 from watchdog.archive.reader import EventsFile
 from watchdog.cli.main import main
@@ -268,7 +269,9 @@ def grow(log: Path, number: int) -> None:
 
 def test_a_followed_file_shows_what_is_new_until_an_interrupt(log: Path) -> None:
     command = [sys.executable, "-m", "watchdog", "tap", f"log:{log}", "--follow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with killed_on_failure(
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    ) as process:
         assert process.stdout is not None
         number = 1
         while not select.select([process.stdout], [], [], 0.2)[0]:  # it may not have opened the file yet
@@ -277,7 +280,7 @@ def test_a_followed_file_shows_what_is_new_until_an_interrupt(log: Path) -> None
             grow(log, number)
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert "log:peer_connected #" in line
     assert "#1 " not in line, "what was written before"

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tests.support.tapped import message, peer, rows, written
+from tests.support.waiting import LIMIT_S
 from tests.support.web_view import HOSTILE, TOKEN, StoredView, flood, serving
 from watchdog.cli.main import main
 from watchdog.service.config.secret import Secret
@@ -35,7 +36,7 @@ def lines(app: TopApp) -> list[str]:
     return ["".join(segment.text for segment in strip).rstrip() for strip in strips]
 
 
-async def shows(app: TopApp, pilot: Pilot[None], text: str, limit_s: float = 20.0) -> list[str]:
+async def shows(app: TopApp, pilot: Pilot[None], text: str, limit_s: float = LIMIT_S) -> list[str]:
     """Wait until the screen has a text; the screen then."""
     deadline = time.monotonic() + limit_s
     while not any(text in line for line in lines(app)):

@@ -26,7 +26,7 @@ from watchdog.service.callers import (
 from watchdog.service.exposition import Exposition
 from watchdog.web.serving import ConnectionLimits, Listening, listen, mark_endless
 
-QUICK = ConnectionLimits(head_s=0.4, body_s=0.4, idle_s=2.0, take_s=0.4, tick_s=0.02)
+QUICK = ConnectionLimits(head_s=1.0, body_s=1.0, idle_s=2.0, take_s=1.0, tick_s=0.02)
 PATIENT = ConnectionLimits(head_s=60, body_s=60, idle_s=60, take_s=60, tick_s=0.02)
 HEAD = b"GET /small HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 BIG = 8_000_000  # more than the kernel's buffers of both sides hold
@@ -141,8 +141,10 @@ def test_an_answer_that_is_not_taken_ends_the_connection_and_frees_its_descripto
     many = HEAD.replace(b"/small", b"/big") + b"\r\n"
 
     async def story(listening: Listening, callers: Callers) -> None:
-        for request in (many, many * 20, many.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n")):
+        requests = (many, many * 20, many.replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n"))
+        for number, request in enumerate(requests, 1):
             client = await deaf(listening, request)
+            await reached(lambda number=number: sum(callers.overdue.values()) == number)  # type: ignore[misc]
             await reached(lambda: not callers.open)
             client.close()
 

@@ -35,7 +35,7 @@ def serve(app: web.Application, story: Callable[[Listening, Callers], Awaitable[
         callers = Callers()
         listening = await listen(app, "127.0.0.1", 0, end_s=0.5, callers=callers)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await story(listening, callers)
         finally:
             await listening.close()

@@ -178,7 +178,7 @@ def test_a_server_of_another_kind_is_named(opened: Callable[..., ZmqSource]) -> 
         source = opened(f"zmq:hashblock={endpoint}")
         wait_until(lambda: "not as a publisher" in source.trouble, lambda: source.trouble)
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(60)
 
 
 def test_what_no_node_sends_is_reported_and_breaks_nothing(node: ZmqNode, opened: Callable[..., ZmqSource]) -> None:
@@ -239,7 +239,7 @@ def test_a_tip_is_announced_to_the_other_sources_of_the_node(node: ZmqNode, open
     opened(text_of(node, "hashblock"), tips=tips, wanted=frozenset())
     wait_until(lambda: node.subscribed("hashblock"))
     node.tip()
-    assert rung.wait(30)
+    assert rung.wait(60)
     leave()
     rung.clear()
     tips.ring()
