@@ -57,6 +57,35 @@ def test_public_addresses_are_fine(address: str) -> None:
     assert kind_of(ipaddress.ip_address(address)) is None
 
 
+SPECIAL = """
+unspecified  0.0.0.0/8 ::/128
+loopback     127.0.0.0/8 ::1/128
+link-local   169.254.0.0/16 fe80::/10
+multicast    224.0.0.0/4 ff00::/8
+private      10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 fc00::/7 fec0::/10 64:ff9b:1::/48
+reserved     192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4
+reserved     100::/64 2001::/23 2001:db8::/32 3fff::/20 5f00::/16
+"""
+"""IANA's registries of special-purpose addresses, written down a second time."""
+LINES = [line.split() for line in SPECIAL.strip().splitlines()]
+RANGES = [(ipaddress.ip_network(text), kind) for kind, *texts in LINES for text in texts]
+
+
+@pytest.mark.parametrize(("network", "kind"), RANGES, ids=str)
+def test_every_special_range_is_refused_from_its_first_address_to_its_last_and_no_further(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network, kind: str
+) -> None:
+    assert [kind_of(network[place]) for place in (0, -1)] == [kind, kind]
+    bits = network.max_prefixlen
+    for beside in (int(network[0]) - 1, int(network[-1]) + 1):
+        if not 0 < beside < 1 << bits:
+            continue
+        address = ipaddress.IPv4Address(beside) if bits == 32 else ipaddress.IPv6Address(beside)
+        own = [name for other, name in RANGES if other.version == address.version and address in other]
+        embedded = bits == 128 and beside >> 32 in (0, 0xFFFF, 0xFFFF_0000)
+        assert embedded or kind_of(address) == (own[0] if own else None)
+
+
 @given(st.ip_addresses())
 def test_nothing_that_python_calls_private_is_taken_for_public(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -71,7 +100,8 @@ def test_nothing_that_python_calls_private_is_taken_for_public(
 @given(st.ip_addresses(v=4))
 def test_an_address_that_stands_for_another_is_judged_as_that(address: ipaddress.IPv4Address) -> None:
     bits = int(address)
-    for stands_in in (0xFFFF << 32 | bits, 0x64FF9B << 96 | bits, 0x2002 << 112 | bits << 80):
+    mapped, translated, compatible = 0xFFFF << 32 | bits, 0xFFFF << 48 | bits, max(bits, 2)  # ::0 and ::1 are our own
+    for stands_in in (mapped, translated, compatible, 0x64FF9B << 96 | bits, 0x2002 << 112 | bits << 80):
         assert kind_of(ipaddress.IPv6Address(stands_in)) == kind_of(address)
 
 
@@ -103,6 +133,18 @@ def test_the_guard_refuses_the_address_that_would_be_connected_to() -> None:
         ("http://2130706433/", "no plain IP address"),
         ("http://localhost:8080/", "loopback"),
         ("http://[::1/", "not a URL"),
+        ("http://127.1/", "no plain IP address"),
+        ("http://[::1]/", "loopback"),
+        ("http://[fe80::1%eth0]/", "link-local"),
+        ("http://[2606:4700::1%e t]/", "holds a blank"),
+        ("http://[2606:4700::1%e~t]/", "no name and no address"),
+        ("http://a.localhost/", "loopback"),
+        ("https://example.com./hook", None),
+        ("https://example..com/", "no name and no address"),
+        (f"https://{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 62}/", None),
+        (f"https://{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 63}/", "no name and no address"),
+        ("https://example.com\\@127.0.0.1/", "a backslash"),
+        ("https://exam\u200bple.com/", "cannot be seen"),
     ],
 )
 def test_a_url_is_judged_without_a_network(url: str, fault: str | None) -> None:
