@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as moved
 
 from alerts.decide import HeldReason, decide, notices
-from alerts.incident import Reason
+from alerts.incident import IncidentState, Reason
 from alerts.notice import EVENT_TYPES
 from alerts.routing import DEFAULT_EVENTS, Receiver
 from alerts.store.database import Database
@@ -36,6 +38,21 @@ def test_a_change_is_held_back_for_the_first_reason_that_applies(
     (decision,) = decide(record(incident(), reason=reason), [receiver])
     assert decision.held == held
     assert decision.labels == ("team", "held" if held else "sent", held.value if held else "")
+
+
+def test_a_receiver_about_cases_is_told_nothing_of_an_incident() -> None:
+    assert [one.receiver for one in decide(record(incident()), [Receiver("cases", ""), TEAM])] == ["team"]
+
+
+def test_severity_and_state_are_those_of_the_change_though_the_incident_is_later() -> None:
+    later = incident(severity="critical", state=IncidentState.RESOLVED)
+    change = record(later, reason=Reason.OPENED)
+    change = replace(change, change=moved(change.change, severity="warning", state=IncidentState.OPEN))
+    lead = Receiver("lead", "", about="incidents", severity="high")
+    decisions = decide(change, [TEAM, lead])
+    assert [one.held for one in decisions] == [None, HeldReason.FLOOR]
+    (notice,) = notices(change, decisions, lambda _: None, 0)
+    assert (notice.severity, notice.body["severity"], notice.body["state"]) == ("warning", "warning", "open")
 
 
 @pytest.mark.parametrize("maturity", ["sandbox", "incubating", "stable", "deprecated", None])

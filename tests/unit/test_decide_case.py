@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.case_change import CaseChange, HeldChange
+from alerts.case_change import CaseChange, HeldChange, event_of
 from alerts.case_drawing import change_of
 from alerts.case_house import HOUSE, HouseFeed
+from alerts.case_notice import CaseReason
 from alerts.cases import IssuedNotice
 from alerts.decide import Decision, HeldReason, case_notices, decide_case
 from alerts.notice import CASE_EVENT_TYPES, case_event_id
@@ -110,6 +111,46 @@ def test_a_change_is_held_back_for_a_reason(
     assert not case_notices(change, [decision], lambda _: None, 0)
 
 
+def test_when_several_reasons_apply_the_first_is_named() -> None:
+    held = HeldChange("silenced", "an operator's word", "")
+    change = opened(sandbox=True, before_start=True, held=held)
+    receiver = replace(TEAM, enabled=False, nodes=("bob",), events=("case.stage",), severity="high")
+    steps: list[tuple[dict[str, object], dict[str, object]]] = [
+        ({"sandbox": False}, {}),
+        ({"before_start": False}, {}),
+        ({}, {"enabled": True}),
+        ({}, {"nodes": ("alice",)}),
+        ({}, {"events": ("case.opened",)}),
+        ({}, {"severity": "info"}),
+        ({"held": None}, {}),
+    ]
+    named: list[HeldReason | None] = []
+    for of_change, of_receiver in steps:  # takes away the reason that is named now
+        named += [one.held for one in decide_case(change, [receiver])]
+        change, receiver = replace(change, **of_change), replace(receiver, **of_receiver)  # type: ignore[arg-type]
+    assert named == list(HeldReason)[: len(steps)]
+    assert [one.held for one in decide_case(change, [receiver])] == [None]
+
+
+def test_the_reason_of_the_change_goes_before_one_from_elsewhere() -> None:
+    change = opened(held=HeldChange("silenced", "of the change", ""))
+    (decision,) = decide_case(change, [TEAM], Decision("", HeldReason.MAINTENANCE, "from elsewhere"))
+    assert (decision.held, decision.detail) == (HeldReason.SILENCED, "of the change")
+
+
+@pytest.mark.parametrize("reason", [CaseReason.ACKNOWLEDGED, CaseReason.RESOLVED])
+def test_whom_an_escalation_called_hears_of_the_end_whatever_else_it_asks_for(reason: CaseReason) -> None:
+    lead = replace(TEAM, name="lead", events=("case.stage",), severity="critical")
+    change = opened(reasons=(reason,))
+    called, other = decide_case(change, [lead, replace(lead, name="other")], escalated={"lead"})
+    assert (called.receiver, called.held, called.type) == ("lead", None, event_of(reason))
+    assert (other.receiver, other.held) == ("other", HeldReason.EVENTS)
+    (more,) = decide_case(opened(), [lead], escalated={"lead"})
+    assert more.held is HeldReason.EVENTS, "nothing but the end"
+    (floor,) = decide_case(opened(), [replace(lead, events=("case.opened",))], escalated={"lead"})
+    assert floor.held is HeldReason.FLOOR
+
+
 @pytest.mark.parametrize("reason", [HeldReason.SILENCED, HeldReason.ACKNOWLEDGED, HeldReason.MAINTENANCE])
 def test_what_the_case_itself_holds_back_is_held_from_all_that_would_get_it(reason: HeldReason) -> None:
     """A receiver that would not get it anyway is given its own reason: that does not end with the window."""
@@ -122,6 +163,11 @@ def test_what_the_case_itself_holds_back_is_held_from_all_that_would_get_it(reas
     ]
     outside = decide_case(opened(), [TEAM], Decision("", reason, "as given", "watchdog.yaml:20"))
     assert [(one.receiver, one.held, one.detail) for one in outside] == [("team", reason, "as given")]
+
+
+def test_a_case_of_a_node_does_not_go_to_those_that_ask_for_the_fleet_alone() -> None:
+    (decision,) = decide_case(opened(), [replace(TEAM, nodes=(FLEET,))])
+    assert decision.held is HeldReason.NODE
 
 
 def test_a_case_of_the_house_goes_to_those_that_ask_for_the_fleet() -> None:
