@@ -13,6 +13,7 @@ from tests.support.declared import only_here
 from tests.support.event_loops import LoopGuard, guarded_loops
 from tests.support.parts import lacking, shared
 from tests.support.postgres import Server, binaries
+from tests.support.signals import heed_signals
 from tests.support.wheel import built_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,12 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-TIMEOUT_S, SLOW_TIMEOUT_S = 300, 900  # of one test with its fixtures, on a slow machine; --timeout replaces both
+TIMEOUT_S, SLOW_TIMEOUT_S = 600, 1200  # of one test with its fixtures, on a slow machine; --timeout replaces both
+
+
+def pytest_configure() -> None:
+    """Tests interrupt processes that they have started."""
+    heed_signals()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
