@@ -21,10 +21,10 @@ KEYS = 1_000_000
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_million_hostile_keys_do_not_make_memory_grow(root: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.soak", str(KEYS)]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=880, check=False)
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=1700, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     lines = run.stdout.splitlines()
     assert len(lines) == 21, "progress, and the result"

@@ -62,6 +62,7 @@ def outcomes() -> tuple[list[Outcome], list[Outcome]]:
     return [one for one, _ in both], [one for _, one in both]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["next connection", "all after a restart"])
 def test_the_range_contains_the_frequency_of_cores_own_choice(which: int) -> None:
     """In each of twenty classes of tables, by the height of the range: 600 trials, within 4 deviations of chance."""
@@ -74,6 +75,7 @@ def test_the_range_contains_the_frequency_of_cores_own_choice(which: int) -> Non
         assert hits <= TRIALS * high.sum() + 4 * np.sqrt(TRIALS * (high * (1 - high)).sum()) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["next connection", "all after a restart"])
 def test_no_single_table_is_far_from_its_range(which: int) -> None:
     for one in outcomes()[which]:
@@ -83,6 +85,7 @@ def test_no_single_table_is_far_from_its_range(which: int) -> None:
         assert one.hits <= TRIALS * high + 5 * np.sqrt(TRIALS * high * (1 - high)) + 1
 
 
+@pytest.mark.slow
 def test_the_range_says_something() -> None:
     """It is no excuse: narrower than a third on average, and weak attackers stay low, strong ones high."""
     following, restart = outcomes()
