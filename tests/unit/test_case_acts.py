@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.case_acts import acted_on, effect_of, named_party
+from alerts.case_acts import CaseAct, acted_on, effect_of, named_party
 from alerts.case_document import stored_cases
 from alerts.case_life import CaseLife
 from alerts.case_story import KEPT_LINES, Story, StoryLine
@@ -152,6 +152,19 @@ def test_a_split_gives_a_party_a_case_of_its_own_for_good() -> None:
     assert (old.life.state, new.life.state) == (IncidentState.OPEN, IncidentState.OPEN)
     assert story_of(old.life) == [("split", "anna", "217.94.0.0/16 is a case of its own: a partner")]
     assert story_of(new.life) == [("split", "anna", f"217.94.0.0/16 was split off from case {case.id}: a partner")]
+
+
+def test_every_act_changes_the_case_and_a_split_both_cases() -> None:
+    rig = CaseRig()
+    rig.say("addr-pattern-2021", [A], 0)
+    rig.say("addr-pattern-2021", [B], 1)
+    case = only(rig, 5)
+    rig.act(case.id, "note", 12, text="looked at")
+    assert only(rig, 13).updated_ns == START_NS + 12 * MINUTE_NS
+    act = CaseAct(9, case.id, "alice", "split", "anna", "", "217.94.0.0/16", START_NS + 14 * MINUTE_NS)
+    cases, issued = rig.feed.book.act(act, act.at_ns)
+    assert [one.id == case.id for one in cases] == [True, False]
+    assert issued == []
 
 
 def test_an_act_on_a_merged_case_reaches_the_survivor() -> None:

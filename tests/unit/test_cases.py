@@ -12,7 +12,7 @@ from alerts.case_feed import CaseFeed
 from alerts.case_joining import CASE_WITNESSES, OPEN_CASES
 from alerts.case_render import case_object
 from alerts.case_state import INDEX_ENTRIES
-from alerts.cases import CasePicture
+from alerts.cases import CasePicture, Taken
 from alerts.claims import RuleWords
 from alerts.incident import IncidentState
 from tests.support.case_rig import START_NS, CaseRig, made_finding, notices_of
@@ -328,3 +328,32 @@ def test_findings_that_wait_for_a_part_are_bounded(monkeypatch: pytest.MonkeyPat
 
 def _witnesses(case: CasePicture) -> list[str]:
     return [one.rule for one in case.witnesses]
+
+
+def test_late_findings_count_from_now() -> None:
+    rig = CaseRig()
+    rig.say("ping-flood", ["203.0.113.5"], 10)
+    rig.until(10)
+    book = rig.feed.book
+    late = made_finding("inv-flood", ["198.51.100.9"], 2)
+    book.take(late.time_ns, [Taken("late", late)])
+    assert [case.life.opened_ns >= START_NS + 600 * 10**9 for case in book.pictures()] == [True, True]
+    assert book.state.now_ns > late.time_ns
+
+
+def test_a_case_that_has_been_quiet_for_a_while_shows_those_who_made_it() -> None:
+    rig = CaseRig()
+    rig.burst("ping-flood", ["203.0.113.5"], 0, 3)
+    (case,) = rig.until(10)
+    assert (case.life.is_open, [one.fires for one in case.claims]) == (True, [False])
+    assert [(party.party, party.weight > 0) for party in case.parties] == [("203.0.0.0/16", True)]
+
+
+def test_what_is_over_is_not_remembered_as_firing() -> None:
+    rig = CaseRig()
+    rig.burst("ping-flood", ["203.0.113.5"], 0, 3)
+    rig.say("inv-flood", ["198.51.100.9"], 1)
+    rig.until(2)
+    assert set(rig.feed.book.state.members) == {"ping-flood", "inv-flood"}
+    rig.until(5)
+    assert set(rig.feed.book.state.members) == {"inv-flood"}
