@@ -12,23 +12,9 @@ from alerts.delivery.alertmanager import alive_body, notice_body
 from alerts.notice import Notice
 from alerts.routing import Receiver
 from tests.support.alertmanager import Alertmanager, until
-from tests.support.service_process import WATCHING, ServiceProcess, end_all, mempool_line, run_command, until_rows
+from tests.support.rulesets import ESCALATING_MEMPOOL
+from tests.support.service_process import WATCHING, ServiceProcess, end_all, polls, run_command, until_rows
 
-RULES = """
-rules:
-  mempool-full:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    fire: most > 100
-    resolve_after: 1m
-    escalate: {high: most > 1000}
-    summary: "{most} transactions wait"
-"""
 CONFIG = """
 node: alice
 sources: snapshots:snapshots.jsonl
@@ -51,13 +37,8 @@ def manager(tmp_path: Path) -> Iterator[Alertmanager]:
     made.stop()
 
 
-def polls(folder: Path, seconds: range, transactions: int) -> None:
-    with (folder / "snapshots.jsonl").open("a") as file:
-        file.writelines(mempool_line(second, transactions) for second in seconds)
-
-
 def begin(folder: Path, url: str, keepalive: str) -> ServiceProcess:
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(ESCALATING_MEMPOOL)
     (folder / "watchdog.yaml").write_text(CONFIG.format(url=url, keepalive=keepalive))
     (folder / "snapshots.jsonl").touch()
     service = ServiceProcess(folder)
@@ -67,7 +48,7 @@ def begin(folder: Path, url: str, keepalive: str) -> ServiceProcess:
 
 def test_an_incident_opens_escalates_and_resolves_and_each_side_restarts(manager: Alertmanager, tmp_path: Path) -> None:
     service = begin(tmp_path, f"{manager.url}/", "5s")
-    polls(tmp_path, range(0, 60, 5), 500)
+    polls(tmp_path, [(second, 500) for second in range(0, 60, 5)])
     until(lambda: manager.severities() == ["warning"])
     (alert,) = manager.alerts()
     ((incident,),) = until_rows(tmp_path, "SELECT id FROM incidents", 1)
@@ -83,14 +64,14 @@ def test_an_incident_opens_escalates_and_resolves_and_each_side_restarts(manager
     until(lambda: manager.severities() == ["warning"])
     assert run_command(tmp_path, "incidents", "ack", str(incident), "--who", "anna").returncode == 0
     until(lambda: manager.alerts()[0]["annotations"].get("acknowledged_by") == "anna")
-    polls(tmp_path, range(60, 90, 5), 5_000)
+    polls(tmp_path, [(second, 5_000) for second in range(60, 90, 5)])
     until(lambda: manager.severities() == ["high"])
     service.end()
     service = begin(tmp_path, manager.url, "5s")
     posted = manager.alerts()[0]["updatedAt"]
     until(lambda: manager.alerts()[0]["updatedAt"] > posted)
     assert manager.severities() == ["high"], "the same alert after a restart"
-    polls(tmp_path, range(90, 400, 5), 5)
+    polls(tmp_path, [(second, 5) for second in range(90, 400, 5)])
     until(lambda: not manager.alerts())
     until_rows(tmp_path, "SELECT id FROM outbox WHERE type = 'incident.resolved' AND status = 'sent'", 1)
     service.end()
@@ -98,7 +79,7 @@ def test_an_incident_opens_escalates_and_resolves_and_each_side_restarts(manager
 
 def test_alerts_live_while_the_service_does_and_expire_after_its_kill(manager: Alertmanager, tmp_path: Path) -> None:
     service = begin(tmp_path, manager.url, "1s")
-    polls(tmp_path, range(0, 60, 5), 500)
+    polls(tmp_path, [(second, 500) for second in range(0, 60, 5)])
     until(lambda: manager.severities() == ["warning"])
     ended = manager.alerts()[0]["endsAt"]
     until(lambda: manager.severities() == ["warning"] and manager.alerts()[0]["endsAt"] > ended)

@@ -10,23 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.alertmanager import Alertmanager, until
-from tests.support.service_process import WATCHING, ServiceProcess, end_all, mempool_line, until_rows
+from tests.support.rulesets import ESCALATING_MEMPOOL
+from tests.support.service_process import WATCHING, ServiceProcess, end_all, polls, until_rows
 
-RULES = """
-rules:
-  mempool-full:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    fire: most > 100
-    resolve_after: 1m
-    escalate: {high: most > 1000}
-    summary: "{most} transactions wait"
-"""
 CONFIG = """
 node: alice
 sources: snapshots:snapshots.jsonl
@@ -51,13 +37,8 @@ def manager(tmp_path: Path) -> Iterator[Alertmanager]:
     made.stop()
 
 
-def polls(folder: Path, seconds: range, transactions: int) -> None:
-    with (folder / "snapshots.jsonl").open("a") as file:
-        file.writelines(mempool_line(second, transactions) for second in seconds)
-
-
 def begin(folder: Path, manager: Alertmanager, keepalive: str) -> ServiceProcess:
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(ESCALATING_MEMPOOL)
     (folder / "watchdog.yaml").write_text(CONFIG.format(url=manager.url, keepalive=keepalive))
     (folder / "snapshots.jsonl").touch()
     service = ServiceProcess(folder, "--no-web")
@@ -72,7 +53,7 @@ def severities(manager: Alertmanager) -> list[str]:
 
 def test_a_case_fires_rises_and_is_resolved_and_each_side_restarts(manager: Alertmanager, tmp_path: Path) -> None:
     service = begin(tmp_path, manager, KEEPALIVE)
-    polls(tmp_path, range(0, 200, 5), 500)
+    polls(tmp_path, [(second, 500) for second in range(0, 200, 5)])
     until(lambda: severities(manager) == ["warning"])
     ((root,),) = until_rows(tmp_path, "SELECT subject FROM outbox WHERE type = 'case.opened'", 1)
     (alert,) = [one for one in manager.alerts() if one["labels"].get("attack") == "resource"]
@@ -82,23 +63,23 @@ def test_a_case_fires_rises_and_is_resolved_and_each_side_restarts(manager: Aler
     manager.stop()
     manager.start()
     until(lambda: severities(manager) == ["warning"])
-    polls(tmp_path, range(200, 800, 5), 5_000)
+    polls(tmp_path, [(second, 5_000) for second in range(200, 800, 5)])
     until(lambda: severities(manager) == ["high"])
     service.kill()
     service = begin(tmp_path, manager, KEEPALIVE)
-    polls(tmp_path, range(800, 4_000, 5), 5)
+    polls(tmp_path, [(second, 5) for second in range(800, 4_000, 5)])
     until(lambda: not severities(manager))
     until_rows(tmp_path, "SELECT id FROM outbox WHERE type = 'case.resolved' AND status = 'sent'", 1)
     service.end()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_an_alert_stands_while_nothing_is_said_and_ends_with_the_service(manager: Alertmanager, tmp_path: Path) -> None:
     """Ten minutes with the usual keepalive in `make check-long`; elsewhere twelve seconds with a short one."""
     alone_s, keepalive, every_s = (600.0, "60s", 5.0) if LONG else (12.0, KEEPALIVE, 0.5)
     service = begin(tmp_path, manager, keepalive)
-    polls(tmp_path, range(0, 200, 5), 500)
+    polls(tmp_path, [(second, 500) for second in range(0, 200, 5)])
     until(lambda: severities(manager) == ["warning"])
     end = time.monotonic() + alone_s
     while time.monotonic() < end:

@@ -14,10 +14,11 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.test_service_deliveries import TOKEN, configure, free_port, grow, prepare
+from tests.support.outside_service import TOKEN, configure, prepare
 from tests.support.parts import program
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
-from tests.support.service_process import ROOT, WATCHING, ServiceProcess, end_all, until_rows
+from tests.support.service_process import ROOT, WATCHING, ServiceProcess, end_all, grow, until_rows
 from watchdog.web.openapi import openapi_document
 
 TEXT = (ROOT / "docs" / "API.md").read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from aiosmtpd.controller import Controller
 
 from tests.support.alertmanager import Alertmanager
 from tests.support.channels import Mailbox, PagerDuty, Service, service, slack_api, telegram_api
+from tests.support.ports import free_port
 from tests.support.service_process import ALL_ENDED, ROOT, ServiceProcess, end_all, rows
 from tests.support.waiting import wait_until
 
@@ -57,8 +57,7 @@ class Services:
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()))
         self._thread.start()
         assert self._ready.wait(60)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.mail_port = int(free.getsockname()[1])
+        self.mail_port = free_port()
         self._mail = Controller(self.box, hostname="127.0.0.1", port=self.mail_port)
         self._mail.start()
 

@@ -20,25 +20,12 @@ import pytest
 from tests.support.capture_files import append, handshake, ping
 from tests.support.children import killed_on_failure
 from tests.support.receiver import Receiver
+from tests.support.rulesets import PINGS
 from tests.support.service_process import ROOT, WATCHING, ServiceProcess, end_all, rows, run_command
 from tests.support.stepped_clock import step
 from tests.support.waiting import wait_until
 from watchdog.cli.main import main
 
-RULES = """
-rules:
-  pings:
-    title: Pings
-    attack: resource
-    severity: critical
-    on: p2p:ping
-    by: [peer]
-    where: flow == "received"
-    measure: {pings: count()}
-    over: 10s
-    fire: pings > 20
-    summary: "{pings} pings"
-"""
 CONFIG = """
 node: alice
 sources: "capture:{folder}/capture"
@@ -64,7 +51,7 @@ def server() -> Iterator[Receiver]:
 
 
 def prepare(folder: Path, server: Receiver, *, after: str = "10s", more: str = "") -> None:
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(PINGS.replace("SEVERITY", "critical"))
     names = {name: server.url_of(name) for name in ("team", "lead")}
     (folder / "watchdog.yaml").write_text(CONFIG.format(folder=folder, after=after, **names) + more)
     (folder / "capture").mkdir()

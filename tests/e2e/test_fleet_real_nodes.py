@@ -22,8 +22,8 @@ import pytest
 
 from alerts.incident import Incident
 from rules.load import RuleSet, load
-from tests.support.fake_node import free_port
 from tests.support.polled_fleet import PolledFleet
+from tests.support.ports import free_port
 from tests.support.real_node import BINARY, WHY_NOT, RealNode
 from tests.support.service_process import ServiceProcess, run_command
 from tests.support.waiting import wait_until

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_service_deliveries import TOKEN, Stream, free_port
 from tests.support.children import killed_on_failure
 from tests.support.chromium import browser, installed
+from tests.support.outside_service import TOKEN, Stream
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
+from tests.support.rulesets import ODD_AGENT
 from tests.support.service_process import (
     ALL_ENDED,
     ROOT,
@@ -39,20 +41,6 @@ AGENTS = [
 ]
 UNSAFE = set("\x00\x07\x1b\x7f\x9b\r\u200b\u202e\u2066\ufeff")
 HAND = "ana\x1b[31m\u202e<script>window.broken=1</script>"
-RULES = """
-rules:
-  odd-agent:
-    title: Odd user agent
-    attack: node
-    severity: warning
-    on: rpc:peer
-    by: [user_agent]
-    measure: {polls: count()}
-    over: 10s
-    fire: polls > 0
-    summary: "{user_agent} was seen {polls} times"
-    evidence: 4
-"""
 CONFIG = """
 sources: recording:recording
 rules: rules.yaml
@@ -97,7 +85,7 @@ def prepare(folder: Path, port: int, **urls: str) -> None:
     (folder / "state").mkdir()
     (folder / "token").write_text(f"{TOKEN}\n")
     (folder / "token").chmod(0o600)
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(f"rules:{ODD_AGENT}")
     (folder / "watchdog.yaml").write_text(CONFIG.format(port=port, **urls))
     known = {"conntime": START, "inbound": True, "connection_type": "inbound"}
     peers = [{"id": n, "addr": f"1.2.3.{n}:8333", "subver": agent, **known} for n, agent in enumerate(AGENTS)]

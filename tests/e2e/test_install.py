@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.parts import lacking, program
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 from tests.support.service_process import ROOT
 
 NEEDED = ("unshare", "setfacl", "runuser", "useradd", "openssl", "systemd-sysusers", "systemd-tmpfiles")
-
-
-def free_port() -> str:
-    with closing(socket.socket()) as unused:
-        unused.bind(("127.0.0.1", 0))
-        return str(unused.getsockname()[1])
 
 
 @pytest.mark.slow
@@ -33,7 +26,7 @@ def test_the_page_leads_from_nothing_to_alerts(tmp_path: Path) -> None:
         lacking("only root can make users and mounts")
     receiver = Receiver()
     port = receiver.url_of("ops").split(":")[2].split("/")[0]
-    stage = [sys.executable, "-m", "tests.support.install_stage", str(tmp_path), port, free_port()]
+    stage = [sys.executable, "-m", "tests.support.install_stage", str(tmp_path), port, str(free_port())]
     try:
         done = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", *stage],

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_service_deliveries import RULES, free_port, grow
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver, silence, slow, status
-from tests.support.service_process import WATCHING, ServiceProcess, end_all, rows, until_rows
+from tests.support.rulesets import ESCALATING_MEMPOOL
+from tests.support.service_process import WATCHING, ServiceProcess, end_all, grow, rows, until_rows
 
 CONFIG = """
 sources: snapshots:snapshots.jsonl
@@ -40,7 +41,7 @@ def test_a_receiver_that_fails_gets_its_notice_again_under_the_same_id(tmp_path:
         redirect=[status(307, Location=server.url_of("elsewhere"))],
     )
     (tmp_path / "state").mkdir()
-    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "rules.yaml").write_text(ESCALATING_MEMPOOL)
     (tmp_path / "snapshots.jsonl").write_text("")
     parts = [
         f'  {name}: {{url: "{server.url_of(name)}", about: incidents, allow_private: true, timeout: 3s}}\n'

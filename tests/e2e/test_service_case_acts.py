@@ -15,25 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_service_deliveries import Stream
 from tests.support.capture_files import append, handshake, ping
+from tests.support.outside_service import Stream
+from tests.support.rulesets import PINGS
 from tests.support.service_process import WATCHING, ServiceProcess, end_all, rows, run_command
 from tests.support.waiting import wait_until
 
-RULES = """
-rules:
-  pings:
-    title: Pings
-    attack: resource
-    severity: warning
-    on: p2p:ping
-    by: [peer]
-    where: flow == "received"
-    measure: {pings: count()}
-    over: 10s
-    fire: pings > 20
-    summary: "{pings} pings"
-"""
 CONFIG = """
 sources: capture:{folder}/capture
 rules: rules.yaml
@@ -51,7 +38,7 @@ ANNA, VERA = "anna-s-own-token-1", "vera-may-only-read"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "rules.yaml").write_text(PINGS.replace("SEVERITY", "warning"))
     (tmp_path / "watchdog.yaml").write_text(CONFIG.format(folder=tmp_path))
     for name, token in (("anna", ANNA), ("vera", VERA)):
         (tmp_path / name).write_text(token)

@@ -14,25 +14,12 @@ import pytest
 
 from tests.support.capture_files import append, handshake, ping
 from tests.support.receiver import Receiver
+from tests.support.rulesets import PINGS
 from tests.support.service_process import WATCHING, ServiceProcess, end_all, rows, run_command, until_rows
 from tests.support.waiting import wait_until
 from watchdog.service.node_start import CHECKPOINT_FILE
 
 LIMIT, HALF_REQUESTS = 256, 1_100
-RULES = """
-rules:
-  pings:
-    title: Pings
-    attack: resource
-    severity: warning
-    on: p2p:ping
-    by: [peer]
-    where: flow == "received"
-    measure: {pings: count()}
-    over: 10s
-    fire: pings > 20
-    summary: "{pings} pings"
-"""
 CONFIG = """
 sources: capture:{folder}/capture
 rules: rules.yaml
@@ -117,7 +104,7 @@ def test_half_requests_do_not_stop_the_watching(
 ) -> None:
     capture, kept = tmp_path / "capture", tmp_path / "state" / CHECKPOINT_FILE
     flood(capture, "9.9.9.9_50000", now() - 60_000_000)
-    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "rules.yaml").write_text(PINGS.replace("SEVERITY", "warning"))
     (tmp_path / "watchdog.yaml").write_text(CONFIG.format(folder=tmp_path, url=receiver.url))
     service = ServiceProcess(tmp_path, program=("tests.support.few_descriptors", str(LIMIT)))
     service.wait_for(WATCHING)

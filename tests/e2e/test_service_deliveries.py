@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.outside_service import TOKEN, Stream, configure, prepare
+from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 from tests.support.service_process import (
     START,
     WATCHING,
     ServiceProcess,
     end_all,
-    mempool_line,
+    grow,
     rows,
     run_command,
     until_rows,
 )
-from tests.support.waiting import wait_until
 
-TOKEN = "open-sesame-open-sesame"
 GONE = "its receiver was removed from the configuration"
-RULES = """
-rules:
-  mempool-full:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    fire: most > 100
-    resolve_after: 1m
-    escalate: {high: most > 1000}
-    summary: "{most} transactions wait"
-"""
-CONFIG = """
-sources: snapshots:snapshots.jsonl
-start: beginning
-rules: rules.yaml
-packs: false
-checkpoint: {{every: 1s, folder: state}}
-api: {{listen: "127.0.0.1:{port}", token: {{file: token}}}}
-{receivers}
-"""
 
 
 @pytest.fixture
@@ -62,58 +36,6 @@ def receivers() -> Iterator[tuple[Receiver, Receiver]]:
     end_all()
     for one in found:
         one.close()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def configure(folder: Path, port: int, **urls: str) -> None:
-    keys = "about: incidents, allow_private: true, rate_per_minute: 0"
-    parts = [f'  {name}: {{url: "{url}", {keys}}}\n' for name, url in urls.items()]
-    named = "receivers:\n" + "".join(parts) if parts else ""
-    (folder / "watchdog.yaml").write_text(CONFIG.format(port=port, receivers=named))
-
-
-def prepare(folder: Path) -> None:
-    (folder / "state").mkdir()
-    (folder / "token").write_text(f"{TOKEN}\n")
-    (folder / "token").chmod(0o600)
-    (folder / "rules.yaml").write_text(RULES)
-    (folder / "snapshots.jsonl").write_text("")
-
-
-def grow(folder: Path, begin: int, sizes: list[int]) -> None:
-    with (folder / "snapshots.jsonl").open("a") as file:
-        file.write("".join(mempool_line(10 * (begin + at), size) for at, size in enumerate(sizes)))
-
-
-class Stream:
-    """What the event stream says, read by a thread of its own."""
-
-    def __init__(self, port: int) -> None:
-        self.events: list[tuple[str, dict[str, Any]]] = []  # Any: JSON of the service
-        self._answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/events/stream", timeout=120)
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        event = ""
-        for line in self._answer:
-            name, _, value = line.decode("ascii").rstrip("\n").partition(": ")
-            if name == "event":
-                event = value
-            if name == "data":
-                self.events.append((event, json.loads(value)))
-
-    def until(self, wanted: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first event like this."""
-
-        def matching() -> list[dict[str, Any]]:
-            return [data for event, data in list(self.events) if wanted(event, data)]
-
-        return wait_until(matching, lambda: f"not among {self.events}")[0]
 
 
 def resend(port: int, id_: str) -> tuple[int, dict[str, Any]]:

@@ -18,6 +18,7 @@ from tests.support.service_process import (
     WATCHING,
     ServiceProcess,
     end_all,
+    grow,
     mempool_line,
     rows,
     run_command,
@@ -160,12 +161,6 @@ def test_kills_change_no_incident_and_lose_no_notice(tmp_path: Path, receiver: R
     assert useful >= 2 * KILLS // 3, "most kills came when everything was done"
     assert without_place(history(broken), broken) == without_place(undisturbed, whole)
     assert {id_ for id_, _ in receiver.requests} == set(told_once), "a notice was lost, or told under another id"
-
-
-def grow(folder: Path, begin: int, sizes: list[int]) -> None:
-    """Append a poll each ten seconds of event time."""
-    with (folder / "snapshots.jsonl").open("a") as file:
-        file.write("".join(mempool_line(10 * (begin + at), size) for at, size in enumerate(sizes)))
 
 
 @pytest.mark.slow

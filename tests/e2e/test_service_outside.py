@@ -17,13 +17,14 @@ from alerts.store.incidents import IncidentFilter, IncidentQueries
 from tests.support.parts import program
 from tests.support.postgres import Server
 from tests.support.receiver import Receiver, status
+from tests.support.rulesets import ESCALATING_MEMPOOL, ODD_AGENT
 from tests.support.service_process import (
     ALL_ENDED,
     START,
     WATCHING,
     ServiceProcess,
     end_all,
-    mempool_line,
+    grow,
     rows,
     run_command,
     until_rows,
@@ -42,31 +43,6 @@ HOSTILE = [
     "\u202e" * 256,
 ]
 UNSAFE = {"\x1b", "\x07", "\u202e"}
-RULES = """
-rules:
-  mempool-full:
-    title: Mempool is full
-    attack: resource
-    severity: warning
-    on: rpc:mempool
-    by: []
-    measure: {most: max(txs)}
-    over: 10s
-    fire: most > 100
-    resolve_after: 1m
-    summary: "{most} transactions wait"
-  odd-agent:
-    title: Odd user agent
-    attack: node
-    severity: warning
-    on: rpc:peer
-    by: [user_agent]
-    measure: {polls: count()}
-    over: 10s
-    fire: polls > 0
-    summary: "{user_agent} was seen {polls} times"
-    evidence: 4
-"""
 CONFIG = """
 sources: {sources}
 start: beginning
@@ -90,15 +66,9 @@ def receiver() -> Iterator[Receiver]:
 def prepare(folder: Path, receiver: Receiver, sources: str = "snapshots:snapshots.jsonl", more: str = "") -> None:
     """A service's folder without polls."""
     (folder / "state").mkdir()
-    (folder / "rules.yaml").write_text(RULES)
+    (folder / "rules.yaml").write_text(ESCALATING_MEMPOOL + ODD_AGENT)
     (folder / "watchdog.yaml").write_text(CONFIG.format(sources=sources, more=more, url=receiver.url))
     (folder / "snapshots.jsonl").write_text("")
-
-
-def grow(folder: Path, begin: int, sizes: list[int]) -> None:
-    """Append a poll each ten seconds of event time."""
-    with (folder / "snapshots.jsonl").open("a") as file:
-        file.write("".join(mempool_line(10 * (begin + at), size) for at, size in enumerate(sizes)))
 
 
 def until_told(receiver: Receiver, wanted: int) -> list[str]:

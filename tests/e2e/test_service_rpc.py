@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import fake_node
-from tests.support.fake_node import FakeNode, free_port, v30
+from tests.support.fake_node import FakeNode, v30
+from tests.support.ports import free_port
 from tests.support.service_process import WATCHING, ServiceProcess, end_all
 from tests.support.waiting import wait_until
 from watchdog.cli.main import main

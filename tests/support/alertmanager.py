@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.parts import program
+from tests.support.ports import free_port
 from tests.support.waiting import LIMIT_S, wait_until
 
 PROGRAM = "prometheus-alertmanager"
@@ -25,9 +25,7 @@ class Alertmanager:
         self._folder = folder
         folder.mkdir()
         (folder / "alertmanager.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self._port = int(one.getsockname()[1])
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -10,7 +10,6 @@ A behaviour replaces the answer of a method; it gets the open connection, and ma
 from __future__ import annotations
 
 import json
-import socket
 import socketserver
 import threading
 import time
@@ -289,13 +288,6 @@ class FakeNode:
             call.reply(200, result)
         else:
             call.result(result)
-
-
-def free_port() -> int:
-    """Return a port of loopback on which nothing listens now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def tip_hash(height: int, branch: int = 0) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import nats
 
 from tests.support.parts import lacking
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 PROGRAM = shutil.which("nats-server", path="/usr/sbin:/usr/local/bin:/usr/bin:/bin")
@@ -25,8 +26,7 @@ class NatsServer:
     def __init__(self, folder: Path, config: str = "") -> None:
         if PROGRAM is None:
             lacking("not installed: nats-server, Debian's package 'nats-server'")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self._config = folder / "nats.conf"
         self._config.write_text(f'listen: "127.0.0.1:{self.port}"\n{config}\n', encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.fake_node import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 BINARY = os.environ.get("BITCOIN_NODE", "")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -133,3 +133,14 @@ def mempool_line(second: int, transactions: int) -> str:
     """One poll of getmempoolinfo, as a line of a snapshots file."""
     result = {"loaded": True, "size": transactions, "bytes": 1, "usage": 1, "maxmempool": 300_000_000}
     return json.dumps({"time": START + second, "kind": "getmempoolinfo", "result": result}) + "\n"
+
+
+def grow(folder: Path, begin: int, sizes: Sequence[int]) -> None:
+    """Append polls of these sizes to the snapshots of a service's folder, one each ten seconds of event time."""
+    polls(folder, [(10 * (begin + at), size) for at, size in enumerate(sizes)])
+
+
+def polls(folder: Path, of: Iterable[tuple[int, int]]) -> None:
+    """Append polls to the same file: second and transactions of each."""
+    with (folder / "snapshots.jsonl").open("a") as file:
+        file.write("".join(mempool_line(second, transactions) for second, transactions in of))

@@ -26,6 +26,7 @@ from alerts.routing import Receiver, TlsFiles
 from tests.support.channels import MAIL_PASSWORD as PASSWORD
 from tests.support.channels import START_NS, Mailbox, case_notice, channel, hostile_notice
 from tests.support.parts import program
+from tests.support.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,7 @@ def server(
     words: dict[str, Any] = {"ssl_context": context} if whole else {"tls_context": context}
     if auth:
         words |= {"authenticator": box.authenticate, "auth_required": True, "auth_require_tls": True}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     controller = Controller(box, hostname="127.0.0.1", port=port, **words)
     controller.start()
     try:

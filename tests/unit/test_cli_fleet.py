@@ -7,21 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rulesets import FULL_AT_TWO
 from tests.support.service_process import mempool_line
 from watchdog.cli.main import main
 from watchdog.core.finding import FLEET
 
-RULES = """
-rules:
-  full-at-two:
-    title: The mempool is full at two nodes
-    attack: resource
-    severity: high
-    scope: fleet
-    on: rpc:mempool
-    measure: {full: distinct(node where txs > 100)}
-    over: 1m
-    fire: full >= 2
+RULES = (
+    FULL_AT_TWO
+    + """
   full-at-one:
     title: The mempool of a node is full
     attack: resource
@@ -31,6 +24,7 @@ rules:
     over: 10s
     fire: most > 100
 """
+)
 
 
 @pytest.fixture

@@ -176,47 +176,30 @@ def test_those_of_the_configuration_are_listed(place: Path, capfd: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("key", "entry", "words"),
     [
-        ("{party: 203.0.113.7, until: 2126-01-01, author: anna}", "lacks 'comment'"),
-        ("{party: 203.0.113.7, author: anna, comment: x}", "lacks 'until'"),
-        ("{until: 2126-01-01, author: anna, comment: x}", "needs a party, a rule or a technique"),
-        ("{party: 203.0.113.7/8, until: 2126-01-01, author: anna, comment: x}", "write 203.0.0.0/8"),
-        ("{party: 203.0.113.7, until: soon, author: anna, comment: x}", "is not a date"),
-        ("{party: 203.0.113.7, untl: 2126-01-01, author: anna, comment: x}", "did you mean 'until'"),
-        ("all", "must be a table"),
+        ("silences", "{party: 203.0.113.7, until: 2126-01-01, author: anna}", "lacks 'comment'"),
+        ("silences", "{party: 203.0.113.7, author: anna, comment: x}", "lacks 'until'"),
+        ("silences", "{until: 2126-01-01, author: anna, comment: x}", "needs a party, a rule or a technique"),
+        ("silences", "{party: 203.0.113.7/8, until: 2126-01-01, author: anna, comment: x}", "write 203.0.0.0/8"),
+        ("silences", "{party: 203.0.113.7, until: soon, author: anna, comment: x}", "is not a date"),
+        ("silences", "{party: 203.0.113.7, untl: 2126-01-01, author: anna, comment: x}", "did you mean 'until'"),
+        ("silences", "all", "must be a table"),
+        ("maintenance", '{name: x, from: "02:00"}', "lacks 'to'"),
+        ("maintenance", '{name: x, from: "2:00", to: "04:00"}', "not a time of day"),
+        ("maintenance", '{name: x, from: "02:00", to: "24:00"}', "not a time of day"),
+        ("maintenance", '{name: x, from: "02:00", to: "04:00", zone: Europe/Bonn}', "unknown time zone"),
+        ("maintenance", '{name: x, from: "02:00", to: "04:00", zone: ../etc/passwd}', "unknown time zone"),
+        ("maintenance", '{name: x, from: "02:00", to: "04:00", days: tuesday}', "unknown days 'tuesday'"),
+        ("maintenance", '{name: x, from: "02:00", to: "04:00", keeps: worst}', "unknown keeps 'worst'"),
     ],
 )
 def test_a_mistake_in_the_file_has_its_place(
-    tmp_path: Path, entry: str, words: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, key: str, entry: str, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "debug.log").touch()
     config = tmp_path / "watchdog.yaml"
-    config.write_text(f"sources: ['log:debug.log']\nsilences:\n  - {entry}\n")
-    assert main(["check", "--config", str(config)]) == 1
-    told = capfd.readouterr().out
-    assert words in told
-    assert "watchdog.yaml:3:" in told
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        ('{name: x, from: "02:00"}', "lacks 'to'"),
-        ('{name: x, from: "2:00", to: "04:00"}', "not a time of day"),
-        ('{name: x, from: "02:00", to: "24:00"}', "not a time of day"),
-        ('{name: x, from: "02:00", to: "04:00", zone: Europe/Bonn}', "unknown time zone"),
-        ('{name: x, from: "02:00", to: "04:00", zone: ../etc/passwd}', "unknown time zone"),
-        ('{name: x, from: "02:00", to: "04:00", days: tuesday}', "unknown days 'tuesday'"),
-        ('{name: x, from: "02:00", to: "04:00", keeps: worst}', "unknown keeps 'worst'"),
-    ],
-)
-def test_a_mistake_in_a_window_has_its_place(
-    tmp_path: Path, entry: str, words: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "debug.log").touch()
-    config = tmp_path / "watchdog.yaml"
-    config.write_text(f"sources: ['log:debug.log']\nmaintenance:\n  - {entry}\n")
+    config.write_text(f"sources: ['log:debug.log']\n{key}:\n  - {entry}\n")
     assert main(["check", "--config", str(config)]) == 1
     told = capfd.readouterr().out
     assert words in told

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from alerts.store.database import Database
 from alerts.store.outbox import Outbox
 from alerts.store.writer import IncidentWriter
 from tests.support.history import START, incident, record, told
+from tests.support.ports import free_port
 from tests.support.service_process import ROOT, WATCHING, ServiceProcess, end_all
 from watchdog.cli.main import COMMANDS
 
@@ -152,9 +152,7 @@ def test_a_reload_that_cannot_be_told_is_done(tmp_path: Path) -> None:
 
 
 def test_a_receiver_that_cannot_show_what_comes_ends(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    place = f"127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         [*CLOSED, "receive", "--listen", place, "--out", "got"],
         cwd=tmp_path,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_node import FakeNode, NodeError, fault, free_port, garbage, status, tip_hash, v30
+from tests.support.fake_node import FakeNode, NodeError, fault, garbage, status, tip_hash, v30
+from tests.support.ports import free_port
 from tests.support.virtual_node import START, Event, VirtualTime, rows_of, slices_of
 from watchdog.core.source import SourceOptions
 from watchdog.sources.rpc.hash_polls import HASH_CALL, HashPolls

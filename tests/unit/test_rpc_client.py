@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import fake_node
 from tests.support.fake_node import FakeNode, NodeError, v22, v30
+from tests.support.ports import free_port
 from watchdog.core.errors import SourceError
 from watchdog.sources.rpc import errors
 from watchdog.sources.rpc.client import RpcClient
@@ -100,7 +101,7 @@ def test_chunks_within_the_limit_are_read(node: FakeNode) -> None:
 def test_a_refused_connection_shows_that_the_node_may_be_down(tmp_path: Path) -> None:
     cookie = tmp_path / ".cookie"
     cookie.write_text("__cookie__:abc")
-    one = RpcClient(f"http://127.0.0.1:{fake_node.free_port()}", CookieCredentials(cookie))
+    one = RpcClient(f"http://127.0.0.1:{free_port()}", CookieCredentials(cookie))
     with pytest.raises(errors.RpcUnreachableError, match="refused"):
         one.call("uptime")
 

@@ -10,6 +10,7 @@ import pytest
 from alerts.store.incidents import IncidentFilter
 from tests.support.daemon import MovedClock, serve, until
 from tests.support.event_loops import scenery
+from tests.support.rulesets import FULL_AT_TWO
 from tests.support.two_nodes import FULL, configure_nodes, poll, seen, stored
 from watchdog.core.finding import FLEET
 from watchdog.fleet.report import NodeReport
@@ -20,17 +21,9 @@ from watchdog.service.fleet_feed import FleetFeed, FleetInbox
 from watchdog.service.fleet_order import FleetOrder
 from watchdog.service.live_view import LiveView
 
-RULES = """
-rules:
-  full-at-two:
-    title: The mempool is full at two nodes
-    attack: resource
-    severity: high
-    scope: fleet
-    on: rpc:mempool
-    measure: {full: distinct(node where txs > 100)}
-    over: 1m
-    fire: full >= 2
+RULES = (
+    FULL_AT_TWO
+    + """
   full-at-one:
     title: The mempool of a node is full
     attack: resource
@@ -44,6 +37,7 @@ rules:
     fire: most > 100
     summary: "{node} is full"
 """
+)
 LATER = 200  # seconds: the fleet judges what every node has passed
 
 
