@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, or_, select
+from sqlalchemy import Connection, func, literal, select
 
 from alerts.decide import HeldReason
 from alerts.notice import case_event_id
 from alerts.store.case_decisions import HELD, SENT, decisions_of
+from alerts.store.cases import cases_holding
 from alerts.store.database import Database, stored_text
-from alerts.store.schema import case_aliases, cases, incidents, outbox
+from alerts.store.schema import case_aliases, cases, outbox
 
 PORTION = 500  # ids in one statement
 FateRow = Mapping[str, Any]  # Any: columns, or JSON
@@ -47,13 +48,12 @@ def fates_of(database: Database, id_: str, receiver: str | None = None) -> CaseF
     if found is None:
         return None
     case, asked = found
-    decided = decisions_of(database, case["id"], receiver)
+    id_, pending = str(case["id"]), case.get("pending")
+    decided = decisions_of(database, id_, receiver)
     delivered = database.read(lambda connection: _delivered(connection, decided))
-    document = json.loads(case["document"])
-    pending = document.get("pending")
     return CaseFates(
-        case["id"],
-        str(document.get("root") or case["id"]),
+        id_,
+        str(case.get("root") or id_),
         asked,
         [_fate(one, delivered.get(_notice(one))) for one in decided],
         pending if isinstance(pending, dict) else None,
@@ -61,21 +61,16 @@ def fates_of(database: Database, id_: str, receiver: str | None = None) -> CaseF
 
 
 def _case(connection: Connection, id_: str) -> tuple[FateRow, str] | None:
-    wanted = select(cases.c.id, cases.c.document)
-    own = connection.execute(wanted.where(cases.c.id == id_)).mappings().first()
+    """Return the document of the case, and what the id means: `case`, `alias` or `incident`."""
+    own = connection.execute(select(cases.c.document).where(cases.c.id == id_)).scalar()
     if own is not None:
-        return dict(own), "case"
-    by_alias = wanted.join(case_aliases, case_aliases.c.case_id == cases.c.id).where(case_aliases.c.alias == id_)
-    merged = connection.execute(by_alias).mappings().first()
+        return json.loads(own), "case"
+    by_alias = select(cases.c.document).join(case_aliases, case_aliases.c.case_id == cases.c.id)
+    merged = connection.execute(by_alias.where(case_aliases.c.alias == id_)).scalar()
     if merged is not None:
-        return dict(merged), "alias"
-    node = select(incidents.c.node).where(incidents.c.id == id_).scalar_subquery()
-    latest = (cases.c.opened_ns.desc(), cases.c.id)
-    holding = wanted.where(or_(cases.c.node == node, cases.c.node == "*"), cases.c.document.contains(f'"{id_}"'))
-    for row in connection.execute(holding.order_by(*latest)).mappings():
-        if id_ in json.loads(row["document"])["incidents"]:
-            return dict(row), "incident"
-    return None
+        return json.loads(merged), "alias"
+    holding = next(cases_holding(connection, id_), None)
+    return None if holding is None else (holding, "incident")
 
 
 def _notice(decision: FateRow) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +26,17 @@ from sqlalchemy import (
 )
 
 from alerts.case_document import INNER, StoredCase
+from alerts.case_house import HOUSE
 from alerts.incident import IncidentState
 from alerts.store.case_acts import move_acts, waiting_acts, with_acts
 from alerts.store.cursor import decoded_place, encoded_place
 from alerts.store.database import LATEST_NS, Database, stored_json, stored_text
-from alerts.store.schema import case_aliases, case_clocks, case_decisions, cases, outbox
+from alerts.store.schema import case_aliases, case_clocks, case_decisions, cases, incidents, outbox
 from watchdog.core.durations import MINUTE_NS
 from watchdog.core.finding import SEVERITIES, Severity
 
 MOST_CASES = 1_000  # of one page
+MOST_OF_INCIDENT = 20  # cases that are named beside one incident
 PORTION = 500  # ids in one statement
 AHEAD_NS = 10 * MINUTE_NS  # of our clock, by which event time may be ahead
 
@@ -109,6 +112,24 @@ def case_now(connection: Connection, ids: Collection[str]) -> dict[str, str]:
         own = connection.execute(select(cases.c.id).where(cases.c.id.in_(portion))).scalars()
         found |= {id_: id_ for id_ in own}
     return found
+
+
+def cases_holding(connection: Connection, incident: str) -> Iterator[dict[str, Any]]:
+    """Yield the documents of the cases that an incident is part of, latest opened first; none for an unknown id.
+
+    An incident of several peers can be part of several cases. Cases that were resolved before it opened are not read.
+    """
+    known = select(incidents.c.node, incidents.c.opened_ns).where(incidents.c.id == stored_text(incident))
+    row = connection.execute(known).first()
+    if row is None:
+        return
+    in_time = or_(cases.c.resolved_ns.is_(None), cases.c.resolved_ns >= row.opened_ns - AHEAD_NS)
+    asked = select(cases.c.document).where(cases.c.node.in_([row.node, HOUSE]), in_time)
+    asked = asked.where(cases.c.document.contains(json.dumps(incident), autoescape=True))
+    for document in connection.execute(asked.order_by(cases.c.opened_ns.desc(), cases.c.id)).scalars():
+        case = json.loads(document)
+        if incident in case["incidents"]:
+            yield case
 
 
 def remove_cases(connection: Connection, before_ns: int, most: int) -> int:
@@ -222,6 +243,18 @@ class CaseQueries:
         asked = select(cases.c.document).where(cases.c.id == func.coalesce(alias, stored_text(id_)))
         found = self._database.read(lambda connection: connection.execute(asked).scalar())
         return None if found is None else {"story": [], "story_beyond": 0, **json.loads(found)}  # as of version 0011
+
+    def of_incident(self, incident: str) -> list[dict[str, str]]:
+        """Return `id` and `headline` of the cases that an incident is part of, latest opened first.
+
+        At most `MOST_OF_INCIDENT`; none where it is part of no case, or unknown.
+        """
+
+        def look(connection: Connection) -> list[dict[str, str]]:
+            found = itertools.islice(cases_holding(connection, incident), MOST_OF_INCIDENT)
+            return [{"id": one["id"], "headline": one["headline"]} for one in found]
+
+        return self._database.read(look)
 
     def latest(self, most: int = MOST_CASES, node: str | None = None) -> list[dict[str, Any]]:
         """Return the documents of the cases opened last, the latest first."""

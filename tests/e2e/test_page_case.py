@@ -16,10 +16,11 @@ from tests.support.case_pages import (
     part_rows,
     rewrite_case,
 )
+from tests.support.case_rig import made_finding
 from tests.support.case_story import PEER_A, TEAM, CaseStory, merged_cases
 from tests.support.chromium import NAMES, Tab
 from tests.support.parts import program
-from tests.support.web_view import HOSTILE, TOKEN, StoredView
+from tests.support.web_view import HOSTILE, TOKEN, StoredView, flood
 from watchdog.web.openapi import openapi_document
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
@@ -87,6 +88,26 @@ def test_a_case_shows_its_stages_its_parties_its_story_and_why_it_is_one(view: S
         assert len(incidents) == len(await tab.run("[...document.querySelectorAll('#part-incidents ~ * td a')]")) == 2
         why = await text(tab, "[data-part=part-why-it-is-one-case]")
         assert "steps of one eclipse" in why or "needs these steps together" in why
+
+    visit(view, look)
+
+
+def test_an_incident_leads_to_its_case_as_soon_as_it_has_one(view: StoredView) -> None:
+    (incident,) = view.tell(flood(PEER_A, node="alice"))
+    story = CaseStory(view.database, TEAM)
+    finding = made_finding("ping-flood", [PEER_A], 0)
+    story.rig.feed.take(finding.time_ns, incident, finding)
+
+    async def look(tab: Tab, url: str) -> None:
+        followed(view, story)
+        await tab.open(f"{url}/incidents/{incident}")
+        await tab.until(f"{DRAWN} && {LIVE}")
+        assert await tab.run("document.querySelector('#detail .facts a')") is None
+        (change,) = story.until(4)
+        await tab.until("document.querySelector('#detail .facts a')")
+        assert await text(tab, "#detail .facts a") == "Ping flood from one peer"
+        await tab.run("document.querySelector('#detail .facts a').click()")
+        await tab.until(f"document.body.dataset.view === 'case' && location.pathname === '/cases/{change.case_id}'")
 
     visit(view, look)
 

@@ -170,3 +170,26 @@ def test_why_names_the_case_that_has_the_incident(
     assert main(["cases", "why", one.id, "bbbb", "--db", str(tmp_path / "h.db")]) == 2
     cure = f"watchdog cases why {other.id} bbbb000000000002"
     assert capfd.readouterr().err == f"watchdog: incident bbbb000000000002 is in another case: {cure}\n"
+    assert main(["incidents", "show", "bbbb", "--db", str(tmp_path / "h.db")]) == 0
+    assert f"  case          {other.id}\n" in capfd.readouterr().out
+
+
+def test_an_incident_names_its_cases_and_none_that_ended_before_it(database: Database) -> None:
+    first, second = "aaaa000000000001", "bbbb000000000002"
+    rig = CaseRig()
+    for minute, rule, name in ((0, "ping-flood", A), (2, "inv-flood", B)):
+        finding = made_finding(rule, [name], minute)
+        rig.feed.take(finding.time_ns, first, finding)
+    rows = rows_of(rig, 4)
+    keep(database, rows)
+    kept = [record(incident(id=one, node="alice", opened_ns=START_NS)) for one in (first, second)]
+    IncidentWriter(database).record(kept, (), ())
+    queries = CaseQueries(database)
+    wanted = [one.document for one in sorted(rows, key=lambda one: (-one.opened_ns, one.id))]
+    assert len(wanted) == 2
+    assert queries.of_incident(first) == [{"id": one["id"], "headline": one["headline"]} for one in wanted]
+    assert queries.of_incident(second) == []
+    assert queries.of_incident(first[:4]) == []
+    late = record(incident(id=first, node="alice", opened_ns=START_NS + HOUR_NS), 2)
+    IncidentWriter(database).record([late], (), [replace(one, resolved_ns=START_NS + MINUTE_NS) for one in rows])
+    assert queries.of_incident(first) == []

@@ -10,7 +10,7 @@ import pytest
 
 from alerts.case_document import stored_cases
 from alerts.store.writer import IncidentWriter
-from tests.support.case_rig import CaseRig
+from tests.support.case_rig import CaseRig, made_finding
 from tests.support.event_loops import scenery
 from tests.support.web_view import AUTHORIZED, TOKEN, Client, StoredView, flood, serving
 from tests.unit.test_web_openapi import check
@@ -104,6 +104,23 @@ def test_an_operator_acts_and_the_answer_and_the_audit_show_it(tmp_path: Path) -
         assert [one["action"] for one in page["entries"]] == ["resolve", "split", "note"]
         page = await (await client.get(f"/api/v1/audit?cursor={page['cursor']}")).json()
         assert [(one["action"], one["subject"]) for one in page["entries"]] == [("ack", f"case {id_}")]
+
+    talk(view, conversation)
+
+
+def test_an_incident_names_its_case(tmp_path: Path) -> None:
+    view = StoredView(tmp_path)
+    incident, alone = (view.tell(flood(peer, node="alice"))[0] for peer in (A, B))
+    rig, finding = CaseRig(), made_finding("ping-flood", [A], 0)
+    rig.feed.take(finding.time_ns, incident, finding)
+    rig.until(5)
+    (case,) = stored_cases(rig.feed.book)
+    scenery(lambda: view.store_cases([case]))
+
+    async def conversation(client: Client) -> None:
+        for id_, cases in ((incident, [{"id": case.id, "headline": case.document["headline"]}]), (alone, [])):
+            await check(client, "GET", f"/api/v1/incidents/{id_}", "/api/v1/incidents/{id}")
+            assert (await (await client.get(f"/api/v1/incidents/{id_}")).json())["cases"] == cases
 
     talk(view, conversation)
 

@@ -45,6 +45,7 @@ def incident_page(one: Object) -> str:
         *_pairs(
             id=one["id"],
             rule=one["rule"],
+            case=" ".join(case["id"] for case in cast("Sequence[Mapping[str, str]]", one["cases"])) or "-",
             attack=one["attack"],
             node=one["node"],
             key=_fields(one["key"]),

@@ -12,6 +12,7 @@ from typing import cast
 from alerts.incident import RANK, IncidentState
 from alerts.incident_table import UnknownIncidentError
 from alerts.store.actions import Verb
+from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
 from alerts.store.redact import Redactor
@@ -154,6 +155,7 @@ def _show(args: argparse.Namespace, database: Database) -> int:
     one = queries.one(id_)
     if one is None:
         raise UnknownIncidentError(f"no incident {id_!r}")
+    one["cases"] = CaseQueries(database).of_incident(id_)
     if args.json:
         write_output("-", json_line(one))
         return 0

@@ -49,10 +49,14 @@ class IncidentRoutes:
     async def show(self, request: web.Request) -> web.Response:
         """Answer with everything about one incident."""
         id_ = request.match_info["id"]
-        found = await self._view.ask(lambda: self._view.queries.one(id_))
+
+        def look() -> tuple[dict[str, object] | None, list[dict[str, str]]]:
+            return self._view.queries.one(id_), self._view.cases.of_incident(id_)
+
+        found, cases = await self._view.ask(look)
         if found is None:
             raise not_found(f"incident '{id_}'")
-        return answer(found)
+        return answer({**found, "cases": cases})
 
     async def acknowledge(self, request: web.Request) -> web.Response:
         """Acknowledge an incident."""

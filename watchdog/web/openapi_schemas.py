@@ -16,7 +16,7 @@ from alerts.store.outbox import STATUSES
 from alerts.store.verdicts import VERDICTS
 from watchdog.core.finding import ATTACKS, SEVERITIES, Maturity
 from watchdog.service.capabilities import LACKS
-from watchdog.web.openapi_cases import CASE_SCHEMAS
+from watchdog.web.openapi_cases import CASE_SCHEMAS, ID
 from watchdog.web.openapi_parts import (
     ANYTHING,
     COUNT,
@@ -38,7 +38,7 @@ from watchdog.web.openapi_parts import (
 )
 
 _HEAD: Mapping[str, Json] = {
-    "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "id": ID,
     "rule": TEXT,
     "attack": {"enum": list(ATTACKS)},
     "severity": {"enum": list(SEVERITIES)},
@@ -165,6 +165,7 @@ SCHEMAS: Mapping[str, Json] = {
             "actions": listed(_DEED),
             "deliveries": listed(named("Delivery")),
             "recordings": listed(_RECORDED),
+            "cases": listed(closed({"id": ID, "headline": TEXT})),
         }
     ),
     "Delivery": closed(

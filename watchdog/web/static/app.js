@@ -153,7 +153,7 @@ function happened(event, data) {
 
 function caseChanged(data) {
   caseList.update(data);
-  if (casePage.isAbout(data)) readDetail();
+  if (casePage.isAbout(data) || incidentPage.waitsForCase) readDetail();
   const opened = data.notices.length === 1 && !data.notices_beyond && data.notices[0].reason === "opened";
   if (opened && data.state === "open" && home === "cases") tell("New case", data.severity, data.headline);
 }

@@ -1,7 +1,7 @@
 // One incident: summary, timeline, entities, members, evidence, operators' notes and deliveries.
 
 import { badge, el, foreign, maturityBadge, section, table } from "/static/dom.js";
-import { operatorNotes, recordings } from "/static/notes.js";
+import { deliveries, operatorNotes, recordings } from "/static/notes.js";
 import { both, exact, lasted, utc } from "/static/times.js";
 
 const SMALL = new Set(["updated", "member joined", "member cleared"]);
@@ -56,6 +56,7 @@ function facts(incident, eventTime) {
     ["Node", foreign(incident.node)],
     ["Attack", incident.attack],
     ["Rule", foreign(incident.rule)],
+    ["Case", incident.cases.length ? incident.cases.map(caseLine) : null],
     ["Key", Object.keys(incident.key).length ? fields(incident.key) : null],
     ["Acknowledged", by === null ? null : ["by ", foreign(by)]],
     ["Verdict", judgement(incident.verdict)],
@@ -64,6 +65,11 @@ function facts(incident, eventTime) {
   ];
   const shown = pairs.filter(([, value]) => value !== null);
   return el("dl", { class: "facts" }, shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/** A link to a case that it is part of; an incident of several peers can be part of several. */
+function caseLine({ id, headline }) {
+  return el("div", {}, el("a", { href: `/cases/${id}`, "data-route": true }, foreign(headline)));
 }
 
 /** What an operator calls the incident: `attack` or `false alarm`. */
@@ -165,19 +171,6 @@ function evidence(incident) {
     fields(event.fields),
   ]);
   return table("Evidence", ["Time", "Event", "Fields"], rows);
-}
-
-function deliveries(incident) {
-  if (!incident.deliveries.length) return el("p", { class: "quiet" }, "No notification was sent for this incident.");
-  const rows = incident.deliveries.map((one) => [
-    exact(one.created),
-    foreign(one.receiver),
-    one.type.replace("incident.", ""),
-    badge("delivery", one.status),
-    `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`,
-    one.last_error ? foreign(one.last_error) : "",
-  ]);
-  return table("Deliveries", ["Created", "Receiver", "Event", "Status", "Attempts", "Error"], rows);
 }
 
 function fields(pairs) {

@@ -23,6 +23,11 @@ export class IncidentPage {
     document.getElementById("lasted")?.replaceChildren(span(this.found, eventTime));
   }
 
+  /** Whether the incident that is open may just have become part of a case. */
+  get waitsForCase() {
+    return this.id !== null && this.found?.id === this.id && !this.found.cases.length;
+  }
+
   /** Read and draw the incident that is open. */
   async show() {
     const id = this.id;

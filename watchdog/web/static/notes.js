@@ -1,6 +1,6 @@
-// Lists below an incident: what operators said of it, and the recorded files of its time.
+// Lists below an incident: what operators said of it, the recorded files of its time, and its deliveries.
 
-import { el, foreign } from "/static/dom.js";
+import { badge, el, foreign, table } from "/static/dom.js";
 import { exact } from "/static/times.js";
 
 /** The recorded files, on the machine of the service; nothing without a recorder. */
@@ -25,4 +25,19 @@ export function operatorNotes(incident) {
     el("li", {}, el("div", { class: "when" }, exact(done.time), ` ${done.action} by `, foreign(done.who)), foreign(done.text)),
   );
   return el("ol", { class: "notes" }, shown);
+}
+
+/** What was sent of the incident itself. */
+export function deliveries(incident) {
+  const none = `No notification was sent for this incident${incident.cases.length ? " itself; its case lists its own" : ""}.`;
+  if (!incident.deliveries.length) return el("p", { class: "quiet" }, none);
+  const rows = incident.deliveries.map((one) => [
+    exact(one.created),
+    foreign(one.receiver),
+    one.type.replace("incident.", ""),
+    badge("delivery", one.status),
+    `${one.attempts}${one.last_status === null ? "" : ` (HTTP ${one.last_status})`}`,
+    one.last_error ? foreign(one.last_error) : "",
+  ]);
+  return table("Deliveries", ["Created", "Receiver", "Event", "Status", "Attempts", "Error"], rows);
 }
