@@ -127,7 +127,9 @@ def _by_technique(one: Claim, other: Claim, now_ns: int) -> ClaimLink:
         return NONE
     return ClaimLink(
         ENOUGH,
-        f"both {technique} at one time" if not apart_ns else f"{technique} again after {rough_duration(apart_ns)}",
+        f"both show {technique} at the same time"
+        if not apart_ns
+        else f"{technique} again after {rough_duration(apart_ns)}",
     )
 
 

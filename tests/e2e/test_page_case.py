@@ -92,6 +92,26 @@ def test_a_case_shows_its_stages_its_parties_its_story_and_why_it_is_one(view: S
     visit(view, look)
 
 
+def test_tables_of_a_case_fit_into_a_small_window_and_a_reason_of_three_claims_says_all(view: StoredView) -> None:
+    story = CaseStory(view.database, TEAM)
+    for rule in ("ping-flood", "inv-flood", "headers-spam"):
+        story.rig.say(rule, [PEER_A], 0)
+    story.until(4)
+    story.keep()
+    (case,) = [one["id"] for one in view.cases.latest()]
+
+    async def look(tab: Tab, url: str) -> None:
+        await tab.size(1280, 900)
+        await tab.open(f"{url}/cases/{case}")
+        await tab.until(DRAWN)
+        reasons = await text(tab, "[data-part=part-why-it-is-one-case] .reasons")
+        assert f"all name {PEER_A}:" in reasons
+        tables = "[...document.querySelectorAll('#detail .scroll')]"
+        assert await tab.run(f"{tables}.map((one) => one.scrollWidth - one.clientWidth)") == [0, 0, 0]
+
+    visit(view, look)
+
+
 def test_an_incident_leads_to_its_case_as_soon_as_it_has_one(view: StoredView) -> None:
     (incident,) = view.tell(flood(PEER_A, node="alice"))
     story = CaseStory(view.database, TEAM)

@@ -111,7 +111,7 @@ def test_a_party_that_was_split_off_stays_apart_also_after_a_restart() -> None:
     rig.say("addr-pattern-2021", [C], 11)
     first, second = rig.until(20)
     assert ({one.name for one in first.parties}, second.parties[0].party) == ({A, C}, "217.94.0.0/16")
-    assert second.life.declined[0].why == "split by an operator: both flood-2021 at one time"
+    assert second.life.declined[0].why == "split by an operator: both show flood-2021 at the same time"
 
 
 def test_splitting_off_what_is_not_there_changes_nothing() -> None:

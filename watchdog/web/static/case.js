@@ -149,6 +149,6 @@ function seen({ advice }) {
       el("div", {}, foreign(one.text || one.title)),
     ),
   );
-  const beyond = advice.seen_beyond ? el("p", { class: "quiet" }, `${advice.seen_beyond} more rules, see its incidents`) : null;
-  return [el("ol", { class: "notes" }, rows), beyond];
+  const more = `${advice.seen_beyond} more rules: see the incidents below`;
+  return [el("ol", { class: "notes" }, rows), advice.seen_beyond ? el("p", { class: "quiet" }, more) : null];
 }

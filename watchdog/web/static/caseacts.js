@@ -29,7 +29,7 @@ export class CaseActs {
     const asName = { autocomplete: "nickname", maxlength: 100, spellcheck: "false", placeholder: "api" };
     this.who = el("input", { name: "who", type: "text", ...asName });
     this.who.value = sessionStorage.getItem(WHO) ?? "";
-    this.text = el("textarea", { name: "text", rows: 2, placeholder: "kept with what you do; a note needs it" });
+    this.text = el("textarea", { name: "text", rows: 2, placeholder: "why; required for a note or a silence" });
     const kept = { autocomplete: "off", spellcheck: "false", placeholder: "kept in this tab" };
     this.token = el("input", { name: "token", type: "password", ...kept });
     this.asksToken = el("label", {}, "API token", this.token);

@@ -59,9 +59,14 @@ function reason({ why: text, time, claims }, titles) {
     "li",
     {},
     el("div", { class: "when" }, exact(time)),
-    el("div", {}, foreign(text), ":"),
+    el("div", {}, foreign(of(joined.length, text)), ":"),
     el("ul", { class: "joined" }, shown, more ? el("li", { class: "quiet" }, `and ${more} more`) : null),
   );
+}
+
+/** The reason of a link, which is about two claims, for as many as there are. */
+function of(count, text) {
+  return count > 2 ? text.replace(/^both /, "all ") : text;
 }
 
 /** A claim in words: what a rule saw, and of whom. */

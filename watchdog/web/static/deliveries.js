@@ -7,7 +7,7 @@ import { exact } from "/static/times.js";
 
 const MOST_ROWS = 500; // beyond it a busy page starts again from its first page
 const APART_S = 3600; // an incident may be sent up to an hour after it opened
-const COLUMNS = ["Created", "Status", "Receiver", "Event", "Severity", "Incident", "Attempts", "Next or last", "Error"];
+const COLUMNS = ["Created", "Status", "Receiver", "Event", "Severity", "Incident or case", "Attempts", "Next or last", "Error"];
 
 export class DeliveryList {
   /** parts: {form, place, empty, more}; failed: called with a Problem, or with null when reading works. */

@@ -2,7 +2,7 @@
 
 import { badge, el, foreign, maturityBadge, section, table } from "/static/dom.js";
 import { deliveries, operatorNotes, recordings } from "/static/notes.js";
-import { both, exact, lasted, utc } from "/static/times.js";
+import { both, exact, lasted } from "/static/times.js";
 
 const SMALL = new Set(["updated", "member joined", "member cleared"]);
 const LATEST = 3; // small steps that are always shown
@@ -126,12 +126,12 @@ function unfold(list, id, count) {
 }
 
 function step(change) {
-  const many = change.count > 1 ? ` ${change.count} times until ${utc(change.until)}` : "";
+  const many = change.count > 1 ? [` (${change.count} times, until `, exact(change.until), ")"] : null;
   return el(
     "li",
     { "data-reason": change.reason },
     el("div", { class: "when" }, both(change.time)),
-    el("div", {}, el("strong", {}, change.reason), many, change.text ? [": ", foreign(change.text)] : null),
+    el("div", {}, el("strong", {}, change.reason), change.text ? [": ", foreign(change.text)] : null, many),
   );
 }
 

@@ -17,7 +17,7 @@ export function posture({ open, acknowledged }, sight) {
   const calm = el("span", { class: "count", "data-value": sight === "whole" ? "calm" : sight }, blind ?? "no incident open");
   const rest = looked ? [el("span", { class: "count quiet" }, el("b", {}, String(looked)), " acknowledged")] : [];
   const first = sight === "none" && counts.length ? [calm] : [];
-  return [...first, ...(counts.length ? [el("span", { class: "quiet" }, "open"), ...counts] : [calm]), ...rest];
+  return [...first, ...(counts.length ? [el("span", { class: "quiet" }, "open incidents"), ...counts] : [calm]), ...rest];
 }
 
 /** How much the service can read: none when no source works, ended when all sources have ended. */
