@@ -148,7 +148,12 @@ def test_why_on_the_command_line(tmp_path: Path, database: Database, capfd: pyte
     assert main(["cases", "why", row.id[:8], "aaaa000000000001", *where]) == 0
     assert "both name 91.165.48.111" in capfd.readouterr().out
     assert main(["cases", "show", row.id, *where]) == 0
-    assert "opened" in capfd.readouterr().out
+    page = capfd.readouterr().out
+    assert "opened" in page
+    party, rules = page[page.index("parties:\n") :].splitlines()[1:3]
+    assert (party.split()[0], rules.split(", ")) == (A, ["    ping-flood", "inv-flood"])
+    claims = page[page.index("claims:\n") :].splitlines()[1:]
+    assert len({line.index("91.165.0.0/16") for line in claims}) == 1 < len(claims), "columns"
     for wrong in (["why", row.id, "bbbb"], ["show", "0000"], ["show", "nonsense"], ["why", row.id, "aaaa"]):
         assert main(["cases", *wrong, *where]) == 2
         assert capfd.readouterr().err.startswith("watchdog: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from alerts.case_why import why_lines
@@ -82,22 +83,27 @@ def _show(args: argparse.Namespace, database: Database) -> int:
         for one in case["notices"]
     ]
     lines += ["", "parties:", *([] if case["parties"] else ["  none: no peer is accused"])]
-    lines += [
-        f"  {one['name']}{_among(one)}, {', '.join(one['rules'])}  {_time(one['first'])} to {_time(one['last'])}"
-        for one in case["parties"]
-    ]
+    for one in case["parties"]:
+        lines.append(f"  {one['name']}{_among(one)}  {_time(one['first'])} to {_time(one['last'])}")
+        lines.append(f"    {', '.join(one['rules'])}")
     story = story_lines(case)
     lines += ["", "story:", *story] if story else []
     lines += ["", "claims:"]
-    lines += [_claim(one) for one in case["claims"]]
+    lines += _claims(case["claims"])
     write_output("-", fitted("\n".join(lines) + "\n"))
     return 0
 
 
-def _claim(claim: CaseDocument) -> str:
-    named = f"{claim['rule']} {printable(claim['party'])}".rstrip()  # a state of the node accuses no party
-    role = ROLES.get(claim["role"], claim["role"])
-    return f"  {_time(claim['first'])}  {claim['severity']:<8}  {named}  {role}, incident {claim['incident']}"
+def _claims(claims: Sequence[CaseDocument]) -> list[str]:
+    """Return a line for each claim, in columns: time, severity, rule, accused party, role and incident."""
+    named = [(one["rule"], printable(one["party"])) for one in claims]  # a state of the node accuses no party
+    rule_width = max((len(rule) for rule, _ in named), default=0)
+    party_width = max((len(party) for _, party in named), default=0)
+    return [
+        f"  {_time(one['first'])}  {one['severity']:<8}  {rule:<{rule_width}}  {party:<{party_width}}  "
+        f"{ROLES.get(one['role'], one['role'])}, incident {one['incident']}"
+        for one, (rule, party) in zip(claims, named, strict=True)
+    ]
 
 
 def _advice(case: CaseDocument) -> list[str]:
