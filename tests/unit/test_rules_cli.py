@@ -122,3 +122,26 @@ def test_one_rule_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> N
     assert f"hash {found['hash']}" in found["text"]
     assert main(["rules", "list", "--json", "--no-packs"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_list_and_show_read_the_configuration_of_this_folder_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(RULE)
+    (tmp_path / "watchdog.yaml").write_text("sources: [log:debug.log]\nrules: [mine.yaml]\n")
+    said = "watchdog: these are the rules of watchdog.yaml in this folder\n"
+    assert main(["rules", "list"]) == 0
+    listed = capsys.readouterr()
+    assert ("\nmy-rule " in listed.out, listed.err) == (True, said)
+    assert main(["rules", "show", "my-rule", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert (json.loads(shown.out)["can_fire"], shown.err) == (True, said)
+    assert main(["rules", "show", "my-rule", "--config", "watchdog.yaml"]) == 0
+    assert capsys.readouterr().err == "", "a file that was named needs no word"
+    (tmp_path / "watchdog.yaml").write_text("sources: [log:debug.log]\nrulez: [mine.yaml]\n")
+    assert main(["rules", "list"]) == 0
+    listed = capsys.readouterr()
+    assert "my-rule" not in listed.out
+    assert "the shipped rules are shown" in listed.err
+    assert main(["rules", "list", "--config", "watchdog.yaml"]) == 2

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,10 +27,11 @@ from watchdog.located_yaml.problem import RuleSetError, plain
 from watchdog.service.budget_facts import fact_line, fact_object, learnt_facts
 from watchdog.service.capabilities import ALONE, WITHOUT_RIVER, Capability, Facts, capabilities, lines
 from watchdog.service.config.read import DEFAULT_PATH, ConfigError, load_config
+from watchdog.service.config.settings import ServiceConfig
 from watchdog.service.node_start import checkpoint_path
 from watchdog.service.source_paths import facts_of, source_kinds
 
-SUMMARY = "check, list and describe rules"
+SUMMARY = "Check rule files, list and describe the rules in force, print the JSON Schema of rule files."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_declaring_argument(check)
     listing = actions.add_parser("list", help="list the rules in force", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
-    listing.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help=f"a service's configuration: its rules, and what they lack (default: the sources of {DEFAULT_PATH})",
-    )
     _add_rules(listing)
     show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
     show.add_argument("id", metavar="ID", help="the rule's id")
@@ -58,7 +53,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a service's checkpoint: what the rule's budgets have learnt (default: the configuration's, if any)",
     )
-    add_declaring_argument(show)
     _add_rules(show)
     schema = actions.add_parser("schema", help="print the JSON Schema of rule files", allow_abbrev=False)
     add_declaring_argument(schema)
@@ -72,16 +66,26 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "check":
         return _check(args.paths, packs=not args.no_packs)
-    found = _loaded(args)
+    config = _configuration(args)
+    found = _loaded(args, config)
     warn(problem.render() for problem in found.warnings)
     if args.action == "show":
-        return _show(found, args.id, as_json=args.json, states=_states(args))
-    _list(found, args)
+        _show(found, args, config)
+    else:
+        _list(found, config, as_json=args.json)
+    if config is not None and args.config is None:
+        sys.stderr.write(f"watchdog: these are the rules of {DEFAULT_PATH} in this folder\n")
     return 0
 
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for the rules in force, as in `watchdog replay`."""
+    """Add the arguments for the rules in force: those of a service, and those of `watchdog replay`."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"a service's configuration: its rules and sources (default: {DEFAULT_PATH}, where it exists)",
+    )
     parser.add_argument("--rules", action="append", default=[], type=Path, metavar="PATH", help="rules or overrides")
     parser.add_argument("--no-packs", action="store_true", help="without the shipped rules")
 
@@ -104,22 +108,32 @@ def _check(paths: Sequence[Path], *, packs: bool) -> int:
     return 0
 
 
-def _loaded(args: argparse.Namespace) -> RuleSet:
-    """Load the rules of the command line, after those of `--config`."""
+def _configuration(args: argparse.Namespace) -> ServiceConfig | None:
+    """Return the configuration that is named, else that of this folder; None without one.
+
+    ConfigError: the one that is named has mistakes. With mistakes in that of this folder, a warning and None.
+    """
     if args.config is not None:
-        config = load_config(args.config)
-        packs = () if args.no_packs else config.packs
-        return load([*config.rules, *args.rules], packs=packs, exceptions=config.exceptions)
-    return load(args.rules, packs=not args.no_packs)
-
-
-def _judged(found: RuleSet, given: Path | None) -> dict[str, Capability]:
-    """Return whether each rule can fire with the sources of a configuration; without one, only what it needs."""
+        return load_config(args.config)
+    if not DEFAULT_PATH.is_file():
+        return None
     try:
-        config = load_config(given or DEFAULT_PATH) if given or DEFAULT_PATH.exists() else None
+        return load_config(DEFAULT_PATH)
     except ConfigError as error:
-        warn([f"{error.in_one_line()}; so it is not known which rules can fire"])
-        config = None
+        warn([f"{error.in_one_line()}; the shipped rules are shown, and it is not known which of them can fire"])
+        return None
+
+
+def _loaded(args: argparse.Namespace, config: ServiceConfig | None) -> RuleSet:
+    """Load the rules of the command line, after those of a configuration."""
+    if config is None:
+        return load(args.rules, packs=not args.no_packs)
+    packs = () if args.no_packs else config.packs
+    return load([*config.rules, *args.rules], packs=packs, exceptions=config.exceptions)
+
+
+def _judged(found: RuleSet, config: ServiceConfig | None) -> dict[str, Capability]:
+    """Return whether each rule can fire with the sources of a configuration; without one, only what it needs."""
     if config is None:
         judged = capabilities(found.plans, {}, Facts(river=river_installed()))
         return {name: one if one == WITHOUT_RIVER else one._replace(can_fire=None) for name, one in judged.items()}
@@ -127,10 +141,10 @@ def _judged(found: RuleSet, given: Path | None) -> dict[str, Capability]:
     return capabilities(found.plans, source_kinds(config.sources), facts)
 
 
-def _list(found: RuleSet, args: argparse.Namespace) -> None:
+def _list(found: RuleSet, config: ServiceConfig | None, *, as_json: bool) -> None:
     """Print a line for each rule."""
-    if args.json:
-        judged = _judged(found, args.config)
+    if as_json:
+        judged = _judged(found, config)
         print(json.dumps([_facts(plan, judged.get(plan.id, ALONE)) for plan in found.plans], indent=2))
         return
     rows = [(plan.id, plan.severity, plan.maturity, plan.attack, plan.title) for plan in found.plans]
@@ -167,55 +181,51 @@ def _facts(plan: RulePlan, judged: Capability) -> dict[str, object]:
     }
 
 
-def _states(args: argparse.Namespace) -> dict[str, Path]:
+def _states(args: argparse.Namespace, config: ServiceConfig | None) -> dict[str, Path]:
     """Return the checkpoint that is named, else by node those of the configuration, as far as there are any."""
     if args.state is not None:
         return {"": args.state}
-    if args.config is None and not DEFAULT_PATH.is_file():
-        return {}
-    try:
-        config = load_config(args.config or DEFAULT_PATH)
-    except ConfigError as error:
-        warn([f"{error.in_one_line()}; so it is not known what budgets have learnt"])
+    if config is None:
         return {}
     paths = {node.name: checkpoint_path(config, node.name) for node in config.nodes}
     return {node: path for node, path in paths.items() if path.is_file()}
 
 
-def _show_own(own: OwnRule, *, as_json: bool) -> int:
+def _show_own(own: OwnRule, *, as_json: bool) -> None:
     """Print a built-in finding."""
     if as_json:
         print(json.dumps({**asdict(own), "own": True}, indent=2))
-        return 0
+        return
     print(f"{own.id}: {own.title} (built in, {own.severity})\n\n{own.about}\n")
     print("\n".join(["Causes:", *(f"- {cause}" for cause in own.causes), "", own.remedy]))
-    return 0
 
 
-def _show(found: RuleSet, rule_id: str, *, as_json: bool, states: Mapping[str, Path]) -> int:
-    """Print one rule or built-in finding; RuleError, with the nearest id, for an unknown id. states: by node."""
+def _show(found: RuleSet, args: argparse.Namespace, config: ServiceConfig | None) -> None:
+    """Print one rule or built-in finding; RuleError, with the nearest id, for an unknown id."""
+    rule_id = args.id
     if (own := OWN_RULES.get(rule_id)) is not None:
-        return _show_own(own, as_json=as_json)
+        _show_own(own, as_json=args.json)
+        return
     plan = next((plan for plan in found.plans if plan.id == rule_id), None)
     if plan is None:
         raise RuleError(_no_rule(found, rule_id))
+    states = _states(args, config)
     learnt = [(node, fact) for node, path in states.items() for fact in learnt_facts(path, [plan])]
-    if as_json:
+    if args.json:
         source = found.sources[rule_id]
         places = {name: f"{one.key.place.source.name}:{one.key.place.line}" for name, one in source.entries.items()}
         facts = {
-            **_facts(plan, _judged(found, None)[rule_id]),
+            **_facts(plan, _judged(found, config)[rule_id]),
             "places": places,
             "text": "\n".join(show_rule(plan, source)),
             "detectors": [fact_object(fact, node) for node, fact in learnt],
         }
         print(json.dumps(facts, indent=2))
-        return 0
+        return
     for node, fact in learnt:
         print(f"# {f'{printable(node)}: ' if len(states) > 1 else ''}{fact_line(fact)}")
     for line in show_rule(plan, found.sources[rule_id], {fact.name for _, fact in learnt}):
         print(line)
-    return 0
 
 
 def _no_rule(found: RuleSet, rule_id: str) -> str:
