@@ -135,7 +135,11 @@ def _load(paths: Sequence[Path], report: Report, exceptions: Sequence[ExceptionS
             continue
         if shipped:
             packs.add(source.text)
-        reading.add(read_yaml(source, report), shipped=bool(shipped))
+        known = len(report.problems) + report.dropped
+        node = read_yaml(source, report)
+        if node is None and len(report.problems) + report.dropped == known:
+            report.warn(Location(source), "nothing in this file: no rules, lists or overrides")
+        reading.add(node, shipped=bool(shipped))
     return reading.finish()
 
 

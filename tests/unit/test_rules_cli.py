@@ -145,3 +145,10 @@ def test_list_and_show_read_the_configuration_of_this_folder_and_say_so(
     assert "my-rule" not in listed.out
     assert "the shipped rules are shown" in listed.err
     assert main(["rules", "list", "--config", "watchdog.yaml"]) == 2
+
+
+def test_a_file_without_anything_in_it_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("# rules:\n")
+    assert main(["rules", "check", str(path)]) == 0
+    assert f"watchdog: warning: {path}:1:1: nothing in this file" in capsys.readouterr().err

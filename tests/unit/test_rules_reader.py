@@ -60,7 +60,7 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"#" * (LARGEST_FILE + 1))
     report = Report()
     assert read_file(path, report, "big.yaml") is None
-    assert report.problems[0].render() == "big.yaml:1:1: file is larger than 1048576 bytes"
+    assert report.problems[0].render() == "big.yaml:1:1: file is larger than 1 MiB"
 
 
 def test_a_missing_file_is_unreadable_not_wrong(tmp_path: Path) -> None:

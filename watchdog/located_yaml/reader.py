@@ -51,7 +51,7 @@ def read_file(path: Path, report: Report, name: str) -> SourceText | None:
         report.unreadable(name, f"cannot read: {(error.strerror or 'failed').lower()}")
         return None
     if len(raw) > LARGEST_FILE:
-        report.error(Location(SourceText(name)), f"file is larger than {LARGEST_FILE} bytes")
+        report.error(Location(SourceText(name)), f"file is larger than {LARGEST_FILE >> 20} MiB")
         return None
     try:
         return source_text(name, raw.decode("utf-8"))
