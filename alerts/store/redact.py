@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from watchdog.core.address import parse_address, split_port
 from watchdog.core.errors import SecretError
@@ -76,18 +77,21 @@ class Redactor:
     def case(self, case: Mapping[str, object]) -> dict[str, object]:
         """Return a case's document without anything that identifies a peer or an operator.
 
-        Ids of cases and incidents become hashes, as those of an incident do: the id of a split or merged case leads to
-        the same name wherever it is. What operators wrote is left out.
+        Ids of incidents become the hashes that `incident` gives them, all others those of cases: the id of a split or
+        merged case leads to the same name wherever it is. What operators wrote is left out.
         """
         kept = {name: value for name, value in case.items() if name not in LEFT_OUT | {"story", "story_beyond"}}
-        return {name: self._with_ids(self._value(name, value)) for name, value in kept.items()}
+        own = _incidents_of(case)
+        return {name: self._with_ids(self._value(name, value), own) for name, value in kept.items()}
 
-    def _with_ids(self, value: object) -> object:
+    def _with_ids(self, value: object, incidents: frozenset[str]) -> object:
         if isinstance(value, Mapping):
-            return {name: self._with_ids(one) for name, one in value.items()}
+            return {name: self._with_ids(one, incidents) for name, one in value.items()}
         if isinstance(value, list):
-            return [self._with_ids(one) for one in value]
-        return _ID.sub(lambda found: self._name("incident", found[0]), value) if isinstance(value, str) else value
+            return [self._with_ids(one, incidents) for one in value]
+        if not isinstance(value, str):
+            return value
+        return _ID.sub(lambda found: self._name("incident" if found[0] in incidents else "case", found[0]), value)
 
     def text(self, text: str) -> str:
         """Return a text with each address, netgroup and AS number in it replaced."""
@@ -147,6 +151,11 @@ class Redactor:
             f"{kind}:{known}".encode("utf-8", "backslashreplace"), key=self._key, digest_size=DIGEST_BYTES
         )
         return f"{kind}-{digest.hexdigest()}"
+
+
+def _incidents_of(case: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids of the incidents that a case's document names, those of which only a claim is left too."""
+    return frozenset([*case.get("incidents", ()), *(claim["incident"] for claim in case.get("claims", ()))])
 
 
 def _is_prefix(text: str) -> bool:

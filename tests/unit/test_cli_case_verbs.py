@@ -122,7 +122,7 @@ def test_an_export_shows_no_address_no_operator_and_no_id(ids: list[str], capfd:
     for hidden in (A, B, C, "217.94", "91.165", "secret-anna", "is ours", *ids):
         assert hidden not in text, hidden
     first, second = (json.loads(line) for line in text.splitlines())
-    assert first["id"].startswith("incident-")
+    assert first["id"].startswith("case-")
     assert {one["incident"] for one in first["claims"]} <= set(first["incidents"])
     assert first["split_off"][0] in {one["party"] for one in first["claims"]}, "alike for alike"
     assert second["severity"] == "high"

@@ -102,3 +102,24 @@ def test_a_key_that_is_missing_or_too_short_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="6 bytes; 16 to 64 are needed") as caught:
         Redactor.from_file(tmp_path / "short")
     assert "secret" not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_ids_of_a_case_say_what_they_are_and_match_those_of_incidents() -> None:
+    redactor, one = Redactor(b"sixteen bytes or more"), incident()
+    case, other = "0123456789abcdef", "fedcba9876543210"
+    found = redactor.case(
+        {
+            "id": case,
+            "incidents": [one.id],
+            "claims": [{"incident": one.id}],
+            "aliases": [other],
+            "not_joined": [{"case": other, "why": f"both continue case {case}: both name 217.94.191.240"}],
+        }
+    )
+    assert str(found["id"]).startswith("case-")
+    assert found["incidents"] == [redactor.incident(as_object(one))["id"]]
+    assert found["claims"] == [{"incident": cast("list[str]", found["incidents"])[0]}]
+    (apart,) = cast("list[dict[str, str]]", found["not_joined"])
+    assert found["aliases"] == [apart["case"]]
+    assert apart["case"].startswith("case-")
+    assert apart["why"].startswith(f"both continue case {found['id']}: both name addr-")
