@@ -117,6 +117,11 @@ class IncidentQueries:
             "recordings": [one.as_object() for one in self._recordings.of(id_)],
         }
 
+    def rule_of(self, id_: str) -> str:
+        """Return the rule of an incident; empty for an unknown one."""
+        wanted = select(incidents.c.rule).where(incidents.c.id == stored_text(id_))
+        return self._database.read(lambda connection: connection.execute(wanted).scalar()) or ""
+
     def completed(self, beginning: str) -> list[str]:
         """Return at most two ids that begin with these digits, so that people need not type all sixteen."""
         known, beginning = incidents.c.id, stored_text(beginning)

@@ -95,10 +95,18 @@ def test_the_command_line_judges_and_shows_it(
     monkeypatch.delenv("WATCHDOG_DB", raising=False)
     stored = Database.open("sqlite:///watchdog.db")
     IncidentWriter(stored).record([record(incident())], [])
+    learning, own = incident(2, rule="peer-unlike-others"), incident(3, rule="data-clock")
+    IncidentWriter(stored).record([record(learning), record(own)], [])
     stored.close()
     id_ = incident().id
     assert main(("incidents", "resolve", id_, "--not-an-attack", "--who", "ana")) == 0
-    assert capfd.readouterr().out == f"{id_} resolved: false alarm\n"
+    said = capfd.readouterr()
+    assert said.out == f"{id_} resolved: false alarm\n"
+    assert said.err.startswith("watchdog: rule addr-beyond-limit has no budget, so nothing is learnt from this; ")
+    assert main(("incidents", "resolve", learning.id, "--not-an-attack")) == 0
+    assert capfd.readouterr().err == "", "this one learns"
+    assert main(("incidents", "resolve", own.id, "--not-an-attack")) == 0
+    assert "data-clock is a built-in finding without a budget" in capfd.readouterr().err
     assert main(("incidents", "show", id_)) == 0
     assert "verdict       false alarm, by ana at " in capfd.readouterr().out
     assert main(("incidents", "resolve", id_, "--verdict", "attack", "--who", "bob")) == 0

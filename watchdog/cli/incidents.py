@@ -25,7 +25,7 @@ from watchdog.cli.history_text import incident_page, incident_table
 from watchdog.cli.moments import duration_ns, moment
 from watchdog.cli.operator import add_who_argument, operator_name
 from watchdog.cli.output import add_json_arguments, check_output, json_line, json_text, write_output
-from watchdog.cli.rule_advice import advice_lines
+from watchdog.cli.rule_advice import advice_lines, why_nothing_is_learnt
 from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
 from watchdog.core.text import counted, printable
 
@@ -177,6 +177,8 @@ def _act(args: argparse.Namespace, database: Database) -> int:
     if verdict:
         told += f": {verdict.replace('_', ' ')}"
     write_output("-", f"{id_} {told}\n")
+    if verdict and (unlearning := why_nothing_is_learnt(queries.rule_of(id_), args.config)):
+        sys.stderr.write(f"watchdog: {unlearning}\n")
     return 0
 
 

@@ -73,6 +73,11 @@ def budget_metrics(out: Exposition, facts: Sequence[BudgetFact], node: str) -> N
     gauge("waits", "1 while it gives no verdict: a start, initial download.", (bool(fact.waits) for fact in facts))
 
 
+def has_budget(plan: RulePlan) -> bool:
+    """Return whether a detector of the rule has a budget, which learns from operators' verdicts."""
+    return bool(Budgets([plan]).all)
+
+
 def learnt_facts(checkpoint: Path, plans: Sequence[RulePlan]) -> list[BudgetFact]:
     """Return what the detectors of these rules had learnt at a checkpoint. StateError when it is damaged."""
     budgets = Budgets(plans)
