@@ -19,6 +19,16 @@ OWNERS = 10_000  # incidents whose node is remembered
 PassOn = Callable[[str, int, str, Finding | None], bool]
 
 
+def case_node(name: str) -> str:
+    """Return the node of a case by a name that people write: `*fleet*`, as incidents have it, means the house too."""
+    return HOUSE if name == FLEET else name
+
+
+def incident_node(name: str) -> str:
+    """Return the node of an incident by a name that people write: `*`, as cases have it, means the fleet too."""
+    return FLEET if name == HOUSE else name
+
+
 class HouseFeed(CaseFeed):
     """Takes the findings of rules over nodes, and passes on those that accuse one node.
 

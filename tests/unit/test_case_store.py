@@ -20,6 +20,7 @@ from tests.support.case_rig import START_NS, CaseRig, made_finding
 from tests.support.history import incident, record
 from watchdog.cli.main import main
 from watchdog.core.durations import HOUR_NS, MINUTE_NS
+from watchdog.core.finding import FLEET
 
 A, B = "91.165.48.111", "217.94.191.240"
 
@@ -198,3 +199,17 @@ def test_an_incident_names_its_cases_and_none_that_ended_before_it(database: Dat
     late = record(incident(id=first, node="alice", opened_ns=START_NS + HOUR_NS), 2)
     IncidentWriter(database).record([late], (), [replace(one, resolved_ns=START_NS + MINUTE_NS) for one in rows])
     assert queries.of_incident(first) == []
+
+
+@pytest.mark.parametrize("name", ["*", "*fleet*"])
+def test_filters_take_both_names_of_what_accuses_no_single_node(
+    tmp_path: Path, database: Database, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rig = CaseRig()
+    rig.say("ping-flood", [A], 0)
+    (row,) = rows_of(rig, 5)
+    kept = [record(incident(1, node=FLEET)), record(incident(2))]
+    IncidentWriter(database).record(kept, (), [replace(row, node="*")])
+    for command, id_ in (("cases", row.id), ("incidents", incident(1).id)):
+        assert main([command, "list", "--node", name, "--json", "--db", str(tmp_path / "h.db")]) == 0
+        assert [one["id"] for one in json.loads(capfd.readouterr().out)] == [id_]

@@ -91,9 +91,11 @@ def test_an_unknown_rule_or_technique_is_named(capfd: pytest.CaptureFixture[str]
 
 def test_an_unknown_node_is_named(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (place / "watchdog.yaml").write_text("node: alice\nsources: ['log:debug.log']\n")
-    for node, heard in (("alcie", "watchdog: no node 'alcie' is configured; is the name right?\n"), ("*", "")):
+    unknown = "watchdog: no node 'alcie' is configured; is the name right?\n"
+    for node, heard in (("alcie", unknown), ("*", ""), ("*fleet*", "")):
         assert main(["silences", "add", "--party", "1.2.3.4", "--node", node, "--for", "1h", "--comment", "x"]) == 0
         assert capfd.readouterr().err == heard
+    assert [one["node"] for one in json.loads(said(capfd, "list", "--json"))] == ["alcie", "*", "*"]
 
 
 @pytest.mark.usefixtures("place")

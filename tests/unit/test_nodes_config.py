@@ -78,9 +78,23 @@ def test_mistakes(tmp_path: Path, text: str, wanted: str) -> None:
 def test_a_receiver_names_nodes_or_the_fleet(tmp_path: Path) -> None:
     hook = "receivers: {x: {url: 'https://e.example/x', nodes: NODES}}\n"
     assert read(tmp_path, TWO + hook.replace("NODES", "[bob, '*fleet*']")).receivers[0].nodes == ("bob", "*fleet*")
+    both = read(tmp_path, TWO + hook.replace("NODES", "[bob, '*']"))
+    assert both.receivers[0].nodes == ("bob", "*fleet*")
+    house = read(tmp_path, TWO + hook.replace("NODES", "'*'"))
+    warned = ["is only what accuses no single node" in "".join(one.warnings) for one in (both, house)]
+    assert warned == [False, True]
     alone = "node: alice\nsources: log:a\n"
     assert read(tmp_path, alone + hook.replace("NODES", "alice")).receivers[0].nodes == ("alice",)
     assert "no node 'bob'" in mistakes(tmp_path, alone + hook.replace("NODES", "bob"))
+
+
+@pytest.mark.parametrize("name", ["*", "*fleet*"])
+def test_silences_and_windows_name_the_house(tmp_path: Path, name: str) -> None:
+    until = "until: 2100-01-01, author: anna, comment: known"
+    silence = f"silences: [{{technique: ping-flood, node: '{name}', {until}}}]\n"
+    window = f"maintenance: [{{name: updates, nodes: '{name}', from: '02:00', to: '03:00'}}]\n"
+    config = read(tmp_path, TWO + silence + window)
+    assert ([one.node for one in config.silences], [one.nodes for one in config.maintenance]) == (["*"], [("*",)])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from alerts.case_acts import CaseVerb
+from alerts.case_house import case_node
 from alerts.incident import RANK, IncidentState
 from alerts.incident_table import IncidentError
 from alerts.render import time_text
@@ -74,7 +75,8 @@ def add_case_filters(page: argparse.ArgumentParser, limit: int, most: int) -> No
         help=f"some of {', '.join(STATES)}; with commas between, or given again",
     )
     page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
-    page.add_argument("--node", metavar="NAME", help="of this node; '*' for those of the house")
+    house = "of this node; '*' for those of no single node"
+    page.add_argument("--node", type=case_node, metavar="NAME", help=house)
     page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
 
     def count(text: str) -> int:

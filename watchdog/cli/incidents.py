@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+from alerts.case_house import incident_node
 from alerts.incident import RANK, IncidentState
 from alerts.incident_table import UnknownIncidentError
 from alerts.store.actions import Verb
@@ -110,7 +111,8 @@ def _add_filters(page: argparse.ArgumentParser, limit: int) -> None:
             help=f"some of {', '.join(known)}; with commas between, or given again",
         )
     page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
-    page.add_argument("--node", metavar="NAME", help="of this node")
+    fleet = "of this node; '*' for those of no single node"
+    page.add_argument("--node", type=incident_node, metavar="NAME", help=fleet)
     page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
     page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most this many (default: {limit})")
 

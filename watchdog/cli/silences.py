@@ -7,7 +7,7 @@ import sys
 import time
 from typing import cast
 
-from alerts.case_house import HOUSE
+from alerts.case_house import HOUSE, case_node
 from alerts.render import time_text
 from alerts.silence import ClaimSilence, checked
 from alerts.silence_preview import Previewed, WordsOf, previewed
@@ -75,7 +75,8 @@ def _add_matchers(page: argparse.ArgumentParser) -> None:
     which = page.add_mutually_exclusive_group()
     which.add_argument("--rule", default="", metavar="ID", help="of this rule")
     which.add_argument("--technique", default="", metavar="NAME", help="of this technique, see 'watchdog rules show'")
-    page.add_argument("--node", default="", metavar="NAME", help="at this node only; '*' for cases of the house")
+    house = "at this node only; '*' for cases of no single node"
+    page.add_argument("--node", type=case_node, default="", metavar="NAME", help=house)
 
 
 def _add_end(page: argparse.ArgumentParser, *, needed: bool) -> None:

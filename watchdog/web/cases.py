@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from aiohttp import web
 
 from alerts.case_acts import CaseVerb
+from alerts.case_house import case_node
 from alerts.incident import RANK, IncidentState
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT
 from alerts.store.case_acts import PARTY_LIMIT
@@ -90,7 +91,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[CaseFilter, int, str 
     parameters = Parameters(pairs, KNOWN)
     states = parameters.choices("state", STATES)
     floor = parameters.choice("severity", SEVERITIES)
-    node, since_ns = parameters.text("node"), parameters.time_ns("since")
+    node, since_ns = case_node(parameters.text("node") or "") or None, parameters.time_ns("since")
     limit, cursor = parameters.limit(), parameters.cursor(decoded_place)
     parameters.done()
     wanted = CaseFilter(

@@ -7,6 +7,7 @@ from typing import cast
 
 from aiohttp import web
 
+from alerts.case_house import incident_node
 from alerts.incident import RANK, IncidentState
 from alerts.store.cursor import decoded_place
 from alerts.store.incidents import STATES, IncidentFilter
@@ -89,7 +90,7 @@ def read_filter(pairs: Iterable[tuple[str, str]]) -> tuple[IncidentFilter, int, 
     states = parameters.choices("state", STATES)
     floor = parameters.choice("severity", SEVERITIES)
     attack = parameters.choice("attack", ATTACKS)
-    node, since_ns = parameters.text("node"), parameters.time_ns("since")
+    node, since_ns = incident_node(parameters.text("node") or "") or None, parameters.time_ns("since")
     limit, cursor = parameters.limit(), parameters.cursor(decoded_place)
     parameters.done()
     wanted = IncidentFilter(

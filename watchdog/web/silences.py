@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from alerts.case_house import case_node
 from alerts.silence import COMMENT_LIMIT, WHO_LIMIT, ClaimSilence, SilenceError, checked_party, covers
 from alerts.store.silences import KeptSilence, UnknownSilenceError
 from watchdog.core.durations import parse_duration
@@ -113,7 +114,7 @@ class SilenceRoutes:
         if mistakes:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is wrong", parameters=mistakes[:10])
         own = {name: texts[name] for name in MATCHERS}
-        own["node"] = texts["node"] if "node" in body else node
+        own["node"] = case_node(texts["node"]) if "node" in body else node
         return ClaimSilence("", now_ns, until_ns, acting(texts["who"]), texts["comment"], **own)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from alerts.case_house import HOUSE
+from alerts.case_house import HOUSE, case_node
 from alerts.maintenance import DAYS, MOST_WINDOWS, Day, QuietWindow
 from alerts.silence import MOST, ClaimSilence, SilenceError, checked
 from rules.exceptions import read_until
@@ -38,7 +38,7 @@ SILENCE: Final = Section(
         Key("party", "words", "An address, a prefix, or the host of an onion or I2P peer.", shown="any"),
         Key("rule", "words", "A rule's id.", shown="any"),
         Key("technique", "words", "A rule's `technique`, in place of `rule`.", shown="any"),
-        Key("node", "words", "At this node only; `*` for cases of the house.", shown="any"),
+        Key("node", "words", "At this node only; `*` for cases of no single node.", shown="any"),
         Key("until", "date", "When it ends: a date or a time, UTC unless it has an offset.", required=True),
         Key("author", "words", "Who made it.", required=True),
         Key("comment", "words", "Why.", required=True),
@@ -49,7 +49,7 @@ WINDOW: Final = Section(
     "A weekly window in which notices are held back. See [SILENCES.md](SILENCES.md).",
     (
         Key("name", "words", "Its name, for people.", required=True),
-        Key("nodes", "nodes", "Only of these nodes; `*` is the house.", shown="all"),
+        Key("nodes", "nodes", "Only of these nodes; `*` is what accuses no single node.", shown="all"),
         Key("days", "choices", "On which it begins.", shown="every day", choices=DAYS),
         Key("from", "clock", "When it begins, by the clock of `zone`; in quotes.", required=True),
         Key("to", "clock", "When it ends; on the next day unless it is later than `from`.", required=True),
@@ -115,6 +115,7 @@ def _clock(node: Node, name: str, report: Report) -> str | None:
 
 def _silence(found: Found, place: Location, report: Report) -> ClaimSilence | None:
     texts = {name: found.maybe(name, str) or "" for name in ("party", "rule", "technique", "node")}
+    texts["node"] = case_node(texts["node"])
     until_ns, author, comment = found.get("until", int), found.get("author", str), found.get("comment", str)
     content = json.dumps([texts, until_ns, author, comment], sort_keys=True).encode()
     id_ = f"file:{hashlib.blake2b(content, digest_size=4).hexdigest()}"
@@ -139,7 +140,7 @@ def _window(found: Found, place: Location, report: Report) -> QuietWindow | None
         ends,
         zone,
         cast("tuple[Day, ...]", found.maybe("days", tuple) or ()),
-        found.maybe("nodes", tuple) or (),
+        tuple(case_node(name) for name in found.maybe("nodes", tuple) or ()),
         cast("Severity", found.get("keeps", str)),
         _place(place),
     )

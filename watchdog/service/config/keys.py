@@ -263,7 +263,7 @@ RECEIVERS = Section(
         Key(
             "nodes",
             "nodes",
-            "Only changes at these nodes are sent; `*fleet*` names incidents and cases that accuse no single node.",
+            "Only changes at these nodes are sent; `*` is what accuses no single node.",
             shown="all",
         ),
         Key(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from alerts.case_house import HOUSE, incident_node
 from alerts.delivery.alertmanager import API_PATH
 from alerts.delivery.formats import ENCODERS
 from alerts.delivery.signature import secret_key
@@ -64,11 +65,15 @@ def _check_template(found: Found, report: Report) -> None:
 
 
 def check_receiver_nodes(found: Found, nodes: Collection[str], report: Report) -> None:
-    """Report a node that the receiver names and the configuration does not."""
-    for name in found.maybe("nodes", tuple) or ():
-        if name not in nodes and name != FLEET:
-            hint = did_you_mean(name, [*nodes, FLEET], "nodes")
+    """Report a node that the receiver names and the configuration does not, and `*` alone, which is not all nodes."""
+    names = found.maybe("nodes", tuple) or ()
+    for name in names:
+        if name not in nodes and name not in (HOUSE, FLEET):
+            hint = did_you_mean(name, [*nodes, HOUSE], "nodes")
             report.error(found.where("nodes"), f"no node '{name[:80]}'", hint)
+    if names == (HOUSE,):
+        text = f"'nodes: \"{HOUSE}\"' is only what accuses no single node"
+        report.warn(found.where("nodes"), text, "leave 'nodes' out to send what happens at any node")
 
 
 def check_maintenance(found: Found, report: Report) -> None:
@@ -137,7 +142,7 @@ def receiver_settings(name: str, found: Found, house: Path) -> ReceiverSettings:
         headers=dict(found.maybe("headers", dict) or {}),
         enabled=found.get("enabled", bool),
         keepalive_ns=found.maybe("keepalive", int) or default.keepalive_ns,
-        nodes=found.maybe("nodes", tuple) or (),
+        nodes=tuple(incident_node(name) for name in found.maybe("nodes", tuple) or ()),
         about=about,
         places={"": _line(found.place), **{key: _line(place) for key, place in found.places.items()}},
         template=found.maybe("template", CompiledTemplate),
