@@ -5,29 +5,30 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 from alerts.case_acts import CaseVerb
 from alerts.case_house import case_node
-from alerts.incident import RANK, IncidentState
 from alerts.incident_table import IncidentError
 from alerts.render import time_text
 from alerts.store.case_acts import CaseActs
 from alerts.store.cases import CaseFilter, CaseQueries
 from alerts.store.database import Database
-from alerts.store.incidents import STATES
 from alerts.store.redact import Redactor
-from watchdog.cli.arguments import some_of
 from watchdog.cli.database import add_verb, known_case
-from watchdog.cli.moments import moment
+from watchdog.cli.history_filters import (
+    MOST_EXPORTED,
+    add_export_arguments,
+    add_history_filters,
+    severities_of,
+    since_ns_of,
+    states_of,
+)
 from watchdog.cli.operator import add_who_argument, operator_name
 from watchdog.cli.output import check_output, json_line, write_output
-from watchdog.core.finding import SEVERITIES
 from watchdog.core.text import printable
 
 PORTION = 100  # cases read at once by an export
-MOST_EXPORTED = 100_000
 DONE = {"ack": "acknowledged", "resolve": "resolved", "note": "noted", "split": "split"}
 
 
@@ -49,14 +50,7 @@ def add_act_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         add_who_argument(page)
     export = add_verb(verbs, "export", "cases with claims and links as JSON lines, addresses replaced", _export)
     add_case_filters(export, 1_000, MOST_EXPORTED)
-    export.add_argument(
-        "--redact-key-file",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="16 to 64 secret bytes; addresses and netgroups become hashes with this key, alike for alike",
-    )
-    export.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
+    add_export_arguments(export)
 
 
 def add_case_id(page: argparse.ArgumentParser) -> None:
@@ -65,42 +59,13 @@ def add_case_id(page: argparse.ArgumentParser) -> None:
 
 
 def add_case_filters(page: argparse.ArgumentParser, limit: int, most: int) -> None:
-    """Add `--state`, `--severity`, `--node`, `--since` and `--limit`."""
-    page.add_argument(
-        "--state",
-        action="extend",
-        type=some_of(STATES),
-        default=[],
-        metavar="STATE,...",
-        help=f"some of {', '.join(STATES)}; with commas between, or given again",
-    )
-    page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
-    house = "of this node; '*' for those of no single node"
-    page.add_argument("--node", type=case_node, metavar="NAME", help=house)
-    page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
-
-    def count(text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {most}")
-        return int(text)
-
-    page.add_argument(
-        "--limit", type=count, default=limit, metavar="N", help=f"at most this many, up to {most} (default: {limit})"
-    )
+    """Add the filters of lists of cases."""
+    add_history_filters(page, limit, most, case_node)
 
 
 def case_filter(args: argparse.Namespace) -> CaseFilter:
     """Return what the filters ask for."""
-    since_ns = None
-    if args.since is not None:
-        value, is_duration = cast("tuple[int, bool]", args.since)
-        since_ns = time.time_ns() - value if is_duration else value
-    return CaseFilter(
-        states=tuple(IncidentState(name) for name in args.state),
-        severities=tuple(one for one in SEVERITIES if args.severity and RANK[one] >= RANK[args.severity]),
-        node=args.node,
-        since_ns=since_ns,
-    )
+    return CaseFilter(states_of(args), severities_of(args), args.node, since_ns_of(args))
 
 
 def story_lines(case: dict[str, Any]) -> list[str]:

@@ -6,28 +6,34 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 from alerts.case_house import incident_node
-from alerts.incident import RANK, IncidentState
 from alerts.incident_table import UnknownIncidentError
 from alerts.store.actions import Verb
 from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
-from alerts.store.incidents import STATES, IncidentFilter, IncidentQueries
+from alerts.store.incidents import IncidentFilter, IncidentQueries
 from alerts.store.redact import Redactor
 from alerts.store.retention import remove_resolved
 from alerts.store.verdicts import VERDICTS, OperatorVerdict
-from watchdog.cli.arguments import some_of
 from watchdog.cli.database import add_verb, known_incident, run_verb
 from watchdog.cli.folding import fitted
+from watchdog.cli.history_filters import (
+    MOST_EXPORTED,
+    add_export_arguments,
+    add_history_filters,
+    add_words_filter,
+    severities_of,
+    since_ns_of,
+    states_of,
+)
 from watchdog.cli.history_text import incident_page, incident_table
-from watchdog.cli.moments import duration_ns, moment
+from watchdog.cli.moments import duration_ns
 from watchdog.cli.operator import add_who_argument, operator_name
 from watchdog.cli.output import add_json_arguments, check_output, json_line, json_text, write_output
 from watchdog.cli.rule_advice import advice_lines, why_nothing_is_learnt
-from watchdog.core.finding import ATTACKS, SEVERITIES, Attack
+from watchdog.core.finding import ATTACKS, Attack
 from watchdog.core.text import counted, printable
 
 SUMMARY = "List, show, acknowledge, resolve, annotate, export and remove incidents of the stored history."
@@ -58,14 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             _add_verdict(page)
     export = add_verb(verbs, "export", "incidents with their evidence as JSON lines, addresses replaced", _export)
     _add_filters(export, 1_000)
-    export.add_argument(
-        "--redact-key-file",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="16 to 64 secret bytes; addresses and netgroups become hashes with this key, alike for alike",
-    )
-    export.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
+    add_export_arguments(export)
     removing = add_verb(verbs, "remove", "old incidents that are resolved; all others stay", _remove)
     removing.add_argument(
         "--older-than",
@@ -101,33 +100,17 @@ def _add_id(page: argparse.ArgumentParser) -> None:
 
 
 def _add_filters(page: argparse.ArgumentParser, limit: int) -> None:
-    for name, known in (("state", STATES), ("attack", ATTACKS)):
-        page.add_argument(
-            f"--{name}",
-            action="extend",
-            type=some_of(known),
-            default=[],
-            metavar=f"{name.upper()},...",
-            help=f"some of {', '.join(known)}; with commas between, or given again",
-        )
-    page.add_argument("--severity", choices=SEVERITIES, help="of this severity and above")
-    fleet = "of this node; '*' for those of no single node"
-    page.add_argument("--node", type=incident_node, metavar="NAME", help=fleet)
-    page.add_argument("--since", type=moment, metavar="TIME", help="opened since: 2h, 7d, 2026-01-31T12:00 (UTC)")
-    page.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most this many (default: {limit})")
+    add_history_filters(page, limit, MOST_EXPORTED, incident_node)
+    add_words_filter(page, "attack", ATTACKS)
 
 
 def _filter(args: argparse.Namespace) -> IncidentFilter:
-    since_ns = None
-    if args.since is not None:
-        value, is_duration = cast("tuple[int, bool]", args.since)
-        since_ns = time.time_ns() - value if is_duration else value
     return IncidentFilter(
-        states=tuple(IncidentState(name) for name in args.state),
-        severities=tuple(one for one in SEVERITIES if args.severity and RANK[one] >= RANK[args.severity]),
+        states=states_of(args),
+        severities=severities_of(args),
         attacks=tuple(cast("list[Attack]", args.attack)),
         node=args.node,
-        since_ns=since_ns,
+        since_ns=since_ns_of(args),
     )
 
 
@@ -211,9 +194,3 @@ def _remove(args: argparse.Namespace, database: Database) -> int:
     gone = remove_resolved(database, time.time_ns() - args.older_than)
     write_output("-", f"{counted(gone, 'incident')} removed\n")
     return 0
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
-    return int(text)

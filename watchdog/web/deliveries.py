@@ -11,7 +11,7 @@ from alerts.store.cursor import decoded_position
 from alerts.store.outbox import STATUSES, Status
 from watchdog.service.view import ServiceView
 from watchdog.web.answer import answer
-from watchdog.web.incidents import ACCEPTED
+from watchdog.web.history import ACCEPTED
 from watchdog.web.parameters import Parameters, json_object
 
 KNOWN = ("receiver", "status", "incident", "case", "node", "limit", "cursor")
