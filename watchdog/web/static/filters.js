@@ -13,6 +13,7 @@ export class Filters {
    *  defaults, and the words of a row in which the text is looked for. */
   constructor(form, { changed, narrowed }, about = INCIDENTS) {
     Object.assign(this, { form, ...about });
+    share(form);
     this.load("");
     form.addEventListener("submit", (event) => event.preventDefault());
     let timer = 0;
@@ -79,4 +80,11 @@ export class Filters {
     const wanted = this.values.text.toLowerCase();
     return !wanted || this.words(one).join("\n").toLowerCase().includes(wanted);
   }
+}
+
+/** Put the fields that both lists have around the form's own: state and severity before, node and text after them. */
+function share(form) {
+  const [state, severity, node, text] = document.getElementById("shared-filters").content.cloneNode(true).children;
+  form.prepend(state, severity);
+  form.append(node, text);
 }
