@@ -41,7 +41,7 @@ def test_a_second_page_a_wrong_name_and_a_page_without_a_label_count() -> None:
     found = scored(rig, 200, label("floods", "message-anomaly", 9, 20, A, B))
     assert [len(one.cases) for one in found.labels] == [2]
     assert [case.parties[0].name for case in found.without_label] == [C]
-    assert "1 cases without a label" in summary_text([found])
+    assert "1 case without a label" in summary_text([found])
     assert odd_lines(found) == [
         "cases of floods: 2 cases",
         f"case {found.without_label[0].life.id} has no label: warning",

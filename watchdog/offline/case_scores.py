@@ -10,7 +10,7 @@ from statistics import median
 from alerts.case_notice import CaseNotice
 from alerts.cases import CasePicture
 from alerts.claims import Claim
-from watchdog.core.text import printable
+from watchdog.core.text import counted, printable
 from watchdog.offline.labels import ANY, Label, names_entity
 
 ECLIPSE = "eclipse"
@@ -147,8 +147,9 @@ def odd_lines(scores: CaseScores) -> list[str]:
     """Return a line for each label whose cases are not as they should be, and for each case without a label."""
     lines = []
     for one in scores.attacks:
+        many = counted(len(one.cases), "case") if one.cases else "none"
         said = [
-            f"{len(one.cases)} cases" if len(one.cases) != 1 else "",
+            many if len(one.cases) != 1 else "",
             f"glued with {', '.join(one.glued_with)}" if one.glued_with else "",
             f"names {one.top_name}, which took no part" if one.top_true is False else "",
         ]
@@ -162,9 +163,12 @@ def summary_text(scores: Sequence[CaseScores]) -> str:
     data, attacks = as_summary(scores), [one for score in scores for one in score.attacks]
     named = sum(one.top_true is not None for one in attacks)
     delay = data["median_delay_to_notice"]
+    cases = counted(sum(score.cases for score in scores), "case")
+    pairs = counted(sum(score.glued for score in scores), "pair")
+    lone = counted(sum(len(score.without_label) for score in scores), "case")
+    after = "-" if delay is None else f"{delay:.0f}s"
     return (
-        f"{data['cases']} cases: {data['exactly_one']} of {len(attacks)} labels have exactly one, "
-        f"{data['wrong_glue']} pairs of independent labels glued, {data['pages_without_label']} cases without a label; "
-        f"{data['notices_per_label']} notices a label, the first after {'-' if delay is None else f'{delay:.0f}s'} "
+        f"{cases}: {data['exactly_one']} of {len(attacks)} labels have exactly one, {pairs} of independent labels "
+        f"glued, {lone} without a label; {data['notices_per_label']} notices per label, the first after {after} "
         f"(median), the top name true in {data['top_true']} of {named}"
     )

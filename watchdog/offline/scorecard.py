@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from alerts.incident import Incident
 from alerts.render import time_text
 from watchdog.core.durations import rough_duration
-from watchdog.core.text import printable
+from watchdog.core.text import counted, printable
 from watchdog.offline.case_scores import LabelCases, as_summary, odd_lines, summary_text
 from watchdog.offline.evaluate import DAY_S, LabelScore, RecordingScore
 from watchdog.offline.labels import LabelMatch
@@ -49,13 +49,14 @@ def as_text(scores: Sequence[RecordingScore]) -> str:
     lines.append(summary_text([score.cases for score in scores]))
     lines.append(
         f"{found} of {len(attacks)} labels found{_by_class(found - named)}, a true entity named in {named}; "
-        f"{unlabelled} unlabelled incidents of warning and above in {days:.2f} node-days ({rate:.1f} a day)"
+        f"{counted(unlabelled, 'unlabelled incident')} of warning and above in {days:.2f} node-days "
+        f"({rate:.1f} per day)"
     )
     return "\n".join(lines) + "\n"
 
 
 def _section(score: RecordingScore) -> list[str]:
-    count = f"{score.incidents} incident{'' if score.incidents == 1 else 's'}"
+    count = counted(score.incidents, "incident")
     lines = [
         f"{printable(score.name)}: {rough_duration(int(score.seconds * 1e9))}, {count}",
         *(f"  input torn: {printable(line, LONGEST)}" for line in shown(score.faults)),
@@ -71,7 +72,7 @@ def _section(score: RecordingScore) -> list[str]:
             f"  {printable(one.label.attack):<30}  {printable(one.label.class_):<15}  {result:<6}  {delay:<7}  "
             f"{named:<5}  {rules}"
         )
-    lines.append(f"  unlabelled, warning and above: {len(score.unlabelled)} ({score.per_node_day:.1f} a node-day)")
+    lines.append(f"  unlabelled, warning and above: {len(score.unlabelled)} ({score.per_node_day:.1f} per node-day)")
     lines += [_incident_line(incident) for incident in score.unlabelled[:SHOWN_INCIDENTS]]
     lines += [f"  {line}" for line in odd_lines(score.cases)[:SHOWN_INCIDENTS]]
     if len(score.unlabelled) > SHOWN_INCIDENTS:
