@@ -171,7 +171,7 @@ def test_those_of_the_configuration_are_listed(place: Path, capfd: pytest.Captur
     )
     listed = said(capfd, "list")
     assert "watchdog.yaml:3" in listed
-    assert "critical, outbound and view are heard" in listed
+    assert "critical, outbound and view still notify" in listed
     assert "long over" not in listed
     assert "long over" in said(capfd, "list", "--all")
     assert "those of the configuration are changed there" in said(capfd, "expire", "file:01234567", code=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
@@ -13,6 +14,15 @@ from watchdog.core.sizes import UNITS_TEXT, parse_size
 
 LONGEST_NODE = 64  # characters
 DEFAULT_PATH = Path("watchdog.yaml")
+
+
+class DetailFormatter(argparse.HelpFormatter):
+    """Keeps the lines of a text that has several, such as an epilog, and folds all others."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return "".join(indent + line for line in text.splitlines(keepends=True))
+        return super()._fill_text(text, width, indent)
 
 
 def node_name(text: str) -> str:

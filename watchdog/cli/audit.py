@@ -26,11 +26,11 @@ TIMES = ("until",)  # names of details in unix seconds
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog audit`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = add_verb(verbs, "list", "the latest entries", _list)
+    listing = add_verb(verbs, "list", "list the latest entries", _list)
     listing.add_argument(
         "--limit", type=_count, default=50, metavar="N", help=f"at most this many, up to {MOST_ROWS} (default: 50)"
     )
-    listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
+    listing.add_argument("--cursor", help="continue after an earlier page, which printed this cursor")
     add_json_arguments(listing)
 
 

@@ -35,8 +35,11 @@ DONE = {"ack": "acknowledged", "resolve": "resolved", "note": "noted", "split": 
 def add_act_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verbs."""
     for name, line in (
-        ("ack", "acknowledge a case as it is now; more severity, a new stage or a new party at high notifies again"),
-        ("resolve", "close a case; it reopens when a rule fires again for it"),
+        (
+            "ack",
+            "acknowledge a case as it is now; a higher severity, a new stage or a new party at high notifies again",
+        ),
+        ("resolve", "close a case; it reopens when a rule fires for it again"),
         ("note", "add a note to the story of a case"),
         ("split", "move a party out of a case into one of its own, for good"),
     ):
@@ -45,17 +48,17 @@ def add_act_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         add_case_id(page)
         if name == "split":
             page.add_argument("party", metavar="PARTY", help="a party of the case, or an address in it")
-        page.add_argument("text", nargs="?", default="", help="what to keep with it")
-        page.add_argument("--text", dest="more", metavar="TEXT", help="the same")
+        page.add_argument("text", nargs="?", default="", help="a reason or note to store with it")
+        page.add_argument("--text", dest="more", metavar="TEXT", help="the text as an option")
         add_who_argument(page)
-    export = add_verb(verbs, "export", "cases with claims and links as JSON lines, addresses replaced", _export)
+    export = add_verb(verbs, "export", "export cases with claims and links as JSON lines, addresses replaced", _export)
     add_case_filters(export, 1_000, MOST_EXPORTED)
     add_export_arguments(export)
 
 
 def add_case_id(page: argparse.ArgumentParser) -> None:
     """Add the id of a case."""
-    page.add_argument("id", metavar="ID", help="the case's id, that of a case merged into it, or its first digits")
+    page.add_argument("id", metavar="ID", help="id of the case or of a case merged into it, or its first digits")
 
 
 def add_case_filters(page: argparse.ArgumentParser, limit: int, most: int) -> None:

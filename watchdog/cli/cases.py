@@ -26,7 +26,7 @@ from watchdog.core.text import printable
 SUMMARY = (
     "List, show, acknowledge, resolve, annotate, split and export the cases of the stored history, one for each "
     "attack, and say why an incident belongs to one. "
-    "'watchdog replay --db' and 'watchdog run' keep them."
+    "'watchdog replay --db' and 'watchdog run' store them."
 )
 NAMES = 4  # parties in a line
 HEADER = f"{'CASE':16}  {'SEVERITY':8}  {'OPENED (UTC)':19}  {'LASTED':8}  {'STATE':12}  NODE"
@@ -38,15 +38,17 @@ CaseDocument = dict[str, Any]  # Any: JSON
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog cases`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = add_verb(verbs, "list", "the latest cases", _list)
+    listing = add_verb(verbs, "list", "list the latest cases", _list)
     add_case_filters(listing, 50, MOST_CASES)
-    listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
+    listing.add_argument("--cursor", help="continue after an earlier page, which printed this cursor")
     add_json_arguments(listing)
-    showing = add_verb(verbs, "show", "one case with its parties, claims, links and notices", _show)
+    showing = add_verb(verbs, "show", "show one case with its parties, claims, links and notices", _show)
     add_case_id(showing)
     showing.add_argument("--json", action="store_true", help="the JSON object")
     why_not.configure(verbs)
-    why = add_verb(verbs, "why", "the links from an incident to the first claim of a case, and those not made", _why)
+    why = add_verb(
+        verbs, "why", "show the links from an incident to the first claim of a case, and those not made", _why
+    )
     add_case_id(why)
     why.add_argument("incident", metavar="INCIDENT", help="id of an incident, or its first digits (at least 4)")
     add_act_verbs(verbs)

@@ -29,13 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--status", choices=STATUSES, help="waiting, sent, merged (part of another notice) or dead (undeliverable)"
     )
     listing.add_argument("--receiver", metavar="NAME", help="to this receiver")
-    listing.add_argument("--incident", metavar="ID", help="of this incident; its first digits do (at least 4)")
-    listing.add_argument("--case", metavar="ID", help="of this case; its first digits do (at least 4)")
+    listing.add_argument("--incident", metavar="ID", help="of this incident; at least the first 4 digits")
+    listing.add_argument("--case", metavar="ID", help="of this case; at least the first 4 digits")
     listing.add_argument("--node", metavar="NAME", help="of incidents and cases of this node")
     listing.add_argument(
         "--limit", type=int, default=50, metavar="N", help="at most this many (default: 50, most: 1000)"
     )
-    listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
+    listing.add_argument("--cursor", help="continue after an earlier page, which printed this cursor")
     add_json_arguments(listing)
     resend = verbs.add_parser(
         "resend", help="send again, with the same id; a running service does it within seconds", allow_abbrev=False

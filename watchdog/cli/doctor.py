@@ -33,8 +33,8 @@ from watchdog.service.exec_rights import EXEC_HELP, refuse_exec
 from watchdog.service.source_paths import user
 
 SUMMARY = (
-    "Look for nodes (/proc, --datadir, the usual folders, every chain), ask each RPC once, and print for each way to "
-    "hear a node whether it is open and the lines that open it. Writes nothing, ends within 15 s. Levels: ok; "
+    "Look for nodes (/proc, --datadir, the usual folders, every chain), ask each RPC once, and print for each door, a "
+    "way to read a node, whether it is open and the lines that open it. Changes nothing, ends within 15 s. Levels: ok; "
     "optional, a closed door and what it would add; problem, something configured or found does not work, or a high "
     "or critical rule cannot fire. Exit code 0 without a problem, 1 with one, 2 for bad arguments or without a node."
 )

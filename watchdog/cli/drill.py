@@ -31,7 +31,7 @@ from watchdog.service.pid_file import running
 SUMMARY = (
     "Test the alerts: send one case that is marked as a DRILL through cases, decisions, every receiver and escalation "
     "of the running service, and report how long each receiver took. It changes no real case and ends by itself. "
-    "Exit code 0 when all that should have it accepted it, 1 when one did not, 2 when no service runs."
+    "Exit code 0 when every receiver concerned accepted it, 1 when one did not, 2 when no service runs."
 )
 TAKEN_S: Final = 15.0  # until a running service has taken it; it looks every second
 ESCALATED_S: Final = 10.0  # until its escalations are decided; the service looks every two seconds
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--severity",
         choices=CASE_SEVERITIES,
         default="critical",
-        help="of the case (default: critical, which goes out at once; high waits 30 s, warning 60 s, as real ones do)",
+        help="of the case (default: critical, which is sent at once; high waits 30 s, warning 60 s, as in real cases)",
     )
     parser.add_argument("--node", default="", metavar="NAME", help="the node it is about (default: the first one)")
     parser.add_argument(
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_timeout,
         default=60 * SECOND_NS,
         metavar="TIME",
-        help="how long receivers may take once the case is open, 1s to 1h (default: 60s)",
+        help="how long receivers may take after the case has opened, 1s to 1h (default: 60s)",
     )
     parser.add_argument("--json", action="store_true", help="the outcome as a JSON object; progress on standard error")
     add_who_argument(parser)

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from watchdog.cli.arguments import add_rule_arguments, declare_kinds
+from watchdog.cli.arguments import DetailFormatter, add_rule_arguments, declare_kinds
 from watchdog.cli.fleet import add_fleet_arguments, fleet_of
 from watchdog.cli.folding import fitted
 from watchdog.cli.output import late_text, tell_damage, warn, write_output
@@ -17,7 +17,7 @@ from watchdog.offline.scorecard import as_data, as_text
 
 SUMMARY = (
     "Replay labelled recordings and compare the incidents with the labels. Exit code 0 whatever was found, 2 for bad "
-    "input; what can be read of damaged input is used all the same."
+    "input; of damaged input, the readable part is used."
 )
 
 DETAILS = """\
@@ -25,22 +25,22 @@ An incident matches a label when they overlap in time and the incident has the l
 true entity: one that took part. (An incident lasts until its last key cleared; a label is extended by 10 minutes, in a
 short recording by a fifth of its length.) A label is found when any incident matches it. An incident of warning or
 above that matches no label in which it opened is unlabelled; one that opened in a benign label (node_start, aftermath)
-is listed apart.
+is listed separately.
 
-In the table the result `class` means that incidents have the class at that time but name no true entity: they may be
+In the table, the result `class` means that incidents have the class at that time but name no true entity: they may be
 about something else. Rules in (brackets) have another class and name a true entity, those in [brackets] have the class
 and name none. The delay is that of the best incidents: of the class with a true entity, else with a true entity, else
 of the class; of these, the first that opened after the label began. `open`: all of them were open before, from an
 earlier attack. The demo's table has the same delays.
 
-A case belongs to a label when one of its claims, in the label's time, names a true entity; where no case does, when a
+A case belongs to a label when one of its claims, in the label's time, names a true entity; if no case does, when a
 claim has the label's class and began then. Labels are independent when their entities share no address or prefix, and
-they are not both an eclipse at one time.
+they are not both an eclipse at the same time.
 
 --json prints one object:
   recordings: list of
     name, seconds (event time), node_days, grace (seconds), incidents (number, of any severity)
-    torn: list of texts, damaged files with the place; nothing behind a cut was read, and its labels are missed
+    torn: list of texts, damaged files with the place; nothing after a cut was read, so its labels are missed
     unseen: list of texts, parts that the recording lacks; late: kind -> events that came too late and were not judged
     labels: list of
       attack, class, start, end (unix seconds), found (true, false; null for benign), by ("class", "entity", null),
@@ -59,7 +59,7 @@ named (whether it names a true entity)."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog evaluate`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = DetailFormatter
     parser.epilog = DETAILS
     parser.add_argument("sources", nargs="*", metavar="RECORDING", help="folder of a recording with labels.json in it")
     add_fleet_arguments(parser)

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "kind",
         nargs="?",
         metavar="KIND",
-        help="a kind, such as p2p:addr, or how several begin, such as p2p",
+        help="a kind, such as p2p:addr, or a prefix of several, such as p2p",
     )
     add_declaring_argument(parser)
     parser.add_argument("--json", action="store_true", help="as JSON: an object for one kind, a list for several")

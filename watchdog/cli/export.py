@@ -25,15 +25,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("file", metavar="FILE", help="an events file, as `watchdog record` writes it")
     parser.add_argument("--format", required=True, choices=("parquet", "csv", "jsonl", "capture"), help="what to write")
-    add_kind_argument(parser, "export only this kind, or those that begin so (p2p); may be given again (default: all)")
-    parser.add_argument("--since", type=_time_ns, metavar="TIME", help="first time: ISO 8601 (UTC) or unix seconds")
-    parser.add_argument("--until", type=_time_ns, metavar="TIME", help="end of time, not included")
+    add_kind_argument(parser, "export only this kind or prefix (p2p); may be given again (default: all)")
+    parser.add_argument("--since", type=_time_ns, metavar="TIME", help="start: ISO 8601 (UTC) or unix seconds")
+    parser.add_argument("--until", type=_time_ns, metavar="TIME", help="end, not included")
     parser.add_argument(
         "--out",
         default="-",
         metavar="PATH|-",
-        help="file, or for CSV and Parquet of several kinds a folder with one file a kind, or for capture a new folder "
-        "(default: standard output)",
+        help="file, or for CSV and Parquet of several kinds a folder with one file per kind, or for capture a new "
+        "folder (default: standard output)",
     )
 
 

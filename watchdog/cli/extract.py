@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--socket", required=True, type=Path, metavar="PATH", help="where to serve; mode 0660")
     parser.add_argument("--group", metavar="GROUP", help="the group that may read the socket")
     parser.add_argument(
-        "--kinds", nargs="+", default=[], metavar="KIND", help="offer only these kinds, or those that begin so (net)"
+        "--kinds", nargs="+", default=[], metavar="KIND", help="offer only these kinds, or those with this prefix (net)"
     )
 
 

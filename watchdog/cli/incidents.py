@@ -43,11 +43,11 @@ PORTION = 200  # incidents read at once by an export
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog incidents`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = add_verb(verbs, "list", "the latest incidents", _list)
+    listing = add_verb(verbs, "list", "list the latest incidents", _list)
     _add_filters(listing, 50)
-    listing.add_argument("--cursor", help="continue after an earlier page, which prints this cursor")
+    listing.add_argument("--cursor", help="continue after an earlier page, which printed this cursor")
     add_json_arguments(listing)
-    showing = add_verb(verbs, "show", "one incident with evidence, changes, notes and deliveries", _show)
+    showing = add_verb(verbs, "show", "show one incident with evidence, changes, notes and deliveries", _show)
     _add_id(showing)
     showing.add_argument("--json", action="store_true", help="the JSON object")
     for name, line in (
@@ -58,14 +58,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         page = add_verb(verbs, name, line, _act)
         page.set_defaults(verb=name)
         _add_id(page)
-        page.add_argument("text", nargs=None if name == "note" else "?", default="", help="what to keep with it")
+        page.add_argument(
+            "text", nargs=None if name == "note" else "?", default="", help="a reason or note to store with it"
+        )
         add_who_argument(page)
         if name == "resolve":
             _add_verdict(page)
-    export = add_verb(verbs, "export", "incidents with their evidence as JSON lines, addresses replaced", _export)
+    export = add_verb(
+        verbs, "export", "export incidents with their evidence as JSON lines, addresses replaced", _export
+    )
     _add_filters(export, 1_000)
     add_export_arguments(export)
-    removing = add_verb(verbs, "remove", "old incidents that are resolved; all others stay", _remove)
+    removing = add_verb(verbs, "remove", "remove old incidents that are resolved; all others stay", _remove)
     removing.add_argument(
         "--older-than",
         type=duration_ns,
@@ -90,9 +94,7 @@ def _add_verdict(page: argparse.ArgumentParser) -> None:
         const="false_alarm",
         help="a false alarm: a rule with a budget learns from it",
     )
-    judged.add_argument(
-        "--verdict", choices=VERDICTS, help="the same as a word; `attack` takes back that it was a false alarm"
-    )
+    judged.add_argument("--verdict", choices=VERDICTS, help="the same as a word; `attack` takes a false alarm back")
 
 
 def _add_id(page: argparse.ArgumentParser) -> None:

@@ -25,18 +25,18 @@ from watchdog.core.release import VERSION
 from watchdog.core.text import is_encodable
 
 COMMANDS = (
-    ("replay", "run the rules over recordings, as fast as it goes, and print the incidents"),
+    ("replay", "run the rules over recordings, as fast as possible, and print the incidents"),
     ("evaluate", "measure the rules on labelled recordings: found, missed, delay, false alarms"),
     ("rules", "check, list and describe rules"),
-    ("record", "write what sources see to a recording of our own format"),
+    ("record", "record what sources see to an events file"),
     ("serve-stream", "serve what sources see to other programs over a Unix socket"),
     ("export", "turn a recording into Parquet, CSV or JSON lines"),
-    ("tap", "print what sources see as it comes: lines, JSON, bytes, or tables of measures"),
+    ("tap", "print what sources see, live: lines, JSON, bytes, or tables of measures"),
     ("top", "show a node and its peers on one screen, from a running service or a source"),
     ("events", "list the kinds of events and their fields"),
-    ("tracepoints", "list the tracepoints of a node's binary and the kinds that they give"),
+    ("tracepoints", "list the tracepoints of a node's binary and the kinds that they supply"),
     ("extract", "read a node's tracepoints and serve them as a stream"),
-    ("doctor", "find the nodes of this machine, and print what opens each way to hear them"),
+    ("doctor", "find the nodes of this machine, and print how to open each of their sources"),
     ("init", "write a configuration for the nodes of this machine"),
     ("run", "watch nodes until stopped"),
     ("check", "check the whole configuration without touching node or network"),

@@ -96,7 +96,7 @@ def add_json_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--json` and `--jsonl` to a command that lists things."""
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="a JSON array instead of a table")
-    forms.add_argument("--jsonl", action="store_true", help="JSON lines: one object a line")
+    forms.add_argument("--jsonl", action="store_true", help="JSON lines: one object per line")
 
 
 def json_line(value: object) -> str:

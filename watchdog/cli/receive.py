@@ -24,7 +24,7 @@ from watchdog.core.text import printable
 from watchdog.service.config.values import split_listen
 from watchdog.web.serving import listen
 
-SUMMARY = "Receive webhooks, verify their signatures and print them readably: for demos and for debugging."
+SUMMARY = "Receive webhooks, verify their signatures and print them: for demos and debugging."
 DEFAULT_LISTEN = "127.0.0.1:8390"
 LARGEST_SECRET_FILE = 4_096  # bytes
 TEXT_LIMIT = 400
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="holds a whsec_ secret; give several during a change of keys; without one nothing is verified",
+        help="holds a whsec_ secret; give several during a key rotation; without one nothing is verified",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="append each message as one line of JSON")
     faults = parser.add_argument_group("faults, for trying out retries")
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     faults.add_argument("--delay", type=_seconds, default=0.0, metavar="S", help="seconds before each answer")
     faults.add_argument("--drop", action="store_true", help="hang up without an answer")
     faults.add_argument("--first", type=int, metavar="N", help="misbehave for the first N messages only")
-    faults.add_argument("--retry-after", metavar="TEXT", help="that header beside a status of 400 and more")
+    faults.add_argument("--retry-after", metavar="TEXT", help="send this header with a status of 400 or more")
 
 
 def run(args: argparse.Namespace) -> int:

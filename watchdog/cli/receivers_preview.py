@@ -42,9 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"what changed: {', '.join((*CASE_TYPES, *EVENT_TYPES))} (default: case.opened, or incident.opened for "
         "'about: incidents'; of a stored case, its latest notice)",
     )
-    parser.add_argument(
-        "--case", metavar="ID", help="a stored case, its id or the first digits (default: one that is made up)"
-    )
+    parser.add_argument("--case", metavar="ID", help="a stored case, its id or the first digits (default: an example)")
 
 
 def preview(receivers: Sequence[Receiver], config: ServiceConfig, type_: str | None, case: str | None) -> str:

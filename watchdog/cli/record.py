@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")
     add_kind_argument(
         parser,
-        "record only this kind, or those that begin so (p2p); may be given again (default: all but rpc:addrman_entry)",
+        "record only this kind or prefix (p2p); may be given again (default: all but rpc:addrman_entry)",
     )
     _add_choices(parser)
 
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_choices(parser: argparse.ArgumentParser) -> None:
     """Add what narrows a recording, and what bounds it."""
     parser.add_argument(
-        "--keep", type=size, metavar="SIZE", help="write rotated files into the folder --out, at most so large together"
+        "--keep", type=size, metavar="SIZE", help="write rotated files into the folder --out and keep at most this much"
     )
     parser.add_argument("--rotate", type=size, metavar="SIZE", help="begin a new file in the folder --out at this size")
     parser.add_argument(

@@ -11,7 +11,7 @@ from watchdog.service.config.read import ConfigError, load_config
 from watchdog.service.pid_file import ask_reload
 
 SUMMARY = (
-    "Make the running service read its configuration and rules again, and apply all changes or none. "
+    "Make the running service reload its configuration and rules, and apply all changes or none. "
     "Exit code 0 when they apply, 1 for mistakes (nothing changes), 2 when no service answers."
 )
 

@@ -20,7 +20,7 @@ from watchdog.offline.replay_fleet import replay_fleet
 
 SUMMARY = (
     "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "
-    "Exit code 0 whatever was found, 2 for bad input; what can be read of damaged input is used all the same."
+    "Exit code 0 whatever was found, 2 for bad input; of damaged input, the readable part is used."
 )
 WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide enough for every rule's id
 
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=speed,
         default=None,
         metavar="max|N",
-        help="seconds of event time in a real second (default: max, as fast as possible)",
+        help="seconds of event time per real second (default: max, as fast as possible)",
     )
     parser.add_argument("--out", default="-", metavar="FILE|-", help="where to write (default: -, standard output)")
     parser.add_argument(
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--db",
         metavar="URL",
-        help="keep the incidents in this database too (sqlite:///FILE or postgresql://...); once, however often",
+        help="also store the incidents in this database (sqlite:///FILE or postgresql://...); again, it adds nothing",
     )
     parser.add_argument("--table", action="store_true", help="print a table for people instead of JSON lines")
     parser.add_argument(

@@ -44,9 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the rules in force", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="a JSON array instead of a table")
     _add_rules(listing)
-    show = actions.add_parser("show", help="one rule after overrides, with the place of each key", allow_abbrev=False)
+    show = actions.add_parser(
+        "show", help="show one rule after overrides, with the place of each key", allow_abbrev=False
+    )
     show.add_argument("id", metavar="ID", help="the rule's id")
-    show.add_argument("--json", action="store_true", help="a JSON object: what 'list' says, and the place of each key")
+    show.add_argument("--json", action="store_true", help="a JSON object: that of 'list', and the place of each key")
     show.add_argument(
         "--state",
         type=Path,

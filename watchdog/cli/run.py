@@ -29,7 +29,7 @@ from watchdog.web.serving import listen
 
 SUMMARY = (
     "Watch a node until stopped: read sources, store incidents, deliver alerts, serve the page. SIGTERM or SIGINT "
-    "drains and ends, SIGHUP (or 'watchdog reload') reloads rules and receivers."
+    "shuts down in order, SIGHUP (or 'watchdog reload') reloads rules and receivers."
 )
 HARD_END_S = 4.8  # a hanging database call must not delay the end; a restart computes again what it had
 _LOG = logging.getLogger("watchdog.service")
@@ -47,11 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--start",
         type=_start,
         metavar="WHEN",
-        help="where sources begin that were never read: now, beginning, or how long ago, as 2h (default: the "
-        "configuration's 'start')",
+        help="where to start in sources that were never read: now, beginning, or a duration ago such as 2h (default: "
+        "the configuration's 'start')",
     )
     parser.add_argument("--allow-exec", action="store_true", help=EXEC_HELP)
-    parser.add_argument("--no-web", action="store_true", help="without page and API")
+    parser.add_argument("--no-web", action="store_true", help="run without page and API")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,8 +15,9 @@ from watchdog.core.text import counted, printable
 from watchdog.offline.serve_stream import ServeOptions, serve_stream
 
 SUMMARY = (
-    "Serve what sources see to other programs over a Unix socket: stream:PATH reads it, and docs/STREAM.md says how "
-    "other programs do. Reading begins with the first reader and ends with the sources; a slow reader makes them wait."
+    "Serve what sources see to other programs over a Unix socket: stream:PATH reads it, and docs/STREAM.md "
+    "describes other readers. Reading begins with the first reader and ends with the sources; a slow reader makes "
+    "them wait."
 )
 
 
@@ -29,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="capture:DIR, snapshots:FILE, log:FILE, rpc:http://HOST:PORT, zmq:TOPIC=ENDPOINT, stream:SOCKET, "
         "events:FILE or recording:DIR; several are merged in event time",
     )
-    parser.add_argument("--socket", required=True, type=Path, metavar="PATH", help="where to serve; it is made")
+    parser.add_argument(
+        "--socket", required=True, type=Path, metavar="PATH", help="where to serve; the socket is created"
+    )
     parser.add_argument(
         "--group", default="", metavar="GROUP", help="a group whose members may connect (default: that of this user)"
     )
@@ -39,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=speed,
         default=None,
         metavar="max|N",
-        help="seconds of event time in a real second (default: max, as fast as the readers)",
+        help="seconds of event time per real second (default: max, as fast as the readers)",
     )
     parser.add_argument("--follow", action="store_true", help="wait for more at the end of files, until interrupted")
     parser.add_argument("--asmap", metavar="FILE", help="asmap file of Bitcoin Core, for ASNs and netgroups")

@@ -25,7 +25,7 @@ from watchdog.core.text import counted, printable
 
 SUMMARY = (
     "List, add, extend and expire silences, and preview one. A silence holds back claims about a party, of a rule or "
-    "of a technique for a while: they open no case, link nothing and notify no one. Incidents are kept all the same. "
+    "of a technique for a while: they open no case, link nothing and notify no one. Incidents are still stored. "
     "A running service applies a change within seconds."
 )
 BACK_NS = 7 * DAY_NS  # that a preview looks back
@@ -35,18 +35,18 @@ SHOWN = 6  # parties in a line
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `watchdog silences`."""
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    listing = add_verb(verbs, "list", "the silences in force, those of the configuration too", _list)
-    listing.add_argument("--all", action="store_true", help="those that are over as well")
+    listing = add_verb(verbs, "list", "list the silences in force, including those of the configuration", _list)
+    listing.add_argument("--all", action="store_true", help="also those that have ended")
     add_json_arguments(listing)
     adding = add_verb(verbs, "add", "hold claims back from now on", _add)
     _add_matchers(adding)
     _add_end(adding, needed=True)
     adding.add_argument(
-        "--comment", required=True, metavar="TEXT", help="why; people read it where a claim is silenced"
+        "--comment", required=True, metavar="TEXT", help="the reason, shown wherever a claim is silenced"
     )
     _add_who(adding)
     extending = add_verb(verbs, "extend", "move the end of a silence, at most 30 days from now", _extend)
-    expiring = add_verb(verbs, "expire", "end a silence now; what still fires counts from now on", _expire)
+    expiring = add_verb(verbs, "expire", "end a silence now; what still fires opens cases again", _expire)
     for page in (extending, expiring):
         page.add_argument("id", metavar="ID", help="the silence's id, as 'list' prints it")
     _add_end(extending, needed=True)
@@ -125,7 +125,7 @@ def silence_lines(kept: KeptSilence, now_ns: int) -> list[str]:
     one, state = kept.silence, kept.state(now_ns)
     left = f" ({rough_duration(one.until_ns - now_ns)} left)" if state == "active" else ""
     changed = f", changed by {printable(kept.changed_by)}" if kept.changed_by else ""
-    wide = "" if one.is_narrow else "; critical, outbound and view are heard"
+    wide = "" if one.is_narrow else "; critical, outbound and view still notify"
     place = f" ({one.place})" if one.place else ""
     return [
         f"{one.id:<6}  {state:<8}  until {time_text(one.until_ns)}{left}  {one.matcher}{wide}",
@@ -155,7 +155,7 @@ def _expire(args: argparse.Namespace, database: Database) -> int:
 
 def _tell(kept: KeptSilence, now_ns: int, what: str) -> int:
     until = f" until {time_text(kept.silence.until_ns)} (UTC)" if kept.state(now_ns) == "active" else ""
-    wide = "" if kept.silence.is_narrow or not until else "; critical, outbound and view are heard all the same"
+    wide = "" if kept.silence.is_narrow or not until else "; critical, outbound and view still notify"
     write_output("-", f"silence {kept.silence.id} {what}{until}: {kept.silence.matcher}{wide}\n")
     return 0
 

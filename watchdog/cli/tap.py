@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from watchdog.cli.arguments import declare_kinds, node_name
+from watchdog.cli.arguments import DetailFormatter, declare_kinds, node_name
 from watchdog.cli.interrupts import Interrupt
 from watchdog.cli.output import STDOUT, tell_damage, warn
 from watchdog.core.core_constants import MAX_PROTOCOL_MESSAGE_LENGTH, MESSAGE_TYPE_SIZE
@@ -18,7 +18,7 @@ from watchdog.tap.query import Asked
 from watchdog.tap.run import Screen, TapOptions, Tapped, tap
 
 SUMMARY = (
-    "Print what sources see: a line for each event, JSON lines, the bytes of messages, or a table of measures. "
+    "Print what sources see: a line per event, JSON lines, the bytes of messages, or a table of measures. "
     "Files are read to their end, live sources until --count, --for or an interrupt."
 )
 EXAMPLES = """examples:
@@ -29,7 +29,7 @@ EXAMPLES = """examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.epilog, parser.formatter_class = EXAMPLES, argparse.RawDescriptionHelpFormatter
+    parser.epilog, parser.formatter_class = EXAMPLES, DetailFormatter
     parser.add_argument(
         "sources",
         nargs="+",
@@ -43,35 +43,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KIND",
-        help="only these kinds, or those that begin so (p2p); default: all that the sources offer, without heartbeats",
+        help="only these kinds, or those with this prefix (p2p); default: all that the sources offer except heartbeats",
     )
     parser.add_argument("--where", default="", metavar="EXPR", help="only events for which this is true, as in rules")
     _add_measure_arguments(parser)
     parser.add_argument(
         "--format", choices=("line", "json", "hex"), default="line", help="default: line; hex shows messages with bytes"
     )
-    parser.add_argument("--count", type=_count, default=0, metavar="N", help="end after so many events")
+    parser.add_argument("--count", type=_count, default=0, metavar="N", help="stop after this many events")
     parser.add_argument(
         "--for",
         dest="span",
         type=_duration,
         default=0,
         metavar="DURATION",
-        help="end after this time: of the clock for live sources, of the events for files",
+        help="stop after this time: of the clock for live sources, of the events for files",
     )
     _add_further_arguments(parser)
 
 
 def _add_further_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="print what is written into files from now on")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write what passes to this events file as well")
+    parser.add_argument("--follow", action="store_true", help="print only what is appended to files from now on")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="also record the events that pass to this file")
     parser.add_argument(
         "--payload",
         action="append",
         type=_payload,
         default=[],
         metavar="TYPE=SIZE",
-        help="read at most so many bytes of messages of this type, '*' for all others; may be given again (default: "
+        help="read at most this many bytes of messages of this type, '*' for all others; may be given again (default: "
         "whole messages with --format hex, else none)",
     )
     parser.add_argument("--node", default="node", type=node_name, metavar="NAME", help="name that events carry")
@@ -88,7 +88,7 @@ def _add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         "powers of two, instead of events; may be given again",
     )
     parser.add_argument(
-        "--by", type=_fields, default=(), metavar="FIELD,...", help="a row of the table for each value of these fields"
+        "--by", type=_fields, default=(), metavar="FIELD,...", help="one row of the table per value of these fields"
     )
     parser.add_argument(
         "--every",

@@ -16,7 +16,7 @@ from watchdog.core.text import counted, printable
 from watchdog.extract.elf import Probe, TracedBinary, program_of, read_binary
 from watchdog.extract.releases import PATCHED, TraceOffer, Tracepoint, in_order, offer_of
 
-SUMMARY = "List the tracepoints of a node's binary, and the kinds of events that they give and lack."
+SUMMARY = "List the tracepoints of a node's binary, and the kinds of events that they supply and lack."
 MACHINES: Final = {"EM_X86_64": "x86-64", "EM_AARCH64": "aarch64", "EM_386": "x86", "EM_ARM": "arm"}
 MOST_LISTED: Final = 500  # probes; a node has 22
 LONGEST: Final = 160  # characters of a place

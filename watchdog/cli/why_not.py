@@ -34,16 +34,16 @@ FULL = 16  # digits of an id
 
 def configure(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
-    page = add_verb(verbs, "why-not", "why receivers were notified of a case, or were not", _why_not)
+    page = add_verb(verbs, "why-not", "show why receivers were notified of a case, or were not", _why_not)
     page.add_argument(
-        "id", metavar="ID", help="id of a case, of one merged into it, or of an incident; first digits do"
+        "id", metavar="ID", help="id of a case, of one merged into it, or of an incident; the first digits are enough"
     )
     page.add_argument("--receiver", metavar="NAME", help="for this receiver only")
     page.add_argument(
         "--at",
         type=moment,
         metavar="TIME",
-        help="the latest decisions up to then: '2h' ago, or '2026-01-31T12:00' (UTC)",
+        help="the latest decisions up to this time: '2h' ago, or '2026-01-31T12:00' (UTC)",
     )
     page.add_argument("--json", action="store_true", help="the object of the API")
 
