@@ -247,7 +247,7 @@ RECEIVERS = Section(
         Key(
             "about",
             "choice",
-            "What it hears of: cases, one for each attack, or every incident.",
+            "What it is notified of: cases, one for each attack, or every incident.",
             "cases",
             choices=SUBJECTS,
         ),
