@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_node import FakeNode, fault, free_port, garbage, hanging, status, v22, v30
+from tests.support.fake_node import FakeNode, fault, garbage, hanging, status, v22, v30
 from tests.support.named_process import named_process
 from tests.support.parts import lacking
+from tests.support.ports import free_port
 from tests.unit.test_source_paths import as_nobody
 from watchdog.cli.main import main
 from watchdog.doctor.examine import LATEST_START_S, TOTAL_S, whole_deadline
