@@ -1,1 +1,1 @@
-"""Incidents: their life and their fingerprints."""
+"""Incidents, cases (`alerts.cases`, `alerts.case`), decisions, store and delivery."""

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from alerts.case_acts import CaseAct, acknowledge, effect_of
-from alerts.case_change import CaseChange
-from alerts.case_evidence import attach_leaf, attach_witnesses, note_series, promote
-from alerts.case_forgetting import forget
-from alerts.case_joining import CASE_CLAIMS, fold, link, remember, split_off
-from alerts.case_life import CaseLife, plan_update, update
-from alerts.case_maintenance import change_windows, end_wait, hold, mark
-from alerts.case_names import PartyView, names_shown, parties_of
-from alerts.case_notice import CaseNotice, CaseReason
-from alerts.case_silence import next_turn, note_silences, set_silences, turned
-from alerts.case_state import CaseState, index_claim
-from alerts.case_story import SPLIT_FROM, StoryLine
+from alerts.case.acts import CaseAct, acknowledge, effect_of
+from alerts.case.change import CaseChange
+from alerts.case.evidence import attach_leaf, attach_witnesses, note_series, promote
+from alerts.case.forgetting import forget
+from alerts.case.joining import CASE_CLAIMS, fold, link, remember, split_off
+from alerts.case.life import CaseLife, plan_update, update
+from alerts.case.maintenance import change_windows, end_wait, hold, mark
+from alerts.case.names import PartyView, names_shown, parties_of
+from alerts.case.notice import CaseNotice, CaseReason
+from alerts.case.silence import next_turn, note_silences, set_silences, turned
+from alerts.case.state import CaseState, index_claim
+from alerts.case.story import SPLIT_FROM, StoryLine
 from alerts.claims import Claim, RuleWords, no_words, parties_in
 from alerts.fingerprint import key_text
 from alerts.incident import IncidentState

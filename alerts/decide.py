@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from alerts.case_change import CaseChange, event_of
-from alerts.case_house import HOUSE
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange, event_of
+from alerts.case.house import HOUSE
+from alerts.case.notice import CaseReason
 from alerts.incident import RANK
 from alerts.notice import ChangeRecord, Notice, case_event_id, event_type, notice_id
 from alerts.routing import Receiver

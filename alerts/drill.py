@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from alerts.case_change import DRILL, CaseChange
-from alerts.case_document import StoredCase, stored_cases
-from alerts.case_drawing import change_of
-from alerts.case_feed import CaseFeed
-from alerts.case_life import WAIT_NS
+from alerts.case.change import DRILL, CaseChange
+from alerts.case.document import StoredCase, stored_cases
+from alerts.case.drawing import change_of
+from alerts.case.feed import CaseFeed
+from alerts.case.life import WAIT_NS
 from alerts.cases import IssuedNotice
 from alerts.claims import RuleWords
 from alerts.rule_texts import RuleText

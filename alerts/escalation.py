@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from alerts.case_change import CaseChange, event_of
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange, event_of
+from alerts.case.notice import CaseReason
 from alerts.decide import Decision, DecisionFacts, held_back
 from alerts.incident import RANK, IncidentState
 from alerts.routing import Receiver

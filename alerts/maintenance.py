@@ -1,7 +1,7 @@
 """Maintenance: windows by the clock of a time zone, in which notices about some nodes are held back.
 
 Incidents and cases are kept as ever. What was held back is not lost: when the window ends and the case still fires, one
-notice reports its present state (`alerts.case_maintenance`).
+notice reports its present state (`alerts.case.maintenance`).
 """
 
 from __future__ import annotations

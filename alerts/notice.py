@@ -91,7 +91,7 @@ class Notice:
 
     id: the webhook-id, see `notice_id`. created_ns: wall clock. body: the `data` object of the webhook, the incident
     as `alerts.render.as_object` gives it plus `url`; shared by all notices of one change, so never written to. case_id:
-    the root of the case that it is about (`CaseLife.root`), whose body is that of `alerts.case_change`; incident_id is
+    the root of the case that it is about (`CaseLife.root`), whose body is that of `alerts.case.change`; incident_id is
     empty then.
     """
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from alerts.case_links import OUTBOUND, STAGE_OF, VIEW
+from alerts.case.links import OUTBOUND, STAGE_OF, VIEW
 from alerts.claims import ANNOUNCERS, Claim
 from alerts.party import HOSTS, REMEMBERED, network_of_name, party_of
 from alerts.render import time_text

@@ -1,7 +1,7 @@
 """What to do about each technique of the shipped rules: what to look at first, then what to do.
 
 For the person who is woken: two sentences at most, with commands of Bitcoin Core as `bitcoin-cli help` has them. A
-rule's own key `do` goes before these, see `alerts.case_advice`.
+rule's own key `do` goes before these, see `alerts.case.advice`.
 """
 
 from __future__ import annotations

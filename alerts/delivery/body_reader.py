@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from alerts.case_names import LISTED_ADDRESSES
+from alerts.case.names import LISTED_ADDRESSES
 from watchdog.core.text import printable
 
 Body = Mapping[str, object]

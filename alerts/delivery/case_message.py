@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from alerts.case_life import CAMPAIGN_QUIET_NS, QUIET_NS
-from alerts.case_links import OUTBOUND, POISONING, SLOTS, STAGES, VIEW
-from alerts.case_names import LISTED_ADDRESSES
-from alerts.case_render import MOST_ANNOUNCED
+from alerts.case.life import CAMPAIGN_QUIET_NS, QUIET_NS
+from alerts.case.links import OUTBOUND, POISONING, SLOTS, STAGES, VIEW
+from alerts.case.names import LISTED_ADDRESSES
+from alerts.case.render import MOST_ANNOUNCED
 from alerts.delivery.body_reader import (
     Body,
     capped,
@@ -35,7 +35,7 @@ STAGE_TEXTS: Final[Mapping[str, str]] = {
     VIEW: "blocks may be withheld from the node",
 }
 NO_ORIGIN: Final = "no single origin"
-"""How the names of a notice begin where many peers only relay, see `alerts.case_names`."""
+"""How the names of a notice begin where many peers only relay, see `alerts.case.names`."""
 QUIET: Final = ("acknowledged", "resolved")
 """Changes after which there is nothing to do at once."""
 LONGEST_FIRST: Final = 150  # characters: what a lock screen shows

@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from alerts.case_acts import CaseAct, CaseVerb, acted_on, effect_of, named_party, split_fault
-from alerts.case_document import LISTED_CLAIMS, StoredCase
+from alerts.case.acts import CaseAct, CaseVerb, acted_on, effect_of, named_party, split_fault
+from alerts.case.document import LISTED_CLAIMS, StoredCase
 from alerts.incident import IncidentState
 from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT, Done

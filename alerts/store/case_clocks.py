@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Connection, Row, Select, delete, select, update
 
-from alerts.case_change import DRILL, CaseChange
+from alerts.case.change import DRILL, CaseChange
 from alerts.escalation import ACKNOWLEDGED, OPEN, CaseClock, CaseNow, joined, noted
 from alerts.store.case_decisions import MadeDecision
 from alerts.store.cases import case_now

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, select
 
-from alerts.case_change import CaseChange
+from alerts.case.change import CaseChange
 from alerts.decide import Decision
 from alerts.store.cases import case_now
 from alerts.store.database import LATEST_NS, Database, stored_text

@@ -25,8 +25,8 @@ from sqlalchemy import (
     update,
 )
 
-from alerts.case_document import INNER, StoredCase
-from alerts.case_house import HOUSE
+from alerts.case.document import INNER, StoredCase
+from alerts.case.house import HOUSE
 from alerts.incident import IncidentState
 from alerts.store.case_acts import move_acts, waiting_acts, with_acts
 from alerts.store.cursor import decoded_place, encoded_place

@@ -8,7 +8,7 @@ from typing import cast
 
 from sqlalchemy import Connection, and_, or_
 
-from alerts.case_document import StoredCase
+from alerts.case.document import StoredCase
 from alerts.incident import REPEATABLE, Incident
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.actions import Action, waiting_for, with_waiting

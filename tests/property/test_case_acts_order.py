@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.case_acts import CASE_VERBS, CaseAct, CaseVerb, acted_on
-from alerts.case_document import stored_cases
-from alerts.case_feed import CaseFeed
-from alerts.case_life import FLAPS, FLAPS_NS
-from alerts.case_notice import CaseReason
+from alerts.case.acts import CASE_VERBS, CaseAct, CaseVerb, acted_on
+from alerts.case.document import stored_cases
+from alerts.case.feed import CaseFeed
+from alerts.case.life import FLAPS, FLAPS_NS
+from alerts.case.notice import CaseReason
 from alerts.party import party_of
 from tests.property.test_cases_order import NAMES, Part, parts
 from tests.support.case_rig import START_NS, CaseRig, shipped_words

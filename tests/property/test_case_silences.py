@@ -8,8 +8,8 @@ from datetime import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.case_feed import CaseFeed
-from alerts.case_render import case_line
+from alerts.case.feed import CaseFeed
+from alerts.case.render import case_line
 from alerts.maintenance import QuietWindow
 from alerts.silence import ClaimSilence
 from tests.property.test_cases_order import NAMES, Part, parts

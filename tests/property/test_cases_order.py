@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.case_change import CaseChange
-from alerts.case_drawing import change_of
-from alerts.case_feed import CaseFeed
-from alerts.case_render import case_line
+from alerts.case.change import CaseChange
+from alerts.case.drawing import change_of
+from alerts.case.feed import CaseFeed
+from alerts.case.render import case_line
 from alerts.cases import IssuedNotice
 from tests.support.case_rig import START_NS, made_finding, shipped_words
 from watchdog.core.durations import HOUR_NS, MINUTE_NS

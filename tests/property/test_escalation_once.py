@@ -9,8 +9,8 @@ import msgspec
 from hypothesis import given as assume_given
 from hypothesis import strategies as st
 
-from alerts.case_change import CaseChange
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange
+from alerts.case.notice import CaseReason
 from alerts.decide import Decision, DecisionFacts, HeldReason
 from alerts.escalation import AttentionPlan, CaseClock, CaseNow, Escalation, decide_timed, due, given, news, noted
 from alerts.routing import DEFAULT_CASE_EVENTS, Receiver

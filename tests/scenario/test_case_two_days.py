@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.case_feed import NodeCases
-from alerts.case_names import announced
-from alerts.case_render import case_object
+from alerts.case.feed import NodeCases
+from alerts.case.names import announced
+from alerts.case.render import case_object
 from alerts.cases import CasePicture
 from alerts.claims import words_of
 from rules.load import PACKS, load

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from alerts.case_acts import CaseAct, CaseVerb
-from alerts.case_feed import CaseFeed
-from alerts.case_notice import CaseNotice
+from alerts.case.acts import CaseAct, CaseVerb
+from alerts.case.feed import CaseFeed
+from alerts.case.notice import CaseNotice
 from alerts.cases import CasePicture
 from alerts.claims import RuleWords, words_of
 from rules.load import load

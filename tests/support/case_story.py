@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from alerts.case_change import CaseChange
-from alerts.case_document import StoredCase, stored_cases
-from alerts.case_drawing import change_of
+from alerts.case.change import CaseChange
+from alerts.case.document import StoredCase, stored_cases
+from alerts.case.drawing import change_of
 from alerts.decide import case_notices, decide_case
 from alerts.routing import Receiver
 from alerts.store.case_decisions import MadeDecision

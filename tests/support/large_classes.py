@@ -7,7 +7,7 @@ SOURCE = "implements Source and optional protocols beside it (watchdog/core/sour
 # Classes over the limit, with the number of their public methods and the reason. It may shrink, never grow.
 MANY_METHODS: dict[str, tuple[int, str]] = {
     "alerts.book.IncidentBook": (9, "one state machine: findings, operators, time, rules and nodes that go"),
-    "alerts.case_feed.NodeCases": (9, "both books of a node, and everything that reaches them"),
+    "alerts.case.feed.NodeCases": (9, "both books of a node, and everything that reaches them"),
     "alerts.cases.CaseBook": (10, "one state machine: findings, time, operators, silences and windows"),
     "alerts.claims.Claim": (9, "what links, counts and reopens are questions to one claim"),
     "alerts.incident_table.IncidentTable": (9, "the one index of incidents: by id, fingerprint, finding and state"),

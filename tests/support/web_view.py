@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
 from alerts.book import IncidentBook
-from alerts.case_acts import CaseVerb
-from alerts.case_document import StoredCase
+from alerts.case.acts import CaseVerb
+from alerts.case.document import StoredCase
 from alerts.decide import decide, notices
 from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_advice import SEEN, advice_of
-from alerts.case_document import stored_cases
+from alerts.case.advice import SEEN, advice_of
+from alerts.case.document import stored_cases
 from alerts.cases import CasePicture
 from alerts.claims import LONGEST_SAID
 from alerts.rule_texts import RuleText, rule_texts

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from alerts.case_notice import CaseReason
+from alerts.case.notice import CaseReason
 from alerts.decide import Decision, HeldReason, decide_case
 from alerts.delivery.message import message_of
 from alerts.escalation import AttentionPlan, Escalation

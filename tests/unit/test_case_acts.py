@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.case_acts import CaseAct, acted_on, effect_of, named_party
-from alerts.case_document import stored_cases
-from alerts.case_life import CaseLife
-from alerts.case_story import KEPT_LINES, Story, StoryLine
+from alerts.case.acts import CaseAct, acted_on, effect_of, named_party
+from alerts.case.document import stored_cases
+from alerts.case.life import CaseLife
+from alerts.case.story import KEPT_LINES, Story, StoryLine
 from alerts.incident import IncidentState
 from tests.support.case_rig import START_NS, CaseRig, notices_of
 from watchdog.core.durations import MINUTE_NS

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from alerts.case_act_queue import WAITING_ACTS
-from alerts.case_acts import CaseAct
+from alerts.case.act_queue import WAITING_ACTS
+from alerts.case.acts import CaseAct
 from rules.load import load_text
 from tests.support.rulesets import FULL_MEMPOOL
 from tests.support.scripted_feed import SECOND, START, Said, VirtualClock, mempool, scripted

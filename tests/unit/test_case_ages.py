@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.case_render import case_object
+from alerts.case.render import case_object
 from alerts.incident import IncidentState
 from tests.support.case_rig import START_NS, CaseRig, notices_of
 from watchdog.core.finding import Evidence

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.case_change import CaseChange
-from alerts.case_drawing import change_of
+from alerts.case.change import CaseChange
+from alerts.case.drawing import change_of
 from alerts.decide import case_notices, decide_case
 from alerts.delivery.formats import notice_body
 from alerts.routing import NoticeFormat, Receiver

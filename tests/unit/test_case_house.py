@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.case_feed import CaseFeed
-from alerts.case_house import HOUSE, HouseFeed
-from alerts.case_render import case_object
+from alerts.case.feed import CaseFeed
+from alerts.case.house import HOUSE, HouseFeed
+from alerts.case.render import case_object
 from alerts.cases import CasePicture
 from tests.support.case_rig import START_NS, made_finding, shipped_words
 from watchdog.core.durations import HOUR_NS, MINUTE_NS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from alerts.case_drawing import change_of
-from alerts.case_feed import CaseFeed
-from alerts.case_render import case_object
+from alerts.case.drawing import change_of
+from alerts.case.feed import CaseFeed
+from alerts.case.render import case_object
 from alerts.cases import CasePicture
 from alerts.incident import IncidentState
 from alerts.maintenance import QuietWindow

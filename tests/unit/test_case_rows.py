@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from alerts.case_document import StoredCase
+from alerts.case.document import StoredCase
 from rules.load import load_text
 from tests.support.rulesets import FULL_MEMPOOL
 from tests.support.scripted_feed import SECOND, START, Said, mempool, scripted

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.case_acts import CaseAct, CaseVerb
-from alerts.case_document import StoredCase
-from alerts.case_feed import CaseFeed, NodeCases
-from alerts.case_house import HOUSE, HouseFeed
+from alerts.case.acts import CaseAct, CaseVerb
+from alerts.case.document import StoredCase
+from alerts.case.feed import CaseFeed, NodeCases
+from alerts.case.house import HOUSE, HouseFeed
 from rules.load import load_text
 from tests.support.case_rig import START_NS, made_finding, shipped_words
 from tests.support.rulesets import FULL_MEMPOOL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alerts.case_drawing import change_of
-from alerts.case_feed import CaseFeed
+from alerts.case.drawing import change_of
+from alerts.case.feed import CaseFeed
 from alerts.cases import IssuedNotice
 from alerts.silence import ClaimSilence
 from tests.support.case_rig import START_NS, CaseRig, shipped_words

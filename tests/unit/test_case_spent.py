@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts import case_forgetting, case_state
+from alerts.case import forgetting, state
 from alerts.cases import CasePicture
 from alerts.notice import case_event_id
 from tests.support.case_rig import CaseRig
@@ -22,7 +22,7 @@ def test_a_party_that_returns_after_its_case_was_forgotten_is_notified(
     monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
     """One incident continues under another party; an attacker makes the watchdog forget the case meanwhile."""
-    monkeypatch.setattr(case_forgetting, "SETTLED", 2)  # of 1,000
+    monkeypatch.setattr(forgetting, "SETTLED", 2)  # of 1,000
     rig, ids = CaseRig(), set[str]()
 
     def given(minute: float) -> None:
@@ -53,8 +53,8 @@ def test_a_party_that_returns_after_its_case_was_forgotten_is_notified(
 
 
 def test_ids_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case_state, "SPENT", 3)
-    state = case_state.CaseState("alice")
-    state.spend(["a", "b"])
-    state.spend(["c", "d"])
-    assert list(state.spent) == ["b", "c", "d"]
+    monkeypatch.setattr(state, "SPENT", 3)
+    cases = state.CaseState("alice")
+    cases.spend(["a", "b"])
+    cases.spend(["c", "d"])
+    assert list(cases.spent) == ["b", "c", "d"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_document import StoredCase, stored_cases
-from alerts.case_why import why_in, why_lines
+from alerts.case.document import StoredCase, stored_cases
+from alerts.case.why import why_in, why_lines
 from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from alerts.store.retention import remove_resolved

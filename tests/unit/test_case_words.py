@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.case_links import STAGE_OF
+from alerts.case.links import STAGE_OF
 from alerts.claims import words_of
 from rules.load import load, load_text
 from watchdog.core.errors import RuleError

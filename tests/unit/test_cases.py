@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from alerts import case_feed
-from alerts.case_feed import CaseFeed
-from alerts.case_joining import CASE_WITNESSES, OPEN_CASES
-from alerts.case_render import case_object
-from alerts.case_state import INDEX_ENTRIES
+from alerts.case import feed as case_feed
+from alerts.case.feed import CaseFeed
+from alerts.case.joining import CASE_WITNESSES, OPEN_CASES
+from alerts.case.render import case_object
+from alerts.case.state import INDEX_ENTRIES
 from alerts.cases import CasePicture, Taken
 from alerts.claims import RuleWords
 from alerts.incident import IncidentState

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_document import stored_cases
+from alerts.case.document import stored_cases
 from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
 from alerts.store.writer import IncidentWriter

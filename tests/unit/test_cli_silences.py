@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_document import stored_cases
+from alerts.case.document import stored_cases
 from alerts.claims import RuleWords, no_words
 from alerts.render import as_object
 from alerts.silence import ClaimSilence

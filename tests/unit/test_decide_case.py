@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.case_change import CaseChange, HeldChange, event_of
-from alerts.case_drawing import change_of
-from alerts.case_house import HOUSE, HouseFeed
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange, HeldChange, event_of
+from alerts.case.drawing import change_of
+from alerts.case.house import HOUSE, HouseFeed
+from alerts.case.notice import CaseReason
 from alerts.cases import IssuedNotice
 from alerts.decide import Decision, HeldReason, case_notices, decide_case
 from alerts.notice import CASE_EVENT_TYPES, case_event_id

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.case_change import CaseChange, HeldChange
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange, HeldChange
+from alerts.case.notice import CaseReason
 from alerts.decide import Decision, DecisionFacts, HeldReason
 from alerts.escalation import (
     AttentionPlan,

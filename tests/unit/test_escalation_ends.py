@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_acts import CaseAct
-from alerts.case_change import CaseChange
-from alerts.case_document import StoredCase, stored_cases
-from alerts.case_notice import CaseReason
+from alerts.case.acts import CaseAct
+from alerts.case.change import CaseChange
+from alerts.case.document import StoredCase, stored_cases
+from alerts.case.notice import CaseReason
 from alerts.escalation import AttentionPlan, Escalation
 from alerts.notice import ChangeRecord, Notice
 from alerts.store.case_acts import CaseActs

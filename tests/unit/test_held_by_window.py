@@ -6,8 +6,8 @@ from datetime import time
 
 import pytest
 
-from alerts.case_change import CaseChange
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange
+from alerts.case.notice import CaseReason
 from alerts.decide import HeldReason
 from alerts.maintenance import QuietWindow
 from watchdog.core.finding import Severity

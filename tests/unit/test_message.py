@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.case_render import MOST_ANNOUNCED
+from alerts.case.render import MOST_ANNOUNCED
 from alerts.delivery.body_reader import labels, moment
 from alerts.delivery.case_message import LONGEST_FIRST, first_line
 from alerts.delivery.message import LONGEST_PART, MOST_PARTS, Message, message_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_document import stored_cases
+from alerts.case.document import stored_cases
 from alerts.delivery.message import message_of
 from alerts.delivery.samples import CASE_TYPES, sample_body, sample_incident
 from alerts.incident import IncidentState

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from alerts.case_document import stored_case
-from alerts.case_feed import CaseFeed
+from alerts.case.document import stored_case
+from alerts.case.feed import CaseFeed
 from alerts.incident import IncidentState
 from alerts.silence import LONGEST_NS, Accused, ClaimSilence, SilenceError, check_end, checked, ending, matches
 from tests.support.case_rig import START_NS, CaseRig, notices_of, shipped_words

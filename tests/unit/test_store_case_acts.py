@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from alerts.case_document import stored_cases
+from alerts.case.document import stored_cases
 from alerts.incident import IncidentState
 from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.store import audit as audit_module

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_document import stored_cases
+from alerts.case.document import stored_cases
 from alerts.store.writer import IncidentWriter
 from tests.support.case_rig import CaseRig, made_finding
 from tests.support.event_loops import scenery

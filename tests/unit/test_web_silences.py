@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from alerts.case_document import StoredCase, stored_cases
+from alerts.case.document import StoredCase, stored_cases
 from alerts.silence import ClaimSilence
 from tests.support.case_rig import CaseRig
 from tests.support.event_loops import scenery

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.case_acts import CaseAct
+from alerts.case.acts import CaseAct
 from alerts.store.case_fates import fates_of
 from alerts.store.database import Database
 from alerts.store.outbox import Outbox

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, cast
 
-from alerts.case_acts import CaseVerb
-from alerts.case_house import case_node
+from alerts.case.acts import CaseVerb
+from alerts.case.house import case_node
 from alerts.incident_table import IncidentError
 from alerts.render import time_text
 from alerts.store.case_acts import CaseActs

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from alerts.case_why import why_lines
+from alerts.case.why import why_lines
 from alerts.incident_table import IncidentError, UnknownIncidentError
 from alerts.render import time_text
 from alerts.store.case_fates import fates_of

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from alerts.case_life import WAIT_NS
-from alerts.case_why_not import FateObject, fate_lines
+from alerts.case.life import WAIT_NS
+from alerts.case.why_not import FateObject, fate_lines
 from alerts.incident import RANK
 from alerts.store.case_fates import fates_of
 from alerts.store.database import Database

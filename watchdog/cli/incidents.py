@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import cast
 
-from alerts.case_house import incident_node
+from alerts.case.house import incident_node
 from alerts.incident_table import UnknownIncidentError
 from alerts.store.actions import Verb
 from alerts.store.cases import CaseQueries

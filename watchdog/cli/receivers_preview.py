@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.case_document import INNER
+from alerts.case.document import INNER
 from alerts.delivery.formats import ENCODERS, notice_bodies
 from alerts.delivery.message import Message, words_of
 from alerts.delivery.redaction import redacted

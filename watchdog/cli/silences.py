@@ -7,7 +7,7 @@ import sys
 import time
 from typing import cast
 
-from alerts.case_house import HOUSE, case_node
+from alerts.case.house import HOUSE, case_node
 from alerts.render import time_text
 from alerts.silence import ClaimSilence, checked
 from alerts.silence_preview import Previewed, WordsOf, previewed

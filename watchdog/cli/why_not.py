@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from alerts.case_story import SPLIT_FROM
-from alerts.case_why_not import fate_lines
+from alerts.case.story import SPLIT_FROM
+from alerts.case.why_not import fate_lines
 from alerts.incident_table import UnknownIncidentError
 from alerts.store.case_fates import CaseFates, fates_of
 from alerts.store.cases import CaseQueries

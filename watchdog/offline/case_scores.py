@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-from alerts.case_notice import CaseNotice
+from alerts.case.notice import CaseNotice
 from alerts.cases import CasePicture
 from alerts.claims import Claim
 from watchdog.core.text import counted, printable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alerts.case_house import HOUSE
+from alerts.case.house import HOUSE
 from alerts.incident import Incident
 from watchdog.core.durations import rough_duration
 from watchdog.core.errors import SourceError

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from alerts.books import IncidentBooks
-from alerts.case_document import StoredCase
+from alerts.case.document import StoredCase
 from alerts.incident import IncidentChange
 from alerts.notice import ChangeRecord
 from alerts.store.database import Database

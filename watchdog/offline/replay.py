@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from alerts.case_document import stored_cases
-from alerts.case_feed import NodeCases
-from alerts.case_render import case_line, case_table
+from alerts.case.document import stored_cases
+from alerts.case.feed import NodeCases
+from alerts.case.render import case_line, case_table
 from alerts.cases import CasePicture
 from alerts.claims import words_of
 from alerts.incident import Incident

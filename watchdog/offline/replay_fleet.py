@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from alerts.case_feed import CaseFeed, NodeCases
-from alerts.case_house import HOUSE, HouseFeed
+from alerts.case.feed import CaseFeed, NodeCases
+from alerts.case.house import HOUSE, HouseFeed
 from alerts.claims import words_of
 from alerts.incident import Incident
 from rules.load import RuleSet, load

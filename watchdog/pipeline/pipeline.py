@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from alerts.books import IncidentBooks
-from alerts.case_feed import CaseFeed, NodeCases
+from alerts.case.feed import CaseFeed, NodeCases
 from alerts.cases import IssuedNotice
 from alerts.incident import IncidentChange, Policy, Reason
 from watchdog.core.batch import Slice

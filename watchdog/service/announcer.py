@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.case_document import StoredCase
+from alerts.case.document import StoredCase
 from alerts.delivery.ports import Due, Fate, Outcome
 from alerts.notice import ChangeRecord
 from alerts.store.cases import outer

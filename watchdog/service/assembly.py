@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from alerts.case_change import CaseChange
-from alerts.case_notice import CaseReason
+from alerts.case.change import CaseChange
+from alerts.case.notice import CaseReason
 from alerts.decide import Decision, HeldReason
 from alerts.delivery.sender import HeartbeatPlan
 from alerts.maintenance import QuietWindow, in_maintenance

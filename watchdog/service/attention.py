@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from alerts.case_change import DRILL, CaseChange
+from alerts.case.change import DRILL, CaseChange
 from alerts.decide import Decision, DecisionFacts, HeldReason, case_notices
 from alerts.escalation import (
     ACKNOWLEDGED,

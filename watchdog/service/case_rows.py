@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from alerts.book_record import NEVER_NS
-from alerts.case_change import CaseChange
-from alerts.case_document import StoredCase, stored_cases
-from alerts.case_drawing import change_of
-from alerts.case_feed import CaseFeed, NodeCases
-from alerts.case_life import CaseLife, fires
+from alerts.case.change import CaseChange
+from alerts.case.document import StoredCase, stored_cases
+from alerts.case.drawing import change_of
+from alerts.case.feed import CaseFeed, NodeCases
+from alerts.case.life import CaseLife, fires
 from alerts.cases import IssuedNotice
 from watchdog.core.durations import MINUTE_NS
 from watchdog.pipeline.pipeline import Pipeline

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from alerts.case_act_queue import WAITING_ACTS
-from alerts.case_acts import CaseAct
-from alerts.case_change import CaseChange
-from alerts.case_document import StoredCase
+from alerts.case.act_queue import WAITING_ACTS
+from alerts.case.acts import CaseAct
+from alerts.case.change import CaseChange
+from alerts.case.document import StoredCase
 from alerts.maintenance import QuietWindow
 from alerts.notice import ChangeRecord
 from alerts.silence import ClaimSilence

@@ -8,7 +8,7 @@ incident is stored all the same.
 
 from __future__ import annotations
 
-from alerts.case_house import HouseFeed
+from alerts.case.house import HouseFeed
 from watchdog.core.finding import Finding
 from watchdog.service.engine_thread import EngineLoop
 from watchdog.service.nodes import Nodes

@@ -1,6 +1,6 @@
 """Operators' acts on the cases of one engine, which belong to its thread.
 
-What comes is taken in, a checkpoint follows, and only then `settle` applies what is due: see `alerts.case_act_queue`.
+What comes is taken in, a checkpoint follows, and only then `settle` applies what is due: see `alerts.case.act_queue`.
 While no checkpoint can be made, the engine's thread takes nothing in (`EngineLoop`).
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from alerts.case_acts import CaseAct
-from alerts.case_feed import CaseFeed
+from alerts.case.acts import CaseAct
+from alerts.case.feed import CaseFeed
 from alerts.cases import IssuedNotice
 from watchdog.pipeline.pipeline import Pipeline
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from alerts.case_acts import CaseVerb
+from alerts.case.acts import CaseVerb
 from alerts.delivery.formats import place_of
 from alerts.incident_table import IncidentError
 from alerts.silence import ClaimSilence

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
-from alerts.case_change import DRILL
+from alerts.case.change import DRILL
 from alerts.delivery.ports import Due, Fate, Outcome
 from watchdog.core.durations import HOUR_NS
 

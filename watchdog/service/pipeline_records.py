@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from alerts.books import IncidentBooks
-from alerts.case_feed import CaseFeed, NodeCases
-from alerts.case_house import HOUSE, HouseFeed
+from alerts.case.feed import CaseFeed, NodeCases
+from alerts.case.house import HOUSE, HouseFeed
 from alerts.claims import words_of
 from alerts.incident import Incident, IncidentChange, Policy
 from alerts.notice import ChangeRecord

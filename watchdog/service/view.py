@@ -10,7 +10,7 @@ from watchdog.core.errors import WatchdogError
 from watchdog.service.config.settings import ApiSettings
 
 if TYPE_CHECKING:
-    from alerts.case_acts import CaseVerb
+    from alerts.case.acts import CaseVerb
     from alerts.silence import ClaimSilence
     from alerts.store.actions import Done
     from alerts.store.audit import Audit

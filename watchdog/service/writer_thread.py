@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from alerts.case_change import DRILL, CaseChange, event_of
-from alerts.case_document import StoredCase
+from alerts.case.change import DRILL, CaseChange, event_of
+from alerts.case.document import StoredCase
 from alerts.decide import ENDINGS, Decision, case_notices, decide, decide_case, notices
 from alerts.notice import ChangeRecord, Notice
 from alerts.routing import Receiver

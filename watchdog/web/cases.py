@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
-from alerts.case_acts import CaseVerb
-from alerts.case_house import case_node
+from alerts.case.acts import CaseVerb
+from alerts.case.house import case_node
 from alerts.store.actions import TEXT_LIMIT, WHO_LIMIT
 from alerts.store.case_acts import PARTY_LIMIT
 from alerts.store.cases import CaseFilter

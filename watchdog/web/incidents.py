@@ -7,7 +7,7 @@ from typing import cast
 
 from aiohttp import web
 
-from alerts.case_house import incident_node
+from alerts.case.house import incident_node
 from alerts.store.cursor import decoded_place
 from alerts.store.incidents import IncidentFilter
 from watchdog.core.finding import ATTACKS, Attack

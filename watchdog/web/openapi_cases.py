@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.case_acts import CASE_VERBS
-from alerts.case_change import DRILL
-from alerts.case_links import STAGES
-from alerts.case_notice import CaseReason
-from alerts.case_story import STORY_KINDS
+from alerts.case.acts import CASE_VERBS
+from alerts.case.change import DRILL
+from alerts.case.links import STAGES
+from alerts.case.notice import CaseReason
+from alerts.case.story import STORY_KINDS
 from alerts.store.actions import TEXT_LIMIT
 from alerts.store.audit import AUDIT_ACTIONS
 from alerts.store.case_acts import PARTY_LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import get_args
 
-from alerts.case_notice import CaseReason
+from alerts.case.notice import CaseReason
 from alerts.decide import HeldReason
 from alerts.incident import Reason
 from alerts.notice import CASE_EVENT_TYPES, NOTICE_TYPES

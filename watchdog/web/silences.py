@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from alerts.case_house import case_node
+from alerts.case.house import case_node
 from alerts.silence import COMMENT_LIMIT, WHO_LIMIT, ClaimSilence, SilenceError, checked_party, covers
 from alerts.store.silences import KeptSilence, UnknownSilenceError
 from watchdog.core.durations import parse_duration

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from alerts.case_change import event_of
-from alerts.case_notice import CaseReason
+from alerts.case.change import event_of
+from alerts.case.notice import CaseReason
 from alerts.escalation import MOST_ESCALATIONS, MOST_TO, AttentionPlan, Escalation
 from watchdog.core.durations import DAY_NS, SECOND_NS
 from watchdog.core.finding import SEVERITIES, Severity

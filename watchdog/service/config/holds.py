@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from alerts.case_house import HOUSE, case_node
+from alerts.case.house import HOUSE, case_node
 from alerts.maintenance import DAYS, MOST_WINDOWS, Day, QuietWindow
 from alerts.silence import MOST, ClaimSilence, SilenceError, checked
 from rules.exceptions import read_until

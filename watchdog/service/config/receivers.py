@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from alerts.case_house import HOUSE, incident_node
+from alerts.case.house import HOUSE, incident_node
 from alerts.delivery.alertmanager import API_PATH
 from alerts.delivery.formats import ENCODERS
 from alerts.delivery.signature import secret_key

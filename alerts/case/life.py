@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from alerts.case_links import OUTBOUND, POISONING, SLOTS, STAGE_OF, STAGES, VIEW
-from alerts.case_notice import CaseNotice, CaseReason
-from alerts.case_story import Story, StoryLine
+from alerts.case.links import OUTBOUND, POISONING, SLOTS, STAGE_OF, STAGES, VIEW
+from alerts.case.notice import CaseNotice, CaseReason
+from alerts.case.story import Story, StoryLine
 from alerts.claims import Claim
 from alerts.incident import RANK, IncidentState
 from watchdog.core.durations import HOUR_NS, MINUTE_NS, SECOND_NS

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alerts.case_joining import fold
-from alerts.case_links import LINK_NS
-from alerts.case_state import CaseState, unindex_claims
+from alerts.case.joining import fold
+from alerts.case.links import LINK_NS
+from alerts.case.state import CaseState, unindex_claims
 from watchdog.core.durations import MINUTE_NS
 
 SWEEP_NS = 5 * MINUTE_NS  # how often what is old is dropped

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alerts.case_life import Acknowledged, CaseLife
-from alerts.case_story import KEPT_LINES, StoryKind, StoryLine
+from alerts.case.life import Acknowledged, CaseLife
+from alerts.case.story import KEPT_LINES, StoryKind, StoryLine
 from alerts.incident import IncidentState
 from alerts.party import party_of
 from watchdog.core.text import printable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from alerts.case_state import CaseState, unindex_claim
+from alerts.case.state import CaseState, unindex_claim
 from alerts.claims import Claim
 from alerts.silence import ClaimSilence, accused_by, silencing
 

@@ -1,6 +1,6 @@
 """Why an incident is in a case: the links from it to the first claim, and the links that were not made.
 
-It works on the document of a case (`alerts.case_document`), as the history keeps it.
+It works on the document of a case (`alerts.case.document`), as the history keeps it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from alerts.case_state import CaseState
+from alerts.case.state import CaseState
 from alerts.cases import CasePicture
 from watchdog.core.text import printable
 

@@ -15,9 +15,9 @@ import msgspec
 
 from alerts.book import END_NS
 from alerts.book_record import NEVER_NS, plain_value
-from alerts.case_act_queue import ActQueue
-from alerts.case_acts import CaseAct
-from alerts.case_state import STATE_VERSION, CaseState, rewind_state
+from alerts.case.act_queue import ActQueue
+from alerts.case.acts import CaseAct
+from alerts.case.state import STATE_VERSION, CaseState, rewind_state
 from alerts.cases import CaseBook, CasePicture, IssuedNotice, Taken
 from alerts.claims import RuleWords
 from alerts.fingerprint import key_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alerts.case_notice import CaseReason
+from alerts.case.notice import CaseReason
 from watchdog.core.finding import Severity
 
 PREFIX = "case."

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from alerts.book_record import NEVER_NS
-from alerts.case_acts import CaseAct
-from alerts.case_life import CaseLife
-from alerts.case_links import TOGETHER_NS
+from alerts.case.acts import CaseAct
+from alerts.case.life import CaseLife
+from alerts.case.links import TOGETHER_NS
 from alerts.claims import Claim
 from alerts.party import near_of
 from alerts.silence import ClaimSilence

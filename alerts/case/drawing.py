@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.case_advice import advice_of
-from alerts.case_change import CaseChange, HeldChange
-from alerts.case_notice import CaseNotice
-from alerts.case_render import case_object
+from alerts.case.advice import advice_of
+from alerts.case.change import CaseChange, HeldChange
+from alerts.case.notice import CaseNotice
+from alerts.case.render import case_object
 from alerts.cases import CasePicture
 from alerts.rule_texts import RuleText
 from watchdog.core.text import printable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alerts.case_links import STAGE_OF
+from alerts.case.links import STAGE_OF
 from alerts.cases import CasePicture
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import insort
 
 from alerts.book_record import NEVER_NS
-from alerts.case_acts import CaseAct
+from alerts.case.acts import CaseAct
 from alerts.cases import CaseBook, IssuedNotice
 from watchdog.core.durations import MINUTE_NS
 

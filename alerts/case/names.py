@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alerts.case_life import SHOWN, CaseLife, in_order
-from alerts.case_links import STAGE_OF
+from alerts.case.life import SHOWN, CaseLife, in_order
+from alerts.case.links import STAGE_OF
 from alerts.claims import Claim
 from alerts.incident import RANK
 from alerts.party import is_address, party_of

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from alerts.case_life import in_order
-from alerts.case_links import STAGE_OF, TOGETHER_NS
-from alerts.case_names import worst_claim
+from alerts.case.life import in_order
+from alerts.case.links import STAGE_OF, TOGETHER_NS
+from alerts.case.names import worst_claim
 from alerts.cases import CasePicture
 from alerts.claims import Claim
 from alerts.incident import RANK

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alerts.case_life import CaseLife, Edge, case_id
-from alerts.case_links import ENOUGH, LINK_NS, STAGE_OF, SYMPTOM_NS, best_link, gap_ns
-from alerts.case_state import CaseState, Past, candidates
-from alerts.case_story import StoryLine
+from alerts.case.life import CaseLife, Edge, case_id
+from alerts.case.links import ENOUGH, LINK_NS, STAGE_OF, SYMPTOM_NS, best_link, gap_ns
+from alerts.case.state import CaseState, Past, candidates
+from alerts.case.story import StoryLine
 from alerts.claims import Claim
 from watchdog.core.durations import DAY_NS, HOUR_NS
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from alerts.case_advice import advice_of
-from alerts.case_life import CaseLife, Edge, fires
-from alerts.case_notice import CaseReason
-from alerts.case_render import case_object
-from alerts.case_stages import stages_entered
-from alerts.case_state import CaseState
-from alerts.case_why import not_joined
+from alerts.case.advice import advice_of
+from alerts.case.life import CaseLife, Edge, fires
+from alerts.case.notice import CaseReason
+from alerts.case.render import case_object
+from alerts.case.stages import stages_entered
+from alerts.case.state import CaseState
+from alerts.case.why import not_joined
 from alerts.cases import CaseBook, CasePicture
 from alerts.claims import Claim
 from alerts.rule_texts import RuleText

@@ -7,10 +7,10 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from alerts.case_house import HOUSE, related
-from alerts.case_life import SHOWN
-from alerts.case_names import LISTED_PARTIES, PartyView, announced, headline
-from alerts.case_notice import CaseNotice
+from alerts.case.house import HOUSE, related
+from alerts.case.life import SHOWN
+from alerts.case.names import LISTED_PARTIES, PartyView, announced, headline
+from alerts.case.notice import CaseNotice
 from alerts.cases import CasePicture
 from alerts.incident import IncidentState
 from alerts.render import COLOURS, NARROWEST, time_text

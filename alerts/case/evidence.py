@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alerts.case_joining import CASE_WITNESSES, add_leaf, join, link, merge, note_incident, own_case
-from alerts.case_life import CaseLife, Edge
-from alerts.case_links import ENOUGH, LINK_NS, best_link, related
-from alerts.case_state import CaseState, candidates
+from alerts.case.joining import CASE_WITNESSES, add_leaf, join, link, merge, note_incident, own_case
+from alerts.case.life import CaseLife, Edge
+from alerts.case.links import ENOUGH, LINK_NS, best_link, related
+from alerts.case.state import CaseState, candidates
 from alerts.claims import Claim
 from alerts.incident import RANK
 from watchdog.core.durations import HOUR_NS, MINUTE_NS

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alerts.case_life import CaseLife
-from alerts.case_notice import CaseNotice, CaseReason, HeldBy
+from alerts.case.life import CaseLife
+from alerts.case.notice import CaseNotice, CaseReason, HeldBy
 from alerts.maintenance import QuietWindow, ends_ns, in_maintenance
 from alerts.render import time_text
 

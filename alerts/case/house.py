@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from alerts.book_record import NEVER_NS
-from alerts.case_feed import CaseFeed
+from alerts.case.feed import CaseFeed
 from alerts.cases import CasePicture, IssuedNotice
 from alerts.claims import RuleWords
 from watchdog.core.finding import FLEET, Finding
