@@ -39,7 +39,7 @@ def test_a_notice_that_no_encoder_takes_is_given_up_and_stops_nothing(caplog: py
             counts = {one.receiver: one.counts for one in sender.status()}
         assert [outbox.rows[one.id].fate.value for one in (first, second, other)] == ["dead", "sent", "sent"]
         assert outbox.rows[first.id].attempts == REFUSED_ATTEMPTS
-        assert "the watchdog failed: ValueError at texts.py:" in outbox.rows[first.id].error
+        assert "the watchdog failed: ValueError at encoding.py:" in outbox.rows[first.id].error
         assert (counts["pager"].dead, counts["pager"].failed) == (1, REFUSED_ATTEMPTS)
 
     with caplog.at_level(logging.ERROR, "watchdog.delivery"):
