@@ -13,7 +13,7 @@ CASE_CLAIMS = 2_000  # of one case; quiet ones are folded into counts
 CASE_LEAVES = 500  # info claims shown in one case
 CASE_WITNESSES = 200  # of one case, the latest
 CASE_ALIASES = 1_000  # of one case, the latest
-CASE_INCIDENTS = 2_000
+CASE_INCIDENTS = 2_000  # of one case, the first
 OPEN_CASES = 200  # of a node; further claims share one case
 VETOES = 1_000  # of a node, the latest
 DECLINED = 100  # of one case, the latest
@@ -163,8 +163,22 @@ def merge(state: CaseState, one: CaseLife, other: CaseLife, edge: Edge) -> CaseL
     state.aliases |= dict.fromkeys(older.aliases, older.id)
     for claim in state.those((*younger.claims, *younger.leaves, *younger.witnesses)):
         claim.case = older.id
+    _bound(state, older)
     fold(state, older)
     return older
+
+
+def _bound(state: CaseState, case: CaseLife) -> None:
+    """Keep a merged case within the bounds of one case: the info claims and the incidents that came first stay."""
+    beyond = set(case.leaves[CASE_LEAVES:])
+    if beyond:
+        del case.leaves[CASE_LEAVES:]
+        case.edges = [edge for edge in case.edges if not {edge.claim, edge.other} & beyond]
+        state.count("leaves_refused", len(beyond))
+        for claim in state.those(beyond):
+            claim.case = ""
+    while len(case.incidents) > CASE_INCIDENTS:
+        case.incidents.popitem()
 
 
 def fold(state: CaseState, case: CaseLife, most: int = CASE_CLAIMS) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from alerts.case import feed as case_feed
+from alerts.case import joining as case_joining
 from alerts.case.feed import CaseFeed
 from alerts.case.joining import CASE_WITNESSES, OPEN_CASES
 from alerts.case.render import case_object
@@ -145,6 +146,27 @@ def test_a_witness_without_a_case_is_one_until_another_fits() -> None:
     rig.say("addr-beyond-limit", [A], 10)
     (case,) = rig.until(20)
     assert (case.life.id, _witnesses(case)) == (alone.life.id, ["addr-inflow"])
+
+
+def test_merges_keep_a_case_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each claim begins as a case of its own, so that a bound of single cases alone bounds nothing."""
+    for name in ("CASE_INCIDENTS", "CASE_LEAVES"):
+        monkeypatch.setattr(case_joining, name, 4)
+    rig, rules = CaseRig(), ("ping-flood", "inv-flood", "connection-churn")
+    for rule, party in zip(rules, (A, B, C), strict=True):
+        rig.say(rule, [party], 0)
+        for place, other in enumerate(one for one in rules if one != rule):
+            finding = made_finding(other, [party], 1 + place, severity="info")
+            rig.feed.take(finding.time_ns, f"{other} of {party}", finding)
+    apart = rig.until(5)
+    assert (len(apart), sum(len(one.leaves) for one in apart)) == (3, 5)
+    for number, party in enumerate((A, B, C)):
+        rig.say("headers-spam", [party], 6, key={"conn": str(number)})
+    (case,) = rig.until(10)
+    assert (len(case.life.incidents), len(case.life.leaves)) == (4, 4)
+    assert rig.feed.book.state.counters["leaves_refused"] == 1
+    shown = {claim.number for claim in (*case.claims, *case.leaves)}
+    assert all({edge.claim, edge.other} <= shown for edge in case.life.edges)
 
 
 def test_a_case_of_witnesses_alone_is_bounded() -> None:
