@@ -134,11 +134,11 @@ def noted(clock: CaseClock | None, change: CaseChange, now_ns: int, *, drill: bo
         return clock
     state = str(change.document["state"])
     after = replace(before, number=change.number, state=state)
-    if change.held is not None or state != OPEN or change.reasons == (CaseReason.UPDATED,):
-        return after
-    if before.state != OPEN:
+    if before.state != OPEN == state:  # also while a window of maintenance holds the notice of it back
         owed = () if before.state == RESOLVED else tuple(sorted(before.owed))
         after = replace(after, since={}, escalated=(), held={}, called=owed)
+    if change.held is not None or state != OPEN or change.reasons == (CaseReason.UPDATED,):
+        return after
     reached = {one: now_ns for one in SEVERITIES if RANK[one] <= RANK[change.severity]}
     return replace(after, since=reached | after.since, heard_ns=max(after.heard_ns, now_ns))
 

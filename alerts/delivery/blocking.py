@@ -129,7 +129,7 @@ class BlockingCalls:
         self._calls: dict[tuple[str, str], ReceiverCalls] = {}  # by name and URL: a reload that mends the URL is heard
 
     async def run(self, receiver: Receiver, work: Callable[[], Response]) -> Response:
-        """Return the answer of a call, or that it hangs: then it goes on in its thread, and its answer is lost.
+        """Return the answer of a call, or that it hangs: then it continues in its thread, and its answer is lost.
 
         The wait for room among the calls to this receiver is no part of the attempt.
         """

@@ -130,6 +130,21 @@ def test_a_cleared_acknowledgement_and_a_reopening_begin_anew() -> None:
     assert clock.since == dict.fromkeys(("info", "warning", "high"), T0 + 4 * HOUR_NS)
 
 
+def test_a_case_that_reopens_in_maintenance_escalates_again_once_people_hear_of_it() -> None:
+    clock = opened()
+    (one,) = due(clock, HIGH, PLAN, T0 + HOUR_NS)
+    clock = sent(clock, one, T0 + HOUR_NS, "lead")
+    clock = noted(clock, change(2, state="resolved", reasons=(CaseReason.RESOLVED,)), T0 + 2 * HOUR_NS) or clock
+    held = change(3, reasons=(CaseReason.REOPENED,), held=HeldChange("maintenance", "patch-day"))
+    clock = noted(clock, held, T0 + 3 * HOUR_NS) or clock
+    ladder = AttentionPlan((LEAD, replace(LEAD, after_ns=HOUR_NS, to=("chief",))))
+    assert due(clock, HIGH, ladder, T0 + 5 * HOUR_NS) == [], "no one has heard that it is open again"
+    clock = noted(clock, change(4, reasons=(CaseReason.REOPENED,)), T0 + 5 * HOUR_NS) or clock
+    assert due(clock, HIGH, ladder, T0 + 5 * HOUR_NS + 9 * MINUTE_NS) == []
+    (again,) = due(clock, HIGH, ladder, T0 + 5 * HOUR_NS + 10 * MINUTE_NS)
+    assert list(again.to) == ["lead"]
+
+
 def test_changes_that_a_restart_repeats_change_nothing() -> None:
     clock = opened()
     clock = noted(clock, change(2, state="acknowledged", reasons=(CaseReason.ACKNOWLEDGED,)), T0 + 1) or clock
