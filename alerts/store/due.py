@@ -73,8 +73,9 @@ class StoredOutbox:
 
     def pictures(self, receiver: Receiver, ids: Sequence[str]) -> Sequence[Mapping[str, object]]:
         """Return the objects of those incidents or cases that are not resolved, without their evidence."""
-        look = self._cases.objects if receiver.about == "cases" else firing_pictures
-        return self._database.read(lambda connection: look(connection, ids))
+        if receiver.about == "cases":
+            return self._database.read(lambda connection: self._cases.objects(connection, receiver.name, ids))
+        return self._database.read(lambda connection: firing_pictures(connection, ids))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store the outcomes of attempts: the sent ones in one statement, then the (few) failures one by one."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, exists, or_, select
 
 from alerts.incident import RANK, IncidentState
 from alerts.notice import reasons_of
-from alerts.store.schema import case_decisions, cases, incident_changes, incident_pictures, incidents
+from alerts.store.schema import case_decisions, cases, incident_changes, incident_pictures, incidents, outbox
 from watchdog.core.finding import SEVERITIES, Severity
 
 REMEMBERED = 1_000  # cases; a node has at most some hundreds that are open
@@ -72,18 +72,22 @@ class FiringCases:
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[tuple[object, ...], dict[str, Any]]] = OrderedDict()  # Any: JSON
 
-    def objects(self, connection: Connection, ids: Sequence[str]) -> list[dict[str, Any]]:  # Any: JSON
-        """Return those of these cases that are not resolved by now, in the order of their ids."""
+    def objects(self, connection: Connection, receiver: str, ids: Sequence[str]) -> list[dict[str, Any]]:  # Any: JSON
+        """Return those of these cases that are not resolved by now, in the order of their ids.
+
+        Their last notice has the severity of the last one that was made for the receiver: a later one may have been
+        held back, as in a window of maintenance.
+        """
         columns = (cases.c.id, cases.c.updated_ns, cases.c.state, cases.c.severity)
         wanted = select(*columns).where(cases.c.id.in_(ids), cases.c.state.in_(FIRING)).order_by(cases.c.id)
-        found = []
+        found, sent = [], _sent_severities(connection, receiver, ids)
         for row in connection.execute(wanted).all():
             mark = (row.updated_ns, row.state, row.severity)
             if row.id not in self._known or self._known[row.id][0] != mark:
                 text = connection.execute(select(cases.c.document).where(cases.c.id == row.id)).scalar_one()
                 self._known[row.id] = mark, _shown(json.loads(text))
             self._known.move_to_end(row.id)
-            found.append(self._known[row.id][1])
+            found.append(_as_sent(self._known[row.id][1], sent.get(row.id)))
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return found
@@ -92,3 +96,16 @@ class FiringCases:
 def _shown(document: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
     """Return what an alert shows: without parties, claims and all but the last notice."""
     return {name: document.get(name) for name in SHOWN} | {"notices": list(document.get("notices") or ())[-1:]}
+
+
+def _sent_severities(connection: Connection, receiver: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return, by case, the severity of the latest notice for a receiver; no entry where none is kept."""
+    columns = outbox.c
+    wanted = select(columns.case_id, columns.severity).where(columns.case_id.in_(ids), columns.receiver == receiver)
+    return {case: severity for case, severity in connection.execute(wanted.order_by(columns.position))}  # noqa: C416 (rows are no pairs to mypy)
+
+
+def _as_sent(shown: dict[str, Any], severity: str | None) -> dict[str, Any]:  # Any: JSON
+    if severity is None or not shown["notices"]:
+        return shown
+    return {**shown, "notices": [{**shown["notices"][-1], "severity": severity}]}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from alerts.delivery.alertmanager import alive_body
 from alerts.delivery.ports import Fate, Outcome
 from alerts.delivery.sender import Sender
 from alerts.routing import Receiver
@@ -21,6 +22,7 @@ from tests.support.case_story import NOW_NS, TEAM, CaseStory, merged_cases
 from tests.support.channels import channel, service, slack_api
 from tests.support.delivery import VirtualClock, running, target, until
 from tests.support.event_loops import scenery
+from tests.unit.test_case_maintenance import window
 
 names = (f"channels_{number}" for number in itertools.count())
 
@@ -99,3 +101,24 @@ def test_a_case_is_kept_alive_for_those_that_were_to_hear_of_it_until_it_is_reso
     story.until(60)
     assert store.firing(TEAM) == []
     assert store.pictures(TEAM, [case["id"]]) == []
+
+
+def test_what_maintenance_holds_back_is_not_posted_by_the_alert_that_is_kept_alive(database: Database) -> None:
+    manager = Receiver("team", "https://example.org/", format="alertmanager")
+    story = CaseStory(database, manager)
+    story.rig.feed.book.maintain([window(5, 60)])
+    story.rig.say("ping-flood", ["91.165.48.111"], 0)
+    story.until(4)
+    story.rig.say("ping-flood", ["91.165.48.111"], 10, change="escalate", severity="high")
+    (held,) = story.until(30)
+    assert held.held is not None
+    store = StoredOutbox(database)
+    assert kept_severity(store, manager) == "warning", "what the receiver knows"
+    story.until(61)
+    assert kept_severity(store, manager) == "high"
+
+
+def kept_severity(store: StoredOutbox, receiver: Receiver) -> str:
+    """The severity of the only alert that is kept alive."""
+    (alert,) = json.loads(alive_body(store.pictures(receiver, store.firing(receiver)), receiver, NOW_NS))
+    return str(alert["labels"]["severity"])
