@@ -15,6 +15,7 @@ from alerts.delivery.answers import Response, shown
 from alerts.delivery.formats import ENCODERS, targets
 from alerts.delivery.headers import request_headers
 from alerts.delivery.schedule import RetryDecision
+from alerts.delivery.secrets import answer_without_secrets
 from alerts.delivery.signature import secret_key, signed_headers
 from alerts.delivery.targets import TargetRefusedError, socket_guard, url_fault
 from alerts.delivery.tls import TlsContexts, TlsFilesError
@@ -86,6 +87,7 @@ class WebhookClient:
             ) as response:
                 status, after = response.status, response.headers.get("Retry-After")
                 beginning = await _beginning(response, ENCODERS[receiver.format].answer_bytes)
+                beginning = answer_without_secrets(beginning, receiver)
                 return _judged(receiver, response, beginning, time.monotonic() - began)
         except TimeoutError:
             error = f"no whole answer in {limit.total:g} s"

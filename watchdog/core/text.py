@@ -8,6 +8,8 @@ the direction of writing, hides, or joins to its neighbours.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
+from urllib.parse import quote
 
 from watchdog.core.core_constants import MAX_SUBVERSION_LENGTH
 
@@ -19,6 +21,8 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs", "Mn", "Me"}
 # Letters by category, but drawn as nothing (Unicode Default_Ignorable_Code_Point)
 _BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _CUT = "…"
+LEAST_SECRET = 6
+HIDDEN = "[hidden]"
 
 
 def _escape(char: str) -> str:
@@ -69,6 +73,17 @@ def is_encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return a text of a stranger without our secrets, which it may repeat: as they are, percent-encoded, or in JSON.
+
+    Only those of `LEAST_SECRET` characters and more: of shorter ones nothing would be left readable.
+    """
+    for secret in sorted({one for one in secrets if len(one) >= LEAST_SECRET}, key=len, reverse=True):
+        for form in dict.fromkeys((secret, quote(secret), quote(secret, safe=""), secret.replace("/", "\\/"))):
+            text = text.replace(form, HIDDEN)
+    return text
 
 
 def decode_text(raw: bytes) -> str:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
 
-from watchdog.core.text import decode_text, printable
+from watchdog.core.text import decode_text, printable, without_secrets
 from watchdog.sources.rpc.answer_bounds import AnswerBounds, bounds_of, excess
 from watchdog.sources.rpc.connect import HttpConnection, TooManyBytesError, connect
-from watchdog.sources.rpc.credentials import Credentials
+from watchdog.sources.rpc.credentials import Credentials, secrets_in
 from watchdog.sources.rpc.errors import (
     RpcBusyError,
     RpcError,
@@ -104,7 +104,7 @@ class RpcClient:
         try:
             with connect(self.url, end_s, bounds.size + HEAD_BYTES) as connection:
                 connection.send(_head(self.url, authorization, len(payload)) + payload)
-                return _answer(connection, method, bounds)
+                return _answer(connection, method, bounds, secrets_in(authorization))
         except TimeoutError:
             raise RpcTimeoutError(method, "no whole answer in time") from None
         except http.client.RemoteDisconnected:
@@ -131,8 +131,11 @@ def _head(url: NodeUrl, authorization: str, size: int) -> bytes:
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")
 
 
-def _answer(connection: HttpConnection, method: str, bounds: AnswerBounds) -> bytes:
-    """Return the body of a successful answer; raise the error that it reports otherwise."""
+def _answer(connection: HttpConnection, method: str, bounds: AnswerBounds, secrets: Collection[str]) -> bytes:
+    """Return the body of a successful answer; raise the error that it reports otherwise.
+
+    secrets: what an answer of another server may repeat, and no error shows.
+    """
     response = connection.response()
     if response.status in (_UNAUTHORIZED, _FORBIDDEN):  # their bodies are empty, or of a proxy: not read
         refusal = RpcUnauthorizedError if response.status == _UNAUTHORIZED else RpcForbiddenError
@@ -142,13 +145,17 @@ def _answer(connection: HttpConnection, method: str, bounds: AnswerBounds) -> by
     body = _body(response, method, bounds.size)
     if too_much := excess(body, bounds):
         raise RpcTooLargeError(method, too_much)
-    raise_fault(method, body)
+    raise_fault(method, body, secrets)
     if response.status == _UNAVAILABLE:
-        raise RpcBusyError(method, f"HTTP 503: {printable(decode_text(body[:MESSAGE_BYTES].strip()), 200)}")
+        raise RpcBusyError(method, f"HTTP 503: {_beginning(body, secrets, 200)}")
     if body.lstrip()[:1] != b"{":
-        text = printable(decode_text(body[:MESSAGE_BYTES].strip()), 80)
+        text = _beginning(body, secrets, 80)
         raise RpcGarbageError(method, f"HTTP {response.status} and no JSON object: {text!r}")
     return body
+
+
+def _beginning(body: bytes, secrets: Collection[str], limit: int) -> str:
+    return printable(without_secrets(decode_text(body[:MESSAGE_BYTES].strip()), secrets), limit)
 
 
 def _body(response: http.client.HTTPResponse, method: str, limit_bytes: int) -> bytes:

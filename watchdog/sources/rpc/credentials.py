@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -124,3 +124,10 @@ def read_small(path: Path, limit: int, *, own_name: bool = False) -> str:
 
 def _basic(text: str) -> str:
     return f"Basic {b64encode(text.encode('utf-8', 'surrogateescape')).decode()}"  # of $VARIABLES that are not UTF-8
+
+
+def secrets_in(authorization: str) -> tuple[str, ...]:
+    """Return what of the header `Authorization` nobody else may see: all of it, and the password."""
+    coded = authorization.partition(" ")[2]
+    plain = b64decode(coded).decode("utf-8", "backslashreplace")
+    return coded, plain, plain.partition(":")[2]

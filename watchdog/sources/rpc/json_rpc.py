@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
 from watchdog.core.core_constants import RPC_IN_WARMUP
-from watchdog.core.text import decode_text, printable
+from watchdog.core.text import decode_text, printable, without_secrets
 from watchdog.sources.rpc.errors import RpcError, RpcFaultError, RpcGarbageError, RpcWarmupError
 
 MESSAGE_BYTES: Final = 4_096  # of an answer that is only read for the error in it
@@ -38,11 +39,14 @@ def result_of(method: str, body: bytes) -> object:
         raise RpcGarbageError(method, "its result is not JSON") from None
 
 
-def raise_fault(method: str, body: bytes) -> None:
-    """Raise the error that an answer reports, as RpcFaultError or RpcWarmupError; return for any other answer."""
+def raise_fault(method: str, body: bytes, secrets: Collection[str] = ()) -> None:
+    """Raise the error that an answer reports, as RpcFaultError or RpcWarmupError; return for any other answer.
+
+    secrets: left out of its text, should the answer repeat them.
+    """
     fault = _fault_of(body)
     if fault is not None:
-        raise _error_of(method, fault)
+        raise _error_of(method, _Fault(fault.code, without_secrets(fault.message, secrets)))
 
 
 def _fault_of(body: bytes) -> _Fault | None:
