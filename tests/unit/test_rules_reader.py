@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from watchdog.located_yaml.nodes import Node, Scalar, Series, Table
-from watchdog.located_yaml.problem import MOST_PROBLEMS, Report
+from watchdog.located_yaml.problem import LONGEST_TEXT, MOST_PROBLEMS, Report
 from watchdog.located_yaml.reader import LARGEST_FILE, read_file, read_yaml, source_text
 
 
@@ -102,3 +102,24 @@ def test_problems_are_capped_and_the_rest_counted() -> None:
 def test_control_characters_of_a_file_never_reach_the_terminal() -> None:
     _, report = read('a: 1\na: "\\e[31m"  # \u202e\n')
     assert all(line.isprintable() for line in report.problems[0].render().splitlines())
+
+
+NAME = "x" * 900_000
+
+
+@pytest.mark.parametrize("text", [f"a: !{NAME} 1", f"a: &{NAME} 1", f"a: *{NAME}", f"? {NAME}\n: 1\n? {NAME}\n: 2"])
+def test_a_mistake_with_a_name_as_long_as_the_file_is_short(text: str) -> None:
+    report = Report()
+    read_yaml(source_text("x.yaml", text), report)
+    assert report.problems
+    assert len(report.problems[0].render()) < 2 * LONGEST_TEXT
+
+
+def test_many_mistakes_in_one_long_line_are_rendered_in_bounded_time() -> None:
+    pairs = ", ".join(f"k{number}: {'v' * 2_000}" for number in range(200))
+    report = Report()
+    read_yaml(source_text("x.yaml", f"{{{pairs}, {pairs}}}"), report)
+    assert len(report.problems) == MOST_PROBLEMS
+    start = time.process_time()
+    assert all(len(problem.render()) < 1_000 for problem in report.problems)
+    assert time.process_time() - start < 0.5  # 40 ms for each where the whole line was made plain

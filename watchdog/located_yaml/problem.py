@@ -9,6 +9,7 @@ from watchdog.core.errors import RuleError
 
 MOST_PROBLEMS = 200  # more do not help; a hostile file must not make us write for minutes
 WIDEST_LINE = 160  # characters of a source line that are shown
+LONGEST_TEXT = 2_000  # characters of a message and of a hint, which may hold a name as long as the file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,7 @@ class Problem:
         if not 1 <= number <= len(lines):
             return ""
         start = max(0, self.place.column - WIDEST_LINE // 2) if self.place.column > WIDEST_LINE else 0
-        line = plain(lines[number - 1])[start : start + WIDEST_LINE].rstrip()
+        line = plain(lines[number - 1][start : start + WIDEST_LINE]).rstrip()
         before = min(self.place.column - 1 - start, len(line))
         width = max(1, min(self.place.width, len(line) - before))
         gutter = " " * 5
@@ -102,7 +103,7 @@ class Report:
             self.dropped += 1
             return
         text = hint if isinstance(hint, str) else hint()
-        self.problems.append(Problem(place, message, text))
+        self.problems.append(Problem(place, _short(message), _short(text)))
 
     def unreadable(self, name: str, reason: str) -> None:
         """Note that a file cannot be read at all."""
@@ -111,7 +112,7 @@ class Report:
     def warn(self, place: Location, message: str, hint: str = "") -> None:
         """Note something that deserves a look but does not stop the rule set."""
         if len(self.warnings) < MOST_PROBLEMS:
-            self.warnings.append(Problem(place, message, hint))
+            self.warnings.append(Problem(place, _short(message), _short(hint)))
 
     def ordered(self) -> tuple[Problem, ...]:
         """Return all mistakes by file, line and column; a last one has the count of those dropped."""
@@ -119,6 +120,10 @@ class Report:
         if self.dropped:
             found.append(Problem(found[-1].place, f"and {self.dropped} more mistakes"))
         return tuple(found)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def plain(text: str) -> str:
