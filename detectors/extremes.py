@@ -60,7 +60,7 @@ class Extremes:
         end = np.searchsorted(codes, slots * span + (panes - base), side="right")
         padded = np.append(rows.deltas[order, 0], self._start)
         folded = self._fold.reduceat(padded, np.column_stack((begin, end)).ravel())[::2]
-        return np.where((end > begin) & (folded != self._start), folded, 0)
+        return np.where(end > begin, folded, 0)
 
     def expire(self, stop: int) -> None:
         """Drop all rows that have left the windows that end at `stop` and later."""
@@ -70,10 +70,10 @@ class Extremes:
         """Return the extreme of each slot, 0 where the window is empty."""
         rows = self._log.rows()
         size = int(max(slots.max(initial=0), rows.slots.max(initial=0))) + 1
-        folded = np.full(size, self._start, np.int64)
+        folded, present = np.full(size, self._start, np.int64), np.zeros(size, np.bool_)
         self._fold.at(folded, rows.slots, rows.deltas[:, 0])
-        chosen = folded[slots]
-        return np.where(chosen == self._start, 0, chosen)
+        present[rows.slots] = True
+        return np.where(present[slots], folded[slots], 0)
 
     def purge(self, slots: Ints) -> None:
         """Forget these slots."""

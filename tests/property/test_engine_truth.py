@@ -88,6 +88,18 @@ rules:
     for: 6s
     summary: "{type} {n}"
     resolve_after: 1m
+  filtered:
+    title: the latest of some rows, while others keep coming
+    attack: message-anomaly
+    severity: info
+    on: net:inbound_message
+    by: [peer_addr]
+    measure: {latest: 'last(size where type == "inv")', least: 'min(size where type == "tx")'}
+    over: 10s
+    pane: 2s
+    fire: latest > 30 or least > 60
+    summary: "{latest} {least}"
+    resolve_after: 1m
   patient:
     title: holds for a while, with pauses
     attack: message-anomaly
@@ -166,6 +178,19 @@ NAIVE = [
         3,
     ),
     NaiveRule("lasting", lambda row: True, "type", lambda rows: {"n": len(rows)}, lambda v: v["n"] >= 3, None, 6, 2, 3),
+    NaiveRule(
+        "filtered",
+        lambda row: True,
+        "peer_addr",
+        lambda rows: {
+            "latest": _extremes([row for row in rows if row["type"] == "inv"])["latest"],
+            "least": _extremes([row for row in rows if row["type"] == "tx"])["least"],
+        },
+        lambda v: v["latest"] > 30 or v["least"] > 60,
+        None,
+        5,
+        2,
+    ),
     NaiveRule(
         "patient",
         lambda row: True,

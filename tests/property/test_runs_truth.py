@@ -34,7 +34,10 @@ rules:
     quiet: 'anomalous(n, floor=1, threshold=2, half_life=5m, warmup=30s, step=5s, direction="both")',
     large: "anomalous(least, floor=10, threshold=3, half_life=5m, warmup=30s, step=15s)"}}, fire: quiet or large}}
   node-patient: {{title: h, {HEAD}, over: 45s, pane: 5s, for: 15s,
-    measure: {{n: count(), latest: last(size)}}, fire: latest > 60 and n > 1, clear: latest < 30 and not flat(n)}}
+    measure: {{n: count(), latest: 'last(size where type == "inv")'}},
+    fire: latest > 60 and n > 1, clear: latest < 30 and not flat(n)}}
+  by-peer-last: {{title: j, {HEAD}, by: [peer_addr], over: 55s, pane: 5s,
+    measure: {{n: count(), latest: 'last(size where type == "inv")'}}, fire: latest > 50}}
   node-slow: {{title: i, {HEAD}, over: 65s, pane: 5s, for: 10s,
     measure: {{total: sum(size), high: "anomalous(total, floor=20, threshold=2, half_life=5m, warmup=20s, step=5s)"}},
     fire: high or total > 220, clear: total < 100}}
@@ -96,4 +99,4 @@ def test_runs_are_taken_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream.StreamWindow, "_judge_run", noted)
     for seed in range(12):
         _told(_slices(seed), 2, monkeypatch)
-    assert taken == {span * SECOND for span in (60, 30, 40, 50, 25, 35, 45, 65)}
+    assert taken == {span * SECOND for span in (60, 30, 40, 50, 25, 35, 45, 55, 65)}

@@ -158,6 +158,14 @@ def test_extremes_and_the_latest_value_follow_the_window(rows: list[tuple[int, i
                 assert last[slot] == max(here)
 
 
+@pytest.mark.parametrize(("least", "limit"), [(True, 2**63 - 1), (False, -(2**63))])
+def test_a_window_of_only_the_largest_numbers_is_not_empty(least: bool, limit: int) -> None:
+    extremes = Extremes(5, least=least)
+    extremes.close(_ints([2, 2]), _ints([limit, limit]), 0)
+    assert extremes.of(_ints([1, 2])).tolist() == [0, limit]
+    assert extremes.over(_ints([1, 2]), _ints([3, 3])).tolist() == [0, limit]
+
+
 def test_a_key_with_too_many_values_is_sampled_and_estimated() -> None:
     window = DistinctWindow(10, cap=1024)
     window.reserve(1)

@@ -357,14 +357,12 @@ class Verdict:
             self._forget(slot)
 
     def state(self) -> State:
-        """Return conditions, what waits, and baselines."""
+        """Return conditions, what waits, and baselines; equal however many panes closed at once."""
+        rows = sorted(self._held.items())
+        paused = [(slot, held) for slot, held in rows if (held.start, held.paused) != (held.since, None)]
         return {
-            "held": [[slot, held.since, held.active, held.bucket] for slot, held in self._held.items()],
-            "counts": [
-                [slot, held.start, held.paused]
-                for slot, held in self._held.items()
-                if (held.start, held.paused) != (held.since, None)
-            ],
+            "held": [[slot, held.since, held.active, held.bucket] for slot, held in rows],
+            "counts": [[slot, held.start, held.paused] for slot, held in paused],
             "baselines": self.learning.state(),
             "river": self.river.state(),
             "attendance": {name: one.state() for name, one in self._attendance.items()},
