@@ -154,6 +154,7 @@ def test_what_is_too_long_is_cut_but_never_the_case() -> None:
     message = message_of(body)
     assert len(message.first) <= LONGEST_FIRST
     assert message.first.endswith("…, case 6ed2cb2a")
+    assert message.parts
     assert all(len(part) <= LONGEST_PART for part in message.parts)
 
 

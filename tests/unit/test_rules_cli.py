@@ -37,7 +37,9 @@ def test_every_mistake_is_printed_and_exits_with_one(capsys: pytest.CaptureFixtu
         f"{path}:10:17",
         f"{path}:11:11",
     ]
-    assert all(line.startswith("  hint: did you mean") for line in lines if "hint: did" in line)
+    hints = [line for line in lines if "hint: did" in line]
+    assert hints
+    assert all(line.startswith("  hint: did you mean") for line in hints)
 
 
 def test_a_file_that_cannot_be_read_exits_with_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
