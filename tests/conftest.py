@@ -15,6 +15,7 @@ from tests.support.parts import lacking, shared
 from tests.support.postgres import Server, binaries
 from tests.support.signals import heed_signals
 from tests.support.wheel import built_wheel
+from watchdog.doctor import examine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,8 +40,9 @@ TIMEOUT_S, SLOW_TIMEOUT_S = 600, 1200  # of one test with its fixtures, on a slo
 
 
 def pytest_configure() -> None:
-    """Tests interrupt processes that they have started."""
+    """Tests interrupt processes that they have started, and let other users read what they have written."""
     heed_signals()
+    os.umask(0o022)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,6 +63,16 @@ def loop_guard() -> Iterator[LoopGuard]:
     """Watch event loops for calls that block them."""
     with guarded_loops() as guard:
         yield guard
+
+
+@pytest.fixture(scope="session", autouse=True)
+def time_for_doctor() -> Iterator[None]:
+    """Let `watchdog doctor` in this process take as long as a slow machine needs; tests of what hangs give it less."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examine, "TOTAL_S", 100.0)
+        patch.setattr(examine, "FIND_S", 50.0)
+        patch.setattr("watchdog.cli.doctor.READ_S", 100.0)
+        yield
 
 
 @pytest.fixture(autouse=True)

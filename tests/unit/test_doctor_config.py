@@ -16,6 +16,7 @@ from alerts.delivery.signature import new_secret
 from tests.support.fake_node import FakeNode, hanging, v30
 from tests.support.named_process import named_process
 from watchdog.cli.main import main
+from watchdog.doctor import examine
 from watchdog.doctor.far_doors import endpoint_fault, reached_at, zmq_door_of
 from watchdog.doctor.hang_guard import Deadline
 
@@ -23,6 +24,7 @@ NET = "2026-01-31T12:00:{:02}Z [net] sending ping (8 bytes) peer=0\n"
 ADDRMAN = "2026-01-31T12:01:{:02}Z [addrman] Added 1 addresses (of 1) from 1.2.3.4: 0 tried, 1 new\n"
 Json = Any  # the parsed output of a command
 Doctor = Callable[..., tuple[int, Json]]
+HANGS_S = examine.LATEST_START_S + 8  # all time of a doctor that waits in vain: enough for what does answer
 
 
 @pytest.fixture
@@ -133,7 +135,11 @@ class _Receiver(BaseHTTPRequestHandler):
 asked: list[str] = []
 
 
-def test_receivers_are_reached_with_send_only(node: FakeNode, doctor: Doctor, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_receivers_are_reached_with_send_only(
+    node: FakeNode, doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watchdog.cli.doctor.SEND_S", 8.0)  # all of it is waited for the silent one
     asked.clear()
     (tmp_path / "key").write_text(new_secret())
     (tmp_path / "key").chmod(0o600)
@@ -157,7 +163,11 @@ def test_receivers_are_reached_with_send_only(node: FakeNode, doctor: Doctor, tm
     assert (code, document["problems"]) == (1, 2)
 
 
-def test_a_hanging_rpc_of_a_configuration_is_left(node: FakeNode, doctor: Doctor) -> None:
+@pytest.mark.slow
+def test_a_hanging_rpc_of_a_configuration_is_left(
+    node: FakeNode, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examine, "TOTAL_S", HANGS_S)
     node.behave("*", hanging)
     code, document = doctor(sources(node))
     assert (code, doors(document)["rpc"]["level"]) == (1, "problem")

@@ -20,6 +20,7 @@ from tests.support.fake_node import FakeNode, hanging, v30
 from tests.support.named_process import named_process
 from tests.support.waiting import wait_until
 from watchdog.cli.main import main
+from watchdog.doctor import examine
 from watchdog.doctor import nodes as detection
 from watchdog.doctor.configuration import init_text, run_text, watched_together
 from watchdog.doctor.processes import node_processes
@@ -100,9 +101,11 @@ def configuration(pair: tuple[FakeNode, FakeNode]) -> str:
     return "nodes:\n" + "".join(entries)
 
 
+@pytest.mark.slow
 def test_doctor_names_the_configured_node_that_does_not_answer(
-    pair: tuple[FakeNode, FakeNode], here: Path, capsys: pytest.CaptureFixture[str]
+    pair: tuple[FakeNode, FakeNode], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(examine, "TOTAL_S", examine.LATEST_START_S + 15)
     (here / "watchdog.yaml").write_text(configuration(pair))
     pair[1].behave("*", hanging)
     code, document = doctor(capsys, "--config", "watchdog.yaml")
