@@ -111,7 +111,7 @@ def test_every_example_works_as_it_stands(tmp_path: Path, receiver: Receiver) ->
             env={**os.environ, **places},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert live or done.returncode == 0, f"{example}\n{done.stdout}{done.stderr}"

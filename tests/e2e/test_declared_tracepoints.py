@@ -89,7 +89,7 @@ def extractor(folder: Path, node: TracedNode) -> Iterator[Path]:
         yield log
     finally:
         process.terminate()
-        process.wait(120)
+        process.wait(300)
 
 
 def test_a_declared_tracepoint_becomes_an_incident(tmp_path: Path) -> None:

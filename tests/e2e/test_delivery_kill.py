@@ -38,7 +38,7 @@ def receive(root: Path, out: Path, *more: str) -> Iterator[str]:
         yield found[0]
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 0
+        assert process.wait(300) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
         process.stderr.close()

@@ -212,7 +212,7 @@ def test_an_interrupt_ends_the_drill(tmp_path: Path, server: Receiver) -> None:
     with killed_on_failure(command):
         wait_until(lambda: "case.opened" in types(server, "team"), service.text)
         command.send_signal(signal.SIGINT)
-        out, _ = command.communicate(timeout=120)
+        out, _ = command.communicate(timeout=300)
     assert command.returncode == 130
     assert "the drill was broken off" in out
     wait_until(lambda: "case.resolved" in types(server, "team"), service.text)

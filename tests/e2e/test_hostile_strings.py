@@ -113,7 +113,7 @@ def strings(value: object) -> Iterator[str]:
 
 
 def read(port: int, path: str) -> Any:  # Any: JSON of the service
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=120) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=300) as answer:
         raw = answer.read()
     assert raw.isascii(), "JSON in ASCII cannot meet an encoding"
     return json.loads(raw)
@@ -161,7 +161,7 @@ def test_strings_of_strangers_are_harmless_text_wherever_people_look(
         assert text.strip()
         assert harmless(text)
         assert not any(line.startswith("watchdog: all is well") for line in text.splitlines()), "no line of its own"
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=300) as answer:
         assert harmless(answer.read().decode())
     if installed() is not None:  # tests/e2e/test_page.py says so where there is no browser
         asyncio.run(look(port, ids))

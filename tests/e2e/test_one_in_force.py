@@ -66,7 +66,7 @@ def poller(tmp_path: Path) -> Iterator[Poller]:
 
 
 def metrics(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=300) as answer:
         text: str = answer.read().decode()
     return text
 

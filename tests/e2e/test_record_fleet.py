@@ -57,7 +57,7 @@ def test_a_recorded_fleet_has_the_hashes_for_the_comparison(tmp_path: Path, node
         before = {name: polls(node) for name, node in nodes.items()}  # a further round: the answers were handed over
         wait_until(lambda: all(polls(nodes[name]) > n for name, n in before.items()), "no further round")
         recording.send_signal(signal.SIGINT)
-        said = recording.communicate(timeout=120)[1]
+        said = recording.communicate(timeout=300)[1]
     assert recording.returncode == 0, said
     found = {name: hashes(out / f"{name}.events") for name in nodes}
     for name, node in nodes.items():

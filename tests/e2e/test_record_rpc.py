@@ -29,7 +29,7 @@ def recorded(node: FakeNode, out: Path, *arguments: str, enough: str = "getrawad
         wait_until(lambda: node.count(enough) > before or process.poll() is not None, "the node was not asked")
         wait_until(lambda: (out.exists() and out.stat().st_size > ROUND) or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=120)
+        _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     return told
 
@@ -63,7 +63,7 @@ def test_an_earlier_file_is_extended_only_on_request(tmp_path: Path) -> None:
             "--out",
             str(out),
         ]
-        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert again.returncode == 2
         assert "--append" in again.stderr
         assert out.read_bytes() == before
@@ -83,7 +83,7 @@ def test_other_names_are_events_files(tmp_path: Path) -> None:
 
 def test_a_password_in_the_url_is_refused_and_not_shown(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "watchdog", "record", "rpc:http://alice:geheim@127.0.0.1:8332", "--out"]
-    told = subprocess.run([*command, str(tmp_path / "x")], capture_output=True, text=True, check=False, timeout=120)
+    told = subprocess.run([*command, str(tmp_path / "x")], capture_output=True, text=True, check=False, timeout=300)
     assert told.returncode == 2
     assert "holds a user or a password" in told.stderr
     assert "geheim" not in told.stderr + told.stdout

@@ -144,7 +144,7 @@ def test_a_folder_in_use_is_refused_with_a_clear_line(tmp_path: Path) -> None:
     first = ServiceProcess(one, "--no-web")
     first.wait_for(WATCHING)
     second = ServiceProcess(other, "--no-web")
-    assert second.process.wait(120) == 2
+    assert second.process.wait(300) == 2
     assert "another watchdog records into it" in second.text()
     assert "Traceback" not in second.text()
     first.end()
@@ -165,5 +165,5 @@ def test_a_full_disk_stops_the_recording_and_never_the_watching(tmp_path: Path, 
     assert "Traceback" not in service.text()
     ballast.unlink()
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(120) == 0
+    assert service.process.wait(300) == 0
     assert set(nonces(small_disk / "recorder")) == set(range(40)), "what waited is written at the end"

@@ -85,7 +85,7 @@ def metric(port: int, name: str) -> float:
     def answered() -> re.Match[bytes] | None:
         try:
             with (
-                closing(socket.create_connection(("127.0.0.1", port), timeout=120)) as link,
+                closing(socket.create_connection(("127.0.0.1", port), timeout=300)) as link,
                 link.makefile("rb") as file,
             ):
                 link.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")

@@ -75,7 +75,7 @@ def incidents(folder: Path) -> list[tuple[object, ...]]:
     path = folder / "watchdog.db"
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=120)) as database:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=300)) as database:
         if not database.execute("select 1 from sqlite_master where name = 'incidents'").fetchall():
             return []
         found = database.execute("select node, rule, opened_ns from incidents order by 1, 2, 3").fetchall()

@@ -107,12 +107,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
     mount = [program("mount"), "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=300)
     if done.returncode:  # a right that this machine does not give, no missing part
         pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
     yield place
     end_all()
-    subprocess.run(["umount", str(place)], check=True, timeout=120)
+    subprocess.run(["umount", str(place)], check=True, timeout=300)
 
 
 def fill(place: Path) -> Path:

@@ -39,7 +39,7 @@ def test_a_soak_ends_at_an_interrupt(root: Path) -> None:
         assert process.stdout is not None
         assert " keys " in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (INTERRUPTED, "interrupted\n")
 
 

@@ -63,7 +63,7 @@ def at_once(folder: Path, path: Path) -> list[str]:
     finally:
         for one in opening:
             one.kill()
-            one.wait(120)
+            one.wait(300)
 
 
 def _started(opening: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
@@ -75,7 +75,7 @@ def _started(opening: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]
 
 
 def _told(one: subprocess.Popen[str]) -> tuple[str, str]:
-    return one.communicate(timeout=120)
+    return one.communicate(timeout=300)
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_who_waits_in_vain_says_so_and_changes_nothing(tmp_path: Path) -> None:
             input="go\n",
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.stdout == f"ready\ndatabase '{path}': locked by another process; nothing was written\n"

@@ -75,7 +75,7 @@ def test_each_command_of_the_page_shows_what_its_script_shows(command: str, tmp_
             if not lines:
                 wait_until(lambda: tap.poll() is not None or bool(out.read_text("utf-8").strip()))
             tap.send_signal(signal.SIGINT)
-            said = tap.communicate(timeout=120)[1]
+            said = tap.communicate(timeout=300)[1]
         text = out.read_text(encoding="utf-8")
     assert tap.returncode == 0, said
     assert "LOST" not in text
@@ -117,7 +117,7 @@ def test_the_fibre_pack_fires_on_tracepoints_of_a_fibre_node(
                 assert json.loads(tap.stdout.read())["udp_ns"] == 2_500_000_000
             time.sleep(2.0)  # longer than the recorder lets a batch wait
             recording.send_signal(2)
-            said = recording.communicate(timeout=120)[1]
+            said = recording.communicate(timeout=300)[1]
     assert recording.returncode == 0, said
     monkeypatch.chdir(tmp_path)
     assert main(["replay", f"events:{out}", "--no-packs", "--rules", str(pack)]) == 0

@@ -67,11 +67,11 @@ class Service:
 
     def end(self) -> int:
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(120)
+        return self._process.wait(300)
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(120)
+        self._process.wait(300)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def run_once(tree: Path, folder: Path, receiver: Receiver) -> str:
         wait_until(lambda: WATCHING in log.read_text() or process.poll() is not None, log.read_text)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(120)
+        process.wait(300)
     finally:
         process.kill()
     return log.read_text()

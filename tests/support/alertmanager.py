@@ -45,19 +45,19 @@ class Alertmanager:
         """SIGKILL: nothing is kept."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(120)
+            self._process.wait(300)
             self._process = None
 
     def alerts(self) -> Alerts:
         """What fires, as its API says."""
-        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=120) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=300) as answer:
             return list(json.load(answer))
 
     def post(self, alerts: object) -> None:
         """Alerts by hand."""
         body = json.dumps(alerts).encode()
         headers = {"Content-Type": "application/json"}
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v2/alerts", body, headers), timeout=120).close()
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v2/alerts", body, headers), timeout=300).close()
 
     def severities(self) -> list[str]:
         """Of what fires."""
@@ -65,7 +65,7 @@ class Alertmanager:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=120) as answer:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=300) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -131,7 +131,7 @@ class Extraction:
     def end(self) -> int:
         """End it as a service manager does; the exit code."""
         self.process.terminate()
-        return self.process.wait(120)
+        return self.process.wait(300)
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +139,7 @@ class Extraction:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(120)
+        self.process.wait(300)
 
 
 class Reading:

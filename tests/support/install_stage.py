@@ -30,7 +30,7 @@ STEPS = ("## 2. User and folders", "## 3. The doors of the node", "## 4. Configu
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command; its output goes into the failure."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done
 
@@ -126,7 +126,7 @@ class Host:
         """What a query of the watchdog's database answers; nothing before it exists."""
         if not (STATE / "watchdog.db").exists():
             return []
-        with closing(sqlite3.connect(f"file:{STATE}/watchdog.db?mode=ro", uri=True, timeout=120)) as database:
+        with closing(sqlite3.connect(f"file:{STATE}/watchdog.db?mode=ro", uri=True, timeout=300)) as database:
             return database.execute(query).fetchall()
 
     def until(self, query: str) -> list[tuple[object, ...]]:
@@ -141,7 +141,7 @@ class Host:
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process that runuser started."""
     process.send_signal(signal.SIGTERM)
-    process.wait(120)
+    process.wait(300)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -81,7 +81,7 @@ class IpcNode:
         if self._process is None:
             return
         self._process.kill()
-        self._process.wait(120)
+        self._process.wait(300)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -94,5 +94,5 @@ class IpcNode:
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
         told = self._process.stdout.readline()
-        assert told, f"the fake node ended with {self._process.wait(120)}"
+        assert told, f"the fake node ended with {self._process.wait(300)}"
         return dict(json.loads(told))

@@ -49,7 +49,7 @@ class NatsServer:
         """End it at once."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(120)
+            self._process.wait(300)
             self._process = None
 
     @contextmanager

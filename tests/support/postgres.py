@@ -77,7 +77,7 @@ class Server:
             user=self._user,
             cwd=self.folder,
             check=True,
-            timeout=120,
+            timeout=300,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -58,7 +58,7 @@ class RealNode:
         body = json.dumps({"id": 1, "method": method, "params": list(params)}).encode()
         header = "Basic " + b64encode(self.cookie.read_bytes()).decode()
         request = urllib.request.Request(self.url, body, {"Authorization": header})
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.loads(answer.read())["result"]
 
     def answers(self, method: str) -> Any:
@@ -72,5 +72,5 @@ class RealNode:
         """Stop it, if it runs."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(120)
+            self._process.wait(300)
             self._process = None

@@ -81,13 +81,13 @@ class ServiceProcess:
         """SIGTERM; the seconds until it has ended, which must be well."""
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(120) == 0, self.text()
+        assert self.process.wait(300) == 0, self.text()
         return time.monotonic() - begun
 
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
-        self.process.wait(120)
+        self.process.wait(300)
 
 
 def end_all() -> None:
@@ -106,14 +106,14 @@ def run_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
 
 def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
     """What a query of the service's database answers."""
-    with closing(sqlite3.connect(f"file:{folder / 'watchdog.db'}?mode=ro", uri=True, timeout=120)) as database:
+    with closing(sqlite3.connect(f"file:{folder / 'watchdog.db'}?mode=ro", uri=True, timeout=300)) as database:
         return database.execute(query).fetchall()
 
 

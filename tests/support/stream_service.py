@@ -76,7 +76,7 @@ class StreamService:
             done.set()
 
         self._loop.call_soon_threadsafe(run)
-        assert done.wait(120)
+        assert done.wait(300)
 
 
 def slices_until(source: Source, enough: Callable[[list[Slice]], bool]) -> list[Slice]:

@@ -13,7 +13,7 @@ INSTALLED = "/opt/bitcoin-watchdog/bin/watchdog"
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program for at most a minute."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
 
 
 def settings(name: str, unit: Path) -> list[str]:

@@ -59,7 +59,7 @@ def traced_binary(*, fibre: bool = False, version: str = "v30.0.0") -> Path:
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=folder) as place:
             made = Path(place) / target.name
-            subprocess.run([*compiler, *options, str(SOURCE), "-o", str(made)], check=True, timeout=120)
+            subprocess.run([*compiler, *options, str(SOURCE), "-o", str(made)], check=True, timeout=300)
             made.replace(target)
     return target
 

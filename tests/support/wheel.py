@@ -10,7 +10,7 @@ from pathlib import Path
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, without a terminal."""
     return subprocess.run(
-        [*map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120
+        [*map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=300
     )
 
 

@@ -65,7 +65,7 @@ def test_help_loads_no_library(root: Path) -> None:
     libraries = {"numpy", "capnp", "river", "sqlalchemy", "aiohttp", "yaml", "msgspec", "zstandard", "pyarrow"}
     code = "import sys; from watchdog.cli.main import main; main(['--help']); print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=300
     )
     assert not libraries & set(done.stdout.splitlines()[-1].split()), done.stderr
 
@@ -169,7 +169,7 @@ def test_a_reader_that_goes_away_makes_no_noise(root: Path, lines: int) -> None:
             stdout=sink,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=120,
+            timeout=300,
         )
     assert (done.returncode, done.stderr) == (141, b"")
 
@@ -186,7 +186,7 @@ def test_a_full_disk_under_standard_output_is_one_line_and_exit_2(root: Path, li
             stdout=sink,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=120,
+            timeout=300,
         )
     assert (done.returncode, done.stderr) == (2, b"watchdog: standard output or input: no space left on device\n")
 
@@ -218,7 +218,7 @@ def test_help_into_a_full_disk_is_exit_2(argument: str, root: Path) -> None:
                 env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
                 stdout=sink,
                 stderr=subprocess.PIPE,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
         assert (done.returncode, done.stderr) == (2, b"watchdog: standard output or input: no space left on device\n")

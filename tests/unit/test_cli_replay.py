@@ -139,7 +139,7 @@ def test_an_interrupt_keeps_the_state_and_the_same_command_goes_on(folder: Path,
     with killed_on_failure(subprocess.Popen(paced, env=environment, stderr=subprocess.PIPE, text=True)) as slow:
         wait_until(lambda: slow.poll() is not None or is_caught(slow.pid, signal.SIGTERM))
         slow.send_signal(number)
-        _, err = slow.communicate(timeout=120)
+        _, err = slow.communicate(timeout=300)
     assert (slow.returncode, err.count("the same command resumes from it")) == (130, 1)
     assert subprocess.run(command, env=environment, capture_output=True, check=True).stdout == whole
 

@@ -84,7 +84,7 @@ def closed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -164,11 +164,11 @@ def test_a_receiver_that_cannot_show_what_comes_ends(tmp_path: Path) -> None:
         try:
             assert process.stderr.readline().startswith(b"listening on ")
             request = urllib.request.Request(f"http://{place}/", b"{}", {"webhook-id": "msg_1"})
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 assert answer.status == 204
-            assert process.wait(120) == 2
+            assert process.wait(300) == 2
         finally:
             process.kill()
-            process.wait(120)
+            process.wait(300)
         assert process.stderr.read() == b"watchdog: 'standard output': bad file descriptor\n"
     assert json.loads((tmp_path / "got").read_text())["id"] == "msg_1"

@@ -320,7 +320,7 @@ def changed(node: FakeNode, method: str, fields: Mapping[str, Json]) -> None:
 def run_doctor(folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
     """Run it as a program of its own, which has to end by itself."""
     command = [*before, sys.executable, "-m", "watchdog", "doctor", "--json", "--datadir", str(folder)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_report_holds_no_credentials(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,7 @@ def test_a_blocking_call_on_a_loop_fails_the_test(tmp_path: Path, root: Path) ->
     (tmp_path / "test_blocking.py").write_text(BLOCKING, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", str(root / "pyproject.toml")]
     command += ["--rootdir", str(root), "-W", "default", "-p", "no:cacheprovider", str(tmp_path)]
-    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
     assert "21 passed, " in run.stdout, run.stdout  # the stories swallow the error
     assert " 19 errors in " in run.stdout, run.stdout
     assert len(re.findall(r"^ERROR .*test_blocking\.py::test_(on_a_loop|in_a_handler)", run.stdout, re.MULTILINE)) == 19

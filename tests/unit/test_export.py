@@ -204,7 +204,7 @@ def test_a_pipe_or_device_is_written_to_and_not_replaced(written: Path, tmp_path
     with ThreadPoolExecutor(1) as reader:
         read = reader.submit(pipe.read_bytes)
         export(str(written), str(pipe), options)
-        assert read.result(timeout=120) == plain.read_bytes()
+        assert read.result(timeout=300) == plain.read_bytes()
     assert pipe.is_fifo()
 
 

@@ -94,7 +94,7 @@ def test_cores_own_parser_reads_it(recording: Path, tmp_path: Path) -> None:
     export_capture(str(recording), tmp_path / "out")
     files = sorted(map(str, (tmp_path / "out").glob("*/*.dat")))
     command = [sys.executable, str(parser), "-o", str(tmp_path / "out.json"), *files]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     if "No module named" in done.stderr:
         lacking(done.stderr.strip().splitlines()[-1])
     assert (done.returncode, done.stderr) == (0, "")

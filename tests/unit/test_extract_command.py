@@ -239,7 +239,7 @@ def test_a_reader_that_leaves_ends_nothing_and_a_killed_extractor_is_replaced(pu
                     node.probe(ADDED, HASH, number, 1)
                     assert reading.rows(ADDED).numbers("vsize_vb").tolist() == [number]
             extraction.process.send_signal(signal.SIGKILL)
-            extraction.process.wait(120)
+            extraction.process.wait(300)
             wait_until(lambda: node.semaphores()[ADDED] == 0)
             assert node.semaphores()[ADDED] == 0  # the kernel detaches what a killed process leaves
         with Extraction(public, "--pid", node.pid) as extraction:
@@ -309,7 +309,7 @@ thread.join()
 assert done.is_set()
 open("/proc/self/status").read()
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=ROOT)
 
 
 def test_two_readers_get_the_same(public: Path) -> None:

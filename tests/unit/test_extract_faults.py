@@ -45,7 +45,7 @@ def public() -> Iterator[Path]:
 )
 def test_what_cannot_be_is_one_line(public: Path, arguments: tuple[str, ...], line: str) -> None:
     with Extraction(public, *arguments) as extraction:
-        assert extraction.process.wait(120) == 2
+        assert extraction.process.wait(300) == 2
         last = extraction.text().splitlines()[-1]
     assert last.startswith("watchdog: ")
     assert line in last
@@ -56,13 +56,13 @@ def test_a_path_that_is_taken_is_refused(public: Path) -> None:
     with TracedNode() as node, Extraction(public, "--pid", node.pid) as extraction:
         extraction.wait_for("serving at")
         with Extraction(public, "--pid", node.pid) as second:
-            assert second.process.wait(120) == 2
+            assert second.process.wait(300) == 2
             assert "another process serves this socket" in second.text()
         assert extraction.socket.exists()
     extraction.socket.unlink(missing_ok=True)
     extraction.socket.write_text("precious", encoding="ascii")
     with Extraction(public, "--pid", os.getpid()) as third:
-        assert third.process.wait(120) == 2
+        assert third.process.wait(300) == 2
     assert "no socket" in third.text()
     assert extraction.socket.read_text(encoding="ascii") == "precious"
 

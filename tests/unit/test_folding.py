@@ -57,8 +57,8 @@ def test_a_terminal_gets_its_own_width_and_a_pipe_whole_lines() -> None:
             while part := os.read(ours, 65_536):
                 shown += part
         os.close(ours)
-        assert process.wait(120) == 0
-    piped = subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
+        assert process.wait(300) == 0
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=300).stdout
     assert max(len(line) for line in shown.decode().splitlines()) <= 80
     assert max(len(line) for line in piped.decode().splitlines()) > 80
     assert shown.split() == piped.split()

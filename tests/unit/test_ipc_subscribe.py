@@ -194,7 +194,7 @@ def test_the_death_of_the_parent_takes_every_handler_back(node: IpcNode, number:
         subscribed(node)
         (child,) = children(parent.pid)
         parent.send_signal(number)
-        parent.wait(120)
+        parent.wait(300)
         wait_until(lambda: node.report()["disconnected"] == 3, lambda: f"handlers are left: {node.report()}")
         wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child outlives its parent")
     assert node.report()["abandoned"] == 0
@@ -210,7 +210,7 @@ def test_a_program_that_ends_waits_for_its_child(node: IpcNode, tmp_path: Path) 
         subscribed(node)
         (child,) = children(parent.pid)
         over.touch()
-        parent.wait(120)
+        parent.wait(300)
         assert not Path(f"/proc/{child}").exists()
     assert node.report()["disconnected"] == 3
 
@@ -263,7 +263,7 @@ def test_buffers_are_bounded_and_count_what_they_lose(monkeypatch: pytest.Monkey
 
 def test_the_child_needs_no_numpy() -> None:
     code = "import sys; sys.modules['numpy'] = None; import watchdog.sources.ipc.child.main"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("kind", sorted(FORMS))

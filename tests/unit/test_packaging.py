@@ -82,7 +82,7 @@ def tracked_texts(root: Path) -> dict[str, str]:
     """Every text file under version control, by path; files with a null byte are data."""
     git = program("git")
     try:
-        listing = subprocess.run([git, "ls-files", "-z"], cwd=root, capture_output=True, check=True, timeout=120).stdout
+        listing = subprocess.run([git, "ls-files", "-z"], cwd=root, capture_output=True, check=True, timeout=300).stdout
     except subprocess.CalledProcessError:
         pytest.skip("not a git checkout: the list of files is not known")
     paths = [root / name for name in listing.decode().split("\0") if name]

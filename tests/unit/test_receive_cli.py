@@ -147,7 +147,7 @@ def test_receive_verifies_prints_notes_and_ends_well(tmp_path: Path, root: Path)
         assert found is not None
         statuses = [answer.status for answer in posts(found[0], secret, old, SECRET, "")]
         process.send_signal(signal.SIGTERM)
-        printed, errors = process.communicate(timeout=120)
+        printed, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (0, "")
     assert statuses == [204, 204, 401, 401]
     assert printed.count("[verified") == 2

@@ -247,11 +247,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
     mount = [program("mount"), "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(mount, check=False, capture_output=True, text=True, timeout=300)
     if done.returncode:  # a right that this machine does not give, no missing part
         pytest.skip(f"no file system can be mounted: {done.stderr.strip()}")
     yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=120)
+    subprocess.run(["umount", str(place)], check=True, timeout=300)
 
 
 def test_on_a_full_disk_the_oldest_go_first_then_it_stops_and_resumes(small_disk: Path) -> None:

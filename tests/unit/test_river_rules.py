@@ -67,7 +67,7 @@ def findings(text: str, counts: list[int], *, kill: int = -1) -> list[Finding]:
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -106,7 +106,7 @@ def test_rules_list_names_them(argv: list[str], tmp_path: Path, root: Path) -> N
     given = [str(tmp_path / "x.yaml") if word == "X" else word for word in argv]
     code = f"import sys; sys.modules['river'] = None\nfrom watchdog.cli.main import main\nmain({given!r})"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=300
     )
     if "--json" in argv:
         by_id = {one["id"]: one for one in json.loads(done.stdout)}
@@ -123,7 +123,7 @@ def test_check_names_them(tmp_path: Path, root: Path) -> None:
     argv = ["check", "--config", str(tmp_path / "watchdog.yaml")]
     code = f"import sys; sys.modules['river'] = None\nfrom watchdog.cli.main import main\nmain({argv!r})"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False, timeout=300
     )
     assert f"5 rules wait for the package river ({EXTRA})" in " ".join(done.stdout.split()), done
 

@@ -183,7 +183,7 @@ def test_an_interrupt_ends_the_command_well(tmp_path: Path, capture: str, number
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(number)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
     kinds = len(kinds_of(capture))
     assert first == f"watchdog: serving {kinds} kinds of events at '{path}'\n"
     assert process.returncode == 0

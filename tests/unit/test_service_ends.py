@@ -72,7 +72,7 @@ def test_the_command_of_such_a_service_ends_with_exit_code_2(tmp_path: Path) -> 
         service.wait_for(WATCHING)
         overwritten(tmp_path / "watchdog.db")
         polls.write_text("".join(mempool_line(10 * at, size) for at, size in enumerate([10, 600, 600, 600])))
-        assert service.process.wait(120) == 2
+        assert service.process.wait(300) == 2
     finally:
         service.kill()
     last = service.text().splitlines()[-1]

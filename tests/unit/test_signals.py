@@ -25,5 +25,5 @@ for number in ENDS:
 
 @pytest.mark.parametrize(("word", "shown"), [("heeds", ["True", "True"]), ("inherits", ["ignored", "ignored"])])
 def test_children_heed_what_their_parent_was_started_to_ignore(word: str, shown: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", CODE, word], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", CODE, word], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.split() == shown

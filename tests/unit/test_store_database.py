@@ -259,11 +259,11 @@ def test_a_process_that_comes_by_a_symbolic_link_meets_the_lock(tmp_path: Path, 
     code = f"from alerts.store.database import Database\nDatabase.open({url(other)!r}, exclusive=True)"
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], check=False, cwd=root, timeout=120, capture_output=True, text=True
+        [sys.executable, "-c", code], check=False, cwd=root, timeout=300, capture_output=True, text=True
     )
     assert f"another watchdog service uses it (process {os.getpid()})" in done.stderr
     first.close()
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=300).returncode == 0
 
 
 def test_the_lock_of_a_killed_service_is_free(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_the_lock_of_a_killed_service_is_free(tmp_path: Path) -> None:
         f"Database.open({url(tmp_path / 'h.db')!r}, exclusive=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=120).returncode == -9
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=300).returncode == -9
     Database.open(url(tmp_path / "h.db"), exclusive=True).close()
 
 
@@ -342,7 +342,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_whole_transactions(tmp_path: Pat
         "    records = [record(incident(m)) for m in range(n, n + 10)]\n    writer.record(records, told(records))\n"
     )
     root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=120).returncode == -9
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root, timeout=300).returncode == -9
     with sqlite3.connect(tmp_path / "h.db") as raw:
         counts = {
             raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0]

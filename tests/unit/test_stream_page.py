@@ -31,7 +31,7 @@ def test_the_client_of_the_page_reads_a_server(root: Path, tmp_path: Path) -> No
         wait_until(lambda: service.subscribers == 1, "the client did not subscribe")
         service.offer([added(3)], TIME_NS)
         service.end()
-        said, _ = client.communicate(timeout=120)
+        said, _ = client.communicate(timeout=300)
     finally:
         client.kill()
         service.stop()

@@ -280,7 +280,7 @@ def test_a_followed_file_shows_what_is_new_until_an_interrupt(log: Path) -> None
             grow(log, number)
         line = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     assert "log:peer_connected #" in line
     assert "#1 " not in line, "what was written before"
