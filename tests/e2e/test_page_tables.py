@@ -183,7 +183,7 @@ def test_rules_are_listed_some_at_a_time_and_found_by_words(view: StoredView) ->
         await tab.until(f"{RULES} === 1 && document.getElementById('rules-more').hidden")
         view.rule_list = list(many_rules(10))
         view.hub.announce("reload", {"ok": True, "text": ""})
-        await tab.until("document.getElementById('rules-empty').innerText === 'No rule has these words.'")
+        await tab.until("document.getElementById('rules-empty').innerText === 'No rule matches this search.'")
 
     visit(view, look)
 

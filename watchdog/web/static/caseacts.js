@@ -30,7 +30,7 @@ export class CaseActs {
     this.who = el("input", { name: "who", type: "text", ...asName });
     this.who.value = sessionStorage.getItem(WHO) ?? "";
     this.text = el("textarea", { name: "text", rows: 2, placeholder: "why; required for a note or a silence" });
-    const kept = { autocomplete: "off", spellcheck: "false", placeholder: "kept in this tab" };
+    const kept = { autocomplete: "off", spellcheck: "false", placeholder: "stored until this tab closes" };
     this.token = el("input", { name: "token", type: "password", ...kept });
     this.asksToken = el("label", {}, "API token", this.token);
     this.asksToken.hidden = hasToken();
@@ -85,7 +85,7 @@ export class CaseActs {
   async act(verb) {
     if (this.busy) return;
     if (verb === "notes" && !this.text.value.trim()) return this.say("A note needs a text.", this.text);
-    if (verb === "silences" && !this.text.value.trim()) return this.say("A silence needs a text: why.", this.text);
+    if (verb === "silences" && !this.text.value.trim()) return this.say("A silence needs a reason.", this.text);
     if (this.token.value) keepToken(this.token.value);
     sessionStorage.setItem(WHO, this.who.value.trim());
     this.busy = true;

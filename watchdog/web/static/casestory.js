@@ -14,7 +14,7 @@ export function story(found) {
   if (found.continues) all.push({ time: found.opened, kind: "continues", node: before(found.continues) });
   if (!all.length) return null;
   const beyond = found.notices_beyond + found.story_beyond;
-  const gap = beyond ? el("p", { class: "quiet" }, `${beyond} more lines of its middle were not stored`) : null;
+  const gap = beyond ? el("p", { class: "quiet" }, `${beyond} more lines in between were not stored`) : null;
   const rows = all.map(({ time, kind, node }) =>
     el("li", { "data-reason": kind }, el("div", { class: "when" }, both(time)), el("div", {}, node)),
   );

@@ -35,7 +35,7 @@ function other(id) {
 }
 
 function lone({ claims }) {
-  return claims.length > 1 ? "No link between its claims is kept." : "It has one claim: nothing was joined.";
+  return claims.length > 1 ? "No link between its claims is stored." : "It has a single claim, so nothing was joined.";
 }
 
 /** Links with the same reason are one line: {why, time, claims}, in the order in which they were made. */

@@ -44,7 +44,7 @@ export class RuleList {
     this.more.hidden = found.length <= room;
     this.more.textContent = `Show more (${Math.min(room, found.length)} of ${found.length})`;
     this.empty.hidden = found.length > 0;
-    this.empty.textContent = this.rules.length ? "No rule has these words." : "No rules are in force.";
+    this.empty.textContent = this.rules.length ? "No rule matches this search." : "No rules are in force.";
   }
 }
 
