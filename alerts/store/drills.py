@@ -59,12 +59,12 @@ class Drills:
             open_ = select(drills.c.id).where(drills.c.ended_ns.is_(None), drills.c.until_ns > now_ns)
             other = connection.execute(open_.limit(1)).scalar()
             if other is not None:
-                raise IncidentError(f"drill {other} is under way; wait until it is over")
+                raise IncidentError(f"drill {other} is under way; wait until it has ended")
             values = {**row, "id": id_, "asked_ns": now_ns, "until_ns": until_ns, "over": False, "error": ""}
             connection.execute(drills.insert().values(**values))
             latest = select(drills.c.id).order_by(drills.c.asked_ns.desc()).limit(KEPT)
             connection.execute(delete(drills).where(drills.c.id.not_in(latest)))
-            detail = {"node": node, "severity": severity}
+            detail = {**({"node": node} if node else {}), "severity": severity}
             record_audit(connection, "drill", who, f"drill {id_}", at_ns=now_ns, detail=detail)
 
         self._database.write(store, durable=True)

@@ -133,7 +133,8 @@ def test_a_drill_opens_a_marked_case_and_ends_when_asked(world: World) -> None:
     assert world.types() == ["case.opened", "case.resolved"]
     assert (world.drill(id_).ended_ns, world.drill(id_).error) == (world.now_ns, "")
     assert CaseQueries(world.database).latest()[0]["state"] == "resolved"
-    assert [one["action"] for one in Audit(world.database).page().rows] == ["drill"]
+    (entry,) = Audit(world.database).page().rows
+    assert (entry["action"], entry["detail"]) == ("drill", {"severity": "critical"}), "no empty node"
 
 
 def test_no_metric_counts_it_as_real(world: World) -> None:

@@ -117,7 +117,7 @@ class _Command:
         id_ = self._drills.ask(self._args.node, self._severity, operator_name(self._args), self._asked_ns, until_ns)
         try:
             drill = self._until_taken(id_)
-            self._say(f"drill {id_} of node {printable(drill.node)}, {self._severity}: the service has taken it")
+            self._say(f"drill {id_} of node {printable(drill.node)}, {self._severity}: accepted by the service")
             drill = self._until_open(id_)
             self._say(f"case {drill.case_id} is open")
             self._follow(drill)
@@ -126,7 +126,9 @@ class _Command:
             raise
         self._drills.stop(id_)
         ended = self._wait(lambda: self._row(id_).ended_ns is not None, ENDED_S)
-        self._say(f"case {drill.case_id} is over" if ended else f"case {drill.case_id} will end; see the service's log")
+        self._say(
+            f"case {drill.case_id} has ended" if ended else f"case {drill.case_id} will end; see the service's log"
+        )
         return self._report(drill)
 
     def _break_off(self, id_: str) -> None:
@@ -233,7 +235,7 @@ class _Command:
         outcome = self._outcome
         if not outcome.arrived and not outcome.missing:
             return (
-                "no receiver should have it: see the reasons above, or 'about', 'severity' and 'nodes' of receivers\n"
+                "no receiver is due to get it: see the reasons above, or 'about', 'severity' and 'nodes' of receivers\n"
             )
         total = len(outcome.arrived) + len(outcome.missing)
         names = ", ".join(dict.fromkeys(printable(name) for name, _ in outcome.missing))

@@ -41,7 +41,7 @@ SILENCE: Final = Section(
         Key("node", "words", "At this node only; `*` for cases of no single node.", shown="any"),
         Key("until", "date", "When it ends: a date or a time, UTC unless it has an offset.", required=True),
         Key("author", "words", "Who made it.", required=True),
-        Key("comment", "words", "Why.", required=True),
+        Key("comment", "words", "Why it is needed, for the people who read it.", required=True),
     ),
 )
 WINDOW: Final = Section(
