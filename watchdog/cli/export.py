@@ -16,8 +16,8 @@ from watchdog.offline.export import Exported, ExportOptions, export
 from watchdog.offline.export_capture import CaptureExport, export_capture
 
 SUMMARY = (
-    "Turn an events file into Parquet, CSV, JSON lines or the files of -capturemessages. Byte strings are hex in the "
-    "order of the wire."
+    "Turn an events file into Parquet, CSV, JSON lines or the files of -capturemessages. Byte strings are hex, in "
+    "wire order."
 )
 
 

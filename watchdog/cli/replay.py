@@ -19,7 +19,7 @@ from watchdog.offline.replay import Progress, ReplayOptions, ReplayResult, repla
 from watchdog.offline.replay_fleet import replay_fleet
 
 SUMMARY = (
-    "Run the rules over recordings and print the incidents: one JSON object a line, ordered by opening time. "
+    "Run the rules over recordings and print the incidents: one JSON object per line, ordered by opening time. "
     "Exit code 0 whatever was found, 2 for bad input; of damaged input, the readable part is used."
 )
 WIDTH_OFF_TERMINAL = 100  # columns of a table that goes to a pipe or file: wide enough for every rule's id
