@@ -202,7 +202,7 @@ class VirtualClock:
         return self.now
 
     def step_wall(self, seconds: float) -> None:
-        """The wall clock is set anew."""
+        """Set the wall clock."""
         self.wall += int(seconds * 1e9)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:

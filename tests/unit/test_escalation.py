@@ -116,7 +116,7 @@ def test_an_acknowledgement_holds_both_back_and_says_so_once() -> None:
         assert news(clock, one, decide_timed(one, facts, [TEAM, CHIEF])) == []
 
 
-def test_a_cleared_acknowledgement_and_a_reopening_begin_anew() -> None:
+def test_a_cleared_acknowledgement_and_a_reopening_restart_parts() -> None:
     clock = opened()
     (one,) = due(clock, HIGH, PLAN, T0 + HOUR_NS)
     clock = sent(clock, one, T0 + HOUR_NS, "lead")

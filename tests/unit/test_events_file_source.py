@@ -124,7 +124,7 @@ def test_following_a_half_written_frame_waits_and_then_reads_it(written: Path) -
     assert rows_of(before + after) == rows_of([slice_of(number) for number in range(6)])
 
 
-def test_following_survives_a_writer_that_crashed_within_a_slice_and_began_it_anew(written: Path) -> None:
+def test_following_survives_a_writer_that_crashed_within_a_slice_and_wrote_it_again(written: Path) -> None:
     raw = written.read_bytes()
     with EventsFile(written) as file:
         file.next_slice()

@@ -103,7 +103,7 @@ def test_a_key_that_gets_its_finding_later_fires_then_and_every_key_is_counted_o
     for start in range(0, 300, 10):
         found += _told(engine, _rows(700, start), start + 10)
     opened = [one.key["peer_addr"] for one in found if one.change == "fire" and "peer_addr" in one.key]
-    assert len(opened) == len(set(opened)) > 650, "lots are drawn anew in each pane"
+    assert len(opened) == len(set(opened)) > 650, "each pane draws its own lots"
     assert sum(one.stands_for for one in found) == 700
     late = next(one for one in found if one.change == "fire" and one.time_ns > 10 * SECOND and one.key != OVERFLOW)
     assert late.since_ns == 10 * SECOND

@@ -328,5 +328,5 @@ def test_a_clock_that_is_set_right_keeps_what_was_learnt() -> None:
     to_ns = 30 * DAY * SECOND
     gap = batch("source:gap", [{"t": 43.0 * DAY, "from_ns": to_ns, "to_ns": to_ns, "reason": CLOCK}])
     engine.process(one_slice([gap], until=30 * DAY))
-    assert engine.begun_anew
+    assert engine.restarted
     assert fact(engine).peaks == peaks > 20

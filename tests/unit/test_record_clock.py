@@ -150,7 +150,7 @@ class Recorded:
         """Nothing to close."""
 
 
-def test_a_source_that_begins_anew_is_as_far_behind_as_its_reset() -> None:
+def test_a_source_that_restarts_is_as_far_behind_as_its_reset() -> None:
     """Otherwise one of two recorded sources is read to its end, hours of it, before the other is asked."""
     times = [
         piece.until_ns

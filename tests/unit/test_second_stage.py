@@ -159,7 +159,7 @@ def test_a_clock_reset_drops_the_second_stage_above() -> None:
     engine.process(messages(901, 901.5, until=950))
     findings = engine.process(gap("capture", 0, 100, 100, reason=CLOCK))
     assert findings == []
-    restarted = {rule for number, _ in engine.begun_anew for rule in engine.groups[number].rules}
+    restarted = {rule for number, _ in engine.restarted for rule in engine.groups[number].rules}
     assert restarted == {"many", "one", "worse", "quiet", "both", "tip", "no-tip"}
     assert of(engine.process(messages(101, 101.5, until=150)), "one") == [("fire", 103)]
 

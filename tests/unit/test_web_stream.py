@@ -81,7 +81,7 @@ def test_a_client_that_comes_back_gets_what_it_missed_once_and_in_order(view: St
 
 
 @pytest.mark.parametrize("last", ["00000000-1", "nonsense", "-1", "0000000g-1", "00000000-" + "9" * 30])
-def test_an_id_of_another_run_or_none_of_ours_starts_anew(view: StoredView, last: str) -> None:
+def test_an_id_of_another_run_or_an_unknown_one_restarts_the_stream(view: StoredView, last: str) -> None:
     async def conversation(client: Client) -> None:
         view.hub.announce("delivery", {"n": 1})
         answer = await client.get(PATH, headers={"Last-Event-ID": last})

@@ -174,7 +174,7 @@ class KeyedEngine:
         events = Slice(events.source, events.batches, _watermark(events.until_ns))
         self._used = True
         findings = self._engine.process(events)
-        self._engine.begun_anew.clear()
+        self._engine.restarted.clear()
         return findings
 
 

@@ -61,7 +61,7 @@ class Engine:
         self.lost = 0  # events that sources know to be missing
         self._marks: dict[str, int] = dict.fromkeys(sources, 0)
         self._latest_ns = 0
-        self.begun_anew: list[tuple[int, int]] = []  # groups that dropped their state when a clock was reset, from when
+        self.restarted: list[tuple[int, int]] = []  # groups that dropped their state when a clock was reset, from when
         self._hearers: Final = hearers(self.groups)
         self._engines = [self._fresh(number) for number in range(len(self.groups))]
         self._second = SecondStage(self.groups, self._engines)
@@ -138,7 +138,7 @@ class Engine:
         """Take a slice and return the findings of all panes that it closed, by (time, rule, key).
 
         Rows before the source's earlier watermark are late: they are counted and dropped. A gap with the reason `CLOCK`
-        resets the source to its end: groups that wait for the source drop their state, see `begun_anew`. Raises
+        resets the source to its end: groups that wait for the source drop their state, see `restarted`. Raises
         ValueError for a source that was not named at construction.
         """
         promised = self._marks.get(events.source)
@@ -146,7 +146,7 @@ class Engine:
             raise ValueError(f"source {events.source!r} is not one of this engine")
         if (reset_ns := clock_reset_ns(events.batches)) is not None:
             promised = reset_ns
-            self._begin_anew(events.source, reset_ns)
+            self._restart_parts(events.source, reset_ns)
         readers = self._readers[events.source]
         for batch in self._facts.resolved(events.batches):
             admitted = self.statistics.admit(batch, promised)
@@ -166,7 +166,7 @@ class Engine:
         findings = in_step(courses, self._tell)
         return self._counted([*findings, *self._second.process(findings)])
 
-    def _begin_anew(self, source: str, from_ns: int) -> None:
+    def _restart_parts(self, source: str, from_ns: int) -> None:
         """Reset a source whose clock was set right: its promises and the state made of its events are void."""
         self._marks[source] = from_ns
         self._latest_ns = min(self._latest_ns, from_ns)
@@ -177,7 +177,7 @@ class Engine:
                 self._engines[number].budgets.adopt(learnt)
                 self._second.catch_up(number)
             if source in group.sources or number == UNFED:
-                self.begun_anew.append((number, from_ns))
+                self.restarted.append((number, from_ns))
         self._connect_all()
 
     def finish(self) -> list[Finding]:

@@ -61,7 +61,7 @@ class Pipeline:
         self.first_event_ns: int | None = None
         self.last_event_ns: int | None = None
         self.opened = 0  # incidents so far
-        self.begun_anew = 0  # how often a part dropped its state because a clock was set right
+        self.restarted = 0  # how often a part dropped its state because a clock was set right
 
     def process(self, slice_: Slice) -> None:
         """Pass a slice of one source through engine and books, all its parts. The slice is not changed."""
@@ -163,13 +163,13 @@ class Pipeline:
 
     def _rewind_books(self) -> None:
         """Rewind the books of parts that restarted because a clock was set right."""
-        begun, self.engine.begun_anew = self.engine.begun_anew, []
-        for part, from_ns in begun:
+        restarted, self.engine.restarted = self.engine.restarted, []
+        for part, from_ns in restarted:
             self.last_event_ns = min(from_ns, self.last_event_ns or from_ns)
             if self.cases is not None:
                 self._hear(self.cases.events, self.cases.events.rewind(from_ns))
             self._tell(self.books[part].rewind(from_ns))
-        self.begun_anew += len(begun)
+        self.restarted += len(restarted)
 
     @property
     def _parts(self) -> dict[str, tuple[str, ...]]:

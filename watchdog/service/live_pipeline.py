@@ -70,9 +70,9 @@ class LivePipeline(PipelineRecords):
             for batch in part.batches:
                 if batch.rows:
                     self.seen[batch.kind, slice_.source] += batch.rows
-        begun = self.pipeline.begun_anew
+        before = self.pipeline.restarted
         self.pipeline.process(slice_)
-        if self.pipeline.begun_anew > begun:  # actions may wait for a time that is far off now
+        if self.pipeline.restarted > before:  # actions may wait for a time that is far off now
             self.quiet.rewind(self.last_event_ns or slice_.until_ns, self.engine.groups)
             return self.hurry()
         return self._take_records()
