@@ -67,7 +67,7 @@ NEEDED = [
 ]
 
 
-ODD: tuple[object, ...] = ("gone", None, [], 1 << 70, "x")
+ODD: tuple[Any, ...] = ("gone", None, [], 1 << 70, "x")
 CASES = [
     (*needed, odd) for needed in NEEDED for odd in ODD if (needed[1], odd) != ("status", "x")
 ]  # Core may get new ones
