@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -123,6 +124,30 @@ def test_answers_are_silent_at_the_rate_of_a_surge() -> None:
     told = every(1 / 13, 0.4, HOUR, who)
     gone = every(1, 0.5, HOUR, who, entries=1, tx=1)
     assert found({"p2p:getdata": asked, "p2p:tx": told, "p2p:notfound": gone}) == []
+
+
+# block      ::::::::::                          one old block that the node has, again and again
+@pytest.mark.attack("unasked-data")
+def test_blocks_that_were_not_asked_for_are_seen() -> None:
+    (flood,) = of_rule(found(messages("block", 1.0, 5)), "unasked-data")
+    assert opened_s(flood) - START <= 80
+    assert re.search(r"and \d\d+ blocks, of which 0 were", flood.summary)
+    assert flood.severity == "warning"
+
+
+# asked      .:.:.:.:.:                          a node that synchronises: 16 blocks on their way from each peer
+@pytest.mark.benign("unasked-data")
+def test_blocks_of_a_first_synchronisation_are_silent() -> None:
+    who = honest(1, "out")
+    asked = every(0.5, 0, HOUR, who, flow="sent", block=1, entries=1)
+    come = every(0.5, 8, HOUR, who, type="block", size=1_500_000)
+    assert found({"p2p:getdata": asked[: len(come)], "net:inbound_message": come}) == []
+
+
+# block      . . . . . . .                       32 in 5 minutes: twice what may be answers
+@pytest.mark.evasion("unasked-data")
+def test_a_few_pushed_blocks_pass() -> None:
+    assert found(messages("block", 300 / 32, 60)) == []
 
 
 # tx         . . . . . . .                       100 in 5 minutes: as many as may be answers
