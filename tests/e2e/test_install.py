@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.parts import program, refused
+from tests.support.parts import lacking, program
 from tests.support.ports import free_port
 from tests.support.receiver import Receiver
 from tests.support.service_process import ROOT
@@ -23,7 +23,7 @@ def test_the_page_leads_from_nothing_to_alerts(tmp_path: Path) -> None:
     for name in NEEDED:
         program(name)
     if os.geteuid():
-        refused("only root can make users and mounts")
+        lacking("only root can make users and mounts")
     receiver = Receiver()
     port = receiver.url_of("ops").split(":")[2].split("/")[0]
     stage = [sys.executable, "-m", "tests.support.install_stage", str(tmp_path), port, str(free_port())]
@@ -38,7 +38,7 @@ def test_the_page_leads_from_nothing_to_alerts(tmp_path: Path) -> None:
     finally:
         receiver.close()
     if "unshare failed" in done.stderr:
-        refused(f"no mount namespaces here: {done.stderr.strip()}")
+        lacking(f"no mount namespaces here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout)
     assert ["node-restart", "warning"] in seen["rules"]

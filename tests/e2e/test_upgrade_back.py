@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.parts import program, refused
+from tests.support.parts import lacking, program
 from tests.support.receiver import Receiver
 from tests.support.service_process import ROOT, rows
 from tests.support.waiting import wait_until
@@ -31,7 +31,7 @@ def old_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [program("git"), "archive", "03b34e2"], cwd=ROOT, capture_output=True, timeout=60, check=False
     )
     if archive.returncode:
-        refused("the history of this checkout does not reach back to 03b34e2")
+        lacking("the history of this checkout does not reach back to 03b34e2")
     tree = tmp_path_factory.mktemp("old")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
         packed.extractall(tree, filter="data")

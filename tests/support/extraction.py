@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import capnp
 
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from tests.support.stream_rig import Kept
 from tests.support.traced_node import TracedNode
 from tests.support.waiting import wait_until
@@ -43,7 +43,7 @@ def probes(*, may_sleep: bool | None = None, multi: bool | None = None) -> Itera
     try:
         loaded = Probes(may_sleep, multi)
     except ExtractError as error:
-        refused(f"eBPF: {error}")
+        lacking(f"eBPF: {error}")
     try:
         yield loaded
     finally:
@@ -110,7 +110,7 @@ class Extraction:
         python: Sequence[str] = ("-m", "watchdog"),
     ) -> None:
         if reason := refusal():
-            refused(f"eBPF: {reason}")
+            lacking(f"eBPF: {reason}")
         self.socket = folder / "tracepoints.sock"
         self.log = folder / "extract.log"
         command = [sys.executable, *python, "extract", "--socket", str(self.socket), *map(str, arguments)]

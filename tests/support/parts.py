@@ -1,7 +1,6 @@
 """Real parts that tests need: programs of the system, and what lies beside the repository.
 
 Where a part is missing, the test is skipped and says so; in CI (CI=true), where .ci/run installs all parts, it fails.
-Where the machine refuses a right, as a container does, it is skipped in CI too (`refused`).
 `../shared` is not part of a clone: its absence is a failure with WATCHDOG_REQUIRE_RECORDINGS=1 only.
 """
 
@@ -20,14 +19,6 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 def lacking(reason: str) -> NoReturn:
     """A part is missing: skip, in CI fail."""
     _leave(reason, fails=os.environ.get("CI", "").lower() in ("true", "1"))
-
-
-def refused(reason: str) -> NoReturn:
-    """This machine gives no right to try it (eBPF, mounts, other users), and no package does: skip, also in CI.
-
-    WATCHDOG_REQUIRE_RIGHTS=1 makes it a failure.
-    """
-    _leave(reason, fails=os.environ.get("WATCHDOG_REQUIRE_RIGHTS") == "1")
 
 
 def program(*names: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.capture_files import PEER, SECOND_US, START_US, append, column, drained, follower, ping
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from watchdog.core.batch import Slice
 from watchdog.core.source import SourceOptions
 from watchdog.sources.capture import growth as capture_growth
@@ -143,7 +143,7 @@ def test_without_notices_those_that_grew_last_are_looked_at_and_the_others_in_tu
 
 def test_a_quiet_tree_is_not_asked_file_by_file(tmp_path: Path) -> None:
     if Notices.start(str(tmp_path)) is None:
-        refused("this system has no inotify, or no room for one more reader of it")
+        lacking("this system has no inotify, or no room for one more reader of it")
     for at in range(200):
         append(tmp_path, f"8.8.{at}.8_50000", True, ping(START_US + at))
     tree = CountingTree(str(tmp_path))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from watchdog.sources.capture import notices as capture_notices
 from watchdog.sources.capture.notices import IN_Q_OVERFLOW, Notices
 
@@ -20,7 +20,7 @@ from watchdog.sources.capture.notices import IN_Q_OVERFLOW, Notices
 def notices(tmp_path: Path) -> Notices:
     found = Notices.start(str(tmp_path))
     if found is None:
-        refused("this system has no inotify, or no room for one more reader of it")
+        lacking("this system has no inotify, or no room for one more reader of it")
     return found
 
 

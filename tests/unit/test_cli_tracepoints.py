@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.declared import only_here
 from tests.support.elf_files import Note, elf, written
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from tests.support.traced_node import TracedNode, traced_binary
 from tests.unit.test_source_paths import as_nobody
 from watchdog.cli.main import main
@@ -114,7 +114,7 @@ def test_what_is_declared_is_compared_with_the_binary(
 
 def test_a_file_that_this_user_may_not_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     if os.geteuid():
-        refused("only root can become another user")
+        lacking("only root can become another user")
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         path = written(Path(name) / "bitcoind", b"x")

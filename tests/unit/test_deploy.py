@@ -14,7 +14,7 @@ import yaml
 
 from tests.support import systemd_unit
 from tests.support.daemon import configure
-from tests.support.parts import program, refused
+from tests.support.parts import lacking, program
 from tests.support.service_process import ROOT, WATCHING, ServiceProcess, end_all
 from tests.support.systemd_unit import check_accepted, check_exposure, run
 
@@ -70,7 +70,7 @@ def test_the_service_runs_where_no_memory_may_become_code(tmp_path: Path) -> Non
     # MemoryDenyWriteExecute= and kernels from 6.3 on: the same promise
     probe = run(sys.executable, "-c", MDWE.replace("os.execv", "sys.exit(0) #"))
     if probe.returncode:
-        refused(f"this kernel cannot deny it: {probe.stderr.strip()}")
+        lacking(f"this kernel cannot deny it: {probe.stderr.strip()}")
     (tmp_path / "debug.log").touch()
     configure(tmp_path, sources="['log:debug.log', 'zmq:hashblock=tcp://127.0.0.1:1']")
     (tmp_path / "mdwe.py").write_text(MDWE)
@@ -84,7 +84,7 @@ def test_the_service_runs_where_no_memory_may_become_code(tmp_path: Path) -> Non
 def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:
     sysusers, tmpfiles = program("systemd-sysusers"), program("systemd-tmpfiles")
     if os.geteuid():
-        refused("only root makes users and their folders")
+        lacking("only root makes users and their folders")
     (tmp_path / "etc").mkdir()
     done = run(sysusers, f"--root={tmp_path}", str(DEPLOY / "systemd" / "bitcoin-watchdog.sysusers.conf"))
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import systemd_unit
-from tests.support.parts import program, refused
+from tests.support.parts import lacking, program
 from tests.support.systemd_unit import check_accepted, check_exposure, run
 from watchdog.doctor.tracepoint_door import SOCKET, UNIT
 
@@ -74,7 +74,7 @@ def test_its_group_is_that_of_the_service() -> None:
 def test_its_user_is_made_in_the_group_of_the_service(tmp_path: Path) -> None:
     sysusers = program("systemd-sysusers")
     if os.geteuid():
-        refused("only root makes users")
+        lacking("only root makes users")
     (tmp_path / "etc").mkdir()
     done = run(sysusers, f"--root={tmp_path}", str(SYSTEMD / "bitcoin-watchdog.sysusers.conf"))
     assert done.returncode == 0, done.stderr

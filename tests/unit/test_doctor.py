@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.fake_node import FakeNode, fault, garbage, hanging, status, v22, v30
 from tests.support.named_process import named_process
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from tests.support.ports import free_port
 from tests.unit.test_source_paths import as_nobody
 from watchdog.cli.main import main
@@ -286,12 +286,12 @@ def test_it_ends_while_a_socket_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_ends_while_a_disk_is_dead(tmp_path: Path) -> None:
     if os.geteuid() != 0 or not Path("/dev/fuse").exists():
-        refused("no root or no /dev/fuse")
+        lacking("no root or no /dev/fuse")
     disk = tmp_path / "disk"
     disk.mkdir()
     done = run_doctor(disk, sys.executable, "-m", "tests.support.dead_disk", str(disk))
     if "Operation not permitted" in done.stderr:
-        refused("no file system may be mounted here")
+        lacking("no file system may be mounted here")
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
     assert {door(document, name)["level"] for name in ("rpc", "log", "capture")} == {"problem"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.named_process import named_process
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from tests.support.traced_node import TracedNode
 from tests.unit.test_source_paths import as_nobody
 from watchdog.doctor.chains import MAIN
@@ -113,7 +113,7 @@ def test_a_socket_on_which_nothing_listens_is_a_problem(tmp_path: Path, listenin
 def seen_by_all() -> Iterator[Path]:
     """A folder that every user may enter, which those of pytest are not."""
     if os.geteuid():
-        refused("only root can become another user")
+        lacking("only root can become another user")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.extraction import ROOT, Extraction, Reading, attach_all, probes, public_folder, refusal
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from tests.support.traced_node import TracedNode, traced_binary
 from tests.support.waiting import wait_until
 from watchdog.extract.attachment import LINGER_S, Attachment
@@ -131,7 +131,7 @@ def test_a_node_of_another_folder_is_no_successor(public: Path) -> None:
 
 def test_it_becomes_the_nodes_user_and_reads_its_pid_file(public: Path) -> None:
     if reason := refusal():
-        refused(f"eBPF: {reason}")
+        lacking(f"eBPF: {reason}")
     folder = public / "node"
     folder.mkdir()
     os.chown(folder, USER, USER)

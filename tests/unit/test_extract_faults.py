@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.extraction import ROOT, Extraction, Reading, public_folder, refusal
-from tests.support.parts import program, refused
+from tests.support.parts import lacking, program
 from tests.support.traced_node import TracedNode
 from tests.support.waiting import wait_until
 from watchdog.core.declared import declaration_of
@@ -75,7 +75,7 @@ privileges.drop(None)
 privileges.check_rights()
 """
     if reason := refusal():
-        refused(f"eBPF: {reason}")
+        lacking(f"eBPF: {reason}")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert "CAP_BPF missing: run it as root" in done.stderr
 

@@ -24,16 +24,6 @@ def test_a_missing_program_fails_in_ci_only(
 
 
 @pytest.mark.parametrize(("required", "outcome"), [("", OUTCOMES[0]), ("1", OUTCOMES[1])])
-def test_a_right_that_is_refused_fails_only_where_rights_are_required(
-    required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CI", "true")
-    monkeypatch.setenv("WATCHDOG_REQUIRE_RIGHTS", required)
-    with pytest.raises(outcome, match="eBPF: no"):
-        parts.refused("eBPF: no")
-
-
-@pytest.mark.parametrize(("required", "outcome"), [("", OUTCOMES[0]), ("1", OUTCOMES[1])])
 def test_missing_recordings_fail_only_where_they_are_required(
     required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

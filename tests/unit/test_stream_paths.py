@@ -7,7 +7,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from tests.support.parts import refused
+from tests.support.parts import lacking
 from tests.unit.test_source_paths import as_nobody
 from watchdog.service.source_paths import path_problems
 
@@ -30,7 +30,7 @@ def test_a_socket_is_fine_and_anything_else_is_not(tmp_path: Path) -> None:
 
 def test_a_socket_of_another_group_is_a_mistake() -> None:
     if os.geteuid():
-        refused("only root can become another user")
+        lacking("only root can become another user")
     with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as server:
         Path(name).chmod(0o755)
         path = Path(name) / "node.sock"
