@@ -42,7 +42,8 @@ def findings(values: list[int], *more: str, restart_at: int = 0) -> list[Step]:
         ([200, 70, 70, 200, 49], (CLEAR,), [(0, "fire", "warning"), (4, "clear", "warning")]),
         ([70, 70, 49], (CLEAR,), []),
         ([200, 200, 1, 200, 200, 200, 1], (FOR,), [(5, "fire", "warning"), (6, "clear", "warning")]),
-        ([200, 70, 70, 1], (FOR, CLEAR), [(2, "fire", "warning"), (3, "clear", "warning")]),
+        ([200, 70, 70, 1], (FOR, CLEAR), []),
+        ([200, 70, 70, 200, 200, 1], (FOR, CLEAR), [(4, "fire", "warning"), (5, "clear", "warning")]),
         (
             [200, 2_000, 2_000, 9_000, 200, 2_000, 1],
             (LEVELS,),

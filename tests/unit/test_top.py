@@ -74,7 +74,9 @@ def over_api(view: StoredView, story: Story, size: tuple[int, int] = NARROW, tok
 
 def test_peers_node_and_incidents_are_on_a_narrow_screen(view: StoredView) -> None:
     async def story(app: TopApp, pilot: Pilot[None]) -> None:
-        screen = await shows(app, pilot, "open incident")
+        for part in ("192.0.2.3:8333", "messages a second", "open incident"):
+            await shows(app, pilot, part)  # each answer of the API comes by itself
+        screen = await shows(app, pilot, "192.0.2.3 floods")
         assert max(map(len, screen)) <= 80
         text = "\n".join(screen)
         assert "2 out, 2 in" in text

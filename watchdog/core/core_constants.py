@@ -259,6 +259,7 @@ _cited(
 WITNESS_SCALE_FACTOR: Final = _cited("WITNESS_SCALE_FACTOR", 4, "", "src/consensus/consensus.h", "4")
 
 # Blocks
+MAX_BLOCKS_IN_TRANSIT_PER_PEER: Final = _cited("MAX_BLOCKS_IN_TRANSIT_PER_PEER", 16, "blocks", _NET_PROCESSING, "16")
 MAX_BLOCKS_TO_ANNOUNCE: Final = _cited("MAX_BLOCKS_TO_ANNOUNCE", 8, "headers", _NET_PROCESSING, "8")
 MAX_FUTURE_BLOCK_TIME: Final = _cited("MAX_FUTURE_BLOCK_TIME", 7_200, "s", "src/chain.h", "2 * 60 * 60")
 SHORTTXIDS_LENGTH: Final = _cited("SHORTTXIDS_LENGTH", 6, "bytes", "src/blockencodings.h", "6")
