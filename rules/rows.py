@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class RowScope:
         """Return the error for a field that the kind lacks."""
         if node.name in self.lists:
             return fail(node, f"'{node.name}' is a list, not a field", f"write 'field in {node.name}'")
-        hint = did_you_mean(node.name, self.types, "fields", f"watchdog events {self.kind}")
+        hint = _fields_hint(node.name, tuple(self.types), self.kind)
         return fail(node, f"unknown field '{node.name}' of kind '{self.kind}'", hint)
 
     def call(self, node: Call) -> Row:
@@ -220,6 +221,11 @@ class RowScope:
                 hint = f"'{name.name}' is a field; write has({name.name}, \"...\")"
             raise fail(name, f"unknown list '{name.name}'", hint)
         return self.lists[name.name]
+
+
+@lru_cache(maxsize=1_024)  # each guard on `kind` asks for the other kinds, and drops the answer
+def _fields_hint(name: str, fields: tuple[str, ...], kind: str) -> str:
+    return did_you_mean(name, fields, "fields", f"watchdog events {kind}")
 
 
 def number_member(node: Member, item: Typed[Any], values: Sequence[Any], spots: Sequence[Expr]) -> Typed[Any]:
