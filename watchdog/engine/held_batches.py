@@ -14,8 +14,8 @@ from watchdog.core.batch import Batch
 from watchdog.core.column_join import alike, joined_batches
 from watchdog.core.payload_columns import without_payload
 
-MOST: Final = 4_096
-"""Rows of a kind that wait; larger batches are not worth joining."""
+MOST: Final = 1_024
+"""Rows of a kind that wait: from there on joining costs a replay more than it saves."""
 
 
 class HeldBatches:
