@@ -98,7 +98,7 @@ class ReceiverCalls:
         self._changed = asyncio.Event()
 
     async def room(self) -> bool:
-        """Wait for room for one more call. False: all calls hang, so there is none before one of them ends."""
+        """Wait for room for one more call. False: all calls hang, so no room comes before one of them ends."""
         while self.running >= CALLS:
             if self.hanging >= CALLS:
                 return False
@@ -135,7 +135,7 @@ class BlockingCalls:
         """
         calls = self._calls.setdefault((receiver.name, receiver.url), ReceiverCalls(receiver.name))
         if not await calls.room():
-            return _failed(f"{calls.hanging} earlier calls hang; no other is begun before one of them ends", 0.0)
+            return _failed(f"{calls.hanging} earlier calls hang; no other starts before one of them ends", 0.0)
         call = BlockingCall(calls.note_end)
         calls.running += 1
         try:

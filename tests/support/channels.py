@@ -22,7 +22,7 @@ from watchdog.core.finding import Severity
 MAIL_PASSWORD = "hunter2-of-the-house"
 ROOT, ALIAS = "6ed2cb2a00000001", "93b1aaaa00000002"
 START_NS = 1_780_000_000_000_000_000
-LINK = re.compile(r"<https?://[\w./-]+/cases/[0-9a-f]{16}\|Open the page>")  # markup of ours, as commands are
+LINK = re.compile(r"<https?://[\w./-]+/cases/[0-9a-f]{16}\|Open the page>")  # our own markup, as commands are
 COMMAND = re.compile(r"`(?:bitcoin-cli|watchdog) [A-Za-z0-9 ./:=-]+`")
 HOSTILE = "<!channel> @channel *b* _i_ [x](http://evil/) <b>&amp;</b>\r\nTo: x@y \u202e`c` ~s~ |t| </a>"
 JsonObject = dict[str, Any]  # JSON of a request

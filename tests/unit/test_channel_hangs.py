@@ -64,7 +64,7 @@ def test_calls_that_hang_silence_no_other_receiver_and_are_reported(
             answers = await asyncio.gather(*(sent(courier, good) for _ in range(CALLS)))
             assert [one.error for one in answers] == [""] * CALLS
             refused = await sent(courier, hanging)
-            assert refused.error == f"{CALLS} earlier calls hang; no other is begun before one of them ends"
+            assert refused.error == f"{CALLS} earlier calls hang; no other starts before one of them ends"
             assert (refused.meaning, refused.took_s) == (RetryDecision.FAILED, 0.0)
             mended = apprise("hanging", there.url.removeprefix("http://"))
             assert (await sent(courier, mended)).error == "", "a reload with another URL is heard"

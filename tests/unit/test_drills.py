@@ -45,7 +45,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """Another process goes on."""
+        """Resume in another process."""
         self.live = LiveDrills(
             self.store,
             BoundedExecutor("test"),

@@ -139,7 +139,7 @@ def test_ends_of_all_draws() -> None:
     assert all_fall(ten, 0.5, 0) == 1
     assert all_fall(ten, 0.0, 10) == 1
     assert all_fall(ten[:9], 0.5, 10) == 0  # Core connects to a netgroup once
-    assert all_fall(ten[:9], 0.0, 10) == 1  # and to nobody else if there is nobody
+    assert all_fall(ten[:9], 0.0, 10) == 1  # and to no other group where none exists
     assert all_fall(np.zeros(0), 0.0, 10) == 0
 
 

@@ -1,4 +1,4 @@
-"""Ports for programs of tests: free, and none that the system gives to somebody else meanwhile."""
+"""Ports for programs of tests: free, and outside the range that the system hands to others."""
 
 from __future__ import annotations
 

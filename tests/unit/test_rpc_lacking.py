@@ -81,7 +81,7 @@ def test_an_answer_without_what_it_is_about_changes_nothing_and_is_a_gap(
     before, spoiled, after = (of_poll(rows, number) for number in (SPOILED - 1, SPOILED, SPOILED + 1))
     assert set(before) - set(spoiled) == kinds
     assert set(spoiled) <= set(before)
-    assert after == before  # as if that answer had not come: nobody came, went, or lost a slot
+    assert after == before  # as if that answer had not come: no peer came, went, or lost a slot
     assert [row["reason"] for row in rows if row["kind"] == "source:gap"]
 
 
