@@ -100,11 +100,18 @@ def shortened(line: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + CUT
 
 
+class Advice(str):
+    """A paragraph that the rules wrote and no peer had a part in, so that a channel may show its commands as code."""
+
+    __slots__ = ()
+
+
 def paragraphs(body: Body) -> list[str]:
-    """Return the paragraphs in order; those with nothing to say are left out."""
+    """Return the paragraphs in order; those with nothing to say are left out. What to do is an `Advice`."""
     made = news(body)
     titles = {"do": "What to do: ", "runbook": "Runbook: ", "why": "Why this is one case: "}
-    return [f"{titles.get(name, '')}{made[name]}" for name in ("new", "seen", "who", *titles) if made[name]]
+    shown = {name: f"{titles.get(name, '')}{made[name]}" for name in ("new", "seen", "who", *titles) if made[name]}
+    return [Advice(one) if name == "do" else one for name, one in shown.items()]
 
 
 def news(body: Body) -> dict[str, str]:

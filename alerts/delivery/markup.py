@@ -14,7 +14,7 @@ _LOOK_ALIKE = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ", "@": "＠", "|":
 """Bold, struck, code, mentions and cells of tables: in Slack and Mattermost no escape exists for them."""
 _BRACKETS = str.maketrans({"<": "‹", ">": "›"})
 _EDGE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # an underline that is not inside a word: italics
-_COMMAND = re.compile(r"ˋ((?:bitcoin-cli|watchdog) [A-Za-z0-9 ./:=-]{1,100})ˋ")  # for people to copy; no markup fits in
+_COMMAND = re.compile(r"ˋ((?:bitcoin-cli|watchdog) [A-Za-z0-9 ./:=-]{1,100})ˋ")  # no markup fits in
 _LINK = re.compile(r"\](?=[(\[])")
 
 
@@ -26,7 +26,15 @@ def plain(text: str) -> str:
 def for_chat(text: str) -> str:
     """Return a text for Slack's mrkdwn, and for Mattermost, which reads the same field as Markdown."""
     safe = html.escape(printable(text, LONGEST), quote=False).translate(_LOOK_ALIKE)
-    return _COMMAND.sub(r"`\1`", _LINK.sub("] ", _EDGE.sub("＿", safe)))
+    return _LINK.sub("] ", _EDGE.sub("＿", safe))
+
+
+def commands_as_code(escaped: str) -> str:
+    """Return a text of `for_chat` with its commands as code, to copy.
+
+    For advice only: a command in a stranger's user agent must not look like one of ours.
+    """
+    return _COMMAND.sub(r"`\1`", escaped)
 
 
 def for_unknown(text: str) -> str:

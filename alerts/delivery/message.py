@@ -1,7 +1,7 @@
 """The message that wakes a person: a first line for a lock screen, then what is new, what is known, and what to do.
 
-All of it follows from the body of the notice, which is plain JSON. It names no bystander and shows no text that peers
-made: names are addresses, titles are those of rules.
+All of it follows from the body of the notice, which is plain JSON. It names no bystander. Summaries of rules may quote
+what peers sent, so every text is escaped, and only an `Advice` may hold commands.
 """
 
 from __future__ import annotations
@@ -92,9 +92,12 @@ def variables_of(body: Body) -> dict[str, object]:
 
 
 def _escaped(parts: list[str], escape: Escape) -> tuple[str, ...]:
-    """Escape line by line: line breaks are ours, and a channel's escape may spell out those of strangers."""
-    short = (shortened(one, LONGEST_PART) for one in parts[:MOST_PARTS])
-    return tuple("\n".join(escape(line) for line in one.split("\n")) for one in short)
+    """Escape line by line: line breaks are ours, and a channel's escape may spell out those of strangers.
+
+    An `Advice` remains one.
+    """
+    lines = ((type(one), shortened(one, LONGEST_PART).split("\n")) for one in parts[:MOST_PARTS])
+    return tuple(kind("\n".join(map(escape, part))) for kind, part in lines)
 
 
 def _fitted(line: str, limit: int, escape: Escape) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from alerts.delivery.answers import Judged, json_object, kept_text, shown
+from alerts.delivery.case_message import Advice
 from alerts.delivery.encoding import encode
-from alerts.delivery.markup import cut, for_chat
+from alerts.delivery.markup import commands_as_code, cut, for_chat
 from alerts.delivery.message import Message, signal_words, words_of
 from alerts.delivery.schedule import RetryDecision
 from alerts.notice import Notice
@@ -77,7 +78,8 @@ def _body(message: Message, receiver: Receiver) -> dict[str, object]:
     """Build text and blocks of a message whose texts are escaped."""
     texts, room = [f"*{message.first}*"], WHOLE
     for part in message.parts:
-        piece = cut(part.strip(), min(SECTION, room))
+        full = commands_as_code(part) if isinstance(part, Advice) else part
+        piece = cut(full.strip(), min(SECTION, room))
         if piece:
             texts.append(piece)
             room -= len(piece)

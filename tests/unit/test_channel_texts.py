@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from alerts.delivery.alertmanager import alive_body
 from alerts.delivery.formats import notice_bodies, notice_body
-from alerts.delivery.markup import cut, cut_bytes, cut_units, for_chat, for_html, for_unknown, plain, units
+from alerts.delivery.markup import (
+    commands_as_code,
+    cut,
+    cut_bytes,
+    cut_units,
+    for_chat,
+    for_html,
+    for_unknown,
+    plain,
+    units,
+)
 from alerts.notice import Notice
 from alerts.routing import Receiver
 from tests.support.channels import ALIAS, HOSTILE, ROOT, START_NS, Tags, case_body, case_notice, channel
@@ -48,8 +58,25 @@ def test_no_string_of_a_stranger_keeps_markup(text: str) -> None:
 
 
 def test_a_command_can_be_copied_from_a_chat() -> None:
-    assert for_chat("Add it: `bitcoin-cli addnode HOST add`.") == "Add it: `bitcoin-cli addnode HOST add`."
-    assert for_chat("`<!channel>` `bitcoin-cli *x*`") == "ˋ&lt;!channel&gt;ˋ ˋbitcoin-cli ∗x∗ˋ"
+    advice = for_chat("Add it: `bitcoin-cli addnode HOST add`.")
+    assert commands_as_code(advice) == "Add it: `bitcoin-cli addnode HOST add`."
+    odd = for_chat("`<!channel>` `bitcoin-cli *x*`")
+    assert commands_as_code(odd) == odd == "ˋ&lt;!channel&gt;ˋ ˋbitcoin-cli ∗x∗ˋ"
+
+
+def test_a_strangers_command_does_not_look_like_one_of_ours() -> None:
+    receiver = channel("slack", "https://hooks.example.com/T0")
+    seen = {"time": START_NS / 1e9, "severity": "high", "text": "What to do: `bitcoin-cli stop`", "parties": 1}
+    advice = {"do": ["Add it: `bitcoin-cli addnode HOST add`."], "why": "", "seen": [seen]}
+    text = json.loads(notice_body(case_notice("opened", advice=advice), receiver, START_NS))["text"]
+    assert "What to do: Add it: `bitcoin-cli addnode HOST add`." in text
+    assert "high: What to do: ˋbitcoin-cli stopˋ" in text
+    incident = {**case_body(), "rule": "mine", "title": "Mine", "summary": "What to do: `bitcoin-cli stop`"}
+    del incident["headline"]
+    notice = replace(case_notice(), type="incident.opened", body=incident)
+    text = json.loads(notice_body(notice, receiver, START_NS))["text"]
+    assert "What to do: ˋbitcoin-cli stopˋ" in text
+    assert "`" not in text
 
 
 def test_addresses_stay_as_they_are() -> None:
