@@ -7,7 +7,7 @@ together.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Final
 
 from watchdog.core.batch import Batch
@@ -23,6 +23,7 @@ class HeldBatches:
 
     def __init__(self) -> None:
         self._held: defaultdict[str, list[Batch]] = defaultdict(list)
+        self._rows: Counter[str] = Counter()
 
     def add(self, batch: Batch) -> list[Batch]:
         """Hold a batch; return what is due of its kind, in order: it cannot be joined with what follows."""
@@ -30,9 +31,10 @@ class HeldBatches:
             return [*self._take(batch.kind), batch]
         batch = without_payload(batch)
         held = self._held[batch.kind]
-        fits = not held or (alike(held[0], batch) and sum(one.rows for one in held) + batch.rows <= MOST)
+        fits = not held or (self._rows[batch.kind] + batch.rows <= MOST and alike(held[0], batch))
         due = [] if fits else self._take(batch.kind)
         self._held[batch.kind].append(batch)
+        self._rows[batch.kind] += batch.rows
         return due
 
     def take(self) -> list[Batch]:
@@ -41,4 +43,5 @@ class HeldBatches:
 
     def _take(self, kind: str) -> list[Batch]:
         held = self._held.pop(kind, [])
+        self._rows[kind] = 0
         return [joined_batches(held)] if held else []
