@@ -142,7 +142,7 @@ def main(argv: Sequence[str]) -> int:
         if not odd:
             raise
         _settle_stdout()
-        return _fail(f"'{odd}' is not UTF-8, and no file of ours can hold it: make a link with another name")
+        return _fail(f"'{odd}' is not UTF-8, and the watchdog's files cannot hold it: make a link with another name")
     except OSError as error:
         _settle_stdout()
         text = _os_error_text(error, args)

@@ -283,7 +283,7 @@ class Verdict:
         self._count[slot] = 0 if held.active else 1 if held.paused is None else -1
         if self._count[slot] <= 0:
             self._waiting.pop(slot, None)
-            # one that pauses may go on and be due within rows that are judged together
+            # a paused count may resume and be due within rows that are judged together
             self._due[slot] = held.since + (held.bucket + 1) * self.refresh_panes if held.active else -NEVER
             return
         due = held.start + self.hold_panes
