@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from alerts.notice import CASE_EVENT_TYPES
+
 START: Final = 1_780_000_000.0  # unix seconds, May 2026
-CASE_TYPES: Final = (
-    "case.opened",
-    "case.severity",
-    "case.stage",
-    "case.merged",
-    "case.acknowledged",
-    "case.resolved",
-    "case.reopened",
-    "case.reminder",
-    "case.escalated",
-    "case.updated",
-)
-"""The changes of cases, as the types of notices have them."""
 ATTACKER: Final = "198.51.0.0/16"
 ADDRESSES: Final = ("198.51.100.7", "198.51.100.23", "198.51.100.41")
 SECOND: Final = "203.0.113.9"
@@ -28,7 +17,7 @@ _DO: Final = (
 )
 _RULES: Final = ("eclipse-new-table-group", "eclipse-outbound-replaced")
 _TITLES: Final = ("Addresses of one netblock flood the new table", "Outbound peers are being lost and replaced")
-_AFTER_S: Final = {name: 5_400.0 * number for number, name in enumerate(CASE_TYPES)}
+_AFTER_S: Final = {name: 5_400.0 * number for number, name in enumerate(CASE_EVENT_TYPES)}
 _CHANGE: Final[Mapping[str, Mapping[str, object]]] = {
     "case.severity": {"new_stages": ["outbound"]},
     "case.stage": {"new_stages": ["outbound"], "new_parties": [SECOND]},
@@ -38,7 +27,7 @@ _CHANGE: Final[Mapping[str, Mapping[str, object]]] = {
 
 
 def sample_body(type_: str, url: str = "") -> dict[str, object]:
-    """Return the `data` object of a notice of this type, one of `CASE_TYPES`. url: of the page, without the case."""
+    """Return the `data` object of a notice, one of `CASE_EVENT_TYPES`. url: of the page, without the case."""
     time = START + _AFTER_S[type_]
     over, first = type_ == "case.resolved", type_ == "case.opened"
     id_ = "6ed2cb2a8f0e1d3c"

@@ -16,7 +16,8 @@ from alerts.case.render import MOST_ANNOUNCED
 from alerts.delivery.body_reader import labels, moment
 from alerts.delivery.case_message import LONGEST_FIRST, first_line
 from alerts.delivery.message import LONGEST_PART, MOST_PARTS, Message, message_of
-from alerts.delivery.samples import ADDRESSES, ATTACKER, CASE_TYPES, sample_body
+from alerts.delivery.samples import ADDRESSES, ATTACKER, sample_body
+from alerts.notice import CASE_EVENT_TYPES
 from watchdog.cli.receivers_preview import message_text
 from watchdog.core.text import printable
 
@@ -55,7 +56,7 @@ def test_there_are_golden_messages_of_most_changes() -> None:
     assert len({name.rpartition("-")[2] for name in NAMES}) >= 7
 
 
-@pytest.mark.parametrize("type_", CASE_TYPES)
+@pytest.mark.parametrize("type_", CASE_EVENT_TYPES)
 def test_the_first_line_has_severity_node_what_and_case(type_: str) -> None:
     body = sample_body(type_, "https://watch.example.org")
     message = message_of(body)
@@ -69,8 +70,8 @@ def test_the_first_line_has_severity_node_what_and_case(type_: str) -> None:
 
 
 def test_each_change_says_what_is_new_in_its_first_paragraph() -> None:
-    news = {type_: message_of(sample_body(type_)).parts[0] for type_ in CASE_TYPES}
-    assert len(set(news.values())) == len(CASE_TYPES)
+    news = {type_: message_of(sample_body(type_)).parts[0] for type_ in CASE_EVENT_TYPES}
+    assert len(set(news.values())) == len(CASE_EVENT_TYPES)
     assert news["case.opened"].startswith("New: this case opened at 2026-05-28 20:26:40 UTC.")
     assert "rose from warning to high" in news["case.severity"]
     assert "stage outbound (the outbound peers of the node are being replaced)" in news["case.stage"]
@@ -85,10 +86,10 @@ def test_each_change_says_what_is_new_in_its_first_paragraph() -> None:
 
 
 def test_what_to_do_is_left_out_once_there_is_nothing_to_do() -> None:
-    said = {one: "\n".join(message_of(sample_body(one)).parts) for one in CASE_TYPES}
+    said = {one: "\n".join(message_of(sample_body(one)).parts) for one in CASE_EVENT_TYPES}
     over = {"case.resolved", "case.acknowledged"}
-    assert {one for one in CASE_TYPES if "What to do: " not in said[one]} == over
-    assert {one for one in CASE_TYPES if "Runbook: " not in said[one]} == over
+    assert {one for one in CASE_EVENT_TYPES if "What to do: " not in said[one]} == over
+    assert {one for one in CASE_EVENT_TYPES if "Runbook: " not in said[one]} == over
 
 
 def test_a_party_that_joined_in_silence_is_named_at_the_end() -> None:
@@ -164,7 +165,7 @@ def test_hostile_text_is_harmless_and_then_escaped() -> None:
     advice = {"do": [HOSTILE], "why": HOSTILE, "runbook": HOSTILE, "seen": seen}
     change = {"by": HOSTILE, "text": HOSTILE, "parties": [HOSTILE], "new_parties": [HOSTILE]}
     body = {"headline": HOSTILE, "node": HOSTILE, "id": HOSTILE, "parties": parties, "advice": advice, "change": change}
-    for type_ in CASE_TYPES:
+    for type_ in CASE_EVENT_TYPES:
         message = message_of(body | {"change": change | {"type": type_}}, escape=html)
         shown = "\n".join([message.first, *message.parts])
         assert not set("\x1b\x00\u202e<>") & set(shown)
@@ -198,7 +199,7 @@ FIELDS = sorted(sample_body("case.opened"))
     st.dictionaries(st.sampled_from(FIELDS), JSON),
     st.dictionaries(st.sampled_from(sorted(as_table(sample_body("case.opened")["change"]))), JSON),
     st.dictionaries(st.sampled_from(["do", "runbook", "why", "seen", "seen_beyond"]), JSON),
-    st.sampled_from(CASE_TYPES),
+    st.sampled_from(CASE_EVENT_TYPES),
 )
 def test_no_body_makes_it_fail(
     fields: dict[str, object], change: dict[str, object], advice: dict[str, object], type_: str

@@ -10,9 +10,9 @@ import pytest
 
 from alerts.case.document import stored_cases
 from alerts.delivery.message import message_of
-from alerts.delivery.samples import CASE_TYPES, sample_body, sample_incident
+from alerts.delivery.samples import sample_body, sample_incident
 from alerts.incident import IncidentState
-from alerts.notice import EVENT_TYPES
+from alerts.notice import CASE_EVENT_TYPES, EVENT_TYPES
 from alerts.render import as_object
 from alerts.routing import FORMATS
 from alerts.rule_texts import rule_texts
@@ -59,7 +59,7 @@ def preview(capfd: pytest.CaptureFixture[str], config: Path, *more: str) -> tupl
     return code, out, err
 
 
-@pytest.mark.parametrize("type_", CASE_TYPES)
+@pytest.mark.parametrize("type_", CASE_EVENT_TYPES)
 def test_a_webhook_gets_the_data_of_a_made_up_case(capfd: pytest.CaptureFixture[str], config: Path, type_: str) -> None:
     code, out, _ = preview(capfd, config, "--type", type_)
     sent = json.loads(out)

@@ -10,9 +10,10 @@ import pytest
 from alerts.delivery import template_engine
 from alerts.delivery.case_message import LONGEST_FIRST
 from alerts.delivery.message import message_of, variables_of
-from alerts.delivery.samples import CASE_TYPES, sample_body
+from alerts.delivery.samples import sample_body
 from alerts.delivery.template import CompiledTemplate, compile_template
 from alerts.delivery.template_terms import FILTERS, LARGEST, LONGEST_OUTPUT, MOST_STEPS, NAMES, TemplateError
+from alerts.notice import CASE_EVENT_TYPES
 from watchdog.core.text import printable
 from watchdog.service.config.read import ConfigError, load_config
 
@@ -246,7 +247,7 @@ def test_a_mistake_is_shown_at_its_line(tmp_path: Path) -> None:
 def test_a_mistake_in_one_change_only_is_found(tmp_path: Path) -> None:
     text = "{% block body %}{% if kind == 'merged' %}{{ parties[1].nope }}{% endif %}{% endblock %}"
     assert "in a message of case.merged" in problems(written(tmp_path, f'"{text}"'))
-    assert {one.removeprefix("case.") for one in CASE_TYPES} >= {"merged", "reopened", "escalated"}
+    assert {one.removeprefix("case.") for one in CASE_EVENT_TYPES} >= {"merged", "reopened", "escalated"}
 
 
 @pytest.mark.parametrize(

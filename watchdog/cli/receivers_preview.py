@@ -11,9 +11,9 @@ from alerts.case.document import INNER
 from alerts.delivery.formats import ENCODERS, notice_bodies
 from alerts.delivery.message import Message, words_of
 from alerts.delivery.redaction import redacted
-from alerts.delivery.samples import CASE_TYPES, sample_body, sample_incident
+from alerts.delivery.samples import sample_body, sample_incident
 from alerts.incident_table import UnknownIncidentError
-from alerts.notice import EVENT_TYPES, Notice
+from alerts.notice import CASE_EVENT_TYPES, EVENT_TYPES, Notice
 from alerts.routing import Receiver
 from alerts.store.cases import CaseQueries
 from alerts.store.database import Database
@@ -25,6 +25,7 @@ from watchdog.core.text import printable
 from watchdog.service.config.settings import ServiceConfig
 
 STATES: Mapping[str, str] = {"case.resolved": "resolved", "case.acknowledged": "acknowledged"}
+TYPES = (*CASE_EVENT_TYPES, *EVENT_TYPES)
 LONGEST_LINE = 4_000  # characters
 INCIDENT_TYPE = "incident.opened"
 SECRET_FIELDS = ("routing_key",)
@@ -36,10 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add what the action takes beside the receiver's name and the configuration."""
     parser.add_argument(
         "--type",
-        choices=(*CASE_TYPES, *EVENT_TYPES),
+        choices=TYPES,
         default=None,
         metavar="TYPE",
-        help=f"what changed: {', '.join((*CASE_TYPES, *EVENT_TYPES))} (default: case.opened, or incident.opened for "
+        help=f"what changed: {', '.join(TYPES)} (default: case.opened, or incident.opened for "
         "'about: incidents'; of a stored case, its latest notice)",
     )
     parser.add_argument("--case", metavar="ID", help="a stored case, its id or the first digits (default: an example)")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from alerts.delivery.message import variables_of
-from alerts.delivery.samples import CASE_TYPES, sample_body
+from alerts.delivery.samples import sample_body
 from alerts.delivery.template import CompiledTemplate, compile_template
 from alerts.delivery.template_terms import LARGEST, TemplateError
+from alerts.notice import CASE_EVENT_TYPES
 from watchdog.located_yaml import values
 from watchdog.located_yaml.nodes import Node, Scalar, Table
 from watchdog.located_yaml.problem import Location, SourceText
@@ -39,7 +40,7 @@ def read_template(node: Node, name: str, reading: Reading) -> CompiledTemplate |
 def _tried(template: CompiledTemplate) -> list[TemplateError]:
     """Return what goes wrong with a sample of every change, each mistake once."""
     mistakes: dict[str, TemplateError] = {}
-    for type_ in CASE_TYPES:
+    for type_ in CASE_EVENT_TYPES:
         try:
             template.render(variables_of(sample_body(type_, SAMPLE_URL)), str)
         except TemplateError as error:
